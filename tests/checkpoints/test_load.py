@@ -1,0 +1,96 @@
+"""Weights come in whole, from files that can do no harm, or not at all."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.synthetic import fill
+from unfold import create_model, load_model
+from unfold.checkpoints.load import load_state, read_checkpoint
+from unfold.errors import UnfoldError
+
+NARROW = {"stages": 3, "width": 8, "growth": 4, "tail": 4, "operator_width": 4}
+
+
+class Bomb:
+    """Pickles to a call of os.mkdir."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (os.mkdir, (str(self.path),))
+
+
+@pytest.mark.parametrize("wrap", [lambda s: s, lambda s: {"state_dict": s, "epoch": 3}])
+@pytest.mark.parametrize("prefix", ["", "module."])
+@pytest.mark.parametrize("zipped", [True, False])
+def test_published_layouts_load(tmp_path: Path, wrap: Any, prefix: str, zipped: bool) -> None:
+    net = fill(create_model("dgunet_denoise", **NARROW))
+    state = {prefix + name: value for name, value in net.state_dict().items()}
+    torch.save(wrap(state), tmp_path / "w.pth", _use_new_zipfile_serialization=zipped)
+    loaded = load_model(tmp_path / "w.pth", "dgunet_denoise", **NARROW)
+    y = torch.rand(1, 3, 16, 16)
+    assert torch.equal(loaded(y), net.eval()(y))
+    with pytest.raises(UnfoldError, match="does not say which network"):
+        load_model(tmp_path / "w.pth")
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_file_with_code_in_it_is_refused_and_nothing_runs(tmp_path: Path, zipped: bool) -> None:
+    trap = tmp_path / "hacked"
+    torch.save({"state_dict": {"a": Bomb(trap)}}, tmp_path / "w.pth", _use_new_zipfile_serialization=zipped)
+    (tmp_path / "p.pth").write_bytes(pickle.dumps(Bomb(trap)))
+    for name in ("w.pth", "p.pth"):
+        with pytest.raises(UnfoldError, match="holds more than weights") as caught:
+            read_checkpoint(tmp_path / name)
+        assert "\n" not in str(caught.value)
+    assert not trap.exists()
+
+
+def test_files_that_are_no_checkpoint_are_one_line(tmp_path: Path) -> None:
+    torch.save(create_model("dgunet_denoise", **NARROW).state_dict(), tmp_path / "good.pth")
+    whole = (tmp_path / "good.pth").read_bytes()
+    torch.save([1, 2], tmp_path / "list.pth")
+    torch.save({"a": 1}, tmp_path / "plain.pth")
+    torch.save({"state_dict": {}}, tmp_path / "nothing.pth")
+    (tmp_path / "empty.pth").touch()
+    (tmp_path / "text.pth").write_text("hello")
+    for cut in (1, 100, len(whole) // 2, len(whole) - 1):
+        (tmp_path / f"cut{cut}.pth").write_bytes(whole[:cut])
+    bad = sorted(set(tmp_path.glob("*.pth")) - {tmp_path / "good.pth"})
+    for path in [*bad, tmp_path / "missing.pth", tmp_path]:
+        with pytest.raises(UnfoldError) as caught:
+            read_checkpoint(path)
+        assert str(path) in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+def test_weights_of_another_network_are_refused_with_the_keys_and_nothing_is_copied() -> None:
+    net = fill(create_model("dgunet_denoise", **NARROW))
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    state = {name: value + 1 for name, value in before.items()}
+    state["extra.weight"] = torch.zeros(1)
+    del state["r0"]
+    state["tail.weight"] = torch.zeros(3, 5, 3, 3)
+    with pytest.raises(UnfoldError) as caught:
+        load_state(net, state, "w.pth")
+    told = str(caught.value)
+    for part in (
+        "w.pth",
+        "DGUNet",
+        "1 missing (r0)",
+        "1 unknown (extra.weight)",
+        "1 of another shape (tail.weight (3, 5, 3, 3) for (3, 12, 3, 3))",
+    ):
+        assert part in told
+    assert all(torch.equal(value, net.state_dict()[name]) for name, value in before.items())
+    plus = create_model("dgunet_plus_denoise", stages=3, width=8, growth=4)
+    with pytest.raises(UnfoldError, match=r"missing \(.*, \.\.\.\); .* unknown"):
+        load_state(plus, before, "w.pth")

@@ -1,0 +1,87 @@
+"""Tables and pictures say what was measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.synthetic import scene
+from unfold.models.dgunet import DGUNet
+from unfold.protocols.evaluate import Score
+from unfold.report.curve import draw_curves, ticks
+from unfold.report.models import count_parameters, format_models, gmac
+from unfold.report.strip import PANEL, Panel, draw_strip, some_stages
+from unfold.report.table import format_table
+
+
+def test_a_table_has_a_row_per_image_and_their_mean() -> None:
+    rows = {
+        "a": {"noisy": Score(20, 0.5), "net": Score(30.126, 0.9, 1.5)},
+        "longer name": {"noisy": Score(22, 0.7), "net": Score(31, 0.8, 2.5)},
+    }
+    lines = format_table(rows).splitlines()
+    assert len({len(line.rstrip()) for line in lines[2:]}) == 1, "columns line up"
+    assert lines[3].split("|")[2].split() == ["30.13", "0.9000", "1.50"]
+    assert lines[-1].startswith("mean")
+    assert lines[-1].split("|")[1].split() == ["21.00", "0.6000", "0.00"]
+    assert lines[-1].split("|")[2].split() == ["30.56", "0.8500", "2.00"]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [(0, 10, [0, 2, 4, 6, 8, 10]), (0.13, 0.41, [0.1, 0.2, 0.3, 0.4, 0.5]), (28.1, 29.9, [28, 28.5, 29, 29.5, 30])],
+)
+def test_ticks_are_round_and_enclose_the_values(low: float, high: float, expected: list[float]) -> None:
+    assert ticks(low, high) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    "points", [[], [(1, 5.0)], [(1, 2.0), (2, float("nan")), (3, 2.0)], [(i, i**2) for i in range(99)]]
+)
+def test_a_curve_is_drawn_of_any_number_of_points(tmp_path: Path, points: list[tuple[float, float]]) -> None:
+    draw_curves(tmp_path / "c.png", [("one", points), ("two", points)], "epoch")
+    with Image.open(tmp_path / "c.png") as picture:
+        assert picture.size == (960, 300)
+        blue = (np.asarray(picture)[..., 2].astype(int) - np.asarray(picture)[..., 0] > 100).any()
+    assert blue == bool(points)
+
+
+def test_a_strip_shows_the_same_crop_pixel_for_pixel(tmp_path: Path) -> None:
+    target = scene(200, 300) / np.float32(255)
+    noisy = target + 0.1
+    draw_strip(tmp_path / "s.png", [Panel(noisy, "noisy", 20.0), Panel(target, "target", None)])
+    with Image.open(tmp_path / "s.png") as picture:
+        pixels = np.asarray(picture).astype(int)
+    assert pixels.shape[1] == 2 * PANEL + 6
+    left, right = pixels[:PANEL, :PANEL], pixels[:PANEL, -PANEL:]
+    assert abs(left - np.minimum(right + 25.5, 255)).max() <= 0.5 + 1e-4
+    windows = np.lib.stride_tricks.sliding_window_view(scene(200, 300), (PANEL, PANEL), axis=(0, 1))
+    assert (windows.transpose(0, 1, 3, 4, 2) == right).all(axis=(2, 3, 4)).any()
+
+
+def test_some_stages_spread_from_the_first_and_leave_the_last_out() -> None:
+    assert some_stages(7, 2) == [0, 5]
+    assert some_stages(7, 3) == [0, 2, 5]
+    assert some_stages(3, 2) == [0, 1]
+    assert some_stages(2, 2) == [0]
+    assert some_stages(1, 2) == []
+
+
+def test_costs_are_those_of_the_published_networks() -> None:
+    """Figures of the published code, counted by the same FLOP counter at 256x256."""
+    lines = {line.split()[0]: line.split() for line in format_models().splitlines()[1:]}
+    for name, parameters, cost in [
+        ("dgunet_deblur", "17,331,512", 843.2),
+        ("dgunet_plus_deblur", "69,572,915", 1082.8),
+        ("dgunet_plus_denoise", "48,361,987", 754.9),
+        ("dgunet_derain", "3,661,912", 194.0),
+    ]:
+        assert lines[name][1] == parameters
+        assert float(lines[name][2]) == pytest.approx(cost, abs=0.1)
+        assert lines[name][3] == "8"
+    net = DGUNet(8, 4, 4, 3, 4)
+    assert gmac(net, size=64) == pytest.approx(4 * gmac(net, size=32), rel=1e-3)
+    assert count_parameters(net) == sum({id(p): p.numel() for p in net.state_dict(keep_vars=True).values()}.values())

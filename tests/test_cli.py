@@ -1,0 +1,165 @@
+"""The command line, from a recipe to a table; and one line with exit code 2 for a user's ordinary mistakes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tests.synthetic import scene
+from unfold import create_model
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    net = create_model("dgunet_denoise", stages=3, width=8, growth=4, tail=4, operator_width=4)
+    path = tmp_path / "weights.pth"
+    torch.save({"state_dict": net.state_dict()}, path)
+    return path
+
+
+def assert_one_line(result: tuple[int, str, str], *told: str) -> None:
+    code, _, err = result
+    assert code == 2
+    assert err.count("\n") == 1, err
+    for part in told:
+        assert part in err
+
+
+def test_train_then_test_gives_table_numbers_and_pictures(recipe: Path, tmp_path: Path, command: Command) -> None:
+    code, out, _ = command("train", "--config", recipe)
+    assert code == 0
+    assert "checkpoints/last.pth" in out
+    last = tmp_path / "run" / "checkpoints" / "last.pth"
+    code, out, _ = command("test", "--config", recipe, "--weights", last, "TEST.BASELINES", "[tv]")
+    assert code == 0
+    for word in ("noisy input", "tv", "dgunet_denoise", "picture0", "picture2", "mean"):
+        assert word in out
+    results = json.loads((tmp_path / "run" / "test" / "results.json").read_text())
+    assert set(results["images"]) == {"picture0", "picture1", "picture2"}
+    scores = [row["dgunet_denoise"] for row in results["images"].values()]
+    assert all(len(score["stages"]) == 3 and score["stages"][-1] == score["psnr"] for score in scores)
+    assert results["mean"]["dgunet_denoise"]["psnr"] == pytest.approx(np.mean([score["psnr"] for score in scores]))
+    for name in results["images"]:
+        with Image.open(tmp_path / "run" / "test" / "strips" / f"{name}.png") as picture:
+            assert picture.width > 5 * 100
+
+
+def test_models_lists_names_parameters_cost_and_multiple(command: Command) -> None:
+    code, out, _ = command("models")
+    assert code == 0
+    assert "GMAC @ 256x256" in out
+    assert "size multiple" in out
+    assert "dgunet_plus_derain" in out
+
+
+@pytest.mark.parametrize(
+    "words", [["--help"], ["train", "--help"], ["test", "--help"], ["models", "--help"], ["--version"]]
+)
+def test_help_is_there(words: list[str], command: Command) -> None:
+    code, out, _ = command(*words)
+    assert code == 0
+    assert "unfold" in out
+
+
+def test_help_leads_a_newcomer_on(command: Command) -> None:
+    assert "tasks/denoise/configs/quickstart.yaml" in command("--help")[1]
+    helped = " ".join(command("train", "--help")[1].split())
+    for word in ("--config FILE", "--resume", "--overwrite", "KEY VALUE", "UNFOLD_DATA", "unfold/config.py"):
+        assert word in helped
+
+
+def test_a_missing_command_or_config_exits_with_2(command: Command) -> None:
+    for words in ([], ["paint"], ["train"], ["test", "--config", "x.yaml"]):
+        assert command(*words)[0] == 2
+
+
+def test_a_missing_config(command: Command) -> None:
+    assert_one_line(command("train", "--config", "none.yaml"), "none.yaml", "no such file")
+
+
+def test_an_unknown_key(recipe: Path, command: Command) -> None:
+    assert_one_line(command("train", "--config", recipe, "TRAIN.EPOCH", 3), "TRAIN.EPOCH;", "TRAIN.EPOCHS?")
+
+
+def test_missing_weights(recipe: Path, command: Command) -> None:
+    assert_one_line(command("test", "--config", recipe, "--weights", "none.pth"), "none.pth")
+
+
+def test_weights_of_another_architecture(recipe: Path, weights: Path, command: Command) -> None:
+    other = command(
+        "test", "--config", recipe, "--weights", weights, "MODEL.NAME", "dgunet_plus_denoise", "MODEL.TAIL", 0
+    )
+    assert_one_line(other, "missing (r1, ", "unknown (r6, basic.r1, ", "of another network than DGUNetPlus")
+    wider = command("test", "--config", recipe, "--weights", weights, "MODEL.WIDTH", 12)
+    assert_one_line(wider, "of another shape", "for (")
+
+
+@pytest.mark.parametrize("split", ["TRAIN", "VAL"])
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("broken.png", "is not an image"), ("small.png", "5x5"), ("grey.png", "is grey"), (None, "holds no images")],
+)
+def test_training_images_that_cannot_be_used(
+    recipe: Path, tmp_path: Path, command: Command, split: str, name: str | None, told: str
+) -> None:
+    folder = bad_folder(tmp_path, name)
+    result = command("train", "--config", recipe, f"DATA.{split}", folder)
+    assert_one_line(result, told, name or str(folder))
+    assert not (tmp_path / "run").exists(), "found before anything is written"
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("broken.png", "is not an image"), ("small.png", "5x5"), ("grey.png", "is grey"), (None, "holds no images")],
+)
+def test_test_images_that_cannot_be_used(
+    recipe: Path, weights: Path, tmp_path: Path, command: Command, name: str | None, told: str
+) -> None:
+    folder = bad_folder(tmp_path, name)
+    result = command("test", "--config", recipe, "--weights", weights, "DATA.TEST", folder)
+    assert_one_line(result, told, name or str(folder))
+
+
+def bad_folder(tmp_path: Path, name: str | None) -> Path:
+    folder = tmp_path / "bad"
+    folder.mkdir()
+    if name is not None:
+        Image.fromarray(scene()).save(folder / "good.png")
+    if name == "broken.png":
+        (folder / name).write_bytes(b"\x89PNG but then no more")
+    elif name == "small.png":
+        Image.fromarray(scene(5, 5)).save(folder / name)
+    elif name == "grey.png":
+        Image.fromarray(scene()).convert("L").save(folder / name)
+    return folder
+
+
+def test_other_ordinary_mistakes(recipe: Path, weights: Path, tmp_path: Path, command: Command) -> None:
+    for overrides, told in [
+        (["DATA.TRAIN", "nowhere"], "there is no folder nowhere"),
+        (["MODEL.NAME", "dgunet_denose"], "did you mean dgunet_denoise?"),
+        (["MODEL.STAGES", 2], "stages must be at least 3"),
+        (["MODEL.WIDTH", 7], "width must be even"),
+        (["DEVICE", "warp"], "DEVICE warp cannot be used here"),
+        (["DEVICE", "cuda:99"], "DEVICE cuda:99 cannot be used here"),
+        (["TRAIN.PATCH", 4], "TRAIN.PATCH 4 is below"),
+        (["TRAIN.PATCH", 64], "smaller than TRAIN.PATCH 64"),
+        (["OUTPUT", weights / "run"], "cannot be written"),
+    ]:
+        assert_one_line(command("train", "--config", recipe, *overrides), told)
+    both = command("train", "--config", recipe, "--resume", "--overwrite")
+    assert_one_line(both, "give one of them")
+    assert_one_line(command("test", "--config", recipe, "--weights", weights, "-o", weights / "x"), "cannot be written")
+
+
+def test_two_images_of_one_name_are_refused(recipe: Path, weights: Path, pictures: Path, command: Command) -> None:
+    Image.fromarray(scene()).save(pictures / "picture0.bmp")
+    assert_one_line(command("test", "--config", recipe, "--weights", weights), "two images called picture0")

@@ -1,0 +1,130 @@
+"""The configuration: recipes over bases over defaults, and one clear line for every mistake."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from yacs.config import CfgNode
+
+from unfold.config import differences, load_config, model_arguments
+from unfold.errors import UnfoldError
+
+
+def write(folder: Path, text: str, name: str = "recipe.yaml") -> Path:
+    path = folder / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def test_bases_come_first_in_order_then_the_recipe_then_the_command_line(tmp_path: Path) -> None:
+    write(tmp_path, "SEED: 1\nTRAIN: {EPOCHS: 1, BATCH: 1}\n", "bases/one.yaml")
+    write(tmp_path, "_BASE_: one.yaml\nTRAIN: {EPOCHS: 2, PATCH: 32}\n", "bases/two.yaml")
+    path = write(tmp_path, "_BASE_: [bases/two.yaml]\nTRAIN: {PATCH: 48}\n")
+    cfg = load_config(path, ["TRAIN.PATCH", "64", "OUTPUT", "somewhere"])
+    assert (cfg.SEED, cfg.TRAIN.EPOCHS, cfg.TRAIN.BATCH, cfg.TRAIN.PATCH) == (1, 2, 1, 64)
+    assert cfg.OUTPUT == "somewhere"
+    with pytest.raises(AttributeError):
+        cfg.SEED = 5
+
+
+def test_a_dumped_config_reads_back_equal(tmp_path: Path) -> None:
+    cfg = load_config(write(tmp_path, "OPTIM: {LR: 1e-4, BETAS: [0.5, 0.9]}\nTEST: {BASELINES: [tv]}\n"))
+    again = load_config(write(tmp_path, cfg.dump(), "dump.yaml"))
+    assert again == cfg
+    assert differences(cfg, again) == []
+    other = load_config(tmp_path / "dump.yaml", ["OPTIM.LR", "2"])
+    assert differences(cfg, other) == ["OPTIM.LR 0.0001 -> 2.0"]
+
+
+def test_numbers_are_read_as_people_write_them(tmp_path: Path) -> None:
+    cfg = load_config(write(tmp_path, "OPTIM: {LR: 1e-4}\nDATA: {SIGMA: 15}\n"), ["OPTIM.LR_MIN", "1e-7"])
+    assert (cfg.OPTIM.LR, cfg.DATA.SIGMA, cfg.OPTIM.LR_MIN) == (1e-4, 15.0, 1e-7)
+
+
+def test_model_arguments_are_those_that_differ_from_the_published(tmp_path: Path) -> None:
+    cfg = load_config(write(tmp_path, "MODEL: {NAME: dgunet_derain, STAGES: 4}\n"))
+    assert model_arguments(cfg) == {"stages": 4}
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("TRAIN: {EPOCH: 3}", "no key TRAIN.EPOCH; did you mean TRAIN.EPOCHS?"),
+        ("LR: 3", "no key LR; did you mean OPTIM.LR?"),
+        ("Training: {EPOCHS: 3}", "no key Training; did you mean TRAIN?"),
+        ("SEED: 1\nSEED: 2", "key SEED is given twice (again in line 2)"),
+        ("TRAIN:\n  BATCH: 1\n  BATCH: 1", "key BATCH is given twice (again in line 3)"),
+        ("TRAIN: 5", "TRAIN is a section"),
+        ("TRAIN: {EPOCHS: many}", "TRAIN.EPOCHS is a whole number, and 'many' is not"),
+        ("TRAIN: {EPOCHS: 2.5}", "TRAIN.EPOCHS is a whole number, and 2.5 is not"),
+        ("TRAIN: {EPOCHS: true}", "TRAIN.EPOCHS is a whole number, and True is not"),
+        ("OPTIM: {LR: fast}", "OPTIM.LR is a number, and 'fast' is not"),
+        ("OPTIM: {BETAS: 0.9}", "OPTIM.BETAS is a list, and 0.9 is not"),
+        ("OPTIM: {BETAS: [a, b]}", "OPTIM.BETAS is a number, and 'a' is not"),
+        ("OPTIM: {BETAS: [0.9]}", "OPTIM.BETAS is two numbers"),
+        ("OUTPUT: 5", "OUTPUT is text, and 5 is not"),
+        ("OUTPUT: {A: 5}", "OUTPUT is text"),
+        ("TRAIN: {PRECISION: float16}", "TRAIN.PRECISION is one of float32, bfloat16, not 'float16'"),
+        ("TRAIN: {EPOCHS: 0}", "TRAIN.EPOCHS must be greater than 0"),
+        ("OPTIM: {LR: .nan}", "OPTIM.LR must be greater than 0"),
+        ("SEED: -1", "SEED must not be negative"),
+        ("TEST: {BASELINES: [bm3d]}", "TEST.BASELINES is a list of tv, nlm, not 'bm3d'"),
+        ("_BASE_: other.yaml", "there is no such file"),
+        ("_BASE_: recipe.yaml", "leads back to this file"),
+        ("_BASE_: [3]", "_BASE_ names files"),
+        ("- 1\n- 2", "a config is KEY: value lines"),
+        ("a: [1", "is not valid YAML"),
+        ("? [1, 2]\n: 3", "is not valid YAML"),
+        ("!!python/object/apply:os.system ['echo hacked']", "is not valid YAML"),
+    ],
+)
+def test_a_mistake_is_one_line_with_file_and_key(tmp_path: Path, text: str, told: str) -> None:
+    path = write(tmp_path, text)
+    with pytest.raises(UnfoldError) as caught:
+        load_config(path)
+    message = str(caught.value)
+    assert told in message
+    assert "recipe.yaml" in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        (["TRAIN.EPOCHS"], "'TRAIN.EPOCHS' has no value"),
+        (["TRAIN.EPOCHZ", "3"], "command line: there is no key TRAIN.EPOCHZ; did you mean TRAIN.EPOCHS?"),
+        (["TRAIN.EPOCHS.X", "3"], "command line: TRAIN.EPOCHS is a whole number"),
+        (["TRAIN", "3"], "command line: TRAIN is a section"),
+        (["SEED", "[1"], "the value of SEED is not valid YAML"),
+    ],
+)
+def test_a_mistaken_override_is_one_line(tmp_path: Path, overrides: list[str], told: str) -> None:
+    with pytest.raises(UnfoldError) as caught:
+        load_config(write(tmp_path, "SEED: 1"), overrides)
+    assert told in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_files_that_are_no_config_are_told_apart(tmp_path: Path) -> None:
+    for path, told in [
+        (tmp_path / "none.yaml", "no such file"),
+        (write(tmp_path, "", "code.py"), "a config is a .yaml file"),
+        (tmp_path / "folder.yaml", "cannot be read"),
+    ]:
+        (tmp_path / "folder.yaml").mkdir(exist_ok=True)
+        with pytest.raises(UnfoldError, match=told):
+            load_config(path)
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UnfoldError, match="cannot be read"):
+        load_config(tmp_path / "binary.yaml")
+    assert isinstance(load_config(write(tmp_path, "")), CfgNode)
+
+
+def test_every_shipped_recipe_loads() -> None:
+    root = Path(__file__).parent.parent
+    recipes = [*root.glob("configs/**/*.yaml"), *root.glob("tasks/*/configs/*.yaml")]
+    assert len(recipes) >= 3
+    for path in recipes:
+        load_config(path)

@@ -1,0 +1,194 @@
+"""A run: the same weights from the same seed, stopped or not, and files that are whole."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from unfold import load_model
+from unfold.checkpoints.load import read_checkpoint
+from unfold.config import load_config
+from unfold.errors import UnfoldError
+from unfold.training import checkpoint, trainer
+from unfold.training.log import RunLog, read_log
+from unfold.training.run import build_trainer
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+def train(recipe: Path, *overrides: object, until: int | None = None, **options: bool) -> dict[str, Any]:
+    cfg = load_config(recipe, [str(value) for value in overrides])
+    build_trainer(cfg, **options).fit(until)
+    return read_checkpoint(Path(cfg.OUTPUT) / "checkpoints" / "last.pth")
+
+
+def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def without_times(folder: Path) -> list[dict[str, Any]]:
+    return [
+        {key: value for key, value in row.items() if key not in ("seconds", "images_per_s")}
+        for row in read_log(folder / "log.jsonl")
+    ]
+
+
+def test_training_twice_with_one_seed_gives_identical_weights(recipe: Path, tmp_path: Path) -> None:
+    first = train(recipe)["state_dict"]
+    assert same(first, train(recipe, "OUTPUT", tmp_path / "again")["state_dict"])
+    assert not same(first, train(recipe, "OUTPUT", tmp_path / "other", "SEED", 1)["state_dict"])
+    assert without_times(tmp_path / "run") == without_times(tmp_path / "again")
+
+
+def test_stopping_after_epoch_2_and_resuming_gives_the_weights_of_not_stopping(recipe: Path, tmp_path: Path) -> None:
+    whole = train(recipe)
+    part = train(recipe, "OUTPUT", tmp_path / "part", until=2)
+    assert part["epoch"] == 2
+    assert not same(part["state_dict"], whole["state_dict"])
+    resumed = train(recipe, "OUTPUT", tmp_path / "part", resume=True)
+    assert same(resumed["state_dict"], whole["state_dict"])
+    assert resumed["best"] == whole["best"]
+    for a, b in zip(resumed["optimizer"]["state"].values(), whole["optimizer"]["state"].values(), strict=True):
+        assert same(a, b)
+    assert without_times(tmp_path / "part") == without_times(tmp_path / "run")
+
+
+def test_workers_and_stage_checkpointing_do_not_change_the_weights(recipe: Path, tmp_path: Path) -> None:
+    plain = train(recipe, "TRAIN.EPOCHS", 1)["state_dict"]
+    workers = train(recipe, "TRAIN.EPOCHS", 1, "TRAIN.WORKERS", 1, "OUTPUT", tmp_path / "workers")["state_dict"]
+    assert same(plain, workers)
+    saved = train(recipe, "TRAIN.EPOCHS", 1, "TRAIN.CHECKPOINT_STAGES", "true", "OUTPUT", tmp_path / "saved")
+    assert all(torch.allclose(plain[k], saved["state_dict"][k], atol=1e-6) for k in plain)
+
+
+def test_the_run_folder_holds_config_log_curve_and_both_checkpoints(recipe: Path, tmp_path: Path) -> None:
+    train(recipe, "TRAIN.VALIDATE_EVERY", 2)
+    folder = tmp_path / "run"
+    assert load_config(folder / "config.yaml") == load_config(recipe, ["TRAIN.VALIDATE_EVERY", "2"])
+    rows = read_log(folder / "log.jsonl")
+    assert [row["epoch"] for row in rows] == [1, 2, 3]
+    assert [row["val_psnr"] is not None for row in rows] == [False, True, True], "every second epoch, and the last"
+    assert rows[2]["lr"] == pytest.approx(1e-6 + (2e-3 - 1e-6) / 2)
+    best = max((row for row in rows if row["val_psnr"] is not None), key=lambda row: row["val_psnr"])
+    assert read_checkpoint(folder / "checkpoints" / "best.pth")["epoch"] == best["epoch"]
+    with Image.open(folder / "curve.png") as picture:
+        assert picture.size == (960, 300)
+    net = load_model(folder / "checkpoints" / "last.pth")
+    assert net.stages == 3
+    assert not net.training
+    assert net(torch.rand(1, 3, 20, 20)).shape == (1, 3, 20, 20)
+
+
+def test_bfloat16_trains_and_keeps_float32_weights(recipe: Path, tmp_path: Path) -> None:
+    state = train(recipe, "TRAIN.PRECISION", "bfloat16")["state_dict"]
+    assert all(value.dtype == torch.float32 and value.isfinite().all() for value in state.values())
+
+
+@pytest.mark.slow
+def test_a_few_epochs_on_small_pictures_learn_to_denoise(recipe: Path, tmp_path: Path) -> None:
+    train(recipe, "TRAIN.EPOCHS", 12, "TRAIN.PATCHES", 120, "TRAIN.BATCH", 4)
+    rows = read_log(tmp_path / "run" / "log.jsonl")
+    assert rows[-1]["loss"] < 0.6 * rows[0]["loss"]
+    assert rows[-1]["val_psnr"] > 26, "the noisy input has 20.2 dB"
+
+
+def test_a_run_is_not_overwritten_unless_asked(recipe: Path, tmp_path: Path) -> None:
+    first = train(recipe)
+    with pytest.raises(UnfoldError, match="holds a run already"):
+        train(recipe)
+    again = train(recipe, "TRAIN.EPOCHS", 2, overwrite=True)
+    assert (first["epoch"], again["epoch"]) == (3, 2)
+    assert len(read_log(tmp_path / "run" / "log.jsonl")) == 2
+
+
+def test_resuming_needs_the_same_run(recipe: Path, tmp_path: Path) -> None:
+    with pytest.raises(UnfoldError, match="nothing to resume"):
+        train(recipe, resume=True)
+    train(recipe, until=1)
+    with pytest.raises(UnfoldError, match=r"config differs: TRAIN.BATCH 2 -> 3, OPTIM.LR 0.002 -> 0.1|config differs"):
+        train(recipe, "TRAIN.BATCH", 3, "OPTIM.LR", 0.1, resume=True)
+    assert train(recipe, "DEVICE", "auto", "TEST.BASELINES", "[tv]", resume=True)["epoch"] == 3
+    assert train(recipe, resume=True)["epoch"] == 3, "a run that is done stays done"
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_weights(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = train(recipe, until=1)["state_dict"]
+    cfg = load_config(recipe)
+    run = build_trainer(cfg, resume=True)
+    finite = run.loss
+    run.loss = lambda stages, target: finite(stages, target) * math.nan
+    with pytest.raises(UnfoldError, match="became nan in epoch 2"):
+        run.fit()
+    assert same(read_checkpoint(tmp_path / "run" / "checkpoints" / "last.pth")["state_dict"], good)
+
+
+def test_a_checkpoint_is_whole_or_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "last.pth"
+    checkpoint.save_checkpoint(path, {"epoch": 1})
+
+    def break_off(content: object, file: Any) -> None:
+        file.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint.torch, "save", break_off)
+    with pytest.raises(OSError, match="No space"):
+        checkpoint.save_checkpoint(path, {"epoch": 2})
+    assert torch.load(path, weights_only=True) == {"epoch": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["last.pth"]
+
+
+def test_a_full_disk_and_ctrl_c_end_in_one_line(
+    recipe: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, content: object) -> None:
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr(trainer, "save_checkpoint", full)
+    code, _, err = command("train", "--config", recipe)
+    assert code == 2
+    assert "the disk is full while writing" in err
+    assert "Traceback" not in err
+
+    def interrupt(path: Path, content: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(trainer, "save_checkpoint", interrupt)
+    code, _, err = command("train", "--config", recipe)
+    assert code == 130
+    assert "--resume goes on" in err
+
+
+def test_a_log_cut_short_by_a_crash_is_read_up_to_the_cut(tmp_path: Path) -> None:
+    rows = [{"epoch": e, "loss": 1.0 / e, "val_psnr": None} for e in (1, 2, 3)]
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    (tmp_path / "log.jsonl").write_text(text[:-8])
+    assert RunLog(tmp_path, epoch=1).rows == rows[:1]
+    assert read_log(tmp_path / "log.jsonl") == rows[:1]
+    assert RunLog(tmp_path).rows == []
+
+
+@pytest.mark.slow
+def test_a_killed_run_resumes_from_the_command_line(recipe: Path, tmp_path: Path) -> None:
+    whole = train(recipe, "TRAIN.EPOCHS", 40)["state_dict"]
+    again = ["--config", str(recipe), "TRAIN.EPOCHS", "40", "OUTPUT", str(tmp_path / "killed")]
+    log = tmp_path / "killed" / "log.jsonl"
+    with subprocess.Popen(["unfold", "train", *again], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as run:
+        while len(read_log(log)) < 3 and run.poll() is None:
+            pass
+        run.kill()
+    assert 3 <= len(read_log(log)) < 40
+    subprocess.run(["unfold", "train", "--resume", *again], check=True, capture_output=True)
+    killed = read_checkpoint(tmp_path / "killed" / "checkpoints" / "last.pth")
+    assert killed["epoch"] == 40
+    assert same(killed["state_dict"], whole)

@@ -1,0 +1,36 @@
+"""Deep unfolding image restoration: networks that are optimisation algorithms, with training, evaluation and use.
+
+Importing this package loads nothing heavy; torch comes in with the first network.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from unfold import metrics
+    from unfold.checkpoints.load import load_model
+    from unfold.models.registry import create_model, list_models
+
+__all__ = ["__version__", "create_model", "list_models", "load_model", "metrics"]
+
+_HOME = {
+    "create_model": "unfold.models.registry",
+    "list_models": "unfold.models.registry",
+    "load_model": "unfold.checkpoints.load",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "metrics":
+        return importlib.import_module("unfold.metrics")
+    if name in _HOME:
+        return getattr(importlib.import_module(_HOME[name]), name)
+    raise AttributeError(f"module 'unfold' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

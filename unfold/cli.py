@@ -1,0 +1,126 @@
+"""The command line: `unfold COMMAND`. Thin: every command is one call into the package."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import unfold
+from unfold.errors import UnfoldError
+
+CONFIG_HELP = "recipe, a .yaml file, e.g. tasks/denoise/configs/quickstart.yaml"
+OVERRIDES_HELP = "settings in place of the recipe's, e.g. TRAIN.EPOCHS 10 MODEL.STAGES 5"
+WHERE = (
+    "Images: DATA.TRAIN, DATA.VAL and DATA.TEST are 'photographs' (a few that come with scikit-image) or folders of "
+    "your own, as they are or below $UNFOLD_DATA."
+)
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(
+        prog="unfold",
+        description="Deep unfolding image restoration: networks that are optimisation algorithms.",
+        epilog="First steps: `unfold train --config tasks/denoise/configs/quickstart.yaml`, then `unfold test` with "
+        "the same config and `--weights runs/quickstart/checkpoints/last.pth`. `unfold COMMAND --help` tells more.",
+    )
+    top.add_argument("--version", action="version", version=f"unfold {unfold.__version__}")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    train = commands.add_parser(
+        "train",
+        help="train a network from a recipe",
+        description="Train the network of a recipe. The run folder OUTPUT gets config.yaml, log.jsonl, curve.png and "
+        "checkpoints/last.pth and best.pth. Ctrl-C loses at most the epoch under way; --resume goes on from there.",
+        epilog=WHERE + " Every key with its default and meaning: unfold/config.py.",
+    )
+    train.add_argument("--config", required=True, metavar="FILE", help=CONFIG_HELP)
+    train.add_argument("--resume", action="store_true", help="go on from the last checkpoint in OUTPUT")
+    train.add_argument("--overwrite", action="store_true", help="begin anew where OUTPUT holds a run already")
+    train.add_argument("overrides", nargs="*", metavar="KEY VALUE", help=OVERRIDES_HELP)
+
+    test = commands.add_parser(
+        "test",
+        help="evaluate weights on the test images",
+        description="Evaluate a network on a recipe's test images, beside its classical baselines: prints a table "
+        "(PSNR in dB, SSIM, seconds) and writes results.json and one strip of pictures per image.",
+        epilog=WHERE,
+    )
+    test.add_argument("--config", required=True, metavar="FILE", help=CONFIG_HELP)
+    test.add_argument(
+        "--weights", required=True, metavar="FILE", help="checkpoint, e.g. runs/quickstart/checkpoints/last.pth"
+    )
+    test.add_argument("--output", "-o", metavar="DIR", type=Path, help="folder for the results (default: OUTPUT/test)")
+    test.add_argument("overrides", nargs="*", metavar="KEY VALUE", help=OVERRIDES_HELP)
+
+    commands.add_parser(
+        "models",
+        help="list the networks",
+        description="List the networks: parameters, billions of multiply-accumulates for one 256x256 image, and the "
+        "multiple that images are padded to inside the network (any size from 8x8 up goes in).",
+    )
+    return top
+
+
+def train(arguments: argparse.Namespace) -> int:
+    from unfold.config import load_config
+    from unfold.training.run import build_trainer
+
+    if arguments.resume and arguments.overwrite:
+        raise UnfoldError("--resume continues a run and --overwrite throws it away: give one of them")
+    cfg = load_config(arguments.config, arguments.overrides)
+    trainer = build_trainer(cfg, resume=arguments.resume, overwrite=arguments.overwrite)
+    try:
+        trainer.fit()
+    except KeyboardInterrupt:
+        print(f"stopped after epoch {trainer.epoch} of {trainer.epochs}; --resume goes on from there", file=sys.stderr)
+        return 130
+    print(f"done: {trainer.folder / 'checkpoints' / 'last.pth'}, curve in {trainer.folder / 'curve.png'}")
+    return 0
+
+
+def test(arguments: argparse.Namespace) -> int:
+    from unfold.config import load_config
+    from unfold.report.evaluation import run_test
+
+    cfg = load_config(arguments.config, arguments.overrides)
+    output = arguments.output or Path(cfg.OUTPUT) / "test"
+    print(run_test(cfg, arguments.weights, output))
+    print(f"PSNR in dB, s: seconds per image. Numbers: {output / 'results.json'}, pictures: {output / 'strips'}")
+    return 0
+
+
+def models(arguments: argparse.Namespace) -> int:
+    from unfold.report.models import format_models
+
+    print(format_models())
+    return 0
+
+
+COMMANDS = {"train": train, "test": test, "models": models}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code: 0, 2 for bad input (one line on stderr), 130 when interrupted."""
+    arguments = parser().parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    try:
+        return COMMANDS[arguments.command](arguments)
+    except UnfoldError as error:
+        print(f"unfold {arguments.command}: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        where = f" while writing {error.filename}" if error.filename else ""
+        print(f"unfold {arguments.command}: the disk is full{where}; make room and use --resume", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

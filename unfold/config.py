@@ -1,0 +1,238 @@
+"""The configuration tree, in one place, and the reading of YAML recipes over it.
+
+A recipe names the values that differ from the defaults below. ``_BASE_`` at its top names one or more files, relative
+to the recipe, that are merged first, in order. ``KEY VALUE`` pairs of the command line come last.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from yacs.config import CfgNode
+
+from unfold.errors import UnfoldError
+
+_C = CfgNode()
+_C.OUTPUT = "runs/run"  # run folder: config.yaml, log.jsonl, curve.png, checkpoints/, test/
+_C.SEED = 0  # of the weights, the patches and their noise
+_C.DEVICE = "auto"  # auto (CUDA where there is one), cpu, cuda, cuda:1, ...
+
+_C.MODEL = CfgNode()
+_C.MODEL.NAME = "dgunet_denoise"  # see `unfold models`
+# Constructor arguments of the network; 0 is the published value.
+_C.MODEL.STAGES = 0
+_C.MODEL.WIDTH = 0
+_C.MODEL.GROWTH = 0
+_C.MODEL.TAIL = 0
+_C.MODEL.OPERATOR_WIDTH = 0
+
+_C.DATA = CfgNode()
+# "photographs" is the set that comes with scikit-image; anything else is a folder of images, as it is or under
+# UNFOLD_DATA.
+_C.DATA.TRAIN = "photographs"
+_C.DATA.VAL = "photographs"
+_C.DATA.TEST = "photographs"
+_C.DATA.SIGMA = 25.0  # noise standard deviation in 255 units
+
+_C.LOSS = CfgNode()
+_C.LOSS.NAME = "charbonnier"  # summed over all stages
+_C.LOSS.EPS = 1.0e-3  # Charbonnier: sqrt(d^2 + EPS^2)
+
+_C.OPTIM = CfgNode()
+_C.OPTIM.LR = 2.0e-4
+_C.OPTIM.LR_MIN = 1.0e-6
+_C.OPTIM.WARMUP = 3  # epochs of linear warm-up
+_C.OPTIM.BETAS = [0.9, 0.999]
+_C.OPTIM.WEIGHT_DECAY = 0.0
+
+_C.TRAIN = CfgNode()
+_C.TRAIN.EPOCHS = 100
+_C.TRAIN.PATCHES = 1600  # random patches that make one epoch
+_C.TRAIN.BATCH = 16
+_C.TRAIN.PATCH = 128  # side length in pixels
+_C.TRAIN.WORKERS = 0  # processes that load data
+_C.TRAIN.PRECISION = "float32"  # float32, or bfloat16 (autocast)
+_C.TRAIN.CHECKPOINT_STAGES = False  # less memory, one more forward pass
+_C.TRAIN.VALIDATE_EVERY = 1  # epochs
+
+_C.TEST = CfgNode()
+_C.TEST.BASELINES = []  # of tv, nlm: classical methods beside the network
+
+_CHOICES = {
+    "LOSS.NAME": ("charbonnier",),
+    "TRAIN.PRECISION": ("float32", "bfloat16"),
+}
+_POSITIVE = (
+    "DATA.SIGMA",
+    "LOSS.EPS",
+    "OPTIM.LR",
+    "TRAIN.EPOCHS",
+    "TRAIN.PATCHES",
+    "TRAIN.BATCH",
+    "TRAIN.PATCH",
+    "TRAIN.VALIDATE_EVERY",
+)
+_NOT_NEGATIVE = (
+    "SEED",
+    "MODEL.STAGES",
+    "MODEL.WIDTH",
+    "MODEL.GROWTH",
+    "MODEL.TAIL",
+    "MODEL.OPERATOR_WIDTH",
+    "OPTIM.LR_MIN",
+    "OPTIM.WARMUP",
+    "OPTIM.WEIGHT_DECAY",
+    "TRAIN.WORKERS",
+)
+_BASELINES = ("tv", "nlm")
+
+
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> CfgNode:
+    """Read a recipe over the defaults and freeze it.
+
+    path: a .yaml file; overrides: KEY VALUE KEY VALUE ..., values in YAML. Raises UnfoldError, naming file and key.
+    """
+    cfg = _C.clone()
+    for file, values in _read_with_bases(Path(path), ()):
+        _merge(cfg, values, str(file))
+    if len(overrides) % 2:
+        raise UnfoldError(f"overrides come as KEY VALUE pairs, and {overrides[-1]!r} has no value")
+    for key, text in zip(overrides[::2], overrides[1::2], strict=True):
+        tree: Any = _parse(text, f"the value of {key}")
+        for part in reversed(key.split(".")):
+            tree = {part: tree}
+        _merge(cfg, tree, "command line")
+    _check(cfg, str(path))
+    cfg.freeze()
+    return cfg
+
+
+def model_arguments(cfg: CfgNode) -> dict[str, int]:
+    """What MODEL says beyond the name: constructor arguments that differ from the published ones."""
+    return {key.lower(): value for key, value in cfg.MODEL.items() if key != "NAME" and value != 0}
+
+
+def differences(a: CfgNode, b: CfgNode) -> list[str]:
+    """One text per key in which the two configurations differ."""
+    left, right = dict(_leaves(a)), dict(_leaves(b))
+    return [f"{key} {left.get(key)} -> {right.get(key)}" for key in left | right if left.get(key) != right.get(key)]
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader that refuses a key given twice, which YAML forbids and PyYAML lets pass."""
+
+
+def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
+    seen = set()
+    for key_node, _ in node.value:
+        key = loader.construct_object(key_node)
+        if key in seen:
+            raise UnfoldError(f"key {key} is given twice (again in line {key_node.start_mark.line + 1})")
+        seen.add(key)
+    return loader.construct_mapping(node, deep=True)
+
+
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+
+
+def _parse(text: str, where: str) -> Any:
+    try:
+        return yaml.load(text, _Loader)  # noqa: S506  (a SafeLoader)
+    except UnfoldError as error:
+        raise UnfoldError(f"{where}: {error}") from None
+    except (yaml.YAMLError, TypeError, ValueError) as error:
+        raise UnfoldError(f"{where} is not valid YAML: {' '.join(str(error).split())}") from None
+
+
+def _read_with_bases(path: Path, parents: tuple[Path, ...]) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """The file's bases, first to last, then the file."""
+    if path.resolve() in parents:
+        raise UnfoldError(f"{path}: _BASE_ leads back to this file")
+    if path.suffix not in (".yaml", ".yml"):
+        raise UnfoldError(f"{path}: a config is a .yaml file")
+    asked_by = f" (a _BASE_ of {parents[-1].name})" if parents else ""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = "there is no such file" if isinstance(error, FileNotFoundError) else f"cannot be read: {error}"
+        raise UnfoldError(f"config {path}{asked_by}: {reason}") from None
+    values = _parse(text, str(path))
+    if values is None:
+        values = {}
+    if not isinstance(values, dict):
+        raise UnfoldError(f"{path}: a config is KEY: value lines, and this is a {type(values).__name__}")
+    bases = values.pop("_BASE_", [])
+    for base in [bases] if isinstance(bases, str) else bases:
+        if not isinstance(base, str):
+            raise UnfoldError(f"{path}: _BASE_ names files, and {base!r} is none")
+        yield from _read_with_bases(path.parent / base, (*parents, path.resolve()))
+    yield path, values
+
+
+def _leaves(node: CfgNode, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in node.items():
+        if isinstance(value, CfgNode):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _merge(node: CfgNode, values: dict[Any, Any], source: str, prefix: str = "") -> None:
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        if key not in node:
+            raise UnfoldError(f"{source}: there is no key {name}{_suggest(name)}")
+        if isinstance(node[key], CfgNode):
+            if not isinstance(value, dict):
+                raise UnfoldError(f"{source}: {name} is a section with keys {', '.join(node[key])}, not a value")
+            _merge(node[key], value, source, f"{name}.")
+        else:
+            node[key] = _coerce(value, node[key], name, source)
+
+
+def _suggest(name: str) -> str:
+    known = [key for key, _ in _leaves(_C)] + [key for key, value in _C.items() if isinstance(value, CfgNode)]
+    near = difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.6)
+    if not near:  # right name, wrong section
+        near = [key for key in known if key.split(".")[-1] == name.upper().split(".")[-1]]
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _coerce(value: Any, default: Any, name: str, source: str) -> Any:
+    """``value`` in the type of ``default``; whole numbers pass for floats, and so does 1e-4, text to YAML 1.1."""
+    if isinstance(default, float) and not isinstance(value, bool):
+        try:
+            if isinstance(value, (int, float, str)):
+                return float(value)
+        except ValueError:
+            pass
+    elif isinstance(default, list) and isinstance(value, list):
+        if not default:
+            return value
+        return [_coerce(v, default[0], name, source) for v in value]
+    elif type(value) is type(default):
+        return value
+    words = {int: "a whole number", float: "a number", str: "text", bool: "true or false", list: "a list"}
+    raise UnfoldError(f"{source}: {name} is {words[type(default)]}, and {value!r} is not")
+
+
+def _check(cfg: CfgNode, source: str) -> None:
+    values = dict(_leaves(cfg))
+    for key, choices in _CHOICES.items():
+        if values[key] not in choices:
+            raise UnfoldError(f"{source}: {key} is one of {', '.join(choices)}, not {values[key]!r}")
+    for key in _POSITIVE:
+        if not values[key] > 0:
+            raise UnfoldError(f"{source}: {key} must be greater than 0, not {values[key]}")
+    for key in _NOT_NEGATIVE:
+        if not values[key] >= 0:
+            raise UnfoldError(f"{source}: {key} must not be negative, and is {values[key]}")
+    if len(cfg.OPTIM.BETAS) != 2 or not all(0 <= beta < 1 for beta in cfg.OPTIM.BETAS):
+        raise UnfoldError(f"{source}: OPTIM.BETAS is two numbers from 0 to below 1, not {cfg.OPTIM.BETAS}")
+    for baseline in cfg.TEST.BASELINES:
+        if baseline not in _BASELINES:
+            raise UnfoldError(f"{source}: TEST.BASELINES is a list of {', '.join(_BASELINES)}, not {baseline!r}")

@@ -1,0 +1,222 @@
+"""DGUNet and DGUNet+: proximal gradient descent with learned degradation operators, unfolded.
+
+Mou, Wang, Zhang: Deep Generalized Unfolding Networks for Image Restoration, CVPR 2022 (arXiv 2204.13348).
+
+    Stage k:  v_k = x_{k-1} - r_k A_k^T(A_k x_{k-1} - y)      gradient step, A_k and A_k^T learned
+              x_k = v_k + U-Net(v_k, features of stage k-1)   proximal step, inter-stage pathways
+
+with x_0 = y. The last stage has no U-Net: it adds a convolution of its features to y. DGUNet uses one set of weights
+for all stages but the first and the last; DGUNet+ has weights of its own for every stage.
+
+Parameters carry the names of the published checkpoints, so those load as they are; counting starts at 0 for phi, phit
+and r and at 1 for everything else, and names of the last stage's modules (phi_6, shallow_feat7, concat67) stay the same
+in a DGUNet with another number of stages.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from unfold.models.padding import crop_to, pad_to_multiple
+from unfold.models.unfolding import UnfoldingNetwork
+from unfold.priors.pathway_unet import (
+    LEVELS,
+    Decoder,
+    Encoder,
+    StageOutput,
+    SubspaceMerge,
+    shallow_features,
+)
+from unfold.steps.gradient import LearnedOperator, gradient_step
+
+
+class Context(NamedTuple):
+    """What all stages share: the measurement, padded, and the size to crop back to."""
+
+    y: Tensor
+    size: tuple[int, int]
+
+
+class Memory(NamedTuple):
+    """What a stage hands to the next: features of its output, its encoder's and its decoder's."""
+
+    features: Tensor
+    encoded: list[Tensor]
+    decoded: list[Tensor]
+
+
+class UNet(NamedTuple):
+    encoder: Encoder
+    decoder: Decoder
+    output: StageOutput
+
+
+class Stage(NamedTuple):
+    """The modules of one stage. ``merge`` is None in the first, ``unet`` is None in the last."""
+
+    step: Tensor
+    operator: LearnedOperator
+    adjoint: LearnedOperator
+    shallow: nn.Module
+    merge: nn.Module | None
+    unet: UNet | None
+
+
+class ConcatMerge(nn.Conv2d):
+    """Merge two feature maps by one convolution of both."""
+
+    def __init__(self, width: int, out: int) -> None:
+        super().__init__(2 * width, out, 3, padding=1, bias=False)
+
+    def forward(self, x: Tensor, bridge: Tensor) -> Tensor:  # type: ignore[override]
+        return super().forward(torch.cat([x, bridge], dim=1))
+
+
+def check_widths(width: int, growth: int, operator_width: int) -> None:
+    """Channel attention takes a quarter of the channels, and instance normalisation half of every level's."""
+    if width < 4 or width % 2 or growth < 0 or growth % 2 or operator_width < 1:
+        raise ValueError(
+            f"width must be even and at least 4, growth even and not negative, operator_width at least 1; "
+            f"they are {width}, {growth} and {operator_width}"
+        )
+
+
+def step_size() -> nn.Parameter:
+    return nn.Parameter(torch.full((1,), 0.5))
+
+
+class _DGUNet(UnfoldingNetwork):
+    """What DGUNet and DGUNet+ share: everything but which modules a stage uses."""
+
+    multiple = 2**LEVELS
+    tail: nn.Conv2d
+
+    @abstractmethod
+    def modules_of(self, k: int) -> Stage:
+        """The modules of stage k = 0..K-1."""
+
+    def begin(self, y: Tensor) -> tuple[Tensor, Context]:
+        if y.ndim != 4 or y.shape[1] != 3:
+            raise ValueError(f"y must have shape (B, 3, H, W), not {tuple(y.shape)}")
+        height, width = y.shape[-2:]
+        if min(height, width) < self.multiple:
+            raise ValueError(f"y is {height}x{width}; DGUNet needs at least {self.multiple}x{self.multiple}")
+        y = pad_to_multiple(y, self.multiple)
+        return y, Context(y, (height, width))
+
+    def stage(self, k: int, x: Tensor, memory: Memory | None, context: Context) -> tuple[Tensor, Memory | None]:
+        s = self.modules_of(k)
+        v = gradient_step(x, context.y, s.step, s.operator, s.adjoint)
+        f = s.shallow(v)
+        if s.merge is not None and memory is not None:
+            f = s.merge(f, memory.features)
+        if s.unet is None:
+            return context.y + self.tail(f), None
+        encoded = s.unet.encoder(f) if memory is None else s.unet.encoder(f, memory.encoded, memory.decoded)
+        decoded = s.unet.decoder(encoded)
+        features, x = s.unet.output(decoded[-1], v)
+        return x, Memory(features, encoded, decoded)
+
+    def finish(self, x: Tensor, context: Context) -> Tensor:
+        return crop_to(x, context.size)
+
+
+class _MiddleStage(nn.Module):
+    """The weights that stages 2..K-1 of DGUNet share."""
+
+    def __init__(self, width: int, growth: int, operator_width: int, operator_act: nn.Module) -> None:
+        super().__init__()
+        self.r1 = step_size()
+        self.phi_1 = LearnedOperator(operator_act, width=operator_width)
+        self.phit_1 = LearnedOperator(operator_act, width=operator_width)
+        self.shallow_feat2 = shallow_features(width, nn.PReLU())
+        self.stage2_encoder = Encoder(width, growth, pathway=True)
+        self.stage2_decoder = Decoder(width, growth)
+        self.sam23 = StageOutput(width)
+        # In every published checkpoint, in no published equation: kept so that those load, never used or trained.
+        self.concat12 = ConcatMerge(width, width).requires_grad_(False)
+        self.merge12 = SubspaceMerge(width)
+
+
+class DGUNet(_DGUNet):
+    """DGUNet: stages 2..K-1 share their weights.
+
+    width: features at full resolution (F); growth: more of them per level (S); tail: more of them in the last stage
+    (O); stages: K, at least 3; operator_width: hidden channels of the learned A and A^T.
+
+    ``net(y)``: y (B,3,H,W) in [0,1], any H, W >= 8 (padded by reflection to multiples of 8 and cropped back)
+    -> (B,3,H,W), not clamped.
+    """
+
+    def __init__(
+        self, width: int = 80, growth: int = 48, tail: int = 32, stages: int = 7, operator_width: int = 64
+    ) -> None:
+        super().__init__(stages)
+        if stages < 3:
+            raise ValueError(f"DGUNet has a first, shared and a last stage: stages must be at least 3, not {stages}")
+        check_widths(width, growth, operator_width)
+        operator_act, act = nn.PReLU(), nn.PReLU()
+        self.r0, self.r6 = step_size(), step_size()
+        self.basic = _MiddleStage(width, growth, operator_width, operator_act)
+        self.shallow_feat1 = shallow_features(width, act)
+        self.shallow_feat7 = shallow_features(width, act)
+        self.stage1_encoder = Encoder(width, growth, pathway=False)
+        self.stage1_decoder = Decoder(width, growth)
+        self.sam12 = StageOutput(width)
+        self.phi_0 = LearnedOperator(operator_act, width=operator_width)
+        self.phit_0 = LearnedOperator(operator_act, width=operator_width)
+        self.phi_6 = LearnedOperator(operator_act, width=operator_width)
+        self.phit_6 = LearnedOperator(operator_act, width=operator_width)
+        self.concat67 = ConcatMerge(width, width + tail)
+        self.tail = nn.Conv2d(width + tail, 3, 3, padding=1, bias=False)
+
+    def modules_of(self, k: int) -> Stage:
+        if k == 0:
+            unet = UNet(self.stage1_encoder, self.stage1_decoder, self.sam12)
+            return Stage(self.r0, self.phi_0, self.phit_0, self.shallow_feat1, None, unet)
+        if k == self.stages - 1:
+            return Stage(self.r6, self.phi_6, self.phit_6, self.shallow_feat7, self.concat67, None)
+        b = self.basic
+        unet = UNet(b.stage2_encoder, b.stage2_decoder, b.sam23)
+        return Stage(b.r1, b.phi_1, b.phit_1, b.shallow_feat2, b.merge12, unet)
+
+
+class DGUNetPlus(_DGUNet):
+    """DGUNet+: every stage has weights of its own. Arguments and use as :class:`DGUNet`, without ``tail``; K >= 2."""
+
+    def __init__(self, width: int = 80, growth: int = 40, stages: int = 7, operator_width: int = 64) -> None:
+        super().__init__(stages)
+        if stages < 2:
+            raise ValueError(f"DGUNet+ has a first and a last stage: stages must be at least 2, not {stages}")
+        check_widths(width, growth, operator_width)
+        operator_act, act = nn.PReLU(), nn.PReLU()
+        modules: dict[str, nn.Module] = {}
+        for k in range(stages):
+            self.register_parameter(f"r{k}", step_size())
+        for k in range(1, stages + 1):
+            modules[f"shallow_feat{k}"] = shallow_features(width, act)
+        for k in range(stages):
+            modules[f"phi_{k}"] = LearnedOperator(operator_act, width=operator_width)
+            modules[f"phit_{k}"] = LearnedOperator(operator_act, width=operator_width)
+        for k in range(1, stages):
+            modules[f"stage{k}_encoder"] = Encoder(width, growth, pathway=k > 1)
+            modules[f"stage{k}_decoder"] = Decoder(width, growth)
+        for k in range(1, stages):
+            modules[f"sam{k}{k + 1}"] = StageOutput(width)
+            modules[f"merge{k}{k + 1}"] = SubspaceMerge(width)
+        for name, module in modules.items():
+            self.add_module(name, module)
+        self.tail = nn.Conv2d(width, 3, 3, padding=1, bias=False)
+
+    def modules_of(self, k: int) -> Stage:
+        def at(name: str) -> Any:
+            return self.get_submodule(name)
+
+        first, last, n = k == 0, k == self.stages - 1, k + 1
+        merge = None if first else at(f"merge{k}{n}")
+        unet = None if last else UNet(at(f"stage{n}_encoder"), at(f"stage{n}_decoder"), at(f"sam{n}{n + 1}"))
+        return Stage(self.get_parameter(f"r{k}"), at(f"phi_{k}"), at(f"phit_{k}"), at(f"shallow_feat{n}"), merge, unet)

@@ -1,0 +1,63 @@
+"""The loop that every network of this package is: x = begin(y), then K times data step and prior step."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+
+class UnfoldingNetwork(nn.Module, ABC):
+    """An iterative restoration algorithm with learned steps.
+
+    A network says how an estimate begins (:meth:`begin`) and what one stage does (:meth:`stage`); the loop, the list of
+    stages and activation checkpointing live here, once.
+
+    stages: number of stages K, at least 1.
+    checkpoint_stages: keep only each stage's output in training and compute its inside again in the backward pass:
+        memory of about one stage instead of K, for one more forward pass. Gradients are the same.
+    """
+
+    checkpoint_stages: bool = False
+
+    def __init__(self, stages: int) -> None:
+        super().__init__()
+        if stages < 1:
+            raise ValueError(f"stages must be at least 1, not {stages}")
+        self.stages = stages
+
+    @abstractmethod
+    def begin(self, *args: Any, **inputs: Any) -> tuple[Tensor, Any]:
+        """Return x_0 and the context: whatever all stages share (the measurement, a prepared operator)."""
+
+    @abstractmethod
+    def stage(self, k: int, x: Tensor, memory: Any, context: Any) -> tuple[Tensor, Any]:
+        """One data step and one prior step: x_k -> x_{k+1}, for k = 0..K-1. ``memory`` is None in the first stage."""
+
+    def finish(self, x: Tensor, context: Any) -> Tensor:
+        """Turn the loop's estimate into the image that the caller gets (undo padding, for example)."""
+        return x
+
+    def iterate(self, *args: Any, **inputs: Any) -> Iterator[Tensor]:
+        """Yield the estimate after each stage, first stage first, holding no more than one stage at a time."""
+        x, context = self.begin(*args, **inputs)
+        memory = None
+        for k in range(self.stages):
+            if self.checkpoint_stages and torch.is_grad_enabled():
+                # Stages draw no random numbers, so the generator's state need not be kept for the second pass.
+                x, memory = checkpoint(self.stage, k, x, memory, context, use_reentrant=False, preserve_rng_state=False)
+            else:
+                x, memory = self.stage(k, x, memory, context)
+            yield self.finish(x, context)
+
+    def forward(self, *args: Any, return_stages: bool = False, **inputs: Any) -> Tensor | list[Tensor]:
+        """Restore: the last estimate, or with ``return_stages`` the list of all K, first stage first."""
+        if return_stages:
+            return list(self.iterate(*args, **inputs))
+        for x in self.iterate(*args, **inputs):  # noqa: B007  (only the last estimate is wanted)
+            pass
+        return x

@@ -1,0 +1,217 @@
+"""The learned prior of DGUNet: a U-Net whose stages talk to each other through inter-stage pathways.
+
+Channel widths on the four levels are C_i = width + i * growth, i = 0..3, at scales 1, 1/2, 1/4, 1/8. The encoder's
+first features already have C_1 channels at full resolution. Source: DGUNet (Mou, Wang, Zhang, CVPR 2022).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from unfold.precision import full_precision
+
+LEVELS = 3  # down-samplings, so sizes must be multiples of 2 ** LEVELS
+
+
+def widths(width: int, growth: int) -> list[int]:
+    """Channels of the four levels, fine to coarse."""
+    return [width + i * growth for i in range(LEVELS + 1)]
+
+
+class InstanceNorm(nn.InstanceNorm2d):
+    """Instance normalisation that also takes 1x1 maps (an 8x8 image on the coarsest level), where it yields its bias.
+
+    nn.InstanceNorm2d computes the same but refuses a single value per channel.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.instance_norm(
+            x, self.weight, self.bias, None, None, True, 0.0, self.eps, torch.backends.cudnn.enabled
+        )
+
+
+class ConvBlock(nn.Module):
+    """Two 3x3 convolutions with a 1x1 skip.
+
+    x (B,cin,H,W) -> (B,cout,H,W). With ``normalise`` half of the channels are instance-normalised after the first
+    convolution (HIN). With ``pathway`` the block takes the features of the previous stage's encoder (B,cout,H,W) and
+    decoder (B,cin,H,W) and lets them scale and shift its own (inter-stage pathway).
+    """
+
+    def __init__(
+        self, cin: int, cout: int, *, normalise: bool = False, pathway: bool = False, downsample: bool = False
+    ) -> None:
+        super().__init__()
+        self.identity = nn.Conv2d(cin, cout, 1)
+        self.conv_1 = nn.Conv2d(cin, cout, 3, padding=1)
+        self.conv_2 = nn.Conv2d(cout, cout, 3, padding=1)
+        if pathway:
+            self.csff_enc = nn.Conv2d(cout, cout, 3, padding=1)
+            self.csff_dec = nn.Conv2d(cin, cout, 3, padding=1)
+            self.phi = nn.Conv2d(cout, cout, 3, padding=1)
+            self.gamma = nn.Conv2d(cout, cout, 3, padding=1)
+        self.norm = InstanceNorm(cout // 2, affine=True) if normalise else None
+        self.downsample = nn.Conv2d(cout, cout, 4, stride=2, padding=1, bias=False) if downsample else None
+
+    def forward(self, x: Tensor, encoded: Tensor | None = None, decoded: Tensor | None = None) -> Tensor:
+        h = self.conv_1(x)
+        if self.norm is not None:
+            first, second = h.chunk(2, dim=1)
+            h = torch.cat([self.norm(first), second], dim=1)
+        h = F.leaky_relu(self.conv_2(F.leaky_relu(h, 0.2)), 0.2) + self.identity(x)
+        if encoded is not None and decoded is not None:
+            s = F.leaky_relu(self.csff_enc(encoded) + self.csff_dec(decoded), 0.1)
+            h = h * torch.sigmoid(self.phi(s)) + self.gamma(s) + h
+        return h
+
+
+class Encoder(nn.Module):
+    """(B,C_0,H,W) -> features at scales 1, 1/2, 1/4 with C_1, C_2, C_3 channels, and C_3 channels at 1/8.
+
+    With ``pathway`` it also reads the previous stage's encoder and decoder features.
+    """
+
+    def __init__(self, width: int, growth: int, *, pathway: bool) -> None:
+        super().__init__()
+        c = widths(width, growth)
+        self.body = nn.ModuleList(
+            ConvBlock(c[i], c[i + 1], normalise=True, pathway=pathway, downsample=True) for i in range(LEVELS)
+        )
+        self.body.append(ConvBlock(c[-1], c[-1], normalise=True))
+
+    def forward(
+        self, x: Tensor, encoded: Sequence[Tensor] | None = None, decoded: Sequence[Tensor] | None = None
+    ) -> list[Tensor]:
+        features = []
+        for i in range(LEVELS):
+            block: Any = self.body[i]
+            # decoded runs coarse to fine, encoded fine to coarse
+            h = block(x, encoded[i], decoded[-1 - i]) if encoded is not None and decoded is not None else block(x)
+            features.append(h)
+            x = block.downsample(h)
+        return [*features, self.body[LEVELS](x)]
+
+
+class UpBlock(nn.Module):
+    """Double the resolution (cin -> cout channels), join the skip connection (cout channels), convolve."""
+
+    def __init__(self, cin: int, cout: int) -> None:
+        super().__init__()
+        self.up = nn.ConvTranspose2d(cin, cout, 2, stride=2)
+        self.conv_block = ConvBlock(2 * cout, cout)
+
+    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+        return self.conv_block(torch.cat([self.up(x), skip], dim=1))
+
+
+class Decoder(nn.Module):
+    """The encoder's four feature maps -> three, coarse to fine: C_2 at 1/4, C_1 at 1/2, C_0 at full resolution."""
+
+    def __init__(self, width: int, growth: int) -> None:
+        super().__init__()
+        c = widths(width, growth)[::-1]
+        self.body = nn.ModuleList(UpBlock(c[i], c[i + 1]) for i in range(LEVELS))
+        self.skip_conv = nn.ModuleList(nn.Conv2d(c[i], c[i + 1], 3, padding=1) for i in range(LEVELS))
+
+    def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
+        *skips, x = features
+        decoded = []
+        for up, convolve, skip in zip(self.body, self.skip_conv, reversed(skips), strict=True):
+            x = up(x, convolve(skip))
+            decoded.append(x)
+        return decoded
+
+
+class ChannelAttention(nn.Module):
+    """Scale each channel by a gate computed from the mean of all channels over the whole image."""
+
+    def __init__(self, channels: int, reduction: int = 4) -> None:
+        super().__init__()
+        self.conv_du = nn.Sequential(
+            nn.Conv2d(channels, channels // reduction, 1, bias=False),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(channels // reduction, channels, 1, bias=False),
+            nn.Sigmoid(),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.conv_du(x.mean(dim=(2, 3), keepdim=True))
+
+
+class AttentionBlock(nn.Module):
+    """Residual block with channel attention (CAB). ``act`` is handed in because DGUNet shares it between blocks."""
+
+    def __init__(self, channels: int, act: nn.Module) -> None:
+        super().__init__()
+        self.CA = ChannelAttention(channels)
+        self.body = nn.Sequential(
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            act,
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.CA(self.body(x))
+
+
+def shallow_features(width: int, act: nn.Module) -> nn.Sequential:
+    """Image (B,3,H,W) -> features (B,width,H,W)."""
+    return nn.Sequential(nn.Conv2d(3, width, 3, padding=1, bias=False), AttentionBlock(width, act))
+
+
+class StageOutput(nn.Module):
+    """Features (B,width,H,W) and the stage's first image v -> features for the next stage, and the estimate.
+
+    The supervised attention module of MPRNet without its attention, as DGUNet uses it.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(width, width, 1, bias=False)
+        self.conv2 = nn.Conv2d(width, 3, 1, bias=False)
+
+    def forward(self, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        return self.conv1(x) + x, self.conv2(x) + v
+
+
+class SubspaceMerge(nn.Module):
+    """Merge the previous stage's features into the present ones, through a subspace learned per image.
+
+    x, bridge (B,width,H,W) -> (B,width,H,W). ``rank`` maps computed from both span a subspace of R^(H W) onto which
+    every channel of ``bridge`` is projected orthogonally: b' = V (V^T V)^-1 V^T b, with the columns of V scaled to unit
+    L1 norm.
+    """
+
+    def __init__(self, width: int, rank: int = 16) -> None:
+        super().__init__()
+        self.conv_block = nn.Conv2d(2 * width, width, 3, padding=1)
+        self.subnet = nn.Conv2d(2 * width, rank, 3, padding=1)
+
+    def forward(self, x: Tensor, bridge: Tensor) -> Tensor:
+        projected = self.project(torch.cat([x, bridge], dim=1), bridge)
+        return x + self.conv_block(torch.cat([x, projected], dim=1))
+
+    def project(self, features: Tensor, bridge: Tensor) -> Tensor:
+        # Entries of the Gram matrix are of order 1 / (H W) and its condition number of order 100 and more: half
+        # precision cannot hold them, and maps computed in bfloat16 are close enough to dependent to make the matrix
+        # singular.
+        with full_precision(bridge.device):
+            dtype = torch.promote_types(self.subnet.weight.dtype, torch.float32)
+            basis = self.subnet(features.to(dtype)).flatten(2)  # V^T: (B, rank, HW)
+            basis = basis / (1e-6 + basis.abs().sum(dim=2, keepdim=True))
+            gram = basis @ basis.mT
+            inverse, _ = torch.linalg.inv_ex(gram + self.ridge(gram))
+            coefficients = (inverse @ basis) @ bridge.to(dtype).flatten(2).mT  # (B, rank, width)
+            return (coefficients.mT @ basis).reshape(bridge.shape).to(bridge.dtype)
+
+    @staticmethod
+    def ridge(gram: Tensor) -> Tensor:
+        """The Gram matrix's rounding error, on its diagonal: keeps flat images and dead maps from dividing by zero."""
+        n = gram.shape[-1]
+        scale = gram.diagonal(dim1=-2, dim2=-1).mean(dim=-1)[:, None, None] + torch.finfo(gram.dtype).tiny
+        return torch.finfo(gram.dtype).eps * scale * torch.eye(n, dtype=gram.dtype, device=gram.device)

@@ -1,0 +1,120 @@
+"""`unfold test`: a network beside classical baselines on the test images, as a table, numbers and pictures."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from yacs.config import CfgNode
+
+import unfold
+from unfold.checkpoints.load import load_state, read_checkpoint
+from unfold.config import model_arguments
+from unfold.data.images import check_images
+from unfold.device import pick_device, place
+from unfold.errors import UnfoldError
+from unfold.metrics.ssim import WINDOW as SSIM_WINDOW
+from unfold.models.registry import create_model, model_info
+from unfold.progress import progress
+from unfold.protocols.classical import CLASSICAL, tune
+from unfold.protocols.evaluate import Score, evaluate_network
+from unfold.protocols.gaussian_denoising import GaussianDenoising
+from unfold.report.strip import Panel, draw_strip, some_stages
+from unfold.report.table import format_table, mean_score
+
+INPUT = "noisy input"
+STAGES_SHOWN = 2
+
+
+def run_test(cfg: CfgNode, weights: str | Path, output: Path | None = None) -> str:
+    """Evaluate the config's network with these weights; returns the table as text.
+
+    Writes into ``output`` (default: <OUTPUT>/test) results.json and strips/<image>.png. Raises UnfoldError for bad
+    input.
+    """
+    output = output or Path(cfg.OUTPUT) / "test"
+    info = model_info(cfg.MODEL.NAME)
+    device = pick_device(cfg.DEVICE)
+    net = create_model(cfg.MODEL.NAME, **model_arguments(cfg))
+    load_state(net, read_checkpoint(weights)["state_dict"], weights)
+    net = place(net.eval(), device)
+
+    protocol = GaussianDenoising(cfg.DATA.SIGMA)
+    files = protocol.images(cfg.DATA.TEST, "test")
+    names = [path.stem for path in files]
+    if len(set(names)) < len(names):
+        double = next(name for name in names if names.count(name) > 1)
+        raise UnfoldError(f"{files[0].parent} holds two images called {double}; results are filed by name")
+    check_images(files, max(info.min_size, SSIM_WINDOW))
+    try:
+        (output / "strips").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UnfoldError(f"the folder {output} cannot be written: {error}") from None
+    training_files = protocol.images(cfg.DATA.TRAIN, "train") if cfg.TEST.BASELINES else []
+    strengths = {name: tune(name, protocol, training_files) for name in cfg.TEST.BASELINES}
+
+    rows = {}
+    for path in progress(files, "testing", "image"):
+        sample = protocol.sample(path)
+        rows[path.stem], stages = _evaluate(net, cfg.MODEL.NAME, protocol, sample, strengths, device)
+        _draw(output / "strips" / f"{path.stem}.png", sample, rows[path.stem], cfg.MODEL.NAME, stages)
+    results = {
+        "unfold": unfold.__version__,
+        "torch": torch.__version__,
+        "device": str(device),
+        "weights": str(weights),
+        "model": {"name": cfg.MODEL.NAME, "arguments": model_arguments(cfg)},
+        "protocol": {"name": "gaussian_denoising", "sigma": cfg.DATA.SIGMA},
+        "baselines": strengths,
+        "images": {name: {method: vars(score) for method, score in row.items()} for name, row in rows.items()},
+        "mean": {
+            method: {
+                key: value
+                for key, value in vars(mean_score([r[method] for r in rows.values()])).items()
+                if key != "stages"
+            }
+            for method in next(iter(rows.values()))
+        },
+    }
+    (output / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+    return format_table(rows)
+
+
+def _evaluate(
+    net: Any,
+    model: str,
+    protocol: GaussianDenoising,
+    sample: dict[str, NDArray[np.float32]],
+    strengths: dict[str, float],
+    device: torch.device,
+) -> tuple[dict[str, Score], list[NDArray[np.float32]]]:
+    row = {INPUT: Score(*protocol.score(sample["y"], sample["target"]))}
+    for name, strength in strengths.items():
+        start = time.perf_counter()
+        result = CLASSICAL[name][0](sample["y"], protocol.sigma / 255, strength)
+        seconds = time.perf_counter() - start
+        row[name] = Score(*protocol.score(result, sample["target"]), seconds=seconds)
+    row[model], stages = evaluate_network(net, protocol, sample, device)
+    return row, stages
+
+
+def _draw(
+    path: Path,
+    sample: dict[str, NDArray[np.float32]],
+    row: dict[str, Score],
+    model: str,
+    stages: list[NDArray[np.float32]],
+) -> None:
+    quality = row[model].stages
+    panels = [Panel(sample["y"], INPUT, row[INPUT].psnr)]
+    panels += [Panel(stages[k], f"stage {k + 1}", quality[k]) for k in some_stages(len(stages), STAGES_SHOWN)]
+    panels += [
+        Panel(stages[-1], f"result (stage {len(stages)})", quality[-1]),
+        Panel(sample["target"], "target", None),
+    ]
+    draw_strip(path, panels)

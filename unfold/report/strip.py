@@ -1,0 +1,46 @@
+"""A strip of pictures: the same crop of the degraded image, some estimates and the target, each with its PSNR."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from unfold.data.crops import busiest_crop
+from unfold.report.draw import INK, PAPER, SOFT, text, to_picture
+
+PANEL, GAP, CAPTION = 160, 6, 40
+
+
+class Panel(NamedTuple):
+    """image (H,W,3) in [0,1]; title; psnr in dB of the whole image, None for the target."""
+
+    image: NDArray[np.float32]
+    title: str
+    psnr: float | None
+
+
+def draw_strip(path: Path, panels: Sequence[Panel]) -> None:
+    """Write the panels side by side, pixel for pixel, cropped where the last one (the target) has most detail."""
+    window = busiest_crop(panels[-1].image, PANEL)
+    height = window[0].stop - window[0].start
+    picture = Image.new("RGB", (len(panels) * (PANEL + GAP) - GAP, height + CAPTION), PAPER)
+    draw = ImageDraw.Draw(picture)
+    for i, panel in enumerate(panels):
+        left = i * (PANEL + GAP)
+        crop = to_picture(panel.image[window])
+        picture.paste(crop, (left + (PANEL - crop.width) // 2, 0))
+        middle = left + PANEL / 2
+        text(draw, (middle, height + 5), panel.title, 14, INK, "ma")
+        if panel.psnr is not None:
+            text(draw, (middle, height + 22), f"{panel.psnr:.2f} dB", 13, SOFT, "ma")
+    picture.save(path, optimize=True)
+
+
+def some_stages(count: int, most: int) -> list[int]:
+    """At most ``most`` stages before the last of ``count``, evenly spread from the first; indices from 0."""
+    return sorted({round(i) for i in np.linspace(0, count - 2, min(most, count - 1))}) if count > 1 else []

@@ -1,0 +1,34 @@
+"""Results as a plain text table: a row per image, a group of columns per method, and the mean."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from unfold.protocols.evaluate import Score
+
+COLUMNS = f"{'PSNR':>6} {'SSIM':>6} {'s':>6}"
+
+
+def mean_score(scores: Sequence[Score]) -> Score:
+    """Mean PSNR, SSIM and seconds over images."""
+    psnr, ssim, seconds = np.mean([(s.psnr, s.ssim, s.seconds) for s in scores], axis=0).tolist()
+    return Score(psnr, ssim, seconds)
+
+
+def format_table(rows: Mapping[str, Mapping[str, Score]]) -> str:
+    """rows: image name -> method -> score, the same methods in every row."""
+    methods = list(next(iter(rows.values())))
+    mean = {method: mean_score([row[method] for row in rows.values()]) for method in methods}
+    wide = max(len(name) for name in [*rows, "image"])
+    head = f"{'':{wide}}" + "".join(f" | {method:^{len(COLUMNS)}}" for method in methods)
+    units = f"{'image':{wide}}" + f" | {COLUMNS}" * len(methods)
+    rule = "-" * (wide + 1) + ("+" + "-" * (len(COLUMNS) + 2)) * len(methods)
+    body = [_line(name, row, wide) for name, row in rows.items()]
+    return "\n".join([head, units, rule, *body, rule, _line("mean", mean, wide)])
+
+
+def _line(name: str, row: Mapping[str, Score], wide: int) -> str:
+    cells = "".join(f" | {s.psnr:6.2f} {s.ssim:6.4f} {s.seconds:6.2f}" for s in row.values())
+    return f"{name:{wide}}{cells}"

@@ -1,0 +1,137 @@
+"""From a configuration to a trained network: the parts of a run, put together."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader
+from yacs.config import CfgNode
+
+import unfold
+from unfold.checkpoints.load import load_state, read_checkpoint
+from unfold.config import differences, load_config, model_arguments
+from unfold.data.images import check_images
+from unfold.data.patches import EpochSampler, Patches
+from unfold.device import pick_device, place
+from unfold.errors import UnfoldError
+from unfold.metrics.ssim import WINDOW as SSIM_WINDOW
+from unfold.models.registry import create_model, model_info
+from unfold.protocols.evaluate import validate
+from unfold.protocols.gaussian_denoising import GaussianDenoising
+from unfold.training.log import RunLog
+from unfold.training.losses import charbonnier_of_stages
+from unfold.training.schedule import WarmupCosine
+from unfold.training.trainer import Trainer
+
+logger = logging.getLogger("unfold")
+MAY_DIFFER = ("OUTPUT", "DEVICE", "TRAIN.WORKERS", "TEST.", "DATA.TEST")  # in a resumed run
+
+
+def build_trainer(cfg: CfgNode, *, resume: bool = False, overwrite: bool = False) -> Trainer:
+    """Everything that a run needs, checked before the first step.
+
+    resume: go on from the run folder's last checkpoint; overwrite: begin anew in a folder that holds a run already.
+    Raises UnfoldError.
+    """
+    folder = Path(cfg.OUTPUT)
+    last = folder / "checkpoints" / "last.pth"
+    checkpoint = _checkpoint_to_resume(cfg, last) if resume else None
+    if checkpoint is None and last.exists() and not overwrite:
+        raise UnfoldError(
+            f"{folder} holds a run already: --resume continues it, --overwrite begins anew, OUTPUT names another"
+        )
+
+    info = model_info(cfg.MODEL.NAME)
+    if info.min_size > cfg.TRAIN.PATCH:
+        raise UnfoldError(
+            f"TRAIN.PATCH {cfg.TRAIN.PATCH} is below the {info.min_size} pixels that {cfg.MODEL.NAME} needs"
+        )
+    device = pick_device(cfg.DEVICE)
+    torch.manual_seed(cfg.SEED)
+    arguments = model_arguments(cfg)
+    net = create_model(cfg.MODEL.NAME, **arguments)
+    net.checkpoint_stages = cfg.TRAIN.CHECKPOINT_STAGES
+
+    protocol = GaussianDenoising(cfg.DATA.SIGMA)
+    files = protocol.images(cfg.DATA.TRAIN, "train")
+    patches = Patches(files, cfg.TRAIN.PATCH, cfg.TRAIN.PATCHES, cfg.SEED, protocol.degrade)
+    held_out = protocol.images(cfg.DATA.VAL, "val")
+    check_images(held_out, max(info.min_size, SSIM_WINDOW))
+    loader = DataLoader(
+        patches,
+        cfg.TRAIN.BATCH,
+        sampler=EpochSampler(len(patches)),
+        num_workers=cfg.TRAIN.WORKERS,
+        persistent_workers=cfg.TRAIN.WORKERS > 0,
+        pin_memory=device.type == "cuda",
+    )
+
+    if checkpoint is not None:
+        load_state(net, checkpoint["state_dict"], last)
+    net = place(net, device)
+    trained = [parameter for parameter in net.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.Adam(
+        trained, cfg.OPTIM.LR, betas=tuple(cfg.OPTIM.BETAS), weight_decay=cfg.OPTIM.WEIGHT_DECAY
+    )
+    done = checkpoint["epoch"] if checkpoint is not None else 0
+    schedule = WarmupCosine(optimizer, cfg.TRAIN.EPOCHS, cfg.OPTIM.WARMUP, cfg.OPTIM.LR_MIN, done)
+    _prepare_folder(folder, cfg, fresh=checkpoint is None)
+    trainer = Trainer(
+        net=net,
+        loader=loader,
+        loss=functools.partial(charbonnier_of_stages, eps=cfg.LOSS.EPS),
+        optimizer=optimizer,
+        schedule=schedule,
+        validate=lambda: validate(net, protocol, held_out, device),
+        log=RunLog(folder, done),
+        folder=folder,
+        device=device,
+        epochs=cfg.TRAIN.EPOCHS,
+        validate_every=cfg.TRAIN.VALIDATE_EVERY,
+        autocast=cfg.TRAIN.PRECISION == "bfloat16",
+        about={"unfold": unfold.__version__, "model": {"name": cfg.MODEL.NAME, "arguments": arguments}},
+    )
+    if checkpoint is not None:
+        trainer.resume(checkpoint)
+    parameters = sum(parameter.numel() for parameter in trained)
+    logger.info(
+        "%s: %s parameters, %d stages, %s on %s",
+        cfg.MODEL.NAME,
+        f"{parameters:,}",
+        net.stages,
+        cfg.TRAIN.PRECISION,
+        device,
+    )
+    logger.info("%d training images, %d for validation, run folder %s", len(files), len(held_out), folder)
+    if done:
+        logger.info("resuming after epoch %d of %d", done, cfg.TRAIN.EPOCHS)
+    return trainer
+
+
+def _checkpoint_to_resume(cfg: CfgNode, last: Path) -> dict[str, Any]:
+    if not last.exists():
+        raise UnfoldError(f"there is nothing to resume: {last} does not exist")
+    before = load_config(last.parent.parent / "config.yaml")
+    changed = [change for change in differences(before, cfg) if not change.startswith(MAY_DIFFER)]
+    if changed:
+        raise UnfoldError(f"--resume continues the same run, and the config differs: {', '.join(changed)}")
+    checkpoint = read_checkpoint(last)
+    if not {"epoch", "best", "optimizer"} <= checkpoint.keys():
+        raise UnfoldError(f"{last} holds weights but no state of a run; it cannot be resumed")
+    return checkpoint
+
+
+def _prepare_folder(folder: Path, cfg: CfgNode, *, fresh: bool) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if fresh:
+            for old in (folder / "checkpoints").glob("*.pth"):
+                old.unlink()
+            (folder / "log.jsonl").unlink(missing_ok=True)
+        (folder / "config.yaml").write_text(cfg.dump())
+    except OSError as error:
+        raise UnfoldError(f"the run folder {folder} cannot be written: {error}") from None
