@@ -112,11 +112,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UnfoldError as error:
         print(f"unfold {arguments.command}: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output has gone, as in `unfold models | head`: nothing to say, to nobody
+        return 0
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        where = f" while writing {error.filename}" if error.filename else ""
-        print(f"unfold {arguments.command}: the disk is full{where}; make room and use --resume", file=sys.stderr)
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        what = "the disk is full; make room and use --resume" if full else error.strerror or str(error)
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"unfold {arguments.command}: {where}{what}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130

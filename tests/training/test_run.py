@@ -157,7 +157,7 @@ def test_a_full_disk_and_ctrl_c_end_in_one_line(
     monkeypatch.setattr(trainer, "save_checkpoint", full)
     code, _, err = command("train", "--config", recipe)
     assert code == 2
-    assert "the disk is full while writing" in err
+    assert "last.pth: the disk is full; make room and use --resume" in err
     assert "Traceback" not in err
 
     def interrupt(path: Path, content: object) -> None:

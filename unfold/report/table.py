@@ -24,7 +24,7 @@ def format_table(rows: Mapping[str, Mapping[str, Score]]) -> str:
     wide = max(len(name) for name in [*rows, "image"])
     head = f"{'':{wide}}" + "".join(f" | {method:^{len(COLUMNS)}}" for method in methods)
     units = f"{'image':{wide}}" + f" | {COLUMNS}" * len(methods)
-    rule = "-" * (wide + 1) + ("+" + "-" * (len(COLUMNS) + 2)) * len(methods)
+    rule = "-" * wide + ("-+-" + "-" * len(COLUMNS)) * len(methods)
     body = [_line(name, row, wide) for name, row in rows.items()]
     return "\n".join([head, units, rule, *body, rule, _line("mean", mean, wide)])
 
