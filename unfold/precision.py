@@ -1,10 +1,11 @@
-"""Keeping a computation out of autocast."""
+"""Keeping a computation in float32 or better, whatever the autocast and the inputs."""
 
 from __future__ import annotations
 
 import contextlib
 
 import torch
+from torch import Tensor, nn
 
 
 def full_precision(device: torch.device) -> contextlib.AbstractContextManager[object]:
@@ -12,3 +13,14 @@ def full_precision(device: torch.device) -> contextlib.AbstractContextManager[ob
     if torch.amp.is_autocast_available(device.type):
         return torch.autocast(device.type, enabled=False)
     return contextlib.nullcontext()  # meta tensors know no autocast
+
+
+def at_least_float32(x: Tensor) -> Tensor:
+    """Half precision to float32; float32 and float64 stay."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def apply_in_full_precision(module: nn.Module, x: Tensor) -> Tensor:
+    """``module(x)`` without autocast: for the last layers, whose output is the image or is added to it."""
+    with full_precision(x.device):
+        return module(at_least_float32(x))

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from tests.synthetic import fill
 from unfold.models.dgunet import DGUNet
-from unfold.models.padding import crop_to, pad_to_multiple
+from unfold.padding import crop_to, pad_to_multiple
 from unfold.models.unfolding import UnfoldingNetwork
 
 

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from unfold.models.padding import crop_to, pad_to_multiple
+from unfold.padding import crop_to, pad_to_multiple
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.priors.pathway_unet import (
     LEVELS,
@@ -152,12 +152,13 @@ class DGUNet(_DGUNet):
     -> (B,3,H,W), not clamped.
     """
 
+    tied = True
+    fewest_stages = 3  # a first one, at least one with the shared weights, and a last one
+
     def __init__(
         self, width: int = 80, growth: int = 48, tail: int = 32, stages: int = 7, operator_width: int = 64
     ) -> None:
         super().__init__(stages)
-        if stages < 3:
-            raise ValueError(f"DGUNet has a first, shared and a last stage: stages must be at least 3, not {stages}")
         check_widths(width, growth, operator_width)
         operator_act, act = nn.PReLU(), nn.PReLU()
         self.r0, self.r6 = step_size(), step_size()
@@ -188,10 +189,10 @@ class DGUNet(_DGUNet):
 class DGUNetPlus(_DGUNet):
     """DGUNet+: every stage has weights of its own. Arguments and use as :class:`DGUNet`, without ``tail``; K >= 2."""
 
+    fewest_stages = 2
+
     def __init__(self, width: int = 80, growth: int = 40, stages: int = 7, operator_width: int = 64) -> None:
         super().__init__(stages)
-        if stages < 2:
-            raise ValueError(f"DGUNet+ has a first and a last stage: stages must be at least 2, not {stages}")
         check_widths(width, growth, operator_width)
         operator_act, act = nn.PReLU(), nn.PReLU()
         modules: dict[str, nn.Module] = {}

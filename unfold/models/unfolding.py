@@ -17,18 +17,39 @@ class UnfoldingNetwork(nn.Module, ABC):
     A network says how an estimate begins (:meth:`begin`) and what one stage does (:meth:`stage`); the loop, the list of
     stages and activation checkpointing live here, once.
 
-    stages: number of stages K, at least 1.
+    stages: number of stages K. Where the weights are tied (``tied``), it may be set anew at any time: ``net.stages = 9``.
     checkpoint_stages: keep only each stage's output in training and compute its inside again in the backward pass:
         memory of about one stage instead of K, for one more forward pass. Gradients are the same.
     """
 
     checkpoint_stages: bool = False
+    tied: bool = False  # one set of weights serves any number of stages
+    fewest_stages: int = 1
 
     def __init__(self, stages: int) -> None:
         super().__init__()
-        if stages < 1:
-            raise ValueError(f"stages must be at least 1, not {stages}")
         self.stages = stages
+
+    @property
+    def stages(self) -> int:
+        return self._stages
+
+    @stages.setter
+    def stages(self, stages: int) -> None:
+        name = type(self).__name__
+        if stages < self.fewest_stages:
+            raise ValueError(f"stages of {name} must be at least {self.fewest_stages}, not {stages}")
+        if not self.tied and getattr(self, "_stages", stages) != stages:
+            raise ValueError(f"{name} has weights for {self._stages} stages; their number is set when it is built")
+        self._stages = stages
+
+    def count(self) -> int:
+        """How many stages the next run has at most."""
+        return self.stages
+
+    def finished(self, memory: Any) -> bool:
+        """Whether a run may end before its last stage, judged by what the present one hands on."""
+        return False
 
     @abstractmethod
     def begin(self, *args: Any, **inputs: Any) -> tuple[Tensor, Any]:
@@ -46,16 +67,18 @@ class UnfoldingNetwork(nn.Module, ABC):
         """Yield the estimate after each stage, first stage first, holding no more than one stage at a time."""
         x, context = self.begin(*args, **inputs)
         memory = None
-        for k in range(self.stages):
+        for k in range(self.count()):
             if self.checkpoint_stages and torch.is_grad_enabled():
                 # Stages draw no random numbers, so the generator's state need not be kept for the second pass.
                 x, memory = checkpoint(self.stage, k, x, memory, context, use_reentrant=False, preserve_rng_state=False)
             else:
                 x, memory = self.stage(k, x, memory, context)
             yield self.finish(x, context)
+            if self.finished(memory):
+                return
 
     def forward(self, *args: Any, return_stages: bool = False, **inputs: Any) -> Tensor | list[Tensor]:
-        """Restore: the last estimate, or with ``return_stages`` the list of all K, first stage first."""
+        """Restore: the last estimate, or with ``return_stages`` the list of all, first stage first."""
         if return_stages:
             return list(self.iterate(*args, **inputs))
         for x in self.iterate(*args, **inputs):  # noqa: B007  (only the last estimate is wanted)

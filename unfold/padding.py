@@ -6,17 +6,18 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
+def pad_to_multiple(x: Tensor, multiple: int, mode: str = "reflect") -> Tensor:
     """Pad (B,C,H,W) right and bottom to multiples of ``multiple``; a size that is one already stays untouched.
 
-    By reflection, or by repeating the last row or column where the image is too small to reflect.
+    mode: "reflect", which falls back on repeating the last row or column where the image is too small to reflect, or
+    "replicate", which always repeats.
     """
     height, width = x.shape[-2:]
     bottom, right = -height % multiple, -width % multiple
     if bottom:
-        x = F.pad(x, (0, 0, 0, bottom), mode="reflect" if bottom < height else "replicate")
+        x = F.pad(x, (0, 0, 0, bottom), mode=mode if bottom < height else "replicate")
     if right:
-        x = F.pad(x, (0, right, 0, 0), mode="reflect" if right < width else "replicate")
+        x = F.pad(x, (0, right, 0, 0), mode=mode if right < width else "replicate")
     return x
 
 

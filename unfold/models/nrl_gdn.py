@@ -1,0 +1,147 @@
+"""NRL-GDN and RGDN: gradient descent for deblurring under noise of unknown, varying strength, unfolded.
+
+Kong, Wang, Han, Feng, JVCI 107 (2025) 104391. One set of weights for all steps t = 0, 1, ...:
+
+    NRL-GDN:   x_{t+1} = x_t + D( A^T H(A x_t - y) + R(x_t) )      H models the noise, on the residual
+    RGDN:      x_{t+1} = x_t + D( H(A^T(A x_t - y)) + R(x_t) )     H on the gradient instead
+
+with A blur by a known kernel (zeros beyond the border), R a DRUNet, D and H convolution blocks that absorb step size,
+weights and signs. x_0 is the inverse filter of Eq. 22 (nrl_gdn) or y (nrl_gdn_y0, rgdn_uniform).
+
+At evaluation steps go on until the residual stops to shrink faster: with e_t = ||A x_{t+1} - y|| / 2 and
+rel_t = (|e_t - e_{t-1}| + 1e-10) / (e_{t-1} + 1e-10), rel_0 = 0, step t > 4 is the last where rel_{t-1} - rel_t < 0.001.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from unfold.models.unfolding import UnfoldingNetwork
+from unfold.physics.blur import blur, blur_adjoint
+from unfold.precision import at_least_float32, full_precision
+from unfold.priors.conv_block import ConvBlock
+from unfold.priors.resunet import ResUNet
+from unfold.steps.inverse_filter import inverse_filter
+
+StopRule = Literal["sample", "batch", "never"]
+FIRST_TEST = 4  # no step up to this one is the last
+LEAST_DROP = 1e-3
+
+
+class Context(NamedTuple):
+    """What all stages share."""
+
+    y: Tensor
+    kernel: Tensor
+
+
+class Memory(NamedTuple):
+    """residual A x - y (B,C,H,W); error and relative change of the last step and which samples go on, each (B,)."""
+
+    residual: Tensor
+    error: Tensor
+    change: Tensor
+    active: Tensor
+
+
+class NRLGDN(UnfoldingNetwork):
+    """Non-blind deblurring; one layout of weights for three networks, told apart by two arguments.
+
+    initial: "inverse" (Eq. 22) or "measurement" (y); noise_model: H on the "residual" or on the "gradient"; stages: most
+    steps at evaluation; train_stages: steps in training, where none is left out; stop: at evaluation the published rule for
+    each "sample" (so that a batch gives what single images give), jointly for the "batch" as published, or "never";
+    widths, depth: of R; width: of H and D.
+
+    ``net(y, kernel=k)``: y (B,3,H,W) in [0,1]; kernel (B|1,1,s,s) for true convolution, s odd -> (B,3,H,W), not clamped.
+    """
+
+    tied = True
+
+    def __init__(
+        self,
+        initial: Literal["inverse", "measurement"] = "inverse",
+        noise_model: Literal["residual", "gradient"] = "residual",
+        stages: int = 40,
+        train_stages: int = 6,
+        stop: StopRule = "sample",
+        widths: Sequence[int] = (64, 128, 256, 512),
+        depth: int = 4,
+        width: int = 64,
+    ) -> None:
+        super().__init__(stages)
+        for name, value, choices in (
+            ("initial", initial, ("inverse", "measurement")),
+            ("noise_model", noise_model, ("residual", "gradient")),
+            ("stop", stop, ("sample", "batch", "never")),
+        ):
+            if value not in choices:
+                raise ValueError(f"{name} is one of {', '.join(choices)}, not {value!r}")
+        self.initial, self.noise_model, self.train_stages, self.stop = initial, noise_model, train_stages, stop
+        self.r = ResUNet(3, 3, widths, depth)
+        self.h = ConvBlock(3, width)
+        self.d_alpha = ConvBlock(3, width)
+
+    def begin(self, y: Tensor, *, kernel: Tensor) -> tuple[Tensor, Context]:
+        if y.ndim != 4 or y.shape[1] != 3:
+            raise ValueError(f"y must have shape (B, 3, H, W), not {tuple(y.shape)}")
+        if kernel.ndim != 4 or kernel.shape[1] != 1 or kernel.shape[0] not in (1, len(y)):
+            raise ValueError(f"kernel must have shape (B, 1, s, s) or (1, 1, s, s), not {tuple(kernel.shape)}")
+        kh, kw = kernel.shape[-2:]
+        if kh != kw or kh % 2 == 0:
+            side = max(kh, kw) + 1 - max(kh, kw) % 2
+            raise ValueError(
+                f"the kernel is {kh}x{kw}; NRL-GDN needs an odd square one: pad it with zeros around its centre pixel "
+                f"({kh // 2}, {kw // 2}) to {side}x{side} or more"
+            )
+        if kh > min(y.shape[-2:]):
+            raise ValueError(f"the kernel, {kh}x{kw}, is larger than the image, {y.shape[-2]}x{y.shape[-1]}")
+        y = at_least_float32(y)
+        kernel = kernel.to(y)
+        with full_precision(y.device):
+            return (inverse_filter(y, kernel) if self.initial == "inverse" else y), Context(y, kernel)
+
+    def count(self) -> int:
+        return self.train_stages if self.training else self.stages
+
+    def residual(self, x: Tensor, context: Context) -> Tensor:
+        """A x - y."""
+        with full_precision(x.device):
+            return blur(x, context.kernel) - context.y
+
+    def adjoint(self, v: Tensor, context: Context) -> Tensor:
+        """A^T v."""
+        with full_precision(v.device):
+            return blur_adjoint(v, context.kernel)
+
+    def stage(self, k: int, x: Tensor, memory: Memory | None, context: Context) -> tuple[Tensor, Memory | None]:
+        residual = self.residual(x, context) if memory is None else memory.residual
+        if self.noise_model == "residual":
+            descent = self.adjoint(self.h(residual), context)
+        else:
+            descent = self.h(self.adjoint(residual, context))
+        new = x + self.d_alpha(descent + self.r(x))
+        if self.training or self.stop == "never":
+            return new, None
+        return self.test(k, x, new, memory, context)
+
+    def test(self, k: int, x: Tensor, new: Tensor, memory: Memory | None, context: Context) -> tuple[Tensor, Memory]:
+        """The published stop rule. Its residual serves the next step, so that A is applied once per step."""
+        residual = self.residual(new, context)
+        dims = (1, 2, 3) if self.stop == "sample" else (0, 1, 2, 3)
+        error = (0.5 * torch.linalg.vector_norm(residual, dim=dims)).expand(len(x))
+        if memory is None:
+            return new, Memory(residual, error, torch.zeros_like(error), torch.ones_like(error, dtype=torch.bool))
+        change = ((error - memory.error).abs() + 1e-10) / (memory.error + 1e-10)
+        going = memory.active[:, None, None, None]
+        x, residual = torch.where(going, new, x), torch.where(going, residual, memory.residual)
+        active = memory.active
+        if k > FIRST_TEST:
+            active = active & (memory.change - change >= LEAST_DROP)
+        return x, Memory(residual, error, change, active)
+
+    def finished(self, memory: Memory | None) -> bool:
+        return memory is not None and not bool(memory.active.any())

@@ -1,0 +1,106 @@
+"""USRNet: half-quadratic splitting for blur, decimation and noise, unfolded.
+
+Zhang, Van Gool, Timofte: Deep Unfolding Network for Image Super-Resolution, CVPR 2020 (arXiv 2003.10428).
+
+    Stage k:  z_k = argmin_z ||S(k * z) - y||^2 + alpha_k ||z - x_{k-1}||^2     closed form
+              x_k = P(z_k, beta_k)                                              one ResUNet for all stages
+
+with (alpha, beta) = H(sigma, s), x_0 the nearest neighbour interpolation of y. USRGAN is the same network, trained otherwise.
+Parameters carry the names of the published checkpoints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from unfold.models.unfolding import UnfoldingNetwork
+from unfold.precision import at_least_float32, full_precision
+from unfold.priors.resunet import ResUNet
+from unfold.steps.closed_form import PreparedKernel, prepare
+
+
+class Context(NamedTuple):
+    """What all stages share: the prepared kernel, the measurement's spectrum, and alpha, beta (B,K,1,1)."""
+
+    kernel: PreparedKernel
+    spectrum: Tensor
+    alphas: Tensor
+    betas: Tensor
+
+
+class HyperParameters(nn.Module):
+    """H: noise level and scale -> alpha and beta of all stages, both positive, by three 1x1 convolutions."""
+
+    def __init__(self, stages: int, width: int) -> None:
+        super().__init__()
+        self.mlp = nn.Sequential(
+            nn.Conv2d(2, width, 1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(width, width, 1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(width, 2 * stages, 1),
+            nn.Softplus(),
+        )
+
+    def forward(self, sigma: Tensor, scale: int) -> tuple[Tensor, Tensor]:
+        """sigma (B,), std in [0,1] -> alphas, betas (B,K,1,1)."""
+        given = torch.stack([sigma, torch.full_like(sigma, scale)], dim=1)[:, :, None, None]
+        with full_precision(sigma.device):
+            alphas, betas = (self.mlp(given) + 1e-6).chunk(2, dim=1)
+        return alphas, betas
+
+
+class USRNet(UnfoldingNetwork):
+    """Non-blind super-resolution and deblurring with one network for all kernels, scales and noise levels.
+
+    widths, depth: of the ResUNet prior; stages: K; hyper_width: hidden channels of H.
+
+    ``net(y, kernel=k, scale=s, sigma=sigma)``: y (B,3,h,w) in [0,1]; kernel (B|1,1,kh,kw) for true convolution, or what
+    :func:`unfold.steps.closed_form.prepare` made of one; scale a whole number >= 1; sigma a float or (B,), noise standard
+    deviation in [0,1] -> (B,3,h*s,w*s), not clamped. ValueError where the kernel exceeds the restored size.
+    """
+
+    def __init__(
+        self,
+        widths: Sequence[int] = (64, 128, 256, 512),
+        depth: int = 2,
+        stages: int = 8,
+        hyper_width: int = 64,
+    ) -> None:
+        super().__init__(stages)
+        self.p = ResUNet(4, 3, widths, depth)
+        self.h = HyperParameters(stages, hyper_width)
+
+    def begin(
+        self, y: Tensor, *, kernel: Tensor | PreparedKernel, scale: int, sigma: float | Tensor
+    ) -> tuple[Tensor, Context]:
+        if y.ndim != 4 or y.shape[1] != 3:
+            raise ValueError(f"y must have shape (B, 3, h, w), not {tuple(y.shape)}")
+        if scale != int(scale) or scale < 1:
+            raise ValueError(f"scale must be a whole number of at least 1, not {scale}")
+        scale, y = int(scale), at_least_float32(y)
+        height, width = (n * scale for n in y.shape[-2:])
+        levels = torch.as_tensor(sigma, dtype=y.dtype, device=y.device).expand(len(y))
+        with full_precision(y.device):
+            if isinstance(kernel, Tensor):
+                kernel = prepare(kernel.to(y), (height, width), scale)
+            elif (kernel.size, kernel.scale) != ((height, width), scale):
+                raise ValueError(
+                    f"the kernel was prepared for size {kernel.size[0]}x{kernel.size[1]} at scale {kernel.scale}, "
+                    f"and the image asks for {height}x{width} at scale {scale}"
+                )
+            spectrum = kernel.spectrum(y)
+        alphas, betas = self.h(levels, scale)
+        x = F.interpolate(y, scale_factor=scale, mode="nearest")
+        return x, Context(kernel, spectrum, alphas, betas)
+
+    def stage(self, k: int, x: Tensor, memory: Any, context: Context) -> tuple[Tensor, Any]:
+        with full_precision(x.device):
+            z = context.kernel.solve(x, context.spectrum, context.alphas[:, k : k + 1])
+        level = context.betas[:, k : k + 1].expand(-1, -1, *z.shape[-2:])
+        return self.p(torch.cat([z, level], dim=1)), None

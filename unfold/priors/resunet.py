@@ -1,0 +1,67 @@
+"""ResUNet: the residual U-Net prior of USRNet and, with DRUNet's depth, of NRL-GDN.
+
+Zhang, Van Gool, Timofte: Deep Unfolding Network for Image Super-Resolution, CVPR 2020.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from unfold.padding import crop_to, pad_to_multiple
+from unfold.precision import apply_in_full_precision
+
+
+class ResBlock(nn.Module):
+    """x + conv(ReLU(conv(x))), 3x3, without biases."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.res = nn.Sequential(
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.res(x)
+
+
+def blocks(channels: int, count: int) -> list[nn.Module]:
+    return [ResBlock(channels) for _ in range(count)]
+
+
+class ResUNet(nn.Module):
+    """(B,cin,H,W) -> (B,cout,H,W), any size: padded by its last row and column to multiples of 8, and cropped back.
+
+    Four levels of ``widths`` channels at scales 1, 1/2, 1/4, 1/8 with ``depth`` residual blocks each way; strided
+    convolutions down, transposed ones up, skips are added; no biases, no normalisation, no skip around the whole.
+    """
+
+    def __init__(self, cin: int = 4, cout: int = 3, widths: Sequence[int] = (64, 128, 256, 512), depth: int = 2) -> None:
+        super().__init__()
+        w = list(widths)
+
+        def down(i: int) -> nn.Sequential:
+            return nn.Sequential(*blocks(w[i], depth), nn.Conv2d(w[i], w[i + 1], 2, stride=2, bias=False))
+
+        def up(i: int) -> nn.Sequential:
+            return nn.Sequential(nn.ConvTranspose2d(w[i], w[i - 1], 2, stride=2, bias=False), *blocks(w[i - 1], depth))
+
+        self.m_head = nn.Conv2d(cin, w[0], 3, padding=1, bias=False)
+        self.m_down1, self.m_down2, self.m_down3 = down(0), down(1), down(2)
+        self.m_body = nn.Sequential(*blocks(w[3], depth))
+        self.m_up3, self.m_up2, self.m_up1 = up(3), up(2), up(1)
+        self.m_tail = nn.Conv2d(w[0], cout, 3, padding=1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        height, width = x.shape[-2:]
+        x1 = self.m_head(pad_to_multiple(x, 8, mode="replicate"))
+        x2 = self.m_down1(x1)
+        x3 = self.m_down2(x2)
+        x4 = self.m_down3(x3)
+        x = self.m_up3(self.m_body(x4) + x4)
+        x = self.m_up2(x + x3)
+        x = self.m_up1(x + x2)
+        return crop_to(apply_in_full_precision(self.m_tail, x + x1), (height, width))
