@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch: networks are tiny here, and two threads would wait for each other
+
 import torch
 from PIL import Image
 
@@ -60,20 +63,3 @@ def command(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str,
         return code, out, err
 
     return run
-
-
-@pytest.fixture
-def threads() -> Iterator[Callable[[int], contextlib.AbstractContextManager[None]]]:
-    """Set the number of CPU threads, and put it back."""
-    before = torch.get_num_threads()
-
-    @contextlib.contextmanager
-    def use(count: int) -> Iterator[None]:
-        torch.set_num_threads(count)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(before)
-
-    yield use
-    torch.set_num_threads(before)

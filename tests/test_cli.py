@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -50,6 +52,46 @@ def test_train_then_test_gives_table_numbers_and_pictures(recipe: Path, tmp_path
     for name in results["images"]:
         with Image.open(tmp_path / "run" / "test" / "strips" / f"{name}.png") as picture:
             assert picture.width > 5 * 100
+
+
+def test_weights_of_another_noise_level_are_tested_with_a_note(
+    recipe: Path, tmp_path: Path, command: Command, caplog: pytest.LogCaptureFixture
+) -> None:
+    command("train", "--config", recipe, "TRAIN.EPOCHS", 1)
+    last = tmp_path / "run" / "checkpoints" / "last.pth"
+    assert command("test", "--config", recipe, "--weights", last, "DATA.SIGMA", 50)[0] == 0
+    assert "trained for {'sigma': 25.0} and are tested for {'sigma': 50.0}" in caplog.text
+
+
+def test_a_second_test_leaves_nothing_of_the_first(
+    recipe: Path, weights: Path, tmp_path: Path, command: Command
+) -> None:
+    words = ("test", "--config", recipe, "--weights", weights)
+    assert command(*words)[0] == 0
+    (tmp_path / "pictures" / "picture1.png").rename(tmp_path / "pictures" / "other.png")
+    assert command(*words)[0] == 0
+    strips = {path.stem for path in (tmp_path / "run" / "test" / "strips").iterdir()}
+    assert strips == {"picture0", "picture2", "other"}
+
+
+def test_weights_that_are_not_finite_are_no_result(
+    recipe: Path, weights: Path, tmp_path: Path, command: Command
+) -> None:
+    content = torch.load(weights, weights_only=True)
+    content["state_dict"]["tail.weight"].fill_(float("nan"))
+    torch.save(content, weights)
+    assert_one_line(command("test", "--config", recipe, "--weights", weights), "not finite", "weights.pth")
+    assert not (tmp_path / "run" / "test" / "results.json").exists()
+
+
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    words = [sys.executable, "-m", "unfold.cli", "models"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as run:
+        assert run.stdout is not None
+        assert run.stderr is not None
+        run.stdout.close()
+        assert run.stderr.read() == b""
+    assert run.returncode == 0
 
 
 def test_models_lists_names_parameters_cost_and_multiple(command: Command) -> None:
@@ -149,6 +191,7 @@ def test_other_ordinary_mistakes(recipe: Path, weights: Path, tmp_path: Path, co
         (["MODEL.STAGES", 2], "stages must be at least 3"),
         (["MODEL.WIDTH", 7], "width must be even"),
         (["DEVICE", "warp"], "DEVICE warp cannot be used here"),
+        (["DEVICE", "meta"], "DEVICE meta cannot be used here"),
         (["DEVICE", "cuda:99"], "DEVICE cuda:99 cannot be used here"),
         (["TRAIN.PATCH", 4], "TRAIN.PATCH 4 is below"),
         (["TRAIN.PATCH", 64], "smaller than TRAIN.PATCH 64"),

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from yacs.config import CfgNode
 
-from unfold.config import differences, load_config, model_arguments
+from unfold.config import BASELINES, differences, load_config, model_arguments
 from unfold.errors import UnfoldError
+from unfold.protocols.classical import CLASSICAL
 
 
 def write(folder: Path, text: str, name: str = "recipe.yaml") -> Path:
@@ -68,12 +69,19 @@ def test_model_arguments_are_those_that_differ_from_the_published(tmp_path: Path
         ("OUTPUT: {A: 5}", "OUTPUT is text"),
         ("TRAIN: {PRECISION: float16}", "TRAIN.PRECISION is one of float32, bfloat16, not 'float16'"),
         ("TRAIN: {EPOCHS: 0}", "TRAIN.EPOCHS must be greater than 0"),
-        ("OPTIM: {LR: .nan}", "OPTIM.LR must be greater than 0"),
+        ("OPTIM: {LR: .nan}", "OPTIM.LR must be finite, not nan"),
         ("SEED: -1", "SEED must not be negative"),
         ("TEST: {BASELINES: [bm3d]}", "TEST.BASELINES is a list of tv, nlm, not 'bm3d'"),
         ("_BASE_: other.yaml", "there is no such file"),
         ("_BASE_: recipe.yaml", "leads back to this file"),
-        ("_BASE_: [3]", "_BASE_ names files"),
+        ("_BASE_: [3]", "_BASE_ is a file name or a list of them, not [3]"),
+        ("_BASE_:", "_BASE_ is a file name"),
+        ("_BASE_: true", "_BASE_ is a file name"),
+        ("_BASE_: {a.yaml: 1}", "_BASE_ is a file name"),
+        ("OUTPUT: ''", "OUTPUT names the run folder"),
+        ("SEED: 99999999999999999999", "SEED must be below"),
+        ("OPTIM: {LR: .inf}", "OPTIM.LR must be finite"),
+        ("OPTIM: {LR: 1e-7}", "defaults: OPTIM.LR_MIN must not exceed OPTIM.LR"),
         ("- 1\n- 2", "a config is KEY: value lines"),
         ("a: [1", "is not valid YAML"),
         ("? [1, 2]\n: 3", "is not valid YAML"),
@@ -86,7 +94,7 @@ def test_a_mistake_is_one_line_with_file_and_key(tmp_path: Path, text: str, told
         load_config(path)
     message = str(caught.value)
     assert told in message
-    assert "recipe.yaml" in message
+    assert "recipe.yaml" in message or told.startswith("defaults")
     assert "\n" not in message
 
 
@@ -98,6 +106,7 @@ def test_a_mistake_is_one_line_with_file_and_key(tmp_path: Path, text: str, told
         (["TRAIN.EPOCHS.X", "3"], "command line: TRAIN.EPOCHS is a whole number"),
         (["TRAIN", "3"], "command line: TRAIN is a section"),
         (["SEED", "[1"], "the value of SEED is not valid YAML"),
+        (["TRAIN.EPOCHS", "0"], "command line: TRAIN.EPOCHS must be greater than 0"),
     ],
 )
 def test_a_mistaken_override_is_one_line(tmp_path: Path, overrides: list[str], told: str) -> None:
@@ -105,6 +114,16 @@ def test_a_mistaken_override_is_one_line(tmp_path: Path, overrides: list[str], t
         load_config(write(tmp_path, "SEED: 1"), overrides)
     assert told in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_bad_value_is_blamed_on_the_file_that_sets_it(tmp_path: Path) -> None:
+    write(tmp_path, "TRAIN: {EPOCHS: 0}", "base.yaml")
+    with pytest.raises(UnfoldError, match=r"base.yaml: TRAIN.EPOCHS"):
+        load_config(write(tmp_path, "_BASE_: base.yaml"))
+
+
+def test_the_baselines_named_are_those_there_are() -> None:
+    assert set(BASELINES) == set(CLASSICAL)
 
 
 def test_files_that_are_no_config_are_told_apart(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import errno
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -76,18 +77,20 @@ def train(arguments: argparse.Namespace) -> int:
     try:
         trainer.fit()
     except KeyboardInterrupt:
-        print(f"stopped after epoch {trainer.epoch} of {trainer.epochs}; --resume goes on from there", file=sys.stderr)
+        hint = "; --resume goes on from there" if trainer.epoch else ", before the end of the first: nothing is kept"
+        print(f"stopped after epoch {trainer.epoch} of {trainer.epochs}{hint}", file=sys.stderr)
         return 130
     print(f"done: {trainer.folder / 'checkpoints' / 'last.pth'}, curve in {trainer.folder / 'curve.png'}")
     return 0
 
 
 def test(arguments: argparse.Namespace) -> int:
+    from unfold.build import run_folder
     from unfold.config import load_config
     from unfold.report.evaluation import run_test
 
     cfg = load_config(arguments.config, arguments.overrides)
-    output = arguments.output or Path(cfg.OUTPUT) / "test"
+    output = arguments.output or run_folder(cfg) / "test"
     print(run_test(cfg, arguments.weights, output))
     print(f"PSNR in dB, s: seconds per image. Numbers: {output / 'results.json'}, pictures: {output / 'strips'}")
     return 0
@@ -108,21 +111,39 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     try:
-        return COMMANDS[arguments.command](arguments)
+        code = COMMANDS[arguments.command](arguments)
+        sys.stdout.flush()
+        return code
     except UnfoldError as error:
         print(f"unfold {arguments.command}: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:
-        sys.stderr.close()  # the reader of our output has gone, as in `unfold models | head`: nothing to say, to nobody
+        # Whoever read our output has gone, as in `unfold models | head`. Python would complain when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        what = "the disk is full; make room and use --resume" if full else error.strerror or str(error)
+        resume = " and use --resume" if arguments.command == "train" else ""
+        what = f"the disk is full; make room{resume}" if full else error.strerror or str(error)
         where = f"{error.filename}: " if error.filename else ""
         print(f"unfold {arguments.command}: {where}{what}", file=sys.stderr)
         return 2
+    except (MemoryError, RuntimeError) as error:
+        if not _out_of_memory(error):
+            raise
+        hint = "lower TRAIN.BATCH or TRAIN.PATCH, or set TRAIN.CHECKPOINT_STAGES true"
+        hint = hint if arguments.command == "train" else "use smaller images, or DEVICE cpu"
+        print(f"unfold {arguments.command}: out of memory; {hint}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         return 130
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """CUDA has a type for it (not imported here, it is torch's), the CPU allocator a sentence."""
+    return (
+        isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "allocate memory" in str(error)
+    )
 
 
 if __name__ == "__main__":

@@ -7,9 +7,10 @@ to the recipe, that are merged first, in order. ``KEY VALUE`` pairs of the comma
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import yaml
 from yacs.config import CfgNode
@@ -39,8 +40,7 @@ _C.DATA.TEST = "photographs"
 _C.DATA.SIGMA = 25.0  # noise standard deviation in 255 units
 
 _C.LOSS = CfgNode()
-_C.LOSS.NAME = "charbonnier"  # summed over all stages
-_C.LOSS.EPS = 1.0e-3  # Charbonnier: sqrt(d^2 + EPS^2)
+_C.LOSS.EPS = 1.0e-3  # Charbonnier, sqrt(d^2 + EPS^2), summed over all stages
 
 _C.OPTIM = CfgNode()
 _C.OPTIM.LR = 2.0e-4
@@ -62,10 +62,7 @@ _C.TRAIN.VALIDATE_EVERY = 1  # epochs
 _C.TEST = CfgNode()
 _C.TEST.BASELINES = []  # of tv, nlm: classical methods beside the network
 
-_CHOICES = {
-    "LOSS.NAME": ("charbonnier",),
-    "TRAIN.PRECISION": ("float32", "bfloat16"),
-}
+_CHOICES = {"TRAIN.PRECISION": ("float32", "bfloat16")}
 _POSITIVE = (
     "DATA.SIGMA",
     "LOSS.EPS",
@@ -88,7 +85,7 @@ _NOT_NEGATIVE = (
     "OPTIM.WEIGHT_DECAY",
     "TRAIN.WORKERS",
 )
-_BASELINES = ("tv", "nlm")
+BASELINES = ("tv", "nlm")
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> CfgNode:
@@ -97,16 +94,17 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> CfgNode:
     path: a .yaml file; overrides: KEY VALUE KEY VALUE ..., values in YAML. Raises UnfoldError, naming file and key.
     """
     cfg = _C.clone()
+    sources: dict[str, str] = {}
     for file, values in _read_with_bases(Path(path), ()):
-        _merge(cfg, values, str(file))
+        sources |= _merge(cfg, values, str(file))
     if len(overrides) % 2:
         raise UnfoldError(f"overrides come as KEY VALUE pairs, and {overrides[-1]!r} has no value")
     for key, text in zip(overrides[::2], overrides[1::2], strict=True):
         tree: Any = _parse(text, f"the value of {key}")
         for part in reversed(key.split(".")):
             tree = {part: tree}
-        _merge(cfg, tree, "command line")
-    _check(cfg, str(path))
+        sources |= _merge(cfg, tree, "command line")
+    _check(cfg, sources)
     cfg.freeze()
     return cfg
 
@@ -166,9 +164,10 @@ def _read_with_bases(path: Path, parents: tuple[Path, ...]) -> Iterator[tuple[Pa
     if not isinstance(values, dict):
         raise UnfoldError(f"{path}: a config is KEY: value lines, and this is a {type(values).__name__}")
     bases = values.pop("_BASE_", [])
-    for base in [bases] if isinstance(bases, str) else bases:
-        if not isinstance(base, str):
-            raise UnfoldError(f"{path}: _BASE_ names files, and {base!r} is none")
+    bases = [bases] if isinstance(bases, str) else bases
+    if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):
+        raise UnfoldError(f"{path}: _BASE_ is a file name or a list of them, not {bases!r}")
+    for base in bases:
         yield from _read_with_bases(path.parent / base, (*parents, path.resolve()))
     yield path, values
 
@@ -181,7 +180,9 @@ def _leaves(node: CfgNode, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield f"{prefix}{key}", value
 
 
-def _merge(node: CfgNode, values: dict[Any, Any], source: str, prefix: str = "") -> None:
+def _merge(node: CfgNode, values: dict[Any, Any], source: str, prefix: str = "") -> dict[str, str]:
+    """Merge values into the tree; returns the source of every key that was set."""
+    sources: dict[str, str] = {}
     for key, value in values.items():
         name = f"{prefix}{key}"
         if key not in node:
@@ -189,9 +190,11 @@ def _merge(node: CfgNode, values: dict[Any, Any], source: str, prefix: str = "")
         if isinstance(node[key], CfgNode):
             if not isinstance(value, dict):
                 raise UnfoldError(f"{source}: {name} is a section with keys {', '.join(node[key])}, not a value")
-            _merge(node[key], value, source, f"{name}.")
+            sources |= _merge(node[key], value, source, f"{name}.")
         else:
             node[key] = _coerce(value, node[key], name, source)
+            sources[name] = source
+    return sources
 
 
 def _suggest(name: str) -> str:
@@ -220,19 +223,31 @@ def _coerce(value: Any, default: Any, name: str, source: str) -> Any:
     raise UnfoldError(f"{source}: {name} is {words[type(default)]}, and {value!r} is not")
 
 
-def _check(cfg: CfgNode, source: str) -> None:
+def _check(cfg: CfgNode, sources: dict[str, str]) -> None:
+    def fail(key: str, what: str) -> NoReturn:
+        raise UnfoldError(f"{sources.get(key, 'defaults')}: {key} {what}")
+
     values = dict(_leaves(cfg))
+    for key, value in values.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            fail(key, f"must be finite, not {value}")
     for key, choices in _CHOICES.items():
         if values[key] not in choices:
-            raise UnfoldError(f"{source}: {key} is one of {', '.join(choices)}, not {values[key]!r}")
+            fail(key, f"is one of {', '.join(choices)}, not {values[key]!r}")
     for key in _POSITIVE:
-        if not values[key] > 0:
-            raise UnfoldError(f"{source}: {key} must be greater than 0, not {values[key]}")
+        if values[key] <= 0:
+            fail(key, f"must be greater than 0, not {values[key]}")
     for key in _NOT_NEGATIVE:
-        if not values[key] >= 0:
-            raise UnfoldError(f"{source}: {key} must not be negative, and is {values[key]}")
+        if values[key] < 0:
+            fail(key, f"must not be negative, and is {values[key]}")
+    if not cfg.OUTPUT:
+        fail("OUTPUT", "names the run folder, and is empty")
+    if cfg.SEED >= 2**63:
+        fail("SEED", f"must be below 2^63, and is {cfg.SEED}")
+    if cfg.OPTIM.LR_MIN > cfg.OPTIM.LR:
+        fail("OPTIM.LR_MIN", f"must not exceed OPTIM.LR, {cfg.OPTIM.LR}, and is {cfg.OPTIM.LR_MIN}")
     if len(cfg.OPTIM.BETAS) != 2 or not all(0 <= beta < 1 for beta in cfg.OPTIM.BETAS):
-        raise UnfoldError(f"{source}: OPTIM.BETAS is two numbers from 0 to below 1, not {cfg.OPTIM.BETAS}")
+        fail("OPTIM.BETAS", f"is two numbers from 0 to below 1, not {cfg.OPTIM.BETAS}")
     for baseline in cfg.TEST.BASELINES:
-        if baseline not in _BASELINES:
-            raise UnfoldError(f"{source}: TEST.BASELINES is a list of {', '.join(_BASELINES)}, not {baseline!r}")
+        if baseline not in BASELINES:
+            fail("TEST.BASELINES", f"is a list of {', '.join(BASELINES)}, not {baseline!r}")

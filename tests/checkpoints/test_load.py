@@ -7,6 +7,7 @@ import pickle
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -70,6 +71,38 @@ def test_files_that_are_no_checkpoint_are_one_line(tmp_path: Path) -> None:
             read_checkpoint(path)
         assert str(path) in str(caught.value)
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_flipped_bytes_never_end_in_another_error(tmp_path: Path, zipped: bool) -> None:
+    torch.save(
+        {"state_dict": {"a": torch.arange(6.0)}, "epoch": 3}, tmp_path / "w.pth", _use_new_zipfile_serialization=zipped
+    )
+    whole = (tmp_path / "w.pth").read_bytes()
+    rng, refused = np.random.default_rng(0), 0
+    for _ in range(300):
+        broken = bytearray(whole)
+        for place in rng.integers(0, len(whole), 3):
+            broken[place] ^= int(rng.integers(1, 256))
+        (tmp_path / "b.pth").write_bytes(broken)
+        try:
+            read_checkpoint(tmp_path / "b.pth")
+        except UnfoldError:
+            refused += 1
+    assert refused > 100
+
+
+def test_a_file_that_names_its_network_badly_is_refused(tmp_path: Path) -> None:
+    for told in (
+        None,
+        {},
+        {"name": "dgunet_denoise"},
+        {"name": "dgunet_denoise", "arguments": None},
+        {"name": 3, "arguments": {}},
+    ):
+        torch.save({"state_dict": {"a": torch.zeros(1)}, "model": told}, tmp_path / "w.pth")
+        with pytest.raises(UnfoldError):
+            load_model(tmp_path / "w.pth")
 
 
 def test_weights_of_another_network_are_refused_with_the_keys_and_nothing_is_copied() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from pathlib import Path
 
 import cv2
@@ -43,7 +45,7 @@ def test_lossless_files_come_back_to_the_digit(tmp_path: Path, kind: str) -> Non
     assert np.array_equal(read_image(tmp_path / f"a.{kind}"), picture)
 
 
-@pytest.mark.parametrize("kind", ["png", "tif"])
+@pytest.mark.parametrize("kind", ["png", "tif", "ppm"])
 def test_16_bits_stay_16_bits(tmp_path: Path, kind: str) -> None:
     deep = np.random.default_rng(0).integers(0, 65536, (12, 14, 3)).astype(np.uint16)
     cv2.imwrite(str(tmp_path / f"a.{kind}"), deep[..., ::-1])
@@ -77,6 +79,10 @@ def test_what_cannot_be_used_is_refused_by_name(tmp_path: Path) -> None:
     Image.fromarray(scene()).convert("L").save(tmp_path / "grey.png")
     Image.fromarray(scene()).convert("RGBA").save(tmp_path / "alpha.png")
     cv2.imwrite(str(tmp_path / "grey16.png"), np.zeros((20, 20), np.uint16))
+    deep = cv2.imencode(".png", np.ones((20, 20, 3), np.uint16))[1].tobytes()
+    turn = b"eXIfMM\x00*\x00\x00\x00\x08\x00\x01\x01\x12\x00\x03\x00\x00\x00\x01\x00\x06\x00\x00\x00\x00\x00\x00"
+    chunk = struct.pack(">I", len(turn) - 4) + turn + struct.pack(">I", zlib.crc32(turn))
+    (tmp_path / "deep_turned.png").write_bytes(deep[:33] + chunk + deep[33:])
     for name, told in [
         ("none.png", "there is no image"),
         ("cut.png", "cannot be read"),
@@ -85,6 +91,7 @@ def test_what_cannot_be_used_is_refused_by_name(tmp_path: Path) -> None:
         ("grey.png", "is grey"),
         ("grey16.png", "is grey"),
         ("alpha.png", "RGBA"),
+        ("deep_turned.png", "EXIF orientation"),
     ]:
         with pytest.raises(UnfoldError, match=told) as caught:
             read_image(tmp_path / name)
@@ -98,6 +105,8 @@ def test_a_folder_that_is_missing_or_empty_or_a_file_is_told(tmp_path: Path, mon
     monkeypatch.setenv("UNFOLD_DATA", str(tmp_path / "root"))
     with pytest.raises(UnfoldError, match=r"no folder nowhere, nor .*root.nowhere"):
         find_images("nowhere", "test")
+    with pytest.raises(UnfoldError, match="there is no folder ~nobody/x"):
+        find_images("~nobody/x", "test")
     with pytest.raises(UnfoldError, match="holds no images"):
         find_images(str(tmp_path), "test")
     (tmp_path / "file").touch()

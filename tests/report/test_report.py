@@ -14,7 +14,7 @@ from unfold.protocols.evaluate import Score
 from unfold.report.curve import draw_curves, ticks
 from unfold.report.models import count_parameters, format_models, gmac
 from unfold.report.strip import PANEL, Panel, draw_strip, some_stages
-from unfold.report.table import format_table
+from unfold.report.table import format_table, mean_score
 
 
 def test_a_table_has_a_row_per_image_and_their_mean() -> None:
@@ -22,7 +22,8 @@ def test_a_table_has_a_row_per_image_and_their_mean() -> None:
         "a": {"noisy": Score(20, 0.5), "net": Score(30.126, 0.9, 1.5)},
         "longer name": {"noisy": Score(22, 0.7), "net": Score(31, 0.8, 2.5)},
     }
-    lines = format_table(rows).splitlines()
+    mean = {method: mean_score([row[method] for row in rows.values()]) for method in ("noisy", "net")}
+    lines = format_table(rows, mean).splitlines()
     assert len({len(line.rstrip()) for line in lines[2:]}) == 1, "columns line up"
     assert lines[3].split("|")[2].split() == ["30.13", "0.9000", "1.50"]
     assert lines[-1].startswith("mean")
@@ -60,6 +61,17 @@ def test_a_strip_shows_the_same_crop_pixel_for_pixel(tmp_path: Path) -> None:
     assert abs(left - np.minimum(right + 25.5, 255)).max() <= 0.5 + 1e-4
     windows = np.lib.stride_tricks.sliding_window_view(scene(200, 300), (PANEL, PANEL), axis=(0, 1))
     assert (windows.transpose(0, 1, 3, 4, 2) == right).all(axis=(2, 3, 4)).any()
+
+
+def test_a_strip_prints_the_psnr_it_is_given(tmp_path: Path) -> None:
+    target = scene(40, 40) / np.float32(255)
+    captions = []
+    for i, quality in enumerate([20.0, 20.0, 31.5, None]):
+        draw_strip(tmp_path / f"{i}.png", [Panel(target, "x", quality), Panel(target, "target", None)])
+        with Image.open(tmp_path / f"{i}.png") as picture:
+            captions.append(np.asarray(picture)[40:, :PANEL].tobytes())
+    assert captions[0] == captions[1]
+    assert len(set(captions)) == 3
 
 
 def test_some_stages_spread_from_the_first_and_leave_the_last_out() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -101,20 +103,53 @@ def test_a_few_epochs_on_small_pictures_learn_to_denoise(recipe: Path, tmp_path:
     assert rows[-1]["val_psnr"] > 26, "the noisy input has 20.2 dB"
 
 
+def test_the_trainer_is_built_as_the_config_says(recipe: Path) -> None:
+    words = "TRAIN.PRECISION bfloat16 TRAIN.CHECKPOINT_STAGES true TRAIN.WORKERS 2 TRAIN.BATCH 3 OPTIM.BETAS [0.5,0.6]"
+    words += " OPTIM.WEIGHT_DECAY 0.01 LOSS.EPS 0.5 TRAIN.PATCH 24 TRAIN.PATCHES 9 SEED 7 DATA.SIGMA 50"
+    run = build_trainer(load_config(recipe, words.split()))
+    assert run.autocast
+    assert run.net.checkpoint_stages
+    assert (run.loader.num_workers, run.loader.batch_size) == (2, 3)
+    group = run.optimizer.param_groups[0]
+    assert (group["betas"], group["weight_decay"], group["lr"]) == ((0.5, 0.6), 0.01, 2e-3)
+    patches = run.loader.dataset
+    assert (patches.patch, len(patches), patches.seed) == (24, 9, 7)
+    zero = torch.zeros(1, 3, 2, 2)
+    assert run.loss([zero, zero], zero).item() == pytest.approx(1.0), "two stages at eps 0.5"
+    assert run.about["protocol"] == {"sigma": 50.0}
+    assert run.about["model"]["arguments"]["width"] == 8
+
+
+def test_best_is_kept_when_later_epochs_are_worse(recipe: Path, tmp_path: Path) -> None:
+    run = build_trainer(load_config(recipe, ["TRAIN.EPOCHS", "4"]))
+    scripted = iter([30.0, 29.0, 31.0, 28.0])
+    run.validate = lambda: next(scripted)
+    run.fit()
+    best = read_checkpoint(tmp_path / "run" / "checkpoints" / "best.pth")
+    assert (best["epoch"], best["best"]) == (3, 31.0)
+    assert read_checkpoint(tmp_path / "run" / "checkpoints" / "last.pth")["epoch"] == 4
+
+
 def test_a_run_is_not_overwritten_unless_asked(recipe: Path, tmp_path: Path) -> None:
     first = train(recipe)
     with pytest.raises(UnfoldError, match="holds a run already"):
         train(recipe)
+    (tmp_path / "run" / "checkpoints" / "last.pth").unlink()
+    with pytest.raises(UnfoldError, match="holds a run already"):
+        train(recipe)
+    mine = tmp_path / "run" / "checkpoints" / "mine.pth"
+    mine.touch()
     again = train(recipe, "TRAIN.EPOCHS", 2, overwrite=True)
     assert (first["epoch"], again["epoch"]) == (3, 2)
     assert len(read_log(tmp_path / "run" / "log.jsonl")) == 2
+    assert mine.exists()
 
 
 def test_resuming_needs_the_same_run(recipe: Path, tmp_path: Path) -> None:
     with pytest.raises(UnfoldError, match="nothing to resume"):
         train(recipe, resume=True)
     train(recipe, until=1)
-    with pytest.raises(UnfoldError, match=r"config differs: TRAIN.BATCH 2 -> 3, OPTIM.LR 0.002 -> 0.1|config differs"):
+    with pytest.raises(UnfoldError, match=r"config differs: (?=.*TRAIN.BATCH 2 -> 3)(?=.*OPTIM.LR 0.002 -> 0.1)"):
         train(recipe, "TRAIN.BATCH", 3, "OPTIM.LR", 0.1, resume=True)
     assert train(recipe, "DEVICE", "auto", "TEST.BASELINES", "[tv]", resume=True)["epoch"] == 3
     assert train(recipe, resume=True)["epoch"] == 3, "a run that is done stays done"
@@ -128,7 +163,13 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_weights
     run = build_trainer(cfg, resume=True)
     finite = run.loss
     run.loss = lambda stages, target: finite(stages, target) * math.nan
-    with pytest.raises(UnfoldError, match="became nan in epoch 2"):
+    with pytest.raises(UnfoldError, match=r"NaN in epoch 2 \(mean loss nan\)"):
+        run.fit()
+    assert same(read_checkpoint(tmp_path / "run" / "checkpoints" / "last.pth")["state_dict"], good)
+    run = build_trainer(cfg, resume=True)
+    run.optimizer.param_groups[0]["lr"] = math.inf
+    run.loader.sampler.length = 2  # one step: the loss is finite, what it leaves behind is not
+    with pytest.raises(UnfoldError, match=r"NaN in epoch 2 \(mean loss \d"):
         run.fit()
     assert same(read_checkpoint(tmp_path / "run" / "checkpoints" / "last.pth")["state_dict"], good)
 
@@ -157,7 +198,7 @@ def test_a_full_disk_and_ctrl_c_end_in_one_line(
     monkeypatch.setattr(trainer, "save_checkpoint", full)
     code, _, err = command("train", "--config", recipe)
     assert code == 2
-    assert "last.pth: the disk is full; make room and use --resume" in err
+    assert "the disk is full; make room and use --resume" in err
     assert "Traceback" not in err
 
     def interrupt(path: Path, content: object) -> None:
@@ -166,7 +207,13 @@ def test_a_full_disk_and_ctrl_c_end_in_one_line(
     monkeypatch.setattr(trainer, "save_checkpoint", interrupt)
     code, _, err = command("train", "--config", recipe)
     assert code == 130
-    assert "--resume goes on" in err
+    assert "stopped after epoch 0 of 3, before the end of the first" in err
+    monkeypatch.undo()
+    train(recipe, until=2)
+    monkeypatch.setattr(trainer, "save_checkpoint", interrupt)
+    code, _, err = command("train", "--config", recipe, "--resume")
+    assert code == 130
+    assert "stopped after epoch 2 of 3; --resume goes on" in err
 
 
 def test_a_log_cut_short_by_a_crash_is_read_up_to_the_cut(tmp_path: Path) -> None:
@@ -183,12 +230,13 @@ def test_a_killed_run_resumes_from_the_command_line(recipe: Path, tmp_path: Path
     whole = train(recipe, "TRAIN.EPOCHS", 40)["state_dict"]
     again = ["--config", str(recipe), "TRAIN.EPOCHS", "40", "OUTPUT", str(tmp_path / "killed")]
     log = tmp_path / "killed" / "log.jsonl"
-    with subprocess.Popen(["unfold", "train", *again], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as run:
+    unfold = [sys.executable, "-m", "unfold.cli", "train"]
+    with subprocess.Popen([*unfold, *again], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as run:
         while len(read_log(log)) < 3 and run.poll() is None:
-            pass
+            time.sleep(0.01)
         run.kill()
     assert 3 <= len(read_log(log)) < 40
-    subprocess.run(["unfold", "train", "--resume", *again], check=True, capture_output=True)
+    subprocess.run([*unfold, "--resume", *again], check=True, capture_output=True)
     killed = read_checkpoint(tmp_path / "killed" / "checkpoints" / "last.pth")
     assert killed["epoch"] == 40
     assert same(killed["state_dict"], whole)

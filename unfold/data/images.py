@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from natsort import natsorted
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from unfold.errors import UnfoldError
 from unfold.progress import progress
@@ -49,7 +50,8 @@ def find_images(source: str, split: str) -> list[Path]:
 def find_folder(source: str) -> Path:
     """``source`` as a path, or below UNFOLD_DATA (default: datasets). UnfoldError names both places tried."""
     root = Path(os.environ.get("UNFOLD_DATA", "datasets"))
-    for folder in (Path(source).expanduser(), root / source):
+    home = Path.home() / source[2:] if source.startswith("~/") else Path(source)
+    for folder in (home, root / source):
         if folder.is_dir():
             return folder
         if folder.exists():
@@ -75,14 +77,18 @@ def read_image(path: Path) -> NDArray[np.uint8] | NDArray[np.uint16]:
     """
     try:
         with Image.open(path) as image:
-            deep = ";16" in str(image.tile[0][3]) if image.tile else False
+            deep = _is_deep(image)
             image.load()
             if image.mode == "P":
                 image = image.convert("RGBA" if "transparency" in image.info else "RGB")
             if image.mode != "RGB":
                 kind = "grey" if image.mode in ("1", "L", "I", "F", "I;16", "I;16B") else f"of kind {image.mode}"
                 raise UnfoldError(f"{path} is {kind}, and a colour image (RGB) is wanted")
-            return _read_deep(path) if deep else np.asarray(ImageOps.exif_transpose(image))
+            if not deep:
+                return np.asarray(ImageOps.exif_transpose(image))
+            if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
+                raise UnfoldError(f"{path} has 16 bits per channel and an EXIF orientation: not both are read")
+            return _read_deep(path)
     except FileNotFoundError:
         raise UnfoldError(f"there is no image {path}") from None
     except UnidentifiedImageError:
@@ -91,6 +97,14 @@ def read_image(path: Path) -> NDArray[np.uint8] | NDArray[np.uint16]:
         if isinstance(error, UnfoldError):
             raise
         raise UnfoldError(f"{path} cannot be read: {error}") from None
+
+
+def _is_deep(image: Any) -> bool:
+    """Whether an image that is not loaded yet has 16 bits per channel, by what its decoder is told."""
+    told = image.tile[0][3] if image.tile else ()
+    if image.format == "PPM":
+        return isinstance(told, tuple) and any(isinstance(value, int) and value > 255 for value in told)
+    return ";16" in str(told)
 
 
 def _read_deep(path: Path) -> NDArray[np.uint16]:

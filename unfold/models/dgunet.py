@@ -92,7 +92,7 @@ def step_size() -> nn.Parameter:
 class _DGUNet(UnfoldingNetwork):
     """What DGUNet and DGUNet+ share: everything but which modules a stage uses."""
 
-    multiple = 2**LEVELS
+    size_multiple = min_size = 2**LEVELS
     tail: nn.Conv2d
 
     @abstractmethod
@@ -103,9 +103,9 @@ class _DGUNet(UnfoldingNetwork):
         if y.ndim != 4 or y.shape[1] != 3:
             raise ValueError(f"y must have shape (B, 3, H, W), not {tuple(y.shape)}")
         height, width = y.shape[-2:]
-        if min(height, width) < self.multiple:
-            raise ValueError(f"y is {height}x{width}; DGUNet needs at least {self.multiple}x{self.multiple}")
-        y = pad_to_multiple(y, self.multiple)
+        if min(height, width) < self.min_size:
+            raise ValueError(f"y is {height}x{width}; DGUNet needs at least {self.min_size}x{self.min_size}")
+        y = pad_to_multiple(y, self.size_multiple)
         return y, Context(y, (height, width))
 
     def stage(self, k: int, x: Tensor, memory: Memory | None, context: Context) -> tuple[Tensor, Memory | None]:

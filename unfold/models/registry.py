@@ -1,10 +1,9 @@
-"""The published networks by name: constructor, published arguments, and what each asks of its input."""
+"""The published networks by name."""
 
 from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,20 +14,11 @@ from unfold.models.unfolding import UnfoldingNetwork
 
 @dataclass(frozen=True)
 class Model:
-    """One published network.
+    """One published network: its class, the published arguments, and what it is in one line."""
 
-    build: its class; arguments: the published widths; about: one line; inputs: names of what forward takes, the
-    measurement first; channels: of the measurement; size_multiple: what images are padded to inside; min_size: smallest
-    height and width.
-    """
-
-    build: Callable[..., UnfoldingNetwork]
+    build: type[UnfoldingNetwork]
     arguments: dict[str, int]
     about: str
-    inputs: tuple[str, ...] = ("y",)
-    channels: int = 3
-    size_multiple: int = 8
-    min_size: int = 8
 
 
 _MODELS = {
@@ -68,5 +58,5 @@ def create_model(name: str, **overrides: Any) -> UnfoldingNetwork:
             raise UnfoldError(f"{name} takes no argument {argument!r}; it takes {', '.join(known)}")
     try:
         return model.build(**{**model.arguments, **overrides})
-    except (ValueError, RuntimeError, ZeroDivisionError) as error:
+    except (ValueError, TypeError, RuntimeError) as error:
         raise UnfoldError(f"{name} cannot be built with {overrides}: {error}") from error

@@ -25,6 +25,8 @@ class UnfoldingNetwork(nn.Module, ABC):
     checkpoint_stages: bool = False
     tied: bool = False  # one set of weights serves any number of stages
     fewest_stages: int = 1
+    size_multiple: int = 1  # what images are padded to inside
+    min_size: int = 1  # smallest height and width of an input
 
     def __init__(self, stages: int) -> None:
         super().__init__()

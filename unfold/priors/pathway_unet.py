@@ -213,5 +213,6 @@ class SubspaceMerge(nn.Module):
     def ridge(gram: Tensor) -> Tensor:
         """The Gram matrix's rounding error, on its diagonal: keeps flat images and dead maps from dividing by zero."""
         n = gram.shape[-1]
-        scale = gram.diagonal(dim1=-2, dim2=-1).mean(dim=-1)[:, None, None] + torch.finfo(gram.dtype).tiny
+        # A map of unit L1 norm has at least 1 / (H W) on the diagonal: only dead maps are below the clamp.
+        scale = gram.diagonal(dim1=-2, dim2=-1).mean(dim=-1)[:, None, None].clamp(min=1e-20)
         return torch.finfo(gram.dtype).eps * scale * torch.eye(n, dtype=gram.dtype, device=gram.device)

@@ -42,12 +42,16 @@ CLASSICAL: dict[str, tuple[Callable[[Image, float, float], Image], tuple[float, 
 }
 
 
+def tuning_images(files: Sequence[Path]) -> list[Path]:
+    """At most 8 of the files, evenly chosen."""
+    return [files[i] for i in np.unique(np.linspace(0, len(files) - 1, MOST_IMAGES).astype(int))]
+
+
 def tune(name: str, protocol: GaussianDenoising, files: Sequence[Path]) -> float:
-    """The strength with the highest mean PSNR over a crop of each of at most 8 of ``files``, evenly chosen."""
+    """The strength with the highest mean PSNR over a crop of each of ``files``."""
     method, strengths = CLASSICAL[name]
-    chosen = [files[i] for i in np.unique(np.linspace(0, len(files) - 1, MOST_IMAGES).astype(int))]
     samples = []
-    for path in chosen:
+    for path in files:
         sample = protocol.sample(path)
         window = busiest_crop(sample["target"], CROP)
         samples.append({key: image[window] for key, image in sample.items()})

@@ -1,6 +1,6 @@
 """Denoising of colour images with white Gaussian noise of one known strength.
 
-The protocol of the colour denoising tables (CBSD68, Kodak24, Urban100 and others at sigma 15, 25, 50):
+This project's protocol, close to the usual one of colour denoising papers, which differ in rounding and in their noise:
 - noise is added to the image in [0,1] as float32, neither clamped nor rounded, and drawn per image from a generator
   seeded with the file's name, so that every method and every run sees the same noise on the same picture;
 - the result is clamped to [0,1] and not rounded;

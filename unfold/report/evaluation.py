@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,76 +15,82 @@ from numpy.typing import NDArray
 from yacs.config import CfgNode
 
 import unfold
+from unfold.build import build_network, build_protocol, smallest_image
 from unfold.checkpoints.load import load_state, read_checkpoint
 from unfold.config import model_arguments
 from unfold.data.images import check_images
 from unfold.device import pick_device, place
 from unfold.errors import UnfoldError
-from unfold.metrics.ssim import WINDOW as SSIM_WINDOW
-from unfold.models.registry import create_model, model_info
 from unfold.progress import progress
-from unfold.protocols.classical import CLASSICAL, tune
+from unfold.protocols.classical import CLASSICAL, tune, tuning_images
 from unfold.protocols.evaluate import Score, evaluate_network
 from unfold.protocols.gaussian_denoising import GaussianDenoising
 from unfold.report.strip import Panel, draw_strip, some_stages
 from unfold.report.table import format_table, mean_score
 
+logger = logging.getLogger("unfold")
 INPUT = "noisy input"
 STAGES_SHOWN = 2
 
 
-def run_test(cfg: CfgNode, weights: str | Path, output: Path | None = None) -> str:
+def run_test(cfg: CfgNode, weights: str | Path, output: Path) -> str:
     """Evaluate the config's network with these weights; returns the table as text.
 
-    Writes into ``output`` (default: <OUTPUT>/test) results.json and strips/<image>.png. Raises UnfoldError for bad
-    input.
+    Writes results.json and strips/<image>.png into ``output``. Raises UnfoldError for bad input.
     """
-    output = output or Path(cfg.OUTPUT) / "test"
-    info = model_info(cfg.MODEL.NAME)
     device = pick_device(cfg.DEVICE)
-    net = create_model(cfg.MODEL.NAME, **model_arguments(cfg))
-    load_state(net, read_checkpoint(weights)["state_dict"], weights)
+    net, protocol = build_network(cfg), build_protocol(cfg)
+    checkpoint = read_checkpoint(weights)
+    load_state(net, checkpoint["state_dict"], weights)
     net = place(net.eval(), device)
+    trained_for = checkpoint.get("protocol", asdict(protocol))
+    if trained_for != asdict(protocol):
+        logger.warning("note: the weights were trained for %s and are tested for %s", trained_for, asdict(protocol))
 
-    protocol = GaussianDenoising(cfg.DATA.SIGMA)
     files = protocol.images(cfg.DATA.TEST, "test")
     names = [path.stem for path in files]
     if len(set(names)) < len(names):
         double = next(name for name in names if names.count(name) > 1)
         raise UnfoldError(f"{files[0].parent} holds two images called {double}; results are filed by name")
-    check_images(files, max(info.min_size, SSIM_WINDOW))
-    try:
-        (output / "strips").mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UnfoldError(f"the folder {output} cannot be written: {error}") from None
-    training_files = protocol.images(cfg.DATA.TRAIN, "train") if cfg.TEST.BASELINES else []
-    strengths = {name: tune(name, protocol, training_files) for name in cfg.TEST.BASELINES}
+    check_images(files, smallest_image(cfg))
+    tuning_files = tuning_images(protocol.images(cfg.DATA.TRAIN, "train")) if cfg.TEST.BASELINES else []
+    check_images(tuning_files, smallest_image(cfg))
+    _clear(output)
+    strengths = {name: tune(name, protocol, tuning_files) for name in cfg.TEST.BASELINES}
 
     rows = {}
     for path in progress(files, "testing", "image"):
         sample = protocol.sample(path)
         rows[path.stem], stages = _evaluate(net, cfg.MODEL.NAME, protocol, sample, strengths, device)
+        if not np.isfinite(stages[-1]).all():
+            raise UnfoldError(f"the network's result on {path} is not finite: the weights in {weights} are not usable")
         _draw(output / "strips" / f"{path.stem}.png", sample, rows[path.stem], cfg.MODEL.NAME, stages)
+    mean = {method: mean_score([row[method] for row in rows.values()]) for method in next(iter(rows.values()))}
     results = {
         "unfold": unfold.__version__,
         "torch": torch.__version__,
         "device": str(device),
         "weights": str(weights),
         "model": {"name": cfg.MODEL.NAME, "arguments": model_arguments(cfg)},
-        "protocol": {"name": "gaussian_denoising", "sigma": cfg.DATA.SIGMA},
+        "protocol": asdict(protocol),
+        "trained_for": trained_for,
         "baselines": strengths,
         "images": {name: {method: vars(score) for method, score in row.items()} for name, row in rows.items()},
-        "mean": {
-            method: {
-                key: value
-                for key, value in vars(mean_score([r[method] for r in rows.values()])).items()
-                if key != "stages"
-            }
-            for method in next(iter(rows.values()))
-        },
+        "mean": {method: vars(score) for method, score in mean.items()},
     }
-    (output / "results.json").write_text(json.dumps(results, indent=1) + "\n")
-    return format_table(rows)
+    (output / "results.json").write_text(json.dumps(results, indent=1, allow_nan=False) + "\n")
+    return format_table(rows, mean)
+
+
+def _clear(output: Path) -> None:
+    """Make the folder, without what an earlier test left in it."""
+    try:
+        (output / "strips").mkdir(parents=True, exist_ok=True)
+        (output / "results.json").unlink(missing_ok=True)
+        for old in (output / "strips").glob("*.png"):
+            old.unlink()
+    except OSError as error:
+        raise UnfoldError(f"the folder {output} cannot be written: {error}") from None
 
 
 def _evaluate(

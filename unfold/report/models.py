@@ -16,12 +16,12 @@ def count_parameters(net: UnfoldingNetwork) -> int:
     return sum(parameter.numel() for parameter in net.parameters())
 
 
-def gmac(net: UnfoldingNetwork, channels: int = 3, size: int = SIZE) -> float:
+def gmac(net: UnfoldingNetwork, size: int = SIZE) -> float:
     """Billions of multiply-accumulates of one forward pass on a square image: convolutions and matrix products."""
     counter = FlopCounterMode(display=False)
     device = next(net.parameters()).device
     with counter, torch.no_grad():
-        net(torch.empty(1, channels, size, size, device=device))
+        net(torch.empty(1, 3, size, size, device=device))
     return float(counter.get_total_flops()) / 2e9
 
 
@@ -32,6 +32,8 @@ def format_models() -> str:
         info = model_info(name)
         with torch.device("meta"):
             net = create_model(name)
-        cost = gmac(net, info.channels)
-        lines.append(f"{name:<22}{count_parameters(net):>12,}{cost:>17.1f}{info.size_multiple:>15}   {info.about}")
+        cost = gmac(net)
+        lines.append(
+            f"{name:<22}{count_parameters(net):>12,}{cost:>17.1f}{info.build.size_multiple:>15}   {info.about}"
+        )
     return "\n".join(lines)

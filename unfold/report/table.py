@@ -17,10 +17,9 @@ def mean_score(scores: Sequence[Score]) -> Score:
     return Score(psnr, ssim, seconds)
 
 
-def format_table(rows: Mapping[str, Mapping[str, Score]]) -> str:
-    """rows: image name -> method -> score, the same methods in every row."""
-    methods = list(next(iter(rows.values())))
-    mean = {method: mean_score([row[method] for row in rows.values()]) for method in methods}
+def format_table(rows: Mapping[str, Mapping[str, Score]], mean: Mapping[str, Score]) -> str:
+    """rows: image name -> method -> score, the same methods in every row and in the mean."""
+    methods = list(mean)
     wide = max(len(name) for name in [*rows, "image"])
     head = f"{'':{wide}}" + "".join(f" | {method:^{len(COLUMNS)}}" for method in methods)
     units = f"{'image':{wide}}" + f" | {COLUMNS}" * len(methods)

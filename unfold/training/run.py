@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +13,15 @@ from torch.utils.data import DataLoader
 from yacs.config import CfgNode
 
 import unfold
+from unfold.build import build_network, build_protocol, run_folder, smallest_image
 from unfold.checkpoints.load import load_state, read_checkpoint
 from unfold.config import differences, load_config, model_arguments
 from unfold.data.images import check_images
 from unfold.data.patches import EpochSampler, Patches
 from unfold.device import pick_device, place
 from unfold.errors import UnfoldError
-from unfold.metrics.ssim import WINDOW as SSIM_WINDOW
-from unfold.models.registry import create_model, model_info
+from unfold.models.registry import model_info
 from unfold.protocols.evaluate import validate
-from unfold.protocols.gaussian_denoising import GaussianDenoising
 from unfold.training.log import RunLog
 from unfold.training.losses import charbonnier_of_stages
 from unfold.training.schedule import WarmupCosine
@@ -37,30 +37,27 @@ def build_trainer(cfg: CfgNode, *, resume: bool = False, overwrite: bool = False
     resume: go on from the run folder's last checkpoint; overwrite: begin anew in a folder that holds a run already.
     Raises UnfoldError.
     """
-    folder = Path(cfg.OUTPUT)
+    folder = run_folder(cfg)
     last = folder / "checkpoints" / "last.pth"
     checkpoint = _checkpoint_to_resume(cfg, last) if resume else None
-    if checkpoint is None and last.exists() and not overwrite:
+    if checkpoint is None and any(last.parent.glob("*.pth")) and not overwrite:
         raise UnfoldError(
             f"{folder} holds a run already: --resume continues it, --overwrite begins anew, OUTPUT names another"
         )
 
-    info = model_info(cfg.MODEL.NAME)
-    if info.min_size > cfg.TRAIN.PATCH:
-        raise UnfoldError(
-            f"TRAIN.PATCH {cfg.TRAIN.PATCH} is below the {info.min_size} pixels that {cfg.MODEL.NAME} needs"
-        )
+    least = model_info(cfg.MODEL.NAME).build.min_size
+    if least > cfg.TRAIN.PATCH:
+        raise UnfoldError(f"TRAIN.PATCH {cfg.TRAIN.PATCH} is below the {least} pixels that {cfg.MODEL.NAME} needs")
     device = pick_device(cfg.DEVICE)
     torch.manual_seed(cfg.SEED)
-    arguments = model_arguments(cfg)
-    net = create_model(cfg.MODEL.NAME, **arguments)
+    net = build_network(cfg)
     net.checkpoint_stages = cfg.TRAIN.CHECKPOINT_STAGES
 
-    protocol = GaussianDenoising(cfg.DATA.SIGMA)
+    protocol = build_protocol(cfg)
     files = protocol.images(cfg.DATA.TRAIN, "train")
     patches = Patches(files, cfg.TRAIN.PATCH, cfg.TRAIN.PATCHES, cfg.SEED, protocol.degrade)
     held_out = protocol.images(cfg.DATA.VAL, "val")
-    check_images(held_out, max(info.min_size, SSIM_WINDOW))
+    check_images(held_out, smallest_image(cfg))
     loader = DataLoader(
         patches,
         cfg.TRAIN.BATCH,
@@ -93,7 +90,11 @@ def build_trainer(cfg: CfgNode, *, resume: bool = False, overwrite: bool = False
         epochs=cfg.TRAIN.EPOCHS,
         validate_every=cfg.TRAIN.VALIDATE_EVERY,
         autocast=cfg.TRAIN.PRECISION == "bfloat16",
-        about={"unfold": unfold.__version__, "model": {"name": cfg.MODEL.NAME, "arguments": arguments}},
+        about={
+            "unfold": unfold.__version__,
+            "model": {"name": cfg.MODEL.NAME, "arguments": model_arguments(cfg)},
+            "protocol": asdict(protocol),
+        },
     )
     if checkpoint is not None:
         trainer.resume(checkpoint)
@@ -129,9 +130,8 @@ def _prepare_folder(folder: Path, cfg: CfgNode, *, fresh: bool) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if fresh:
-            for old in (folder / "checkpoints").glob("*.pth"):
-                old.unlink()
-            (folder / "log.jsonl").unlink(missing_ok=True)
+            for old in ("checkpoints/last.pth", "checkpoints/best.pth", "log.jsonl", "curve.png"):
+                (folder / old).unlink(missing_ok=True)
         (folder / "config.yaml").write_text(cfg.dump())
     except OSError as error:
         raise UnfoldError(f"the run folder {folder} cannot be written: {error}") from None

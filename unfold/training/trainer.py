@@ -58,14 +58,13 @@ class Trainer:
             total=self.epochs * per_epoch,
             initial=self.epoch * per_epoch,
             desc="training",
-            unit="patch",
+            unit="image",
             mininterval=0.5 if sys.stderr.isatty() else 20,
             dynamic_ncols=True,
         ) as bar:
             while self.epoch < last:
                 row = self._train_epoch(bar)
-                self.epoch += 1
-                if self.epoch % self.validate_every == 0 or self.epoch == self.epochs:
+                if row["epoch"] % self.validate_every == 0 or row["epoch"] == self.epochs:
                     row["val_psnr"] = self.validate()
                 self._keep(row)
 
@@ -97,10 +96,10 @@ class Trainer:
                 bar.set_postfix_str(f"loss {loss_now:.4f}, psnr {psnr_now:.2f}, best val {best}", refresh=False)
         seconds = time.perf_counter() - start
         mean_loss, mean_psnr = (total / patches).tolist()
-        if not math.isfinite(mean_loss):
+        if not (math.isfinite(mean_loss) and all(p.isfinite().all() for p in self.net.parameters())):
             raise UnfoldError(
-                f"the loss became {mean_loss} in epoch {self.epoch + 1}: nothing of that epoch is kept; "
-                f"lower OPTIM.LR and continue from {self.folder / 'checkpoints'} or start again"
+                f"loss or weights became infinite or NaN in epoch {self.epoch + 1} (mean loss {mean_loss}): nothing of "
+                f"that epoch is kept; begin anew with a lower OPTIM.LR (--overwrite, or another OUTPUT)"
             )
         return {
             "epoch": self.epoch + 1,
@@ -119,15 +118,17 @@ class Trainer:
             self.best = row["val_psnr"]
         content = {
             **self.about,
-            "epoch": self.epoch,
+            "epoch": row["epoch"],
             "best": self.best,
             "state_dict": self.net.state_dict(),
             "optimizer": self.optimizer.state_dict(),
         }
-        save_checkpoint(self.folder / "checkpoints" / "last.pth", content)
         if better:
             save_checkpoint(self.folder / "checkpoints" / "best.pth", content)
         self.log.add(row)
+        # Last, for it ends the epoch: a run killed before this line repeats the epoch and its row of the log.
+        save_checkpoint(self.folder / "checkpoints" / "last.pth", content)
+        self.epoch = row["epoch"]
         self.log.draw()
 
     def resume(self, checkpoint: dict[str, Any]) -> None:
