@@ -10,14 +10,14 @@ def pad_to_multiple(x: Tensor, multiple: int, mode: str = "reflect") -> Tensor:
     """Pad (B,C,H,W) right and bottom to multiples of ``multiple``; a size that is one already stays untouched.
 
     mode: "reflect", which falls back on repeating the last row or column where the image is too small to reflect, or
-    "replicate", which always repeats.
+    "replicate", which always repeats, or "constant", zeros.
     """
     height, width = x.shape[-2:]
     bottom, right = -height % multiple, -width % multiple
     if bottom:
-        x = F.pad(x, (0, 0, 0, bottom), mode=mode if bottom < height else "replicate")
+        x = F.pad(x, (0, 0, 0, bottom), mode=mode if mode != "reflect" or bottom < height else "replicate")
     if right:
-        x = F.pad(x, (0, right, 0, 0), mode=mode if right < width else "replicate")
+        x = F.pad(x, (0, right, 0, 0), mode=mode if mode != "reflect" or right < width else "replicate")
     return x
 
 

@@ -22,9 +22,11 @@ import torch
 from torch import Tensor, nn
 
 from unfold.padding import crop_to, pad_to_multiple
+from unfold.precision import apply_in_full_precision
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.priors.pathway_unet import (
     LEVELS,
+    ConcatMerge,
     Decoder,
     Encoder,
     StageOutput,
@@ -66,16 +68,6 @@ class Stage(NamedTuple):
     unet: UNet | None
 
 
-class ConcatMerge(nn.Conv2d):
-    """Merge two feature maps by one convolution of both."""
-
-    def __init__(self, width: int, out: int) -> None:
-        super().__init__(2 * width, out, 3, padding=1, bias=False)
-
-    def forward(self, x: Tensor, bridge: Tensor) -> Tensor:  # type: ignore[override]
-        return super().forward(torch.cat([x, bridge], dim=1))
-
-
 def check_widths(width: int, growth: int, operator_width: int) -> None:
     """Channel attention takes a quarter of the channels, and instance normalisation half of every level's."""
     if width < 4 or width % 2 or growth < 0 or growth % 2 or operator_width < 1:
@@ -115,7 +107,7 @@ class _DGUNet(UnfoldingNetwork):
         if s.merge is not None and memory is not None:
             f = s.merge(f, memory.features)
         if s.unet is None:
-            return context.y + self.tail(f), None
+            return context.y + apply_in_full_precision(self.tail, f), None
         encoded = s.unet.encoder(f) if memory is None else s.unet.encoder(f, memory.encoded, memory.decoded)
         decoded = s.unet.decoder(encoded)
         features, x = s.unet.output(decoded[-1], v)
@@ -134,7 +126,7 @@ class _MiddleStage(nn.Module):
         self.phi_1 = LearnedOperator(operator_act, width=operator_width)
         self.phit_1 = LearnedOperator(operator_act, width=operator_width)
         self.shallow_feat2 = shallow_features(width, nn.PReLU())
-        self.stage2_encoder = Encoder(width, growth, pathway=True)
+        self.stage2_encoder = Encoder(width, growth, "modulate")
         self.stage2_decoder = Decoder(width, growth)
         self.sam23 = StageOutput(width)
         # In every published checkpoint, in no published equation: kept so that those load, never used or trained.
@@ -165,7 +157,7 @@ class DGUNet(_DGUNet):
         self.basic = _MiddleStage(width, growth, operator_width, operator_act)
         self.shallow_feat1 = shallow_features(width, act)
         self.shallow_feat7 = shallow_features(width, act)
-        self.stage1_encoder = Encoder(width, growth, pathway=False)
+        self.stage1_encoder = Encoder(width, growth)
         self.stage1_decoder = Decoder(width, growth)
         self.sam12 = StageOutput(width)
         self.phi_0 = LearnedOperator(operator_act, width=operator_width)
@@ -204,7 +196,7 @@ class DGUNetPlus(_DGUNet):
             modules[f"phi_{k}"] = LearnedOperator(operator_act, width=operator_width)
             modules[f"phit_{k}"] = LearnedOperator(operator_act, width=operator_width)
         for k in range(1, stages):
-            modules[f"stage{k}_encoder"] = Encoder(width, growth, pathway=k > 1)
+            modules[f"stage{k}_encoder"] = Encoder(width, growth, "modulate" if k > 1 else "none")
             modules[f"stage{k}_decoder"] = Decoder(width, growth)
         for k in range(1, stages):
             modules[f"sam{k}{k + 1}"] = StageOutput(width)

@@ -7,14 +7,15 @@ first features already have C_1 channels at full resolution. Source: DGUNet (Mou
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unfold.precision import full_precision
+from unfold.precision import apply_in_full_precision, at_least_float32, full_precision
 
+Pathway = Literal["none", "add", "modulate"]  # how a block uses the previous stage's features
 LEVELS = 3  # down-samplings, so sizes must be multiples of 2 ** LEVELS
 
 
@@ -39,20 +40,23 @@ class ConvBlock(nn.Module):
     """Two 3x3 convolutions with a 1x1 skip.
 
     x (B,cin,H,W) -> (B,cout,H,W). With ``normalise`` half of the channels are instance-normalised after the first
-    convolution (HIN). With ``pathway`` the block takes the features of the previous stage's encoder (B,cout,H,W) and
-    decoder (B,cin,H,W) and lets them scale and shift its own (inter-stage pathway).
+    convolution (HIN). With a ``pathway`` the block can take the features of the previous stage's encoder (B,cout,H,W) and
+    decoder (B,cin,H,W) which are added to its own, or
+    "modulate" them: scale and shift (inter-stage pathway).
     """
 
     def __init__(
-        self, cin: int, cout: int, *, normalise: bool = False, pathway: bool = False, downsample: bool = False
+        self, cin: int, cout: int, *, normalise: bool = False, pathway: Pathway = "none", downsample: bool = False
     ) -> None:
         super().__init__()
         self.identity = nn.Conv2d(cin, cout, 1)
         self.conv_1 = nn.Conv2d(cin, cout, 3, padding=1)
         self.conv_2 = nn.Conv2d(cout, cout, 3, padding=1)
-        if pathway:
+        self.pathway = pathway
+        if pathway != "none":
             self.csff_enc = nn.Conv2d(cout, cout, 3, padding=1)
             self.csff_dec = nn.Conv2d(cin, cout, 3, padding=1)
+        if pathway == "modulate":
             self.phi = nn.Conv2d(cout, cout, 3, padding=1)
             self.gamma = nn.Conv2d(cout, cout, 3, padding=1)
         self.norm = InstanceNorm(cout // 2, affine=True) if normalise else None
@@ -65,7 +69,10 @@ class ConvBlock(nn.Module):
             h = torch.cat([self.norm(first), second], dim=1)
         h = F.leaky_relu(self.conv_2(F.leaky_relu(h, 0.2)), 0.2) + self.identity(x)
         if encoded is not None and decoded is not None:
-            s = F.leaky_relu(self.csff_enc(encoded) + self.csff_dec(decoded), 0.1)
+            s = self.csff_enc(encoded) + self.csff_dec(decoded)
+            if self.pathway == "add":
+                return h + s
+            s = F.leaky_relu(s, 0.1)
             h = h * torch.sigmoid(self.phi(s)) + self.gamma(s) + h
         return h
 
@@ -73,10 +80,10 @@ class ConvBlock(nn.Module):
 class Encoder(nn.Module):
     """(B,C_0,H,W) -> features at scales 1, 1/2, 1/4 with C_1, C_2, C_3 channels, and C_3 channels at 1/8.
 
-    With ``pathway`` it also reads the previous stage's encoder and decoder features.
+    With a ``pathway`` it can also read the previous stage's encoder and decoder features.
     """
 
-    def __init__(self, width: int, growth: int, *, pathway: bool) -> None:
+    def __init__(self, width: int, growth: int, pathway: Pathway = "none") -> None:
         super().__init__()
         c = widths(width, growth)
         self.body = nn.ModuleList(
@@ -159,24 +166,40 @@ class AttentionBlock(nn.Module):
         return x + self.CA(self.body(x))
 
 
-def shallow_features(width: int, act: nn.Module) -> nn.Sequential:
-    """Image (B,3,H,W) -> features (B,width,H,W)."""
-    return nn.Sequential(nn.Conv2d(3, width, 3, padding=1, bias=False), AttentionBlock(width, act))
+def shallow_features(width: int, act: nn.Module, channels: int = 3) -> nn.Sequential:
+    """Image (B,channels,H,W) -> features (B,width,H,W)."""
+    return nn.Sequential(nn.Conv2d(channels, width, 3, padding=1, bias=False), AttentionBlock(width, act))
 
 
 class StageOutput(nn.Module):
     """Features (B,width,H,W) and the stage's first image v -> features for the next stage, and the estimate.
 
-    The supervised attention module of MPRNet without its attention, as DGUNet uses it.
+    With ``attention`` the estimate gates the features (the supervised attention of MPRNet, used for compressive sensing);
+    without, it does not (used for everything else).
     """
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, channels: int = 3, *, attention: bool = False) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(width, width, 1, bias=False)
-        self.conv2 = nn.Conv2d(width, 3, 1, bias=False)
+        self.conv2 = nn.Conv2d(width, channels, 1, bias=False)
+        self.conv3 = nn.Conv2d(channels, width, 1, bias=False) if attention else None
 
     def forward(self, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        return self.conv1(x) + x, self.conv2(x) + v
+        features = self.conv1(x)
+        estimate = apply_in_full_precision(self.conv2, x) + v
+        if self.conv3 is not None:
+            features = features * torch.sigmoid(self.conv3(estimate))
+        return features + x, estimate
+
+
+class ConcatMerge(nn.Conv2d):
+    """Merge two feature maps (B,width,H,W) by one convolution of both -> (B,out,H,W)."""
+
+    def __init__(self, width: int, out: int) -> None:
+        super().__init__(2 * width, out, 3, padding=1, bias=False)
+
+    def forward(self, x: Tensor, bridge: Tensor) -> Tensor:  # type: ignore[override]
+        return super().forward(torch.cat([x, bridge], dim=1))
 
 
 class SubspaceMerge(nn.Module):
@@ -201,12 +224,11 @@ class SubspaceMerge(nn.Module):
         # precision cannot hold them, and maps computed in bfloat16 are close enough to dependent to make the matrix
         # singular.
         with full_precision(bridge.device):
-            dtype = torch.promote_types(self.subnet.weight.dtype, torch.float32)
-            basis = self.subnet(features.to(dtype)).flatten(2)  # V^T: (B, rank, HW)
+            basis = self.subnet(at_least_float32(features)).flatten(2)  # V^T: (B, rank, HW)
             basis = basis / (1e-6 + basis.abs().sum(dim=2, keepdim=True))
             gram = basis @ basis.mT
             inverse, _ = torch.linalg.inv_ex(gram + self.ridge(gram))
-            coefficients = (inverse @ basis) @ bridge.to(dtype).flatten(2).mT  # (B, rank, width)
+            coefficients = (inverse @ basis) @ at_least_float32(bridge).flatten(2).mT  # (B, rank, width)
             return (coefficients.mT @ basis).reshape(bridge.shape).to(bridge.dtype)
 
     @staticmethod

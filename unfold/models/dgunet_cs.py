@@ -1,0 +1,158 @@
+"""DGUNet and DGUNet+ for compressive sensing: gradient descent with a known, learnable sampling matrix, unfolded.
+
+Mou, Wang, Zhang: Deep Generalized Unfolding Networks for Image Restoration, CVPR 2022. A grey image is measured block by
+block, m = Phi x for every 32x32 block x, and restored as a whole:
+
+    Stage k:  v_k = x_{k-1} - r_k Phi^T(Phi x_{k-1} - m)          gradient step
+              x_k = v_k + U-Net(v_k, features of stage k-1)       proximal step
+
+with x_0 = Phi^T m. The last stage has no U-Net: it adds a convolution of its features to v. Phi is a parameter, learned with
+the rest or given. The published block-wise and "deblock" networks are this one: on single blocks and on whole images.
+Parameters carry the names of the published checkpoints, those that no published computation uses among them.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from unfold.models.dgunet import Memory, check_widths, step_size
+from unfold.models.unfolding import UnfoldingNetwork
+from unfold.padding import crop_to, pad_to_multiple
+from unfold.physics.sampling import sample, sample_adjoint
+from unfold.precision import apply_in_full_precision, at_least_float32, full_precision
+from unfold.priors.pathway_unet import ConcatMerge, Decoder, Encoder, StageOutput, shallow_features
+from unfold.steps.gradient import LearnedOperator
+
+BLOCK = 32
+MIDDLE = 5  # stages between the first and the last in the published networks
+
+
+class Context(NamedTuple):
+    """What all stages share: the measurement, and the size of the image to crop to."""
+
+    m: Tensor
+    size: tuple[int, int]
+
+
+class MiddleStage(nn.Module):
+    """The modules of one stage after the first and before the last."""
+
+    def __init__(self, width: int, growth: int, unused_act: nn.Module) -> None:
+        super().__init__()
+        self.r = step_size()
+        self.shallow_feat = shallow_features(width, nn.PReLU(), channels=1)
+        self.stage_encoder = Encoder(width, growth, "add")
+        self.stage_decoder = Decoder(width, growth)
+        self.sam = StageOutput(width, channels=1, attention=True)
+        # Learned operators that the published network owns and never calls: Phi is known here.
+        self.phi = LearnedOperator(unused_act).requires_grad_(False)
+        self.phit = LearnedOperator(unused_act).requires_grad_(False)
+        self.concat = ConcatMerge(width, width)
+
+
+class DGUNetCS(UnfoldingNetwork):
+    """Compressive sensing of grey images, block size 32.
+
+    ratio: measurements per pixel in per cent, M = ceil(ratio * 10.24) per block; width, growth, tail: as in DGUNet; stages: K,
+    at least 3; shared: stages 2..K-1 share their weights (DGUNet) or have their own (DGUNet+).
+
+    ``net(m)``: measurements (B,M,h,w) of h x w blocks -> (B,1,32h,32w), not clamped. ``net(image=x)``: x (B,1,H,W) in [0,1], any
+    size (padded by zeros to blocks), is measured and restored -> (B,1,H,W); differentiable in Phi.
+    """
+
+    fewest_stages = 3
+
+    def __init__(
+        self,
+        ratio: float = 25,
+        width: int = 32,
+        growth: int = 16,
+        tail: int = 16,
+        stages: int = MIDDLE + 2,
+        shared: bool = True,
+    ) -> None:
+        super().__init__(stages)
+        check_widths(width, growth, 1)
+        if not 0 < ratio <= 100:
+            raise ValueError(f"ratio is per cent of the pixels, above 0 and at most 100, not {ratio}")
+        self.tied = shared
+        act, unused_act = nn.PReLU(), nn.PReLU()
+        # Rounded first: 0.01 * 1024 * ratio in floating point can lie a hair above the whole number that is meant.
+        measurements = math.ceil(round(ratio * BLOCK * BLOCK / 100, 9))
+        self.Phi = nn.Parameter(nn.init.xavier_normal_(torch.empty(measurements, BLOCK * BLOCK)))
+        self.r0, self.r_final = step_size(), step_size()
+        self.shallow_feat1 = shallow_features(width, act, channels=1)
+        if shared:
+            self.stage_model = MiddleStage(width, growth, unused_act)
+        else:
+            self.body = nn.ModuleList(MiddleStage(width, growth, unused_act) for _ in range(stages - 2))
+        self.shallow_feat_final = shallow_features(width, act, channels=1)
+        self.stage1_encoder = Encoder(width, growth, "add")
+        self.stage1_decoder = Decoder(width, growth)
+        self.sam12 = StageOutput(width, channels=1, attention=True)
+        self.concat_final = ConcatMerge(width, width + tail)
+        self.tail = nn.Conv2d(width + tail, 1, 3, padding=1, bias=False)
+        for name, parameter in self.stage1_encoder.named_parameters():
+            if "csff" in name:  # the first stage has no previous one: published, never used
+                parameter.requires_grad_(False)
+
+    def give_sampling(self, phi: Tensor) -> None:
+        """Use this sampling matrix (M, 1024), and do not learn it."""
+        if phi.shape != self.Phi.shape:
+            raise ValueError(f"the sampling matrix has shape {tuple(phi.shape)}, not {tuple(self.Phi.shape)}")
+        with torch.no_grad():
+            self.Phi.copy_(phi)
+        self.Phi.requires_grad_(False)
+
+    def measure(self, x: Tensor) -> Tensor:
+        """x (B,1,H,W), padded right and bottom by zeros to multiples of 32 -> measurements (B,M,H/32,W/32)."""
+        if x.ndim != 4 or x.shape[1] != 1:
+            raise ValueError(f"an image to measure has shape (B, 1, H, W), not {tuple(x.shape)}")
+        with full_precision(x.device):
+            return sample(pad_to_multiple(at_least_float32(x), BLOCK, mode="constant"), self.Phi, BLOCK)
+
+    def begin(self, m: Tensor | None = None, *, image: Tensor | None = None) -> tuple[Tensor, Context]:
+        if (m is None) == (image is None):
+            raise ValueError("give either measurements m or image=, the image to measure")
+        if m is None:
+            assert image is not None
+            m = self.measure(image)
+        if m.ndim != 4 or m.shape[1] != len(self.Phi):
+            raise ValueError(f"measurements have shape (B, {len(self.Phi)}, h, w), not {tuple(m.shape)}")
+        m = at_least_float32(m)
+        with full_precision(m.device):
+            x = sample_adjoint(m, self.Phi, BLOCK)
+        height, width = (x if image is None else image).shape[-2:]
+        return x, Context(m, (height, width))
+
+    def gradient_step(self, x: Tensor, step: Tensor, context: Context) -> Tensor:
+        """x - r Phi^T(Phi x - m)."""
+        with full_precision(x.device):
+            residual = sample(x, self.Phi, BLOCK) - context.m
+            return x - step * sample_adjoint(residual, self.Phi, BLOCK)
+
+    def stage(self, k: int, x: Tensor, memory: Memory | None, context: Context) -> tuple[Tensor, Memory | None]:
+        if memory is None:
+            v = self.gradient_step(x, self.r0, context)
+            encoded = self.stage1_encoder(self.shallow_feat1(v))
+            decoded = self.stage1_decoder(encoded)
+            features, x = self.sam12(decoded[-1], v)
+        elif k == self.stages - 1:
+            v = self.gradient_step(x, self.r_final, context)
+            f = self.concat_final(self.shallow_feat_final(v), memory.features)
+            return v + apply_in_full_precision(self.tail, f), None
+        else:
+            s = self.stage_model if self.tied else self.body[k - 1]
+            v = self.gradient_step(x, s.r, context)
+            f = s.concat(s.shallow_feat(v), memory.features)
+            encoded = s.stage_encoder(f, memory.encoded, memory.decoded)
+            decoded = s.stage_decoder(encoded)
+            features, x = s.sam(decoded[-1], v)
+        return x, Memory(features, encoded, decoded)
+
+    def finish(self, x: Tensor, context: Context) -> Tensor:
+        return crop_to(x, context.size)
