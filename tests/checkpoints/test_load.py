@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from tests.synthetic import fill
 from unfold import create_model, load_model
 from unfold.checkpoints.load import load_state, read_checkpoint
 from unfold.errors import UnfoldError
+from unfold.report.golden import fill
 
 NARROW = {"stages": 3, "width": 8, "growth": 4, "tail": 4, "operator_width": 4}
 

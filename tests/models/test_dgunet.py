@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from tests.synthetic import fill
 from unfold import create_model, list_models
 from unfold.errors import UnfoldError
 from unfold.models.dgunet import DGUNet, DGUNetPlus
+from unfold.report.golden import fill
 from unfold.report.models import count_parameters
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "dgunet.npz"

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.synthetic import fill
 from unfold.models.dgunet import DGUNet
-from unfold.padding import crop_to, pad_to_multiple
 from unfold.models.unfolding import UnfoldingNetwork
+from unfold.padding import crop_to, pad_to_multiple
+from unfold.report.golden import fill
 
 
 class Halving(UnfoldingNetwork):

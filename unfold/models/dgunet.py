@@ -21,14 +21,15 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from unfold.models.unfolding import UnfoldingNetwork
 from unfold.padding import crop_to, pad_to_multiple
 from unfold.precision import apply_in_full_precision
-from unfold.models.unfolding import UnfoldingNetwork
 from unfold.priors.pathway_unet import (
     LEVELS,
     ConcatMerge,
     Decoder,
     Encoder,
+    Memory,
     StageOutput,
     SubspaceMerge,
     shallow_features,
@@ -41,14 +42,6 @@ class Context(NamedTuple):
 
     y: Tensor
     size: tuple[int, int]
-
-
-class Memory(NamedTuple):
-    """What a stage hands to the next: features of its output, its encoder's and its decoder's."""
-
-    features: Tensor
-    encoded: list[Tensor]
-    decoded: list[Tensor]
 
 
 class UNet(NamedTuple):

@@ -1,30 +1,30 @@
 """DGUNet and DGUNet+ for compressive sensing: gradient descent with a known, learnable sampling matrix, unfolded.
 
-Mou, Wang, Zhang: Deep Generalized Unfolding Networks for Image Restoration, CVPR 2022. A grey image is measured block by
-block, m = Phi x for every 32x32 block x, and restored as a whole:
+Mou, Wang, Zhang: Deep Generalized Unfolding Networks for Image Restoration, CVPR 2022. A grey image is measured block
+by block, m = Phi x for every 32x32 block x, and restored as a whole:
 
     Stage k:  v_k = x_{k-1} - r_k Phi^T(Phi x_{k-1} - m)          gradient step
               x_k = v_k + U-Net(v_k, features of stage k-1)       proximal step
 
-with x_0 = Phi^T m. The last stage has no U-Net: it adds a convolution of its features to v. Phi is a parameter, learned with
-the rest or given. The published block-wise and "deblock" networks are this one: on single blocks and on whole images.
-Parameters carry the names of the published checkpoints, those that no published computation uses among them.
+with x_0 = Phi^T m. The last stage has no U-Net: it adds a convolution of its features to v. Phi is a parameter, learned
+with the rest or given. The published block-wise and "deblock" networks are this one: on single blocks and on whole
+images. Parameters carry the names of the published checkpoints, those that no published computation uses among them.
 """
 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from unfold.models.dgunet import Memory, check_widths, step_size
+from unfold.models.dgunet import check_widths, step_size
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.padding import crop_to, pad_to_multiple
 from unfold.physics.sampling import sample, sample_adjoint
 from unfold.precision import apply_in_full_precision, at_least_float32, full_precision
-from unfold.priors.pathway_unet import ConcatMerge, Decoder, Encoder, StageOutput, shallow_features
+from unfold.priors.pathway_unet import ConcatMerge, Decoder, Encoder, Memory, StageOutput, shallow_features
 from unfold.steps.gradient import LearnedOperator
 
 BLOCK = 32
@@ -57,14 +57,15 @@ class MiddleStage(nn.Module):
 class DGUNetCS(UnfoldingNetwork):
     """Compressive sensing of grey images, block size 32.
 
-    ratio: measurements per pixel in per cent, M = ceil(ratio * 10.24) per block; width, growth, tail: as in DGUNet; stages: K,
-    at least 3; shared: stages 2..K-1 share their weights (DGUNet) or have their own (DGUNet+).
+    ratio: measurements per pixel in per cent, M = ceil(ratio * 10.24) per block; width, growth, tail: as in DGUNet;
+    stages: K, at least 3; shared: stages 2..K-1 share their weights (DGUNet) or have their own (DGUNet+).
 
-    ``net(m)``: measurements (B,M,h,w) of h x w blocks -> (B,1,32h,32w), not clamped. ``net(image=x)``: x (B,1,H,W) in [0,1], any
-    size (padded by zeros to blocks), is measured and restored -> (B,1,H,W); differentiable in Phi.
+    ``net(m)``: measurements (B,M,h,w) of h x w blocks -> (B,1,32h,32w), not clamped. ``net(image=x)``: x (B,1,H,W) in
+    [0,1], any size (padded by zeros to blocks), is measured and restored -> (B,1,H,W); differentiable in Phi.
     """
 
     fewest_stages = 3
+    size_multiple = BLOCK
 
     def __init__(
         self,
@@ -146,7 +147,7 @@ class DGUNetCS(UnfoldingNetwork):
             f = self.concat_final(self.shallow_feat_final(v), memory.features)
             return v + apply_in_full_precision(self.tail, f), None
         else:
-            s = self.stage_model if self.tied else self.body[k - 1]
+            s: Any = self.stage_model if self.tied else self.body[k - 1]
             v = self.gradient_step(x, s.r, context)
             f = s.concat(s.shallow_feat(v), memory.features)
             encoded = s.stage_encoder(f, memory.encoded, memory.decoded)

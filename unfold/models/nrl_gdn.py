@@ -9,7 +9,8 @@ with A blur by a known kernel (zeros beyond the border), R a DRUNet, D and H con
 weights and signs. x_0 is the inverse filter of Eq. 22 (nrl_gdn) or y (nrl_gdn_y0, rgdn_uniform).
 
 At evaluation steps go on until the residual stops to shrink faster: with e_t = ||A x_{t+1} - y|| / 2 and
-rel_t = (|e_t - e_{t-1}| + 1e-10) / (e_{t-1} + 1e-10), rel_0 = 0, step t > 4 is the last where rel_{t-1} - rel_t < 0.001.
+rel_t = (|e_t - e_{t-1}| + 1e-10) / (e_{t-1} + 1e-10), rel_0 = 0, step t > 4 is the last where rel_{t-1} - rel_t <
+0.001.
 """
 
 from __future__ import annotations
@@ -51,15 +52,17 @@ class Memory(NamedTuple):
 class NRLGDN(UnfoldingNetwork):
     """Non-blind deblurring; one layout of weights for three networks, told apart by two arguments.
 
-    initial: "inverse" (Eq. 22) or "measurement" (y); noise_model: H on the "residual" or on the "gradient"; stages: most
-    steps at evaluation; train_stages: steps in training, where none is left out; stop: at evaluation the published rule for
-    each "sample" (so that a batch gives what single images give), jointly for the "batch" as published, or "never";
-    widths, depth: of R; width: of H and D.
+    initial: "inverse" (Eq. 22) or "measurement" (y); noise_model: H on the "residual" or on the "gradient"; stages:
+    most steps at evaluation; train_stages: steps in training, where none is left out; stop: at evaluation the published
+    rule for each "sample" (so that a batch gives what single images give), jointly for the "batch" as published, or
+    "never"; widths, depth: of R; width: of H and D.
 
-    ``net(y, kernel=k)``: y (B,3,H,W) in [0,1]; kernel (B|1,1,s,s) for true convolution, s odd -> (B,3,H,W), not clamped.
+    ``net(y, kernel=k)``: y (B,3,H,W) in [0,1]; kernel (B|1,1,s,s) for true convolution, s odd -> (B,3,H,W), not
+    clamped.
     """
 
     tied = True
+    size_multiple = 8
 
     def __init__(
         self,

@@ -4,23 +4,53 @@ from __future__ import annotations
 
 import difflib
 import inspect
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from unfold.errors import UnfoldError
 from unfold.models.dgunet import DGUNet, DGUNetPlus
+from unfold.models.dgunet_cs import DGUNetCS
+from unfold.models.nrl_gdn import NRLGDN
 from unfold.models.unfolding import UnfoldingNetwork
+from unfold.models.usrnet import USRNet
+
+Example = Callable[[int], dict[str, Any]]
+
+
+def _image(size: int) -> dict[str, Any]:
+    return {"y": torch.zeros(1, 3, size, size)}
+
+
+def _grey(size: int) -> dict[str, Any]:
+    return {"image": torch.zeros(1, 1, size, size)}
+
+
+def _blurred(size: int) -> dict[str, Any]:
+    return {"y": torch.zeros(1, 3, size, size), "kernel": torch.zeros(1, 1, 25, 25)}
+
+
+def _low_resolution(size: int) -> dict[str, Any]:
+    return {**_blurred(size), "scale": 1, "sigma": 0.0}
 
 
 @dataclass(frozen=True)
 class Model:
-    """One published network: its class, the published arguments, and what it is in one line."""
+    """One published network: its class, the published arguments, what it is in one line, and an example of its inputs.
+
+    example: size -> the named inputs that make an image of size x size, for counting what it costs.
+    """
 
     build: type[UnfoldingNetwork]
-    arguments: dict[str, int]
+    arguments: dict[str, Any]
     about: str
+    example: Example = _image
 
 
+_TINY = {"widths": (16, 32, 64, 64), "stages": 6, "hyper_width": 32}
+_GRADIENT = {"initial": "measurement", "noise_model": "gradient"}
 _MODELS = {
     "dgunet_deblur": Model(DGUNet, {"width": 80, "growth": 48, "tail": 32}, "DGUNet for motion deblurring"),
     "dgunet_plus_deblur": Model(DGUNetPlus, {"width": 96, "growth": 48}, "DGUNet+ for motion deblurring"),
@@ -28,6 +58,13 @@ _MODELS = {
     "dgunet_plus_derain": Model(DGUNetPlus, {"width": 40, "growth": 20}, "DGUNet+ for rain removal"),
     "dgunet_denoise": Model(DGUNet, {"width": 80, "growth": 48, "tail": 32}, "DGUNet for denoising"),
     "dgunet_plus_denoise": Model(DGUNetPlus, {"width": 80, "growth": 40}, "DGUNet+ for denoising"),
+    "dgunet_cs": Model(DGUNetCS, {"shared": True}, "DGUNet for compressive sensing, 25 %", _grey),
+    "dgunet_plus_cs": Model(DGUNetCS, {"shared": False}, "DGUNet+ for compressive sensing, 25 %", _grey),
+    "usrnet": Model(USRNet, {}, "USRNet or USRGAN: super-resolution and deblurring", _low_resolution),
+    "usrnet_tiny": Model(USRNet, _TINY, "USRNet or USRGAN, tiny", _low_resolution),
+    "nrl_gdn": Model(NRLGDN, {}, "NRL-GDN: deblurring under non-uniform noise", _blurred),
+    "nrl_gdn_y0": Model(NRLGDN, {"initial": "measurement"}, "NRL-GDN that begins at the blurred image", _blurred),
+    "rgdn_uniform": Model(NRLGDN, _GRADIENT, "RGDN with a DRUNet: deblurring under uniform noise", _blurred),
 }
 
 

@@ -17,8 +17,8 @@ class UnfoldingNetwork(nn.Module, ABC):
     A network says how an estimate begins (:meth:`begin`) and what one stage does (:meth:`stage`); the loop, the list of
     stages and activation checkpointing live here, once.
 
-    stages: number of stages K. Where the weights are tied (``tied``), it may be set anew at any time: ``net.stages = 9``.
-    checkpoint_stages: keep only each stage's output in training and compute its inside again in the backward pass:
+    stages: number of stages K. Where the weights are tied (``tied``), it may be set anew at any time: ``net.stages =
+    9``. checkpoint_stages: keep only each stage's output in training and compute its inside again in the backward pass:
         memory of about one stage instead of K, for one more forward pass. Gradients are the same.
     """
 
@@ -30,6 +30,7 @@ class UnfoldingNetwork(nn.Module, ABC):
 
     def __init__(self, stages: int) -> None:
         super().__init__()
+        self._stages = stages
         self.stages = stages
 
     @property
@@ -41,7 +42,7 @@ class UnfoldingNetwork(nn.Module, ABC):
         name = type(self).__name__
         if stages < self.fewest_stages:
             raise ValueError(f"stages of {name} must be at least {self.fewest_stages}, not {stages}")
-        if not self.tied and getattr(self, "_stages", stages) != stages:
+        if not self.tied and stages != self._stages:
             raise ValueError(f"{name} has weights for {self._stages} stages; their number is set when it is built")
         self._stages = stages
 

@@ -5,8 +5,8 @@ Zhang, Van Gool, Timofte: Deep Unfolding Network for Image Super-Resolution, CVP
     Stage k:  z_k = argmin_z ||S(k * z) - y||^2 + alpha_k ||z - x_{k-1}||^2     closed form
               x_k = P(z_k, beta_k)                                              one ResUNet for all stages
 
-with (alpha, beta) = H(sigma, s), x_0 the nearest neighbour interpolation of y. USRGAN is the same network, trained otherwise.
-Parameters carry the names of the published checkpoints.
+with (alpha, beta) = H(sigma, s), x_0 the nearest neighbour interpolation of y. USRGAN is the same network, trained
+otherwise. Parameters carry the names of the published checkpoints.
 """
 
 from __future__ import annotations
@@ -61,9 +61,11 @@ class USRNet(UnfoldingNetwork):
     widths, depth: of the ResUNet prior; stages: K; hyper_width: hidden channels of H.
 
     ``net(y, kernel=k, scale=s, sigma=sigma)``: y (B,3,h,w) in [0,1]; kernel (B|1,1,kh,kw) for true convolution, or what
-    :func:`unfold.steps.closed_form.prepare` made of one; scale a whole number >= 1; sigma a float or (B,), noise standard
-    deviation in [0,1] -> (B,3,h*s,w*s), not clamped. ValueError where the kernel exceeds the restored size.
+    :func:`unfold.steps.closed_form.prepare` made of one; scale a whole number >= 1; sigma a float or (B,), noise
+    standard deviation in [0,1] -> (B,3,h*s,w*s), not clamped. ValueError where the kernel exceeds the restored size.
     """
+
+    size_multiple = 8
 
     def __init__(
         self,

@@ -21,7 +21,9 @@ def blur(x: Tensor, kernel: Tensor, boundary: Boundary = "zero") -> Tensor:
     padded = F.pad(x, _margins(kh, kw), mode=_PAD_MODE[boundary])
     batch, channels = padded.shape[:2]
     weight = kernel.flip(-2, -1).expand(batch, 1, kh, kw)
-    return F.conv2d(padded.transpose(0, 1), weight, groups=batch).transpose(0, 1).reshape(batch, channels, *x.shape[-2:])
+    return (
+        F.conv2d(padded.transpose(0, 1), weight, groups=batch).transpose(0, 1).reshape(batch, channels, *x.shape[-2:])
+    )
 
 
 def blur_adjoint(v: Tensor, kernel: Tensor, boundary: Boundary = "zero") -> Tensor:

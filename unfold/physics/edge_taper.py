@@ -9,7 +9,7 @@ from unfold.physics.blur import kernel_spectrum
 
 
 def taper_weights(kernel: Tensor, size: tuple[int, int]) -> Tensor:
-    """Weights (B|1,1,H,W) that fall to 0 at the border as the kernel's autocorrelation along each axis rises to its peak."""
+    """Weights (B|1,1,H,W) that fall to 0 at the border, by the kernel's autocorrelation along each axis."""
     rows, columns = (_profile(kernel.sum(dim=dim), length) for dim, length in ((-1, size[0]), (-2, size[1])))
     return rows[..., :, None] * columns[..., None, :]
 

@@ -8,7 +8,7 @@ from unfold.precision import apply_in_full_precision
 
 
 class ConvBlock(nn.Module):
-    """(B,C,H,W) -> (B,C,H,W): seven 5x5 layers without biases, ReLU between; the last four are transposed convolutions."""
+    """(B,C,H,W) -> (B,C,H,W): seven 5x5 layers without biases, ReLU between; the last four are transposed."""
 
     def __init__(self, channels: int = 3, width: int = 64) -> None:
         super().__init__()

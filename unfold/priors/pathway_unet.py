@@ -7,16 +7,25 @@ first features already have C_1 channels at full resolution. Source: DGUNet (Mou
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from unfold.padding import crop_to, pad_to_multiple
 from unfold.precision import apply_in_full_precision, at_least_float32, full_precision
 
 Pathway = Literal["none", "add", "modulate"]  # how a block uses the previous stage's features
 LEVELS = 3  # down-samplings, so sizes must be multiples of 2 ** LEVELS
+
+
+class Memory(NamedTuple):
+    """What a stage hands to the next: features of its output, its encoder's and its decoder's."""
+
+    features: Tensor
+    encoded: list[Tensor]
+    decoded: list[Tensor]
 
 
 def widths(width: int, growth: int) -> list[int]:
@@ -40,9 +49,8 @@ class ConvBlock(nn.Module):
     """Two 3x3 convolutions with a 1x1 skip.
 
     x (B,cin,H,W) -> (B,cout,H,W). With ``normalise`` half of the channels are instance-normalised after the first
-    convolution (HIN). With a ``pathway`` the block can take the features of the previous stage's encoder (B,cout,H,W) and
-    decoder (B,cin,H,W) which are added to its own, or
-    "modulate" them: scale and shift (inter-stage pathway).
+    convolution (HIN). With a ``pathway`` the block can take the features of the previous stage's encoder (B,cout,H,W)
+    and decoder (B,cin,H,W) which are added to its own, or "modulate" them: scale and shift (inter-stage pathway).
     """
 
     def __init__(
@@ -174,8 +182,8 @@ def shallow_features(width: int, act: nn.Module, channels: int = 3) -> nn.Sequen
 class StageOutput(nn.Module):
     """Features (B,width,H,W) and the stage's first image v -> features for the next stage, and the estimate.
 
-    With ``attention`` the estimate gates the features (the supervised attention of MPRNet, used for compressive sensing);
-    without, it does not (used for everything else).
+    With ``attention`` the estimate gates the features (the supervised attention of MPRNet, used for compressive
+    sensing); without, it does not (used for everything else).
     """
 
     def __init__(self, width: int, channels: int = 3, *, attention: bool = False) -> None:
@@ -238,3 +246,31 @@ class SubspaceMerge(nn.Module):
         # A map of unit L1 norm has at least 1 / (H W) on the diagonal: only dead maps are below the clamp.
         scale = gram.diagonal(dim1=-2, dim2=-1).mean(dim=-1)[:, None, None].clamp(min=1e-20)
         return torch.finfo(gram.dtype).eps * scale * torch.eye(n, dtype=gram.dtype, device=gram.device)
+
+
+class PathwayUNet(nn.Module):
+    """The prior as a whole, for networks of one's own: z (B,C,H,W), memory of the previous stage -> x, memory.
+
+    Any H, W >= 8, padded by reflection to multiples of 8 and cropped back. Without a memory (the first stage) the merge
+    and the pathways rest, so one instance can serve all stages.
+    """
+
+    def __init__(self, width: int = 32, growth: int = 16, channels: int = 3) -> None:
+        super().__init__()
+        self.shallow = shallow_features(width, nn.PReLU(), channels)
+        self.merge = SubspaceMerge(width)
+        self.encoder = Encoder(width, growth, "modulate")
+        self.decoder = Decoder(width, growth)
+        self.output = StageOutput(width, channels)
+
+    def forward(self, z: Tensor, memory: Memory | None = None) -> tuple[Tensor, Memory]:
+        height, width = z.shape[-2:]
+        z = pad_to_multiple(z, 2**LEVELS)
+        f = self.shallow(z)
+        if memory is None:
+            encoded = self.encoder(f)
+        else:
+            encoded = self.encoder(self.merge(f, memory.features), memory.encoded, memory.decoded)
+        decoded = self.decoder(encoded)
+        features, x = self.output(decoded[-1], z)
+        return crop_to(x, (height, width)), Memory(features, encoded, decoded)

@@ -39,7 +39,9 @@ class ResUNet(nn.Module):
     convolutions down, transposed ones up, skips are added; no biases, no normalisation, no skip around the whole.
     """
 
-    def __init__(self, cin: int = 4, cout: int = 3, widths: Sequence[int] = (64, 128, 256, 512), depth: int = 2) -> None:
+    def __init__(
+        self, cin: int = 4, cout: int = 3, widths: Sequence[int] = (64, 128, 256, 512), depth: int = 2
+    ) -> None:
         super().__init__()
         w = list(widths)
 

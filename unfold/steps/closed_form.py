@@ -2,15 +2,16 @@
 
     z = argmin_z ||S(k * z) - y||^2 + alpha ||z - x||^2
 
-with circular true convolution by k and S keeping the upper left pixel of every s x s block. In the Fourier domain, with K
-the kernel's spectrum, "fold" the mean over the s x s aliases of each low-resolution frequency, and "tile" its adjoint up to
-the factor s^2 (a low-resolution spectrum repeated s x s times),
+with circular true convolution by k and S keeping the upper left pixel of every s x s block. In the Fourier domain, with
+K the kernel's spectrum, "fold" the mean over the s x s aliases of each low-resolution frequency, and "tile" its adjoint
+up to the factor s^2 (a low-resolution spectrum repeated s x s times),
 
     Z = X + conj(K) tile( (Y - fold(K X)) / (fold(|K|^2) + alpha) ).
 
 This is the published solution, written as a correction of x by the spectrum of the residual y - S(k * x). The published
-form, (R - conj(K) tile(fold(K R) / (fold(|K|^2) + alpha))) / alpha with R = conj(K) F(S^T y) + alpha X, divides a difference
-of nearly equal numbers by an alpha that trained networks drive down to 1e-6, and loses all but two digits of float32 there.
+form, (R - conj(K) tile(fold(K R) / (fold(|K|^2) + alpha))) / alpha with R = conj(K) F(S^T y) + alpha X, divides a
+difference of nearly equal numbers by an alpha that trained networks drive down to 1e-6, and loses all but two digits of
+float32 there.
 """
 
 from __future__ import annotations
@@ -65,8 +66,8 @@ def decimated_spectrum(half: Tensor, size: tuple[int, int], scale: int) -> Tenso
 def prepare(kernel: Tensor, size: tuple[int, int], scale: int) -> PreparedKernel:
     """Do once what does not change between stages, or between images of one size blurred alike.
 
-    kernel (B|1,1,kh,kw), for true convolution; size (H,W) of the restored image; scale s >= 1, a divisor of both. Computed
-    in float32 or better: half precision cannot hold a spectrum. ValueError where these do not fit together.
+    kernel (B|1,1,kh,kw), for true convolution; size (H,W) of the restored image; scale s >= 1, a divisor of both.
+    Computed in float32 or better: half precision cannot hold a spectrum. ValueError where these do not fit together.
     """
     if kernel.ndim != 4 or kernel.shape[1] != 1:
         raise ValueError(f"kernel must have shape (B, 1, kh, kw) or (1, 1, kh, kw), not {tuple(kernel.shape)}")
