@@ -206,3 +206,27 @@ def test_other_ordinary_mistakes(recipe: Path, weights: Path, tmp_path: Path, co
 def test_two_images_of_one_name_are_refused(recipe: Path, weights: Path, pictures: Path, command: Command) -> None:
     Image.fromarray(scene()).save(pictures / "picture0.bmp")
     assert_one_line(command("test", "--config", recipe, "--weights", weights), "two images called picture0")
+
+
+def test_check_compares_with_the_goldens_at_hand_and_names_the_others(tmp_path: Path, command: Command) -> None:
+    from unfold.report.golden import fill, usrnet_rule
+
+    net = fill(create_model("usrnet_tiny"), usrnet_rule)
+    x = torch.rand(1, 4, 12, 9)
+    with torch.inference_mode():
+        out = net.p(x).numpy()
+    path = tmp_path / "usrnet_prior_usrnet_tiny.npz"
+    np.savez(path, x=x.numpy(), out=out)
+    code, told, _ = command("check", "--golden", tmp_path)
+    assert code == 0
+    assert "590,332" in told
+    assert "not checked: dgunet_deblur_dgunet_v2, " in told
+    for wrong, shown in ((out + 2e-5, "2.0e-05"), (out[..., :-1], "inf"), (out * np.nan, "nan")):
+        np.savez(path, x=x.numpy(), out=wrong)
+        code, told, _ = command("check", "--golden", tmp_path)
+        assert code == 1
+        assert shown in told
+        assert "MORE THAN 1e-05" in told
+    path.write_bytes(b"no numbers")
+    assert_one_line(command("check", "--golden", tmp_path), "usrnet_prior_usrnet_tiny.npz cannot be read")
+    assert_one_line(command("check", "--golden", tmp_path / "nowhere"), "none of the golden files")

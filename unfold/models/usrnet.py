@@ -87,11 +87,16 @@ class USRNet(UnfoldingNetwork):
             raise ValueError(f"scale must be a whole number of at least 1, not {scale}")
         scale, y = int(scale), at_least_float32(y)
         height, width = (n * scale for n in y.shape[-2:])
-        levels = torch.as_tensor(sigma, dtype=y.dtype, device=y.device).expand(len(y))
+        levels = torch.as_tensor(sigma, dtype=y.dtype, device=y.device).flatten()
+        if len(levels) not in (1, len(y)):
+            raise ValueError(f"sigma is one number or one per sample, {len(y)}, not {len(levels)} of them")
+        levels = levels.expand(len(y))
         with full_precision(y.device):
             if isinstance(kernel, Tensor):
                 kernel = prepare(kernel.to(y), (height, width), scale)
-            elif (kernel.size, kernel.scale) != ((height, width), scale):
+            if len(kernel.otf) not in (1, len(y)):
+                raise ValueError(f"there are {len(kernel.otf)} kernels for {len(y)} samples: give one, or one each")
+            if (kernel.size, kernel.scale) != ((height, width), scale):
                 raise ValueError(
                     f"the kernel was prepared for size {kernel.size[0]}x{kernel.size[1]} at scale {kernel.scale}, "
                     f"and the image asks for {height}x{width} at scale {scale}"

@@ -1,0 +1,90 @@
+"""Compressive-sensing DGUNet is the published network, on blocks and on whole images, with Phi learned or given."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.narrow import narrow
+from unfold import create_model
+from unfold.errors import UnfoldError
+from unfold.report.golden import fill
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "dgunet_cs.npz"
+
+
+@pytest.mark.parametrize("name", ["dgunet_cs", "dgunet_plus_cs"])
+def test_every_stage_equals_the_published_code_on_blocks_and_on_the_whole_image(name: str) -> None:
+    golden = np.load(GOLDEN)
+    image = torch.from_numpy(np.random.RandomState(0).rand(1, 3, 64, 64).astype(np.float32)[:, :1])
+    blocks = torch.stack([image[0, :, i : i + 32, j : j + 32] for i in (0, 32) for j in (0, 32)])
+    net = fill(create_model(name)).eval()
+    for x, key in ((image, "whole"), (blocks, "blocks")):
+        with torch.inference_mode():
+            stages = net(image=x, return_stages=True)
+        found = np.stack([stage[..., ::2, 1::2].numpy() for stage in stages])
+        assert np.abs(found - golden[f"{name}_{key}"]).max() <= 1e-5
+
+
+@pytest.mark.parametrize(
+    ("ratio", "measurements"), [(1, 11), (4, 41), (10, 103), (25, 256), (30, 308), (40, 410), (50, 512)]
+)
+@pytest.mark.parametrize(("name", "others"), [("dgunet_cs", 2_284_604), ("dgunet_plus_cs", 6_810_140)])
+def test_parameters_follow_the_ratio(name: str, others: int, ratio: int, measurements: int) -> None:
+    assert measurements == math.ceil(ratio * 0.01 * 1024)
+    with torch.device("meta"):
+        net = create_model(name, ratio=ratio)
+    assert net.Phi.shape == (measurements, 1024)
+    assert sum(p.numel() for p in net.parameters()) == others + 1024 * measurements
+
+
+@pytest.mark.parametrize("name", ["dgunet_cs", "dgunet_plus_cs"])
+def test_an_image_is_measured_and_restored_in_one_or_in_two(name: str) -> None:
+    net, x = narrow(name), torch.rand(2, 1, 64, 96)
+    with torch.inference_mode():
+        m = net.measure(x)
+        assert m.shape == (2, len(net.Phi), 2, 3)
+        assert torch.allclose(m[1, :, 1, 2], net.Phi @ x[1, 0, 32:, 64:].flatten(), atol=1e-5)
+        assert torch.equal(net(m), net(image=x))
+
+
+def test_sizes_that_are_no_multiple_are_padded_by_zeros_and_cropped() -> None:
+    net, x = narrow("dgunet_cs"), torch.rand(1, 1, 40, 33)
+    padded = torch.zeros(1, 1, 64, 64)
+    padded[..., :40, :33] = x
+    with torch.inference_mode():
+        assert torch.equal(net(image=x), net(image=padded)[..., :40, :33])
+        assert net(net.measure(x)).shape == (1, 1, 64, 64)
+
+
+def test_phi_is_learned_or_given() -> None:
+    net, x = narrow("dgunet_cs"), torch.rand(1, 1, 32, 32)
+    net(image=x).square().sum().backward()
+    assert net.Phi.grad.abs().max() > 0
+    rows = torch.linalg.qr(torch.randn(1024, len(net.Phi)))[0].T
+    net.give_sampling(rows)
+    assert torch.equal(net.Phi, rows)
+    net.zero_grad()
+    net(image=x).square().sum().backward()
+    assert net.Phi.grad is None
+    with pytest.raises(ValueError, match=r"shape \(5, 1024\), not"):
+        net.give_sampling(rows[:5])
+
+
+def test_inputs_that_do_not_fit_are_refused() -> None:
+    net = narrow("dgunet_cs")
+    for given, told in [
+        ({}, "either measurements"),
+        ({"m": torch.rand(1, 103, 1, 1), "image": torch.rand(1, 1, 32, 32)}, "either measurements"),
+        ({"m": torch.rand(1, 7, 1, 1)}, r"measurements have shape \(B, 103, h, w\)"),
+        ({"image": torch.rand(1, 3, 32, 32)}, r"shape \(B, 1, H, W\)"),
+    ]:
+        with pytest.raises(ValueError, match=told):
+            net(**given)
+    for ratio in (0, 101):
+        with pytest.raises(UnfoldError, match="ratio"):
+            create_model("dgunet_cs", ratio=ratio)

@@ -1,0 +1,57 @@
+"""Narrow versions of every network, quick to run, and inputs for them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unfold import create_model
+from unfold.models.unfolding import UnfoldingNetwork
+from unfold.report.golden import dgunet_rule, fill, nrl_gdn_rule, usrnet_rule
+
+_DGUNET = {"width": 8, "growth": 4, "stages": 3}
+_USRNET = {"widths": (4, 6, 8, 8), "depth": 1, "stages": 3, "hyper_width": 8}
+_NRL_GDN = {"widths": (4, 6, 8, 8), "depth": 1, "width": 6, "train_stages": 3}
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "dgunet_deblur": {**_DGUNET, "tail": 4, "operator_width": 4},
+    "dgunet_plus_deblur": {**_DGUNET, "operator_width": 4},
+    "dgunet_cs": {**_DGUNET, "tail": 4, "ratio": 10},
+    "dgunet_plus_cs": {**_DGUNET, "tail": 4, "ratio": 10, "stages": 4},
+    "usrnet": _USRNET,
+    "nrl_gdn": _NRL_GDN,
+    "nrl_gdn_y0": _NRL_GDN,
+    "rgdn_uniform": _NRL_GDN,
+}
+NAMES = sorted(ARGUMENTS)
+
+
+def narrow(name: str, **arguments: Any) -> UnfoldingNetwork:
+    """A narrow network of that name, its weights made by its rule."""
+    rule = usrnet_rule if name == "usrnet" else dgunet_rule if name.startswith("dgunet") else nrl_gdn_rule
+    return fill(create_model(name, **{**ARGUMENTS[name], **arguments}), rule).eval()
+
+
+def kernels(batch: int, side: int = 5, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Different kernels for each sample, of sum 1."""
+    k = torch.rand(batch, 1, side, side, dtype=dtype) + 0.1
+    return k / k.sum(dim=(2, 3), keepdim=True)
+
+
+def inputs(name: str, batch: int, height: int, width: int, dtype: torch.dtype = torch.float32) -> dict[str, Any]:
+    """Named inputs of a network; the result has (height, width), or twice that for USRNet."""
+    if name.endswith("_cs"):
+        return {"image": torch.rand(batch, 1, height, width, dtype=dtype)}
+    y = torch.rand(batch, 3, height, width, dtype=dtype)
+    if name.startswith("dgunet"):
+        return {"y": y}
+    if name == "usrnet":
+        sigma = torch.linspace(0.01, 0.1, batch, dtype=dtype)
+        return {"y": y, "kernel": kernels(batch, 7, dtype), "scale": 2, "sigma": sigma}
+    return {"y": y, "kernel": kernels(batch, 5, dtype)}
+
+
+def of_sample(given: dict[str, Any], i: int) -> dict[str, Any]:
+    """The inputs of one sample of a batch."""
+    return {name: value[i : i + 1] if isinstance(value, Tensor) else value for name, value in given.items()}
