@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from unfold.errors import UnfoldError
+from unfold.metrics import psnr
 from unfold.models.registry import create_model
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.progress import progress
@@ -83,7 +84,10 @@ def fill_plain_descent(net: Net, step: float) -> Net:
 
 
 class Check(NamedTuple):
-    """One golden file: the model (None for a part of one), what was compared, and how far off it is at most."""
+    """One golden file: the model (None for a part of one), what was compared, and how far off it is at most.
+
+    bfloat16: PSNR in dB of the result under bfloat16 autocast against the float32 result, where a whole network ran.
+    """
 
     file: str
     model: str | None
@@ -91,6 +95,7 @@ class Check(NamedTuple):
     compared: str
     difference: float
     tolerance: float = TOLERANCE
+    bfloat16: float | None = None
 
     @property
     def passed(self) -> bool:
@@ -98,6 +103,23 @@ class Check(NamedTuple):
 
 
 Golden = dict[str, Any]
+
+
+class Outcome(NamedTuple):
+    """What a comparison of a network found; inputs are those of the whole network, None where only a part ran."""
+
+    net: UnfoldingNetwork
+    compared: str
+    difference: float
+    inputs: dict[str, Any] | None = None
+
+
+def under_autocast(net: UnfoldingNetwork, inputs: dict[str, Any]) -> float:
+    """PSNR in dB, for a peak of 1, of the bfloat16 autocast result against the float32 result."""
+    exact = net(**inputs)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = net(**inputs)
+    return float(psnr(half, exact).mean())
 
 
 def furthest(results: Any, expected: Any) -> float:
@@ -108,15 +130,16 @@ def furthest(results: Any, expected: Any) -> float:
     return float(np.max([np.abs(a - b).max() if a.shape == b.shape else math.inf for a, b in pairs]))
 
 
-def check_dgunet(name: str, golden: Golden) -> tuple[UnfoldingNetwork, str, float]:
+def check_dgunet(name: str, golden: Golden) -> Outcome:
     net = fill(create_model(name)).eval()
     key = "image" if name.endswith("_cs") else "y"
-    stages = net(**{key: torch.from_numpy(golden["input"])}, return_stages=True)
+    inputs = {key: torch.from_numpy(golden["input"])}
+    stages = net(**inputs, return_stages=True)
     expected = [golden[f"out{len(stages) - 1 - k}"] for k in range(len(stages))]
-    return net, f"{len(stages)} stages", furthest(stages, expected)
+    return Outcome(net, f"{len(stages)} stages", furthest(stages, expected), inputs)
 
 
-def check_usrnet(name: str, golden: Golden) -> tuple[UnfoldingNetwork, str, float]:
+def check_usrnet(name: str, golden: Golden) -> Outcome:
     net: Any = fill(create_model(name), usrnet_rule).eval()
     y, kernel = torch.from_numpy(golden["lr"]), torch.from_numpy(golden["kernel"]).reshape(1, 1, 25, 25)
     inputs = {"kernel": kernel, "scale": int(golden["sf"]), "sigma": float(golden["sigma"])}
@@ -125,32 +148,34 @@ def check_usrnet(name: str, golden: Golden) -> tuple[UnfoldingNetwork, str, floa
     stages = net(y, **inputs, return_stages=True)
     hyper = torch.cat([context.alphas, context.betas], dim=1)
     expected = [golden["ab"], golden["z1"], golden["x1"], golden["out"]]
-    return net, "alpha and beta, z_1, x_1, result", furthest([hyper, z, stages[0], stages[-1]], expected)
+    difference = furthest([hyper, z, stages[0], stages[-1]], expected)
+    return Outcome(net, "alpha and beta, z_1, x_1, result", difference, {"y": y, **inputs})
 
 
-def check_usrnet_prior(name: str, golden: Golden) -> tuple[UnfoldingNetwork, str, float]:
+def check_usrnet_prior(name: str, golden: Golden) -> Outcome:
     net: Any = fill(create_model(name), usrnet_rule).eval()
-    return net, "prior alone, 37x29", furthest([net.p(torch.from_numpy(golden["x"]))], [golden["out"]])
+    return Outcome(net, "prior alone, 37x29", furthest([net.p(torch.from_numpy(golden["x"]))], [golden["out"]]))
 
 
-def check_usrnet_hyper(name: str, golden: Golden) -> tuple[UnfoldingNetwork, str, float]:
+def check_usrnet_hyper(name: str, golden: Golden) -> Outcome:
     net: Any = fill(create_model(name), usrnet_rule).eval()
     rows = [torch.cat(net.h(row[0].flatten(), int(row[1])), dim=1)[0] for row in torch.from_numpy(golden["x"])]
-    return net, "hyper-parameters of 4 settings", furthest(rows, golden["out"])
+    return Outcome(net, "hyper-parameters of 4 settings", furthest(rows, golden["out"]))
 
 
-def check_nrl_gdn(name: str, golden: Golden) -> tuple[UnfoldingNetwork, str, float]:
+def check_nrl_gdn(name: str, golden: Golden) -> Outcome:
     net = fill(create_model(name), nrl_gdn_rule).eval()
-    y, kernel = torch.from_numpy(golden["y"]), torch.from_numpy(golden["kt"])
-    stages = net(y, kernel=kernel, return_stages=True)
-    return net, f"{len(stages)} stages, published stop", furthest(torch.cat(list(stages)), golden["stages"][1:])
+    inputs = {"y": torch.from_numpy(golden["y"]), "kernel": torch.from_numpy(golden["kt"])}
+    stages = net(**inputs, return_stages=True)
+    difference = furthest(torch.cat(list(stages)), golden["stages"][1:])
+    return Outcome(net, f"{len(stages)} stages, published stop", difference, inputs)
 
 
-def check_plain_descent(name: str, golden: Golden) -> tuple[UnfoldingNetwork, str, float]:
+def check_plain_descent(name: str, golden: Golden) -> Outcome:
     net = fill_plain_descent(create_model(name), 1.0).eval()
     stages = net(torch.from_numpy(golden["y"]), kernel=torch.from_numpy(golden["kt"]), return_stages=True)
     expected = golden["stages"][1:].reshape(-1, *stages[0].shape)
-    return net, f"{len(stages)} stages of plain descent", furthest(stages, expected)
+    return Outcome(net, f"{len(stages)} stages of plain descent", furthest(stages, expected))
 
 
 STEP = ("x", "y", "k", "alpha", "z")
@@ -176,7 +201,7 @@ def initialiser_difference(golden: Golden) -> float:
     return furthest(results, [golden[f"init{i}"].reshape(results[0].shape) for i in range(8)])
 
 
-NETWORKS: dict[str, tuple[str, Callable[[str, Golden], tuple[UnfoldingNetwork, str, float]]]] = {
+NETWORKS: dict[str, tuple[str, Callable[[str, Golden], Outcome]]] = {
     "dgunet_deblur_dgunet_v2": ("dgunet_deblur", check_dgunet),
     "dgunet_derain_dgunet_v2": ("dgunet_derain", check_dgunet),
     "dgunet_derain_dgunet_plus_v2": ("dgunet_plus_derain", check_dgunet),
@@ -221,8 +246,9 @@ def checks(folder: Path) -> Iterator[Check | str]:
             raise UnfoldError(f"{path} cannot be read: {error}") from None
         if name in NETWORKS:
             model, compare = NETWORKS[name]
-            net, compared, difference = compare(model, golden)
-            yield Check(name, model, count_parameters(net), compared, difference)
+            net, compared, difference, inputs = compare(model, golden)
+            half = under_autocast(net, inputs) if inputs else None
+            yield Check(name, model, count_parameters(net), compared, difference, bfloat16=half)
         else:
             for compared, part, tolerance in PARTS[name]:
                 yield Check(name, None, 0, compared, part(golden), tolerance)
@@ -230,12 +256,13 @@ def checks(folder: Path) -> Iterator[Check | str]:
 
 def format_checks(results: list[Check | str]) -> str:
     """A table; files that are missing come last, by name."""
-    lines = [f"{'golden':<38}{'model':<21}{'parameters':>12}  {'max |difference|':>16}  compared"]
+    lines = [f"{'golden':<38}{'model':<21}{'parameters':>12}  {'max |difference|':>16}{'bf16, dB':>10}  compared"]
     for result in results:
         if isinstance(result, Check):
             model, parameters = result.model or "-", f"{result.parameters:,}" if result.parameters else "-"
             verdict = "" if result.passed else f"   MORE THAN {result.tolerance:.0e}"
-            figures = f"{parameters:>12}  {result.difference:>16.1e}"
+            half = "-" if result.bfloat16 is None else f"{result.bfloat16:.1f}"
+            figures = f"{parameters:>12}  {result.difference:>16.1e}{half:>10}"
             lines.append(f"{result.file:<38}{model:<21}{figures}  {result.compared}{verdict}")
     missing = [result for result in results if isinstance(result, str)]
     if missing:
