@@ -10,8 +10,8 @@ up to the factor s^2 (a low-resolution spectrum repeated s x s times),
 
 This is the published solution, written as a correction of x by the spectrum of the residual y - S(k * x). The published
 form, (R - conj(K) tile(fold(K R) / (fold(|K|^2) + alpha))) / alpha with R = conj(K) F(S^T y) + alpha X, divides a
-difference of nearly equal numbers by an alpha that trained networks drive down to 1e-6. On a photograph at alpha 3e-6 its
-float32 error against float64 is 8e-3 to 2e-2, and 3e-6 to 4e-5 in this form, which takes 0.36 to 0.44 of the time
+difference of nearly equal numbers by an alpha that trained networks drive down to 1e-6. On a photograph at alpha 3e-6
+its float32 error against float64 is 8e-3 to 2e-2, and 3e-6 to 4e-5 in this form, which takes 0.36 to 0.44 of the time
 (docs/data_step.md: both figures, other settings, and the command).
 """
 
