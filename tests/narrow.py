@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -9,9 +10,9 @@ from torch import Tensor
 
 from unfold import create_model
 from unfold.models.unfolding import UnfoldingNetwork
-from unfold.report.golden import dgunet_rule, fill, nrl_gdn_rule, usrnet_rule
+from unfold.report.golden import dgunet_rule, fill, usrnet_rule
 
-_DGUNET = {"width": 8, "growth": 4, "stages": 3}
+_DGUNET = {"width": 16, "growth": 4, "stages": 3}
 _USRNET = {"widths": (4, 6, 8, 8), "depth": 1, "stages": 3, "hyper_width": 8}
 _NRL_GDN = {"widths": (4, 6, 8, 8), "depth": 1, "width": 6, "train_stages": 3}
 ARGUMENTS: dict[str, dict[str, Any]] = {
@@ -27,9 +28,14 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 NAMES = sorted(ARGUMENTS)
 
 
+def strong_rule(name: str, shape: torch.Size, noise: torch.Generator) -> Tensor:
+    """For NRL-GDN: in narrow layers, the rule of its goldens would leave each stage without effect."""
+    return torch.randn(shape, generator=noise) * (0.7 / math.prod(shape[1:])) ** 0.5
+
+
 def narrow(name: str, **arguments: Any) -> UnfoldingNetwork:
     """A narrow network of that name, its weights made by its rule."""
-    rule = usrnet_rule if name == "usrnet" else dgunet_rule if name.startswith("dgunet") else nrl_gdn_rule
+    rule = usrnet_rule if name == "usrnet" else dgunet_rule if name.startswith("dgunet") else strong_rule
     return fill(create_model(name, **{**ARGUMENTS[name], **arguments}), rule).eval()
 
 

@@ -38,7 +38,7 @@ def assert_one_line(result: tuple[int, str, str], *told: str) -> None:
 def test_train_then_test_gives_table_numbers_and_pictures(recipe: Path, tmp_path: Path, command: Command) -> None:
     code, out, _ = command("train", "--config", recipe)
     assert code == 0
-    assert "checkpoints/last.pth" in out
+    assert "best validation PSNR" in out
     last = tmp_path / "run" / "checkpoints" / "last.pth"
     code, out, _ = command("test", "--config", recipe, "--weights", last, "TEST.BASELINES", "[tv]")
     assert code == 0
@@ -60,7 +60,11 @@ def test_weights_of_another_noise_level_are_tested_with_a_note(
     command("train", "--config", recipe, "TRAIN.EPOCHS", 1)
     last = tmp_path / "run" / "checkpoints" / "last.pth"
     assert command("test", "--config", recipe, "--weights", last, "DATA.SIGMA", 50)[0] == 0
-    assert "trained for {'sigma': 25.0} and are tested for {'sigma': 50.0}" in caplog.text
+    assert "trained as protocol {'sigma': 25.0} and are tested as {'sigma': 50.0}" in caplog.text
+    caplog.clear()
+    assert command("test", "--config", recipe, "--weights", last, "MODEL.STAGES", 5)[0] == 0
+    assert "'stages': 3" in caplog.text
+    assert "'stages': 5" in caplog.text
 
 
 def test_a_second_test_leaves_nothing_of_the_first(
@@ -85,7 +89,7 @@ def test_weights_that_are_not_finite_are_no_result(
 
 
 def test_a_reader_that_goes_away_is_no_error() -> None:
-    words = [sys.executable, "-m", "unfold.cli", "models"]
+    words = [sys.executable, "-m", "unfold", "models"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as run:
         assert run.stdout is not None
         assert run.stderr is not None
@@ -139,7 +143,7 @@ def test_weights_of_another_architecture(recipe: Path, weights: Path, command: C
     other = command(
         "test", "--config", recipe, "--weights", weights, "MODEL.NAME", "dgunet_plus_denoise", "MODEL.TAIL", 0
     )
-    assert_one_line(other, "missing (r1, ", "unknown (r6, basic.r1, ", "of another network than DGUNetPlus")
+    assert_one_line(other, "missing (r1, ", "unknown (r6, basic.r1, ", "do not fit this DGUNetPlus")
     wider = command("test", "--config", recipe, "--weights", weights, "MODEL.WIDTH", 12)
     assert_one_line(wider, "of another shape", "for (")
 
@@ -188,7 +192,8 @@ def test_other_ordinary_mistakes(recipe: Path, weights: Path, tmp_path: Path, co
     for overrides, told in [
         (["DATA.TRAIN", "nowhere"], "there is no folder nowhere"),
         (["MODEL.NAME", "dgunet_denose"], "did you mean dgunet_denoise?"),
-        (["MODEL.STAGES", 2], "stages must be at least 3"),
+        (["MODEL.STAGES", 2], "stages of DGUNet must be at least 3"),
+        (["MODEL.NAME", "usrnet"], "usrnet takes kernel, scale, sigma, y, and denoising gives y"),
         (["MODEL.WIDTH", 7], "width must be even"),
         (["DEVICE", "warp"], "DEVICE warp cannot be used here"),
         (["DEVICE", "meta"], "DEVICE meta cannot be used here"),
@@ -198,6 +203,9 @@ def test_other_ordinary_mistakes(recipe: Path, weights: Path, tmp_path: Path, co
         (["OUTPUT", weights / "run"], "cannot be written"),
     ]:
         assert_one_line(command("train", "--config", recipe, *overrides), told)
+    first = command("train", "--config", recipe, "SEED", 1, "--overwrite", "TRAIN.EPOCHS", 0)
+    assert_one_line(first, "command line: TRAIN.EPOCHS must be greater than 0")
+    assert command("train", "--config", recipe, "SEED", 1, "--overwritten", "TRAIN.EPOCHS", 1)[0] == 2
     both = command("train", "--config", recipe, "--resume", "--overwrite")
     assert_one_line(both, "give one of them")
     assert_one_line(command("test", "--config", recipe, "--weights", weights, "-o", weights / "x"), "cannot be written")
@@ -227,6 +235,11 @@ def test_check_compares_with_the_goldens_at_hand_and_names_the_others(tmp_path: 
         assert code == 1
         assert shown in told
         assert "MORE THAN 1e-05" in told
+    whole = path.read_bytes()
+    np.savez(path, x=x.numpy())
+    assert_one_line(command("check", "--golden", tmp_path), "is another file than its name says")
+    path.write_bytes(whole[: len(whole) // 2])
+    assert_one_line(command("check", "--golden", tmp_path), "cannot be read")
     path.write_bytes(b"no numbers")
     assert_one_line(command("check", "--golden", tmp_path), "usrnet_prior_usrnet_tiny.npz cannot be read")
     assert_one_line(command("check", "--golden", tmp_path / "nowhere"), "none of the golden files")

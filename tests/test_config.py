@@ -42,6 +42,7 @@ def test_a_dumped_config_reads_back_equal(tmp_path: Path) -> None:
 def test_numbers_are_read_as_people_write_them(tmp_path: Path) -> None:
     cfg = load_config(write(tmp_path, "OPTIM: {LR: 1e-4}\nDATA: {SIGMA: 15}\n"), ["OPTIM.LR_MIN", "1e-7"])
     assert (cfg.OPTIM.LR, cfg.DATA.SIGMA, cfg.OPTIM.LR_MIN) == (1e-4, 15.0, 1e-7)
+    assert load_config(write(tmp_path, ""), ["OUTPUT", "5"]).OUTPUT == "5", "a folder may be called so"
 
 
 def test_model_arguments_are_those_that_differ_from_the_published(tmp_path: Path) -> None:
@@ -65,7 +66,7 @@ def test_model_arguments_are_those_that_differ_from_the_published(tmp_path: Path
         ("OPTIM: {BETAS: 0.9}", "OPTIM.BETAS is a list, and 0.9 is not"),
         ("OPTIM: {BETAS: [a, b]}", "OPTIM.BETAS is a number, and 'a' is not"),
         ("OPTIM: {BETAS: [0.9]}", "OPTIM.BETAS is two numbers"),
-        ("OUTPUT: 5", "OUTPUT is text, and 5 is not"),
+        ("OUTPUT: true", "OUTPUT is text, and True is not"),
         ("OUTPUT: {A: 5}", "OUTPUT is text"),
         ("TRAIN: {PRECISION: float16}", "TRAIN.PRECISION is one of float32, bfloat16, not 'float16'"),
         ("TRAIN: {EPOCHS: 0}", "TRAIN.EPOCHS must be greater than 0"),
@@ -102,8 +103,10 @@ def test_a_mistake_is_one_line_with_file_and_key(tmp_path: Path, text: str, told
     ("overrides", "told"),
     [
         (["TRAIN.EPOCHS"], "'TRAIN.EPOCHS' has no value"),
+        (["TRAIN.EPOCHS=3"], "has no value: write KEY VALUE, with a space"),
+        (["data.sigma", "3"], "did you mean DATA.SIGMA?"),
         (["TRAIN.EPOCHZ", "3"], "command line: there is no key TRAIN.EPOCHZ; did you mean TRAIN.EPOCHS?"),
-        (["TRAIN.EPOCHS.X", "3"], "command line: TRAIN.EPOCHS is a whole number"),
+        (["TRAIN.EPOCHS.X", "3"], "there is no key TRAIN.EPOCHS.X; did you mean TRAIN.EPOCHS?"),
         (["TRAIN", "3"], "command line: TRAIN is a section"),
         (["SEED", "[1"], "the value of SEED is not valid YAML"),
         (["TRAIN.EPOCHS", "0"], "command line: TRAIN.EPOCHS must be greater than 0"),

@@ -7,6 +7,7 @@ from pathlib import Path
 from yacs.config import CfgNode
 
 from unfold.config import model_arguments
+from unfold.errors import UnfoldError
 from unfold.metrics.ssim import WINDOW
 from unfold.models.registry import create_model, model_info
 from unfold.models.unfolding import UnfoldingNetwork
@@ -14,7 +15,13 @@ from unfold.protocols.gaussian_denoising import GaussianDenoising
 
 
 def build_network(cfg: CfgNode) -> UnfoldingNetwork:
-    """The network of MODEL, with fresh weights."""
+    """The network of MODEL, with fresh weights. UnfoldError where it needs inputs that the protocol does not give."""
+    wanted, given = set(model_info(cfg.MODEL.NAME).example(8)), set(GaussianDenoising.inputs)
+    if wanted != given:
+        raise UnfoldError(
+            f"{cfg.MODEL.NAME} takes {', '.join(sorted(wanted))}, and denoising gives {', '.join(sorted(given))}: "
+            "recipes for it are not here yet"
+        )
     return create_model(cfg.MODEL.NAME, **model_arguments(cfg))
 
 

@@ -73,6 +73,17 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Parse the command line; KEY VALUE pairs may stand before, between and after the options."""
+    top = parser()
+    arguments, rest = top.parse_known_args(argv)
+    if rest and (not hasattr(arguments, "overrides") or any(word.startswith("--") for word in rest)):
+        top.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:
+        arguments.overrides += rest
+    return arguments
+
+
 def train(arguments: argparse.Namespace) -> int:
     from unfold.config import load_config
     from unfold.training.run import build_trainer
@@ -87,7 +98,7 @@ def train(arguments: argparse.Namespace) -> int:
         hint = "; --resume goes on from there" if trainer.epoch else ", before the end of the first: nothing is kept"
         print(f"stopped after epoch {trainer.epoch} of {trainer.epochs}{hint}", file=sys.stderr)
         return 130
-    print(f"done: {trainer.folder / 'checkpoints' / 'last.pth'}, curve in {trainer.folder / 'curve.png'}")
+    print(f"done: best validation PSNR {trainer.best:.2f} dB, weights and curve in {trainer.folder}")
     return 0
 
 
@@ -99,7 +110,7 @@ def test(arguments: argparse.Namespace) -> int:
     cfg = load_config(arguments.config, arguments.overrides)
     output = arguments.output or run_folder(cfg) / "test"
     print(run_test(cfg, arguments.weights, output))
-    print(f"PSNR in dB, s: seconds per image. Numbers: {output / 'results.json'}, pictures: {output / 'strips'}")
+    print(f"PSNR in dB, s: seconds per image. In {output}: results.json, and a detail of each image in strips")
     return 0
 
 
@@ -123,7 +134,7 @@ COMMANDS = {"train": train, "test": test, "models": models, "check": check}
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code: 0, 2 for bad input (one line on stderr), 130 when interrupted."""
-    arguments = parser().parse_args(argv)
+    arguments = parse(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     try:
         code = COMMANDS[arguments.command](arguments)

@@ -30,6 +30,8 @@ _C.MODEL.WIDTH = 0
 _C.MODEL.GROWTH = 0
 _C.MODEL.TAIL = 0
 _C.MODEL.OPERATOR_WIDTH = 0
+_C.MODEL.TRAIN_STAGES = 0  # NRL-GDN, which stops by itself at evaluation
+_C.MODEL.TRAIN_STAGES = 0  # NRL-GDN, which stops by itself at evaluation
 
 _C.DATA = CfgNode()
 # "photographs" is the set that comes with scikit-image; anything else is a folder of images, as it is or under
@@ -80,6 +82,8 @@ _NOT_NEGATIVE = (
     "MODEL.GROWTH",
     "MODEL.TAIL",
     "MODEL.OPERATOR_WIDTH",
+    "MODEL.TRAIN_STAGES",
+    "MODEL.TRAIN_STAGES",
     "OPTIM.LR_MIN",
     "OPTIM.WARMUP",
     "OPTIM.WEIGHT_DECAY",
@@ -98,8 +102,11 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> CfgNode:
     for file, values in _read_with_bases(Path(path), ()):
         sources |= _merge(cfg, values, str(file))
     if len(overrides) % 2:
-        raise UnfoldError(f"overrides come as KEY VALUE pairs, and {overrides[-1]!r} has no value")
+        hint = ": write KEY VALUE, with a space" if any("=" in word for word in overrides) else ""
+        raise UnfoldError(f"overrides come as KEY VALUE pairs, and {overrides[-1]!r} has no value{hint}")
     for key, text in zip(overrides[::2], overrides[1::2], strict=True):
+        if key not in _keys():
+            raise UnfoldError(f"command line: there is no key {key}{_suggest(key)}")
         tree: Any = _parse(text, f"the value of {key}")
         for part in reversed(key.split(".")):
             tree = {part: tree}
@@ -143,7 +150,8 @@ def _parse(text: str, where: str) -> Any:
     except UnfoldError as error:
         raise UnfoldError(f"{where}: {error}") from None
     except (yaml.YAMLError, TypeError, ValueError) as error:
-        raise UnfoldError(f"{where} is not valid YAML: {' '.join(str(error).split())}") from None
+        reason = " ".join(str(error).replace('in "<unicode string>", ', "").split())
+        raise UnfoldError(f"{where} is not valid YAML: {reason}") from None
 
 
 def _read_with_bases(path: Path, parents: tuple[Path, ...]) -> Iterator[tuple[Path, dict[str, Any]]]:
@@ -197,9 +205,15 @@ def _merge(node: CfgNode, values: dict[Any, Any], source: str, prefix: str = "")
     return sources
 
 
+def _keys() -> list[str]:
+    """Every key, and every section."""
+    return [key for key, _ in _leaves(_C)] + [key for key, value in _C.items() if isinstance(value, CfgNode)]
+
+
 def _suggest(name: str) -> str:
-    known = [key for key, _ in _leaves(_C)] + [key for key, value in _C.items() if isinstance(value, CfgNode)]
-    near = difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.6)
+    known = _keys()
+    near = [key for key in known if key == name.upper()]
+    near = near or difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.6)
     if not near:  # right name, wrong section
         near = [key for key in known if key.split(".")[-1] == name.upper().split(".")[-1]]
     return f"; did you mean {near[0]}?" if near else ""
@@ -219,6 +233,8 @@ def _coerce(value: Any, default: Any, name: str, source: str) -> Any:
         return [_coerce(v, default[0], name, source) for v in value]
     elif type(value) is type(default):
         return value
+    elif isinstance(default, str) and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return str(value)  # a folder that is called 5
     words = {int: "a whole number", float: "a number", str: "text", bool: "true or false", list: "a list"}
     raise UnfoldError(f"{source}: {name} is {words[type(default)]}, and {value!r} is not")
 

@@ -18,7 +18,7 @@ def pick_device(name: str) -> torch.device:
             raise RuntimeError("only cpu and cuda are supported")
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = " ".join(str(error).split())[:120]
+        reason = str(error).splitlines()[0].split(". ")[0]
         raise UnfoldError(f"DEVICE {name} cannot be used here ({reason}); try auto or cpu") from None
     return device
 

@@ -1,4 +1,8 @@
-"""Keeping a computation in float32 or better, whatever the autocast and the inputs."""
+"""Keeping a computation in float32 or better, whatever the autocast and the inputs.
+
+On CUDA, convolutions in float32 may still be computed in TF32, as torch does by default:
+torch.backends.cudnn.allow_tf32. Fourier transforms and, by default, matrix products are not.
+"""
 
 from __future__ import annotations
 

@@ -15,12 +15,14 @@ from unfold.models.composed import Composed
 from unfold.physics.blur import blur
 from unfold.priors.pathway_unet import PathwayUNet
 from unfold.priors.resunet import ResUNet
-from unfold.steps.data_step import BlurGradient, ClosedForm, DataStep
+from unfold.steps.closed_form import prepare
+from unfold.steps.data_step import BlurGradient, ClosedForm, DataStep, LearnedGradient
 
 ROOT = Path(__file__).parents[2]
 DATA = {
     "closed form": (lambda: ClosedForm(3), {"scale": 2}),
     "blur gradient": (lambda: BlurGradient(3), {}),
+    "learned gradient": (lambda: LearnedGradient(3, width=4), None),
 }
 PRIORS = {
     "pathway": lambda: PathwayUNet(4, 2),
@@ -34,12 +36,13 @@ PRIORS = {
 @pytest.mark.parametrize("shared", [True, False])
 def test_every_pair_trains(data: str, prior: str, shared: bool) -> None:
     build: Callable[[], DataStep]
-    given: dict[str, Any]
+    given: dict[str, Any] | None
     build, given = DATA[data]
     net = Composed(build(), PRIORS[prior], 3, shared=shared)
     assert len(net.priors) == (1 if shared else 3)
-    y, k = torch.rand(2, 3, 12, 11), kernels(2, 5)
-    stages = net(y, kernel=k, **given, return_stages=True)
+    y = torch.rand(2, 3, 12, 11)
+    given = {} if given is None else {"kernel": kernels(2, 5), **given}
+    stages = net(y, **given, return_stages=True)
     scale = given.get("scale", 1)
     assert [x.shape for x in stages] == [(2, 3, 12 * scale, 11 * scale)] * 3
     torch.stack(stages).square().sum().backward()
@@ -50,6 +53,20 @@ def test_every_pair_trains(data: str, prior: str, shared: bool) -> None:
         expected = {name for name, _ in net.named_parameters() if "priors.0." in name and any(w in name for w in words)}
         expected.add("priors.2.output.conv1.weight")
     assert unused == expected
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    with pytest.raises(ValueError, match="parameters for 2 stages, and the network has 3"):
+        Composed(ClosedForm(2), nn.Identity, 3)
+    y = torch.rand(2, 3, 8, 8)
+    for data in (ClosedForm(1), BlurGradient(1)):
+        with pytest.raises(ValueError, match=r"3 kernels|kernel must have shape"):
+            Composed(data, nn.Identity, 1)(y, kernel=kernels(3))
+    step = prepare(kernels(1), (16, 16), 2)
+    net = Composed(ClosedForm(1), nn.Identity, 1)
+    assert net(y, kernel=step, scale=2).shape == (2, 3, 16, 16)
+    with pytest.raises(ValueError, match="whole number"):
+        net(y, kernel=kernels(1), scale=1.5)
 
 
 def test_with_no_prior_the_loop_is_the_algorithm() -> None:

@@ -61,10 +61,18 @@ def test_sizes_that_are_no_multiple_are_padded_by_zeros_and_cropped() -> None:
         assert net(net.measure(x)).shape == (1, 1, 64, 64)
 
 
-def test_phi_is_learned_or_given() -> None:
+def test_phi_is_learned_or_given(tmp_path: Path) -> None:
     net, x = narrow("dgunet_cs"), torch.rand(1, 1, 32, 32)
+    net.measure(x).square().sum().backward()
+    assert torch.allclose(net.Phi.grad, 2 * (net.Phi @ x.flatten())[:, None] * x.flatten()[None], rtol=1e-3, atol=1e-4)
+    net.zero_grad()
+    with torch.no_grad():
+        m = net.measure(x)
+    net(m).square().sum().backward()
+    restoring = net.Phi.grad.clone()
+    net.zero_grad()
     net(image=x).square().sum().backward()
-    assert net.Phi.grad.abs().max() > 0
+    assert not torch.allclose(net.Phi.grad, restoring), "the measurement has a part in the gradient, too"
     rows = torch.linalg.qr(torch.randn(1024, len(net.Phi)))[0].T
     net.give_sampling(rows)
     assert torch.equal(net.Phi, rows)
@@ -73,6 +81,12 @@ def test_phi_is_learned_or_given() -> None:
     assert net.Phi.grad is None
     with pytest.raises(ValueError, match=r"shape \(5, 1024\), not"):
         net.give_sampling(rows[:5])
+    np.save(tmp_path / "phi.npy", rows.double().numpy())
+    other = narrow("dgunet_cs", learn_phi=False)
+    assert not other.Phi.requires_grad
+    for given in (tmp_path / "phi.npy", rows.numpy()):
+        other.give_sampling(given)
+        assert torch.allclose(other.Phi, rows)
 
 
 def test_inputs_that_do_not_fit_are_refused() -> None:

@@ -26,7 +26,7 @@ def test_results_and_what_lies_between_equal_the_published_code(name: str, scale
     net = fill(create_model(name), usrnet_rule).eval()
     with torch.inference_mode():
         x, context = net.begin(y, **given)
-        z = context.kernel.solve(x, context.spectrum, context.alphas[:, :1])
+        z = context.data.solve(x, context.alphas[:, :1])
         stages = net(y, **given, return_stages=True)
     hyper = torch.cat([context.alphas, context.betas], dim=1).numpy()
     assert np.abs(hyper - golden[f"{name}_x{scale}_ab"]).max() <= 1e-6
@@ -70,6 +70,8 @@ def test_kernels_and_noise_levels_are_each_samples_own() -> None:
         ({"scale": 0}, "scale must be a whole number"),
         ({"y": torch.rand(1, 1, 12, 10)}, "y must have shape"),
         ({"sigma": torch.rand(3)}, "sigma"),
+        ({"kernel": prepare(torch.rand(1, 1, 5, 5).double(), [24, 20], 2)}, "prepared in torch.float64"),
+        ({"kernel": prepare(torch.rand(1, 1, 5, 5), [24, 22], 2)}, "prepared for size 24x22"),
     ],
 )
 def test_what_does_not_fit_is_refused(change: dict[str, object], told: str) -> None:

@@ -37,6 +37,8 @@ def test_a_table_has_a_row_per_image_and_their_mean() -> None:
 )
 def test_ticks_are_round_and_enclose_the_values(low: float, high: float, expected: list[float]) -> None:
     assert ticks(low, high) == pytest.approx(expected)
+    assert ticks(1, 3, least=1) == [1, 2, 3]
+    assert ticks(1, 1, least=1) == [0, 1, 2]
 
 
 @pytest.mark.parametrize(

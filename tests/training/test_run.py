@@ -230,7 +230,7 @@ def test_a_killed_run_resumes_from_the_command_line(recipe: Path, tmp_path: Path
     whole = train(recipe, "TRAIN.EPOCHS", 40)["state_dict"]
     again = ["--config", str(recipe), "TRAIN.EPOCHS", "40", "OUTPUT", str(tmp_path / "killed")]
     log = tmp_path / "killed" / "log.jsonl"
-    unfold = [sys.executable, "-m", "unfold.cli", "train"]
+    unfold = [sys.executable, "-m", "unfold", "train"]
     with subprocess.Popen([*unfold, *again], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as run:
         while len(read_log(log)) < 3 and run.poll() is None:
             time.sleep(0.01)

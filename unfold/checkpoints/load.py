@@ -32,9 +32,9 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Detected pickle protocol")  # loaded or refused, as any other
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        reason = str(error).splitlines()[0]
-        raise UnfoldError(f"{path} is damaged, or holds more than weights, which is never loaded ({reason})") from None
+    except pickle.UnpicklingError:
+        # Not torch's own words, which advise to load it all the same.
+        raise UnfoldError(f"{path} is no checkpoint, or holds more than weights: code in a file is never run") from None
     except Exception as error:  # damaged files raise nearly anything: AssertionError, TypeError, KeyError, ...
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UnfoldError(f"{path} is damaged or no checkpoint ({reason})") from None
@@ -64,7 +64,7 @@ def load_state(net: UnfoldingNetwork, state: Mapping[str, Tensor], path: str | P
         if keys
     ]
     if parts:
-        raise UnfoldError(f"the weights in {path} are of another network than {type(net).__name__}: {'; '.join(parts)}")
+        raise UnfoldError(f"the weights in {path} do not fit this {type(net).__name__}: {'; '.join(parts)}")
     net.load_state_dict(dict(state))
 
 

@@ -38,12 +38,12 @@ def find_images(source: str, split: str) -> list[Path]:
     source: "photographs" (the split of PHOTOGRAPHS) or a folder, as it is or under UNFOLD_DATA; split: train, val or
     test. Raises UnfoldError where the folder or its images are missing.
     """
-    if source == "photographs":
+    if source.rstrip("/") == "photographs":
         return _photographs(split)
     folder = find_folder(source)
     files = natsorted(path for path in folder.iterdir() if path.suffix.lower() in EXTENSIONS and path.is_file())
     if not files:
-        raise UnfoldError(f"{folder} holds no images ({', '.join(EXTENSIONS)})")
+        raise UnfoldError(f"{folder} holds no images ({', '.join(EXTENSIONS)}; folders in it are not searched)")
     return files
 
 

@@ -14,12 +14,15 @@ from unfold.steps.data_step import DataStep
 class Composed(UnfoldingNetwork):
     """Stage k: z_k = data(x_{k-1}), x_k = prior(z_k).
 
-    data: the data step; prior: a function that builds the prior, a module z -> x, or (z, memory) -> (x, memory) with a
-    memory that is None in the first stage; stages: K; shared: one prior for all stages, or one each.
+    data: the data step, with parameters for K stages; prior: a function that builds the prior, a module z -> x, or
+    (z, memory=None) -> (x, memory), called without a memory in the first stage; stages: K; shared: one prior for all
+    stages, or one each.
     """
 
     def __init__(self, data: DataStep, prior: Callable[[], nn.Module], stages: int, *, shared: bool = True) -> None:
         super().__init__(stages)
+        if data.stages != stages:
+            raise ValueError(f"the data step has parameters for {data.stages} stages, and the network has {stages}")
         self.data = data
         self.priors = nn.ModuleList(prior() for _ in range(1 if shared else stages))
 

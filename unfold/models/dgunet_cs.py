@@ -14,9 +14,13 @@ images. Parameters carry the names of the published checkpoints, those that no p
 from __future__ import annotations
 
 import math
+from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from unfold.models.dgunet import check_widths, step_size
@@ -25,7 +29,7 @@ from unfold.padding import crop_to, pad_to_multiple
 from unfold.physics.sampling import sample, sample_adjoint
 from unfold.precision import apply_in_full_precision, at_least_float32, full_precision
 from unfold.priors.pathway_unet import ConcatMerge, Decoder, Encoder, Memory, StageOutput, shallow_features
-from unfold.steps.gradient import LearnedOperator
+from unfold.steps.gradient import LearnedOperator, gradient_step
 
 BLOCK = 32
 MIDDLE = 5  # stages between the first and the last in the published networks
@@ -58,7 +62,8 @@ class DGUNetCS(UnfoldingNetwork):
     """Compressive sensing of grey images, block size 32.
 
     ratio: measurements per pixel in per cent, M = ceil(ratio * 10.24) per block; width, growth, tail: as in DGUNet;
-    stages: K, at least 3; shared: stages 2..K-1 share their weights (DGUNet) or have their own (DGUNet+).
+    stages: K, at least 3; shared: stages 2..K-1 share their weights (DGUNet) or have their own (DGUNet+); learn_phi:
+    whether Phi is trained with the rest (a given one is set by :meth:`give_sampling`).
 
     ``net(m)``: measurements (B,M,h,w) of h x w blocks -> (B,1,32h,32w), not clamped. ``net(image=x)``: x (B,1,H,W) in
     [0,1], any size (padded by zeros to blocks), is measured and restored -> (B,1,H,W); differentiable in Phi.
@@ -75,6 +80,7 @@ class DGUNetCS(UnfoldingNetwork):
         tail: int = 16,
         stages: int = MIDDLE + 2,
         shared: bool = True,
+        learn_phi: bool = True,
     ) -> None:
         super().__init__(stages)
         check_widths(width, growth, 1)
@@ -84,7 +90,8 @@ class DGUNetCS(UnfoldingNetwork):
         act, unused_act = nn.PReLU(), nn.PReLU()
         # Rounded first: 0.01 * 1024 * ratio in floating point can lie a hair above the whole number that is meant.
         measurements = math.ceil(round(ratio * BLOCK * BLOCK / 100, 9))
-        self.Phi = nn.Parameter(nn.init.xavier_normal_(torch.empty(measurements, BLOCK * BLOCK)))
+        phi = nn.init.xavier_normal_(torch.empty(measurements, BLOCK * BLOCK))
+        self.Phi = nn.Parameter(phi, requires_grad=learn_phi)
         self.r0, self.r_final = step_size(), step_size()
         self.shallow_feat1 = shallow_features(width, act, channels=1)
         if shared:
@@ -101,8 +108,14 @@ class DGUNetCS(UnfoldingNetwork):
             if "csff" in name:  # the first stage has no previous one: published, never used
                 parameter.requires_grad_(False)
 
-    def give_sampling(self, phi: Tensor) -> None:
-        """Use this sampling matrix (M, 1024), and do not learn it."""
+    def give_sampling(self, phi: Tensor | NDArray[Any] | str | Path) -> None:
+        """Use this sampling matrix (M, 1024), an array or a .npy file, and do not learn it.
+
+        Build the network with ``learn_phi=False`` if it is to be saved and loaded as one that does not.
+        """
+        if isinstance(phi, (str, Path)):
+            phi = np.load(phi, allow_pickle=False)
+        phi = torch.as_tensor(phi)
         if phi.shape != self.Phi.shape:
             raise ValueError(f"the sampling matrix has shape {tuple(phi.shape)}, not {tuple(self.Phi.shape)}")
         with torch.no_grad():
@@ -130,25 +143,26 @@ class DGUNetCS(UnfoldingNetwork):
         height, width = (x if image is None else image).shape[-2:]
         return x, Context(m, (height, width))
 
-    def gradient_step(self, x: Tensor, step: Tensor, context: Context) -> Tensor:
+    def data_step(self, x: Tensor, step: Tensor, context: Context) -> Tensor:
         """x - r Phi^T(Phi x - m)."""
+        operator = partial(sample, phi=self.Phi, block=BLOCK)
+        adjoint = partial(sample_adjoint, phi=self.Phi, block=BLOCK)
         with full_precision(x.device):
-            residual = sample(x, self.Phi, BLOCK) - context.m
-            return x - step * sample_adjoint(residual, self.Phi, BLOCK)
+            return gradient_step(x, context.m, step, operator, adjoint)
 
     def stage(self, k: int, x: Tensor, memory: Memory | None, context: Context) -> tuple[Tensor, Memory | None]:
         if memory is None:
-            v = self.gradient_step(x, self.r0, context)
+            v = self.data_step(x, self.r0, context)
             encoded = self.stage1_encoder(self.shallow_feat1(v))
             decoded = self.stage1_decoder(encoded)
             features, x = self.sam12(decoded[-1], v)
         elif k == self.stages - 1:
-            v = self.gradient_step(x, self.r_final, context)
+            v = self.data_step(x, self.r_final, context)
             f = self.concat_final(self.shallow_feat_final(v), memory.features)
             return v + apply_in_full_precision(self.tail, f), None
         else:
             s: Any = self.stage_model if self.tied else self.body[k - 1]
-            v = self.gradient_step(x, s.r, context)
+            v = self.data_step(x, s.r, context)
             f = s.concat(s.shallow_feat(v), memory.features)
             encoded = s.stage_encoder(f, memory.encoded, memory.decoded)
             decoded = s.stage_decoder(encoded)

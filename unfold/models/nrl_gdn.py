@@ -41,12 +41,15 @@ class Context(NamedTuple):
 
 
 class Memory(NamedTuple):
-    """residual A x - y (B,C,H,W); error and relative change of the last step and which samples go on, each (B,)."""
+    """residual A x - y (B,C,H,W); error and relative change of the last step and which samples go on, each (B,).
+
+    active is None as long as no sample can have stopped: nobody has to wait for the device to know.
+    """
 
     residual: Tensor
     error: Tensor
     change: Tensor
-    active: Tensor
+    active: Tensor | None
 
 
 class NRLGDN(UnfoldingNetwork):
@@ -62,7 +65,7 @@ class NRLGDN(UnfoldingNetwork):
     """
 
     tied = True
-    size_multiple = 8
+    size_multiple = min_size = 8
 
     def __init__(
         self,
@@ -83,6 +86,8 @@ class NRLGDN(UnfoldingNetwork):
         ):
             if value not in choices:
                 raise ValueError(f"{name} is one of {', '.join(choices)}, not {value!r}")
+        if train_stages < 1:
+            raise ValueError(f"train_stages must be at least 1, not {train_stages}")
         self.initial, self.noise_model, self.train_stages, self.stop = initial, noise_model, train_stages, stop
         self.r = ResUNet(3, 3, widths, depth)
         self.h = ConvBlock(3, width)
@@ -93,6 +98,10 @@ class NRLGDN(UnfoldingNetwork):
             raise ValueError(f"y must have shape (B, 3, H, W), not {tuple(y.shape)}")
         if kernel.ndim != 4 or kernel.shape[1] != 1 or kernel.shape[0] not in (1, len(y)):
             raise ValueError(f"kernel must have shape (B, 1, s, s) or (1, 1, s, s), not {tuple(kernel.shape)}")
+        if min(y.shape[-2:]) < self.min_size:
+            raise ValueError(
+                f"y is {y.shape[-2]}x{y.shape[-1]}; NRL-GDN needs at least {self.min_size}x{self.min_size}"
+            )
         kh, kw = kernel.shape[-2:]
         if kh != kw or kh % 2 == 0:
             side = max(kh, kw) + 1 - max(kh, kw) % 2
@@ -137,14 +146,16 @@ class NRLGDN(UnfoldingNetwork):
         dims = (1, 2, 3) if self.stop == "sample" else (0, 1, 2, 3)
         error = (0.5 * torch.linalg.vector_norm(residual, dim=dims)).expand(len(x))
         if memory is None:
-            return new, Memory(residual, error, torch.zeros_like(error), torch.ones_like(error, dtype=torch.bool))
+            return new, Memory(residual, error, torch.zeros_like(error), None)
         change = ((error - memory.error).abs() + 1e-10) / (memory.error + 1e-10)
-        going = memory.active[:, None, None, None]
-        x, residual = torch.where(going, new, x), torch.where(going, residual, memory.residual)
         active = memory.active
+        if active is not None:
+            going = active[:, None, None, None]
+            new, residual = torch.where(going, new, x), torch.where(going, residual, memory.residual)
         if k > FIRST_TEST:
-            active = active & (memory.change - change >= LEAST_DROP)
-        return x, Memory(residual, error, change, active)
+            goes_on = ~(memory.change - change < LEAST_DROP)
+            active = goes_on if active is None else active & goes_on
+        return new, Memory(residual, error, change, active)
 
     def finished(self, memory: Memory | None) -> bool:
-        return memory is not None and not bool(memory.active.any())
+        return memory is not None and memory.active is not None and not bool(memory.active.any())

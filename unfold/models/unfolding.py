@@ -17,8 +17,9 @@ class UnfoldingNetwork(nn.Module, ABC):
     A network says how an estimate begins (:meth:`begin`) and what one stage does (:meth:`stage`); the loop, the list of
     stages and activation checkpointing live here, once.
 
-    stages: number of stages K. Where the weights are tied (``tied``), it may be set anew at any time: ``net.stages =
-    9``. checkpoint_stages: keep only each stage's output in training and compute its inside again in the backward pass:
+    stages: number of stages K. Where the weights are tied (``tied``), it may be set anew at any time, as in
+        ``net.stages = 9``; what trains with another number says so.
+    checkpoint_stages: keep only each stage's output in training and compute its inside again in the backward pass:
         memory of about one stage instead of K, for one more forward pass. Gradients are the same.
     """
 

@@ -15,20 +15,18 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unfold.models.unfolding import UnfoldingNetwork
-from unfold.precision import at_least_float32, full_precision
+from unfold.precision import full_precision
 from unfold.priors.resunet import ResUNet
-from unfold.steps.closed_form import PreparedKernel, prepare
+from unfold.steps.closed_form import Measurement, PreparedKernel, begin
 
 
 class Context(NamedTuple):
-    """What all stages share: the prepared kernel, the measurement's spectrum, and alpha, beta (B,K,1,1)."""
+    """What all stages share: the measurement with its kernel, and alpha, beta (B,K,1,1)."""
 
-    kernel: PreparedKernel
-    spectrum: Tensor
+    data: Measurement
     alphas: Tensor
     betas: Tensor
 
@@ -83,31 +81,13 @@ class USRNet(UnfoldingNetwork):
     ) -> tuple[Tensor, Context]:
         if y.ndim != 4 or y.shape[1] != 3:
             raise ValueError(f"y must have shape (B, 3, h, w), not {tuple(y.shape)}")
-        if scale != int(scale) or scale < 1:
-            raise ValueError(f"scale must be a whole number of at least 1, not {scale}")
-        scale, y = int(scale), at_least_float32(y)
-        height, width = (n * scale for n in y.shape[-2:])
-        levels = torch.as_tensor(sigma, dtype=y.dtype, device=y.device).flatten()
+        x, data = begin(y, kernel, scale)
+        levels = torch.as_tensor(sigma, dtype=x.dtype, device=x.device).flatten()
         if len(levels) not in (1, len(y)):
             raise ValueError(f"sigma is one number or one per sample, {len(y)}, not {len(levels)} of them")
-        levels = levels.expand(len(y))
-        with full_precision(y.device):
-            if isinstance(kernel, Tensor):
-                kernel = prepare(kernel.to(y), (height, width), scale)
-            if len(kernel.otf) not in (1, len(y)):
-                raise ValueError(f"there are {len(kernel.otf)} kernels for {len(y)} samples: give one, or one each")
-            if (kernel.size, kernel.scale) != ((height, width), scale):
-                raise ValueError(
-                    f"the kernel was prepared for size {kernel.size[0]}x{kernel.size[1]} at scale {kernel.scale}, "
-                    f"and the image asks for {height}x{width} at scale {scale}"
-                )
-            spectrum = kernel.spectrum(y)
-        alphas, betas = self.h(levels, scale)
-        x = F.interpolate(y, scale_factor=scale, mode="nearest")
-        return x, Context(kernel, spectrum, alphas, betas)
+        return x, Context(data, *self.h(levels.expand(len(y)), int(scale)))
 
     def stage(self, k: int, x: Tensor, memory: Any, context: Context) -> tuple[Tensor, Any]:
-        with full_precision(x.device):
-            z = context.kernel.solve(x, context.spectrum, context.alphas[:, k : k + 1])
+        z = context.data.solve(x, context.alphas[:, k : k + 1])
         level = context.betas[:, k : k + 1].expand(-1, -1, *z.shape[-2:])
         return self.p(torch.cat([z, level], dim=1)), None

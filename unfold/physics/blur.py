@@ -20,7 +20,7 @@ def blur(x: Tensor, kernel: Tensor, boundary: Boundary = "zero") -> Tensor:
     kh, kw = kernel.shape[-2:]
     padded = F.pad(x, _margins(kh, kw), mode=_PAD_MODE[boundary])
     batch, channels = padded.shape[:2]
-    weight = kernel.flip(-2, -1).expand(batch, 1, kh, kw)
+    weight = _weight(kernel, batch)
     return (
         F.conv2d(padded.transpose(0, 1), weight, groups=batch).transpose(0, 1).reshape(batch, channels, *x.shape[-2:])
     )
@@ -30,10 +30,16 @@ def blur_adjoint(v: Tensor, kernel: Tensor, boundary: Boundary = "zero") -> Tens
     """A^T v for A x = blur(x, kernel, boundary); shapes as there."""
     kh, kw = kernel.shape[-2:]
     batch = v.shape[0]
-    weight = kernel.flip(-2, -1).expand(batch, 1, kh, kw)
-    wide = F.conv_transpose2d(v.transpose(0, 1), weight, groups=batch).transpose(0, 1)
+    wide = F.conv_transpose2d(v.transpose(0, 1), _weight(kernel, batch), groups=batch).transpose(0, 1)
     left, right, top, bottom = _margins(kh, kw)
     return _fold_back(_fold_back(wide, -2, top, bottom, boundary), -1, left, right, boundary)
+
+
+def _weight(kernel: Tensor, batch: int) -> Tensor:
+    """The kernel as correlation wants it, one for each sample."""
+    if kernel.ndim != 4 or kernel.shape[1] != 1 or len(kernel) not in (1, batch):
+        raise ValueError(f"kernel must have shape ({batch}, 1, kh, kw) or (1, 1, kh, kw), not {tuple(kernel.shape)}")
+    return kernel.flip(-2, -1).expand(batch, -1, -1, -1)
 
 
 def _margins(kh: int, kw: int) -> tuple[int, int, int, int]:

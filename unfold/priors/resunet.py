@@ -44,6 +44,8 @@ class ResUNet(nn.Module):
     ) -> None:
         super().__init__()
         w = list(widths)
+        if len(w) != 4 or min(w) < 1 or depth < 0:
+            raise ValueError(f"ResUNet has four widths of at least 1 and a depth of at least 0, not {w} and {depth}")
 
         def down(i: int) -> nn.Sequential:
             return nn.Sequential(*blocks(w[i], depth), nn.Conv2d(w[i], w[i + 1], 2, stride=2, bias=False))

@@ -12,6 +12,7 @@ from __future__ import annotations
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,7 @@ class GaussianDenoising:
     """sigma: noise standard deviation in 255 units."""
 
     sigma: float
+    inputs: ClassVar = ("y",)  # what a network is given
 
     def images(self, source: str, split: str) -> list[Path]:
         """The files of a set, see :func:`unfold.data.images.find_images`."""

@@ -17,12 +17,15 @@ SCALE = 2  # drawn at twice the size and reduced, for smooth lines
 Curve = tuple[str, Sequence[tuple[float, float]]]
 
 
-def ticks(low: float, high: float, about: int = 5) -> list[float]:
-    """Round numbers 1, 2 or 5 times a power of ten apart, the outer ones at or beyond ``low`` and ``high``."""
+def ticks(low: float, high: float, about: int = 5, least: float = 0.0) -> list[float]:
+    """Round numbers 1, 2 or 5 times a power of ten apart, the outer ones at or beyond ``low`` and ``high``.
+
+    least: the smallest distance between two, 1 for what is counted.
+    """
     if not high > low:
-        pad = abs(low) * 0.1 or 1.0
+        pad = max(abs(low) * 0.1 or 1.0, least)
         low, high = low - pad, high + pad
-    raw = (high - low) / about
+    raw = max((high - low) / about, least)
     power = 10 ** math.floor(math.log10(raw))
     step = next(m * power for m in (1, 2, 5, 10) if m * power >= raw * (1 - 1e-9))
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
@@ -30,7 +33,7 @@ def ticks(low: float, high: float, about: int = 5) -> list[float]:
 
 
 def draw_curves(path: Path, curves: Sequence[Curve], xlabel: str) -> None:
-    """One panel per curve, side by side: (title, [(x, y), ...]). Points that are not finite are left out."""
+    """One panel per curve, side by side: (title, [(x, y), ...]), x counted. Points that are not finite are left out."""
     picture = Image.new("RGB", (WIDTH * len(curves) * SCALE, HEIGHT * SCALE), PAPER)
     draw = ImageDraw.Draw(picture)
     for i, (title, points) in enumerate(curves):
@@ -49,7 +52,7 @@ def _panel(
         text(draw, ((left + right) / 2, (top + bottom) / 2), "no values yet", 13 * SCALE, SOFT, "mm")
         return
     xs, ys = ([point[axis] for point in points] for axis in (0, 1))
-    xticks, yticks = ticks(min(xs), max(xs)), ticks(min(ys), max(ys))
+    xticks, yticks = ticks(min(xs), max(xs), least=1), ticks(min(ys), max(ys))
 
     def at(x: float, y: float) -> tuple[float, float]:
         u = (x - xticks[0]) / (xticks[-1] - xticks[0])

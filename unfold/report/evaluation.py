@@ -43,9 +43,11 @@ def run_test(cfg: CfgNode, weights: str | Path, output: Path) -> str:
     checkpoint = read_checkpoint(weights)
     load_state(net, checkpoint["state_dict"], weights)
     net = place(net.eval(), device)
-    trained_for = checkpoint.get("protocol", asdict(protocol))
-    if trained_for != asdict(protocol):
-        logger.warning("note: the weights were trained for %s and are tested for %s", trained_for, asdict(protocol))
+    tested = {"model": {"name": cfg.MODEL.NAME, "arguments": model_arguments(cfg)}, "protocol": asdict(protocol)}
+    trained = {key: checkpoint.get(key, value) for key, value in tested.items()}
+    for key, value in tested.items():
+        if trained[key] != value:
+            logger.warning("note: the weights were trained as %s %s and are tested as %s", key, trained[key], value)
 
     files = protocol.images(cfg.DATA.TEST, "test")
     names = [path.stem for path in files]
@@ -71,9 +73,9 @@ def run_test(cfg: CfgNode, weights: str | Path, output: Path) -> str:
         "torch": torch.__version__,
         "device": str(device),
         "weights": str(weights),
-        "model": {"name": cfg.MODEL.NAME, "arguments": model_arguments(cfg)},
-        "protocol": asdict(protocol),
-        "trained_for": trained_for,
+        "tested_as": tested,
+        "trained_as": trained,
+        "source": cfg.DATA.TEST,
         "baselines": strengths,
         "images": {name: {method: vars(score) for method, score in row.items()} for name, row in rows.items()},
         "mean": {method: vars(score) for method, score in mean.items()},
@@ -90,7 +92,7 @@ def _clear(output: Path) -> None:
         for old in (output / "strips").glob("*.png"):
             old.unlink()
     except OSError as error:
-        raise UnfoldError(f"the folder {output} cannot be written: {error}") from None
+        raise UnfoldError(f"the folder {output} cannot be written: {error.strerror or error}") from None
 
 
 def _evaluate(

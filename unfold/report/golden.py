@@ -8,6 +8,7 @@ missing.
 from __future__ import annotations
 
 import math
+import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -106,20 +107,22 @@ Golden = dict[str, Any]
 
 
 class Outcome(NamedTuple):
-    """What a comparison of a network found; inputs are those of the whole network, None where only a part ran."""
+    """What a comparison of a network found; inputs and result where the whole network ran."""
 
     net: UnfoldingNetwork
     compared: str
     difference: float
     inputs: dict[str, Any] | None = None
+    result: Tensor | None = None
 
 
-def under_autocast(net: UnfoldingNetwork, inputs: dict[str, Any]) -> float:
+def under_autocast(found: Outcome) -> float:
     """PSNR in dB, for a peak of 1, of the bfloat16 autocast result against the float32 result."""
-    exact = net(**inputs)
+    assert found.inputs is not None
+    assert found.result is not None
     with torch.autocast("cpu", torch.bfloat16):
-        half = net(**inputs)
-    return float(psnr(half, exact).mean())
+        half = found.net(**found.inputs)
+    return float(psnr(half, found.result).mean())
 
 
 def furthest(results: Any, expected: Any) -> float:
@@ -136,7 +139,7 @@ def check_dgunet(name: str, golden: Golden) -> Outcome:
     inputs = {key: torch.from_numpy(golden["input"])}
     stages = net(**inputs, return_stages=True)
     expected = [golden[f"out{len(stages) - 1 - k}"] for k in range(len(stages))]
-    return Outcome(net, f"{len(stages)} stages", furthest(stages, expected), inputs)
+    return Outcome(net, f"{len(stages)} stages", furthest(stages, expected), inputs, stages[-1])
 
 
 def check_usrnet(name: str, golden: Golden) -> Outcome:
@@ -144,12 +147,12 @@ def check_usrnet(name: str, golden: Golden) -> Outcome:
     y, kernel = torch.from_numpy(golden["lr"]), torch.from_numpy(golden["kernel"]).reshape(1, 1, 25, 25)
     inputs = {"kernel": kernel, "scale": int(golden["sf"]), "sigma": float(golden["sigma"])}
     x, context = net.begin(y, **inputs)
-    z = context.kernel.solve(x, context.spectrum, context.alphas[:, :1])
+    z = context.data.solve(x, context.alphas[:, :1])
     stages = net(y, **inputs, return_stages=True)
     hyper = torch.cat([context.alphas, context.betas], dim=1)
     expected = [golden["ab"], golden["z1"], golden["x1"], golden["out"]]
     difference = furthest([hyper, z, stages[0], stages[-1]], expected)
-    return Outcome(net, "alpha and beta, z_1, x_1, result", difference, {"y": y, **inputs})
+    return Outcome(net, "alpha and beta, z_1, x_1, result", difference, {"y": y, **inputs}, stages[-1])
 
 
 def check_usrnet_prior(name: str, golden: Golden) -> Outcome:
@@ -168,7 +171,7 @@ def check_nrl_gdn(name: str, golden: Golden) -> Outcome:
     inputs = {"y": torch.from_numpy(golden["y"]), "kernel": torch.from_numpy(golden["kt"])}
     stages = net(**inputs, return_stages=True)
     difference = furthest(torch.cat(list(stages)), golden["stages"][1:])
-    return Outcome(net, f"{len(stages)} stages, published stop", difference, inputs)
+    return Outcome(net, f"{len(stages)} stages, published stop", difference, inputs, stages[-1])
 
 
 def check_plain_descent(name: str, golden: Golden) -> Outcome:
@@ -185,12 +188,10 @@ def data_step_difference(golden: Golden, precision: str) -> float:
     """Largest difference of the closed-form step over scales 1 to 4."""
     found = []
     for scale in (1, 2, 3, 4):
-        x, y, k, alpha, z = (
-            torch.from_numpy(golden[f"{precision}_x{scale}_{name}"]) for name in ("x", "y", "k", "alpha", "z")
-        )
+        x, y, k, alpha, z = (torch.from_numpy(golden[f"{precision}_x{scale}_{name}"]) for name in STEP)
         prepared = prepare(k, (x.shape[-2], x.shape[-1]), scale)
         found.append(furthest([prepared.solve(x, prepared.spectrum(y), alpha)], [z]))
-    return max(found)
+    return float(np.max(found))
 
 
 def initialiser_difference(golden: Golden) -> float:
@@ -242,16 +243,22 @@ def checks(folder: Path) -> Iterator[Check | str]:
         try:
             with np.load(path) as content:
                 golden = dict(content)
-        except (OSError, ValueError) as error:
+            yield from _check(name, golden)
+        except KeyError as error:
+            raise UnfoldError(f"{path} is another file than its name says: {error}") from None
+        except (OSError, ValueError, zipfile.BadZipFile, zlib.error) as error:
             raise UnfoldError(f"{path} cannot be read: {error}") from None
-        if name in NETWORKS:
-            model, compare = NETWORKS[name]
-            net, compared, difference, inputs = compare(model, golden)
-            half = under_autocast(net, inputs) if inputs else None
-            yield Check(name, model, count_parameters(net), compared, difference, bfloat16=half)
-        else:
-            for compared, part, tolerance in PARTS[name]:
-                yield Check(name, None, 0, compared, part(golden), tolerance)
+
+
+def _check(name: str, golden: Golden) -> Iterator[Check]:
+    if name in NETWORKS:
+        model, compare = NETWORKS[name]
+        found = compare(model, golden)
+        half = None if found.inputs is None else under_autocast(found)
+        yield Check(name, model, count_parameters(found.net), found.compared, found.difference, bfloat16=half)
+    else:
+        for compared, part, tolerance in PARTS[name]:
+            yield Check(name, None, 0, compared, part(golden), tolerance)
 
 
 def format_checks(results: list[Check | str]) -> str:

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unfold.physics.blur import Boundary, blur, blur_adjoint
 from unfold.precision import at_least_float32, full_precision
-from unfold.steps.closed_form import PreparedKernel, prepare
-from unfold.steps.gradient import gradient_step
+from unfold.steps.closed_form import Measurement, PreparedKernel, begin
+from unfold.steps.gradient import LearnedOperator, gradient_step
 
 
 class DataStep(nn.Module, ABC):
-    """One half of a stage: what the measurement says of an estimate."""
+    """One half of a stage: what the measurement says of an estimate. stages: how many it has parameters for."""
+
+    def __init__(self, stages: int) -> None:
+        super().__init__()
+        self.stages = stages
 
     @abstractmethod
     def begin(self, y: Tensor, **inputs: Any) -> tuple[Tensor, Any]:
@@ -27,30 +31,23 @@ class DataStep(nn.Module, ABC):
         """x_k -> z_k, k = 0..K-1."""
 
 
-class Prepared(NamedTuple):
-    kernel: PreparedKernel
-    spectrum: Tensor
-
-
 class ClosedForm(DataStep):
     """z = argmin ||S(k * z) - y||^2 + alpha_k ||z - x||^2, circular border, with a learned alpha_k per stage.
 
-    Inputs: y (B,C,h,w), kernel (B|1,1,kh,kw), scale. alpha: what every alpha_k begins at.
+    Inputs: y (B,C,h,w), kernel (B|1,1,kh,kw) or a prepared one, scale. alpha: what every alpha_k begins at.
     """
 
     def __init__(self, stages: int, alpha: float = 0.01) -> None:
-        super().__init__()
+        super().__init__(stages)
         self.log_alpha = nn.Parameter(torch.full((stages,), alpha).log())
 
-    def begin(self, y: Tensor, *, kernel: Tensor, scale: int = 1) -> tuple[Tensor, Prepared]:  # type: ignore[override]
-        y = at_least_float32(y)
-        with full_precision(y.device):
-            prepared = prepare(kernel.to(y), (y.shape[-2] * scale, y.shape[-1] * scale), scale)
-            return F.interpolate(y, scale_factor=scale, mode="nearest"), Prepared(prepared, prepared.spectrum(y))
+    def begin(  # type: ignore[override]
+        self, y: Tensor, *, kernel: Tensor | PreparedKernel, scale: int = 1
+    ) -> tuple[Tensor, Measurement]:
+        return begin(y, kernel, scale)
 
-    def forward(self, k: int, x: Tensor, context: Prepared) -> Tensor:
-        with full_precision(x.device):
-            return context.kernel.solve(at_least_float32(x), context.spectrum, self.log_alpha[k].exp())
+    def forward(self, k: int, x: Tensor, context: Measurement) -> Tensor:
+        return context.solve(x, self.log_alpha[k].exp() + 1e-6)
 
 
 class Blurred(NamedTuple):
@@ -65,7 +62,7 @@ class BlurGradient(DataStep):
     """
 
     def __init__(self, stages: int, boundary: Boundary = "replicate", step: float = 1.0) -> None:
-        super().__init__()
+        super().__init__(stages)
         self.boundary: Boundary = boundary
         self.step = nn.Parameter(torch.full((stages,), step))
 
@@ -74,11 +71,26 @@ class BlurGradient(DataStep):
         return y, Blurred(y, kernel.to(y))
 
     def forward(self, k: int, x: Tensor, context: Blurred) -> Tensor:
+        operator = partial(blur, kernel=context.kernel, boundary=self.boundary)
+        adjoint = partial(blur_adjoint, kernel=context.kernel, boundary=self.boundary)
         with full_precision(x.device):
-            return gradient_step(
-                at_least_float32(x),
-                context.y,
-                self.step[k],
-                lambda image: blur(image, context.kernel, self.boundary),
-                lambda residual: blur_adjoint(residual, context.kernel, self.boundary),
-            )
+            return gradient_step(at_least_float32(x), context.y, self.step[k], operator, adjoint)
+
+
+class LearnedGradient(DataStep):
+    """z = x - r_k B(A x - y) with learned A and B, the same in all stages, and a learned step r_k per stage.
+
+    Input: y (B,C,H,W). channels, width: of A and B.
+    """
+
+    def __init__(self, stages: int, channels: int = 3, width: int = 64, step: float = 0.5) -> None:
+        super().__init__(stages)
+        act = nn.PReLU()
+        self.operator, self.adjoint = (LearnedOperator(act, channels, width) for _ in range(2))
+        self.step = nn.Parameter(torch.full((stages,), step))
+
+    def begin(self, y: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        return y, y
+
+    def forward(self, k: int, x: Tensor, context: Tensor) -> Tensor:
+        return gradient_step(x, context, self.step[k], self.operator, self.adjoint)

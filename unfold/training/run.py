@@ -22,6 +22,7 @@ from unfold.device import pick_device, place
 from unfold.errors import UnfoldError
 from unfold.models.registry import model_info
 from unfold.protocols.evaluate import validate
+from unfold.report.models import count_parameters
 from unfold.training.log import RunLog
 from unfold.training.losses import charbonnier_of_stages
 from unfold.training.schedule import WarmupCosine
@@ -98,12 +99,12 @@ def build_trainer(cfg: CfgNode, *, resume: bool = False, overwrite: bool = False
     )
     if checkpoint is not None:
         trainer.resume(checkpoint)
-    parameters = sum(parameter.numel() for parameter in trained)
+    parameters = count_parameters(net)
     logger.info(
         "%s: %s parameters, %d stages, %s on %s",
         cfg.MODEL.NAME,
         f"{parameters:,}",
-        net.stages,
+        net.train().count(),
         cfg.TRAIN.PRECISION,
         device,
     )
@@ -134,4 +135,4 @@ def _prepare_folder(folder: Path, cfg: CfgNode, *, fresh: bool) -> None:
                 (folder / old).unlink(missing_ok=True)
         (folder / "config.yaml").write_text(cfg.dump())
     except OSError as error:
-        raise UnfoldError(f"the run folder {folder} cannot be written: {error}") from None
+        raise UnfoldError(f"the run folder {folder} cannot be written: {error.strerror or error}") from None

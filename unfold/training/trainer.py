@@ -67,6 +67,7 @@ class Trainer:
                 if row["epoch"] % self.validate_every == 0 or row["epoch"] == self.epochs:
                     row["val_psnr"] = self.validate()
                 self._keep(row)
+                self._show(bar, row["loss"], row["train_psnr"])
 
     def _train_epoch(self, bar: tqdm[Any]) -> dict[str, Any]:
         sampler = self.loader.sampler
@@ -91,9 +92,7 @@ class Trainer:
             patches += len(target)
             bar.update(len(target))
             if step % 10 == 0:
-                loss_now, psnr_now = (total / patches).tolist()
-                best = f"{self.best:.2f}" if math.isfinite(self.best) else "-"
-                bar.set_postfix_str(f"loss {loss_now:.4f}, psnr {psnr_now:.2f}, best val {best}", refresh=False)
+                self._show(bar, *(total / patches).tolist())
         seconds = time.perf_counter() - start
         mean_loss, mean_psnr = (total / patches).tolist()
         if not (math.isfinite(mean_loss) and all(p.isfinite().all() for p in self.net.parameters())):
@@ -110,6 +109,10 @@ class Trainer:
             "seconds": round(seconds, 2),
             "images_per_s": round(patches / seconds, 2),
         }
+
+    def _show(self, bar: tqdm[Any], loss: float, quality: float) -> None:
+        best = f"{self.best:.2f}" if math.isfinite(self.best) else "-"
+        bar.set_postfix_str(f"loss {loss:.4f}, psnr {quality:.2f}, best val {best}", refresh=False)
 
     def _keep(self, row: dict[str, Any]) -> None:
         self.schedule.step()
