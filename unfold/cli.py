@@ -54,7 +54,13 @@ def parser() -> argparse.ArgumentParser:
     test.add_argument(
         "--weights", required=True, metavar="FILE", help="checkpoint, e.g. runs/quickstart/checkpoints/last.pth"
     )
-    test.add_argument("--output", "-o", metavar="DIR", type=Path, help="folder for the results (default: OUTPUT/test)")
+    test.add_argument(
+        "--output",
+        "-o",
+        metavar="DIR",
+        type=Path,
+        help="folder for the results (default: OUTPUT/test), in place of earlier ones",
+    )
     test.add_argument("overrides", nargs="*", metavar="KEY VALUE", help=OVERRIDES_HELP)
 
     commands.add_parser(

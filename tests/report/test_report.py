@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from tests.synthetic import scene
 from unfold.models.dgunet import DGUNet
 from unfold.protocols.evaluate import Score
 from unfold.report.curve import draw_curves, ticks
+from unfold.report.evaluation import _plain
 from unfold.report.models import count_parameters, format_models, gmac
 from unfold.report.strip import PANEL, Panel, draw_strip, some_stages
 from unfold.report.table import format_table, mean_score
@@ -74,6 +76,12 @@ def test_a_strip_prints_the_psnr_it_is_given(tmp_path: Path) -> None:
             captions.append(np.asarray(picture)[40:, :PANEL].tobytes())
     assert captions[0] == captions[1]
     assert len(set(captions)) == 3
+
+
+def test_a_perfect_result_is_null_in_json() -> None:
+    plain = _plain(Score(float("inf"), 1.0, 0.5, [30.0, float("inf")]))
+    assert plain == {"psnr": None, "ssim": 1.0, "seconds": 0.5, "stages": [30.0, None]}
+    json.dumps(plain, allow_nan=False)
 
 
 def test_some_stages_spread_from_the_first_and_leave_the_last_out() -> None:

@@ -9,8 +9,8 @@ with A blur by a known kernel (zeros beyond the border), R a DRUNet, D and H con
 weights and signs. x_0 is the inverse filter of Eq. 22 (nrl_gdn) or y (nrl_gdn_y0, rgdn_uniform).
 
 At evaluation steps go on until the residual stops to shrink faster: with e_t = ||A x_{t+1} - y|| / 2 and
-rel_t = (|e_t - e_{t-1}| + 1e-10) / (e_{t-1} + 1e-10), rel_0 = 0, step t > 4 is the last where rel_{t-1} - rel_t <
-0.001.
+rel_t = (|e_t - e_{t-1}| + 1e-10) / (e_{t-1} + 1e-10), rel_0 = 0, the first step t > 4 with rel_{t-1} - rel_t < 0.001
+is the last.
 """
 
 from __future__ import annotations

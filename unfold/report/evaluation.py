@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -77,11 +78,20 @@ def run_test(cfg: CfgNode, weights: str | Path, output: Path) -> str:
         "trained_as": trained,
         "source": cfg.DATA.TEST,
         "baselines": strengths,
-        "images": {name: {method: vars(score) for method, score in row.items()} for name, row in rows.items()},
-        "mean": {method: vars(score) for method, score in mean.items()},
+        "images": {name: {method: _plain(score) for method, score in row.items()} for name, row in rows.items()},
+        "mean": {method: _plain(score) for method, score in mean.items()},
     }
     (output / "results.json").write_text(json.dumps(results, indent=1, allow_nan=False) + "\n")
     return format_table(rows, mean)
+
+
+def _plain(score: Score) -> dict[str, Any]:
+    """For JSON, which knows no infinity: the PSNR of a perfect result becomes null."""
+
+    def finite(value: float) -> float | None:
+        return value if math.isfinite(value) else None
+
+    return {**vars(score), "psnr": finite(score.psnr), "stages": [finite(value) for value in score.stages]}
 
 
 def _clear(output: Path) -> None:
