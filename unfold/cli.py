@@ -76,6 +76,16 @@ def parser() -> argparse.ArgumentParser:
         "parameters, maximum absolute difference. Exit code 1 where one is further off than float32 rounding.",
     )
     check.add_argument("--golden", required=True, metavar="DIR", type=Path, help="folder of the golden .npz files")
+    convert = commands.add_parser(
+        "convert",
+        help="turn a checkpoint into safetensors, or into the layout of the authors' code",
+        description="Write the weights of a checkpoint (.pth of any layout in use, .safetensors) as safetensors that "
+        "say which network they are, or with --official as the authors' code reads them.",
+    )
+    convert.add_argument("source", metavar="IN", type=Path, help="checkpoint to read")
+    convert.add_argument("target", metavar="OUT", type=Path, help=".safetensors file to write, .pth with --official")
+    convert.add_argument("--name", help="the network, where the file cannot tell it (see `unfold models`)")
+    convert.add_argument("--official", action="store_true", help="write the layout of the authors' code")
     return top
 
 
@@ -135,7 +145,14 @@ def check(arguments: argparse.Namespace) -> int:
     return 0 if all(result.passed for result in results if isinstance(result, Check)) else 1
 
 
-COMMANDS = {"train": train, "test": test, "models": models, "check": check}
+def convert(arguments: argparse.Namespace) -> int:
+    from unfold.checkpoints.convert import convert as write
+
+    print(write(arguments.source, arguments.target, arguments.name, official=arguments.official))
+    return 0
+
+
+COMMANDS = {"train": train, "test": test, "models": models, "check": check, "convert": convert}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

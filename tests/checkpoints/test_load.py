@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from unfold import create_model, load_model
-from unfold.checkpoints.load import load_state, read_checkpoint
+from unfold.checkpoints.load import load_state
+from unfold.checkpoints.read import read_checkpoint
 from unfold.errors import UnfoldError
 from unfold.report.golden import fill
 
@@ -27,20 +28,6 @@ class Bomb:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (os.mkdir, (str(self.path),))
-
-
-@pytest.mark.parametrize("wrap", [lambda s: s, lambda s: {"state_dict": s, "epoch": 3}])
-@pytest.mark.parametrize("prefix", ["", "module."])
-@pytest.mark.parametrize("zipped", [True, False])
-def test_published_layouts_load(tmp_path: Path, wrap: Any, prefix: str, zipped: bool) -> None:
-    net = fill(create_model("dgunet_denoise", **NARROW))
-    state = {prefix + name: value for name, value in net.state_dict().items()}
-    torch.save(wrap(state), tmp_path / "w.pth", _use_new_zipfile_serialization=zipped)
-    loaded = load_model(tmp_path / "w.pth", "dgunet_denoise", **NARROW)
-    y = torch.rand(1, 3, 16, 16)
-    assert torch.equal(loaded(y), net.eval()(y))
-    with pytest.raises(UnfoldError, match="does not say which network"):
-        load_model(tmp_path / "w.pth")
 
 
 @pytest.mark.parametrize("zipped", [True, False])

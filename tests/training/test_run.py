@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from unfold import load_model
-from unfold.checkpoints.load import read_checkpoint
+from unfold.checkpoints.read import read_checkpoint
 from unfold.config import load_config
 from unfold.errors import UnfoldError
 from unfold.training import checkpoint, trainer
@@ -30,7 +30,12 @@ Command = Callable[..., tuple[int, str, str]]
 def train(recipe: Path, *overrides: object, until: int | None = None, **options: bool) -> dict[str, Any]:
     cfg = load_config(recipe, [str(value) for value in overrides])
     build_trainer(cfg, **options).fit(until)
-    return read_checkpoint(Path(cfg.OUTPUT) / "checkpoints" / "last.pth")
+    return content_of(Path(cfg.OUTPUT) / "checkpoints" / "last.pth")
+
+
+def content_of(path: Path) -> dict[str, Any]:
+    checkpoint = read_checkpoint(path)
+    return {"state_dict": checkpoint.state, **checkpoint.content}
 
 
 def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
@@ -81,7 +86,7 @@ def test_the_run_folder_holds_config_log_curve_and_both_checkpoints(recipe: Path
     assert [row["val_psnr"] is not None for row in rows] == [False, True, True], "every second epoch, and the last"
     assert rows[2]["lr"] == pytest.approx(1e-6 + (2e-3 - 1e-6) / 2)
     best = max((row for row in rows if row["val_psnr"] is not None), key=lambda row: row["val_psnr"])
-    assert read_checkpoint(folder / "checkpoints" / "best.pth")["epoch"] == best["epoch"]
+    assert content_of(folder / "checkpoints" / "best.pth")["epoch"] == best["epoch"]
     with Image.open(folder / "curve.png") as picture:
         assert picture.size == (960, 300)
     net = load_model(folder / "checkpoints" / "last.pth")
@@ -125,9 +130,9 @@ def test_best_is_kept_when_later_epochs_are_worse(recipe: Path, tmp_path: Path) 
     scripted = iter([30.0, 29.0, 31.0, 28.0])
     run.validate = lambda: next(scripted)
     run.fit()
-    best = read_checkpoint(tmp_path / "run" / "checkpoints" / "best.pth")
+    best = content_of(tmp_path / "run" / "checkpoints" / "best.pth")
     assert (best["epoch"], best["best"]) == (3, 31.0)
-    assert read_checkpoint(tmp_path / "run" / "checkpoints" / "last.pth")["epoch"] == 4
+    assert content_of(tmp_path / "run" / "checkpoints" / "last.pth")["epoch"] == 4
 
 
 def test_a_run_is_not_overwritten_unless_asked(recipe: Path, tmp_path: Path) -> None:
@@ -165,13 +170,13 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_weights
     run.loss = lambda stages, target: finite(stages, target) * math.nan
     with pytest.raises(UnfoldError, match=r"NaN in epoch 2 \(mean loss nan\)"):
         run.fit()
-    assert same(read_checkpoint(tmp_path / "run" / "checkpoints" / "last.pth")["state_dict"], good)
+    assert same(content_of(tmp_path / "run" / "checkpoints" / "last.pth")["state_dict"], good)
     run = build_trainer(cfg, resume=True)
     run.optimizer.param_groups[0]["lr"] = math.inf
     run.loader.sampler.length = 2  # one step: the loss is finite, what it leaves behind is not
     with pytest.raises(UnfoldError, match=r"NaN in epoch 2 \(mean loss \d"):
         run.fit()
-    assert same(read_checkpoint(tmp_path / "run" / "checkpoints" / "last.pth")["state_dict"], good)
+    assert same(content_of(tmp_path / "run" / "checkpoints" / "last.pth")["state_dict"], good)
 
 
 def test_a_checkpoint_is_whole_or_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,6 +242,6 @@ def test_a_killed_run_resumes_from_the_command_line(recipe: Path, tmp_path: Path
         run.kill()
     assert 3 <= len(read_log(log)) < 40
     subprocess.run([*unfold, "--resume", *again], check=True, capture_output=True)
-    killed = read_checkpoint(tmp_path / "killed" / "checkpoints" / "last.pth")
+    killed = content_of(tmp_path / "killed" / "checkpoints" / "last.pth")
     assert killed["epoch"] == 40
     assert same(killed["state_dict"], whole)

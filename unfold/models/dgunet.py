@@ -78,6 +78,7 @@ class _DGUNet(UnfoldingNetwork):
     """What DGUNet and DGUNet+ share: everything but which modules a stage uses."""
 
     size_multiple = min_size = 2**LEVELS
+    foreign_keys = r"stage1_encoder\.body\.[012]\.(csff_enc|csff_dec|phi|gamma)\.(weight|bias)"
     tail: nn.Conv2d
 
     @abstractmethod
@@ -138,6 +139,7 @@ class DGUNet(_DGUNet):
     """
 
     tied = True
+    unused_keys = r"basic\.concat12\.weight"
     fewest_stages = 3  # a first one, at least one with the shared weights, and a last one
 
     def __init__(

@@ -71,6 +71,7 @@ class DGUNetCS(UnfoldingNetwork):
 
     fewest_stages = 3
     size_multiple = BLOCK
+    unused_keys = r"(stage_model|body\.\d+)\.phit?\.body\..*|stage1_encoder\.body\.\d\.csff_.*"
 
     def __init__(
         self,

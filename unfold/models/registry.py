@@ -48,6 +48,11 @@ class Model:
     about: str
     example: Example = _image
 
+    def full_arguments(self) -> dict[str, Any]:
+        """The published arguments, with the constructor's defaults for those not named."""
+        parameters = inspect.signature(self.build).parameters
+        return {**{name: p.default for name, p in parameters.items()}, **self.arguments}
+
 
 _TINY = {"widths": (16, 32, 64, 64), "stages": 6, "hyper_width": 32}
 _GRADIENT = {"initial": "measurement", "noise_model": "gradient"}

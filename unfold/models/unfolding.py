@@ -28,6 +28,8 @@ class UnfoldingNetwork(nn.Module, ABC):
     fewest_stages: int = 1
     size_multiple: int = 1  # what images are padded to inside
     min_size: int = 1  # smallest height and width of an input
+    unused_keys: str = ""  # regular expression of the parameters that no computation uses; published files hold them
+    foreign_keys: str = ""  # of unused parameters that some published files hold and this network has not
 
     def __init__(self, stages: int) -> None:
         super().__init__()

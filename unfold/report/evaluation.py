@@ -17,7 +17,8 @@ from yacs.config import CfgNode
 
 import unfold
 from unfold.build import build_network, build_protocol, smallest_image
-from unfold.checkpoints.load import load_state, read_checkpoint
+from unfold.checkpoints.load import load_state
+from unfold.checkpoints.read import read_checkpoint
 from unfold.config import model_arguments
 from unfold.data.images import check_images
 from unfold.device import pick_device, place
@@ -42,10 +43,10 @@ def run_test(cfg: CfgNode, weights: str | Path, output: Path) -> str:
     device = pick_device(cfg.DEVICE)
     net, protocol = build_network(cfg), build_protocol(cfg)
     checkpoint = read_checkpoint(weights)
-    load_state(net, checkpoint["state_dict"], weights)
+    load_state(net, checkpoint.state, weights)
     net = place(net.eval(), device)
     tested = {"model": {"name": cfg.MODEL.NAME, "arguments": model_arguments(cfg)}, "protocol": asdict(protocol)}
-    trained = {key: checkpoint.get(key, value) for key, value in tested.items()}
+    trained = {key: checkpoint.content.get(key, value) for key, value in tested.items()}
     for key, value in tested.items():
         if trained[key] != value:
             logger.warning("note: the weights were trained as %s %s and are tested as %s", key, trained[key], value)

@@ -6,7 +6,6 @@ import functools
 import logging
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
@@ -14,7 +13,8 @@ from yacs.config import CfgNode
 
 import unfold
 from unfold.build import build_network, build_protocol, run_folder, smallest_image
-from unfold.checkpoints.load import load_state, read_checkpoint
+from unfold.checkpoints.load import load_state
+from unfold.checkpoints.read import Checkpoint, read_checkpoint
 from unfold.config import differences, load_config, model_arguments
 from unfold.data.images import check_images
 from unfold.data.patches import EpochSampler, Patches
@@ -69,13 +69,13 @@ def build_trainer(cfg: CfgNode, *, resume: bool = False, overwrite: bool = False
     )
 
     if checkpoint is not None:
-        load_state(net, checkpoint["state_dict"], last)
+        load_state(net, checkpoint.state, last)
     net = place(net, device)
     trained = [parameter for parameter in net.parameters() if parameter.requires_grad]
     optimizer = torch.optim.Adam(
         trained, cfg.OPTIM.LR, betas=tuple(cfg.OPTIM.BETAS), weight_decay=cfg.OPTIM.WEIGHT_DECAY
     )
-    done = checkpoint["epoch"] if checkpoint is not None else 0
+    done = checkpoint.content["epoch"] if checkpoint is not None else 0
     schedule = WarmupCosine(optimizer, cfg.TRAIN.EPOCHS, cfg.OPTIM.WARMUP, cfg.OPTIM.LR_MIN, done)
     _prepare_folder(folder, cfg, fresh=checkpoint is None)
     trainer = Trainer(
@@ -98,7 +98,7 @@ def build_trainer(cfg: CfgNode, *, resume: bool = False, overwrite: bool = False
         },
     )
     if checkpoint is not None:
-        trainer.resume(checkpoint)
+        trainer.resume(checkpoint.content)
     parameters = count_parameters(net)
     logger.info(
         "%s: %s parameters, %d stages, %s on %s",
@@ -114,7 +114,7 @@ def build_trainer(cfg: CfgNode, *, resume: bool = False, overwrite: bool = False
     return trainer
 
 
-def _checkpoint_to_resume(cfg: CfgNode, last: Path) -> dict[str, Any]:
+def _checkpoint_to_resume(cfg: CfgNode, last: Path) -> Checkpoint:
     if not last.exists():
         raise UnfoldError(f"there is nothing to resume: {last} does not exist")
     before = load_config(last.parent.parent / "config.yaml")
@@ -122,7 +122,7 @@ def _checkpoint_to_resume(cfg: CfgNode, last: Path) -> dict[str, Any]:
     if changed:
         raise UnfoldError(f"--resume continues the same run, and the config differs: {', '.join(changed)}")
     checkpoint = read_checkpoint(last)
-    if not {"epoch", "best", "optimizer"} <= checkpoint.keys():
+    if not {"epoch", "best", "optimizer"} <= checkpoint.content.keys():
         raise UnfoldError(f"{last} holds weights but no state of a run; it cannot be resumed")
     return checkpoint
 
