@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from torch import Tensor
 from tests.narrow import ARGUMENTS, NAMES, narrow
 from unfold import create_model, list_models, load_model
 from unfold.checkpoints.load import load_state
-from unfold.checkpoints.read import read_checkpoint
+from unfold.checkpoints.read import digest, read_checkpoint
 from unfold.checkpoints.recognise import recognise
 from unfold.errors import UnfoldError
 from unfold.models.unfolding import UnfoldingNetwork
@@ -120,7 +121,7 @@ def test_unused_parameters_may_be_missing_and_shared_ones_stand_under_one_name(
     for key, value in other.named_parameters():
         if value.requires_grad:
             assert torch.equal(value, dict(net.named_parameters())[key]), key
-    assert "unused parameters are missing" in caplog.text
+    assert "unused parameters are missing, and become 0" in caplog.text
     assert "fewer names" in caplog.text
 
 
@@ -154,14 +155,15 @@ def test_out_to_safetensors_and_to_the_authors_layout_and_in_again_bit_for_bit(
     assert loaded.stages == net.stages
     about = read_checkpoint(tmp_path / "out.safetensors").content
     assert len(about["source_sha256"]) == 64
-    assert json.loads(about["model"])["name"] == name
+    assert about["model"]["name"] == name
     assert {"date", "unfold"} <= about.keys()
     assert command("convert", tmp_path / "out.safetensors", tmp_path / "back.pth", "--official")[0] == 0
     content = torch.load(tmp_path / "back.pth", weights_only=True)
     state: dict[str, Tensor] = content.get("state_dict", content)
     wrapped = name.startswith("dgunet") and not name.endswith("_cs")
     assert ("state_dict" in content) == wrapped
-    prefix = "" if wrapped or name == "usrnet" else "module."
+    prefix = "" if name == "usrnet" else "module."
+    assert not zipfile.is_zipfile(tmp_path / "back.pth"), "the authors' torch reads the legacy format alone"
     assert list(state) == [prefix + key for key in net.state_dict()]
     stages = {"stages": net.stages} if net.tied and name.startswith("dgunet") else {}
     assert same_weights(load_model(tmp_path / "back.pth", told(name), **stages), net)
@@ -186,10 +188,11 @@ def test_convert_refuses_what_it_cannot_do(tmp_path: Path, command: Command) -> 
 
 
 def test_damaged_safetensors_are_refused(tmp_path: Path) -> None:
-    save_file({"a": torch.arange(6.0), "b": torch.arange(3)}, tmp_path / "w.safetensors", metadata={"model": "{"})
-    with pytest.raises(UnfoldError, match="damaged or no safetensors"):
-        read_checkpoint(tmp_path / "w.safetensors")
-    save_file({"a": torch.arange(6.0), "b": torch.arange(3)}, tmp_path / "w.safetensors")
+    state = {"a": torch.arange(6.0), "b": torch.arange(3.0)}
+    for words in ("{", "usrnet_x4", "[" * 100_000, json.dumps({"name": 3, "arguments": {}})):
+        save_file(state, tmp_path / "w.safetensors", metadata={"model": words})
+        assert read_checkpoint(tmp_path / "w.safetensors").model is None, "not ours, and no harm"
+    save_file(state, tmp_path / "w.safetensors", metadata={"digest": digest(state)})
     whole = (tmp_path / "w.safetensors").read_bytes()
     rng = np.random.default_rng(0)
     for i in range(200):
@@ -198,8 +201,117 @@ def test_damaged_safetensors_are_refused(tmp_path: Path) -> None:
             broken[place] ^= int(rng.integers(1, 256))
         (tmp_path / "b.safetensors").write_bytes(broken)
         try:
-            state = read_checkpoint(tmp_path / "b.safetensors").state
+            found = read_checkpoint(tmp_path / "b.safetensors").state
         except UnfoldError:
             continue
         assert i % 2 == 0, "a truncated file never loads"
-        assert all(isinstance(value, Tensor) for value in state.values())
+        assert found.keys() == state.keys() or "digest" not in read_checkpoint(tmp_path / "b.safetensors").content
+        changed = not all(torch.equal(value, state[key]) for key, value in found.items() if key in state)
+        assert not changed or "digest" not in read_checkpoint(tmp_path / "b.safetensors").content
+
+
+def test_tensors_that_are_not_plain_numbers_are_refused_before_anything_is_copied(tmp_path: Path) -> None:
+    net = narrow("usrnet")
+    key, value = list(net.state_dict().items())[-1]
+    for odd in (
+        value.to("meta"),
+        value.to_sparse(),
+        value.long(),
+        value > 0,
+        value.to(torch.complex64),
+        torch.zeros(1).expand(value.shape),
+    ):
+        torch.save({**net.state_dict(), key: odd}, tmp_path / "w.pth")
+        with pytest.raises(UnfoldError, match=r"is no plain tensor|is damaged or no checkpoint|holds more than"):
+            load_model(tmp_path / "w.pth")
+    torch.save({**net.state_dict(), "a\nb\x1b[31m": value}, tmp_path / "w.pth")
+    with pytest.raises(UnfoldError, match="impossible name"):
+        load_model(tmp_path / "w.pth")
+
+
+def test_compressed_files_are_refused_before_they_are_inflated(tmp_path: Path) -> None:
+    torch.save({"a": torch.zeros(1_000_000)}, tmp_path / "w.pth")
+    with (
+        zipfile.ZipFile(tmp_path / "w.pth") as whole,
+        zipfile.ZipFile(tmp_path / "b.pth", "w", zipfile.ZIP_DEFLATED) as bomb,
+    ):
+        for member in whole.namelist():
+            bomb.writestr(member, whole.read(member))
+    assert (tmp_path / "b.pth").stat().st_size < 100_000
+    with pytest.raises(UnfoldError, match="it is compressed"):
+        read_checkpoint(tmp_path / "b.pth")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"stages": 10**9},
+        {"stages": 3.0},
+        {"stages": float("nan")},
+        {"stages": True},
+        {"stages": torch.tensor(3)},
+        {"width": 200_000},
+        {"width": "16"},
+        {"operator_width": 10**7},
+        {"nonsense": 1},
+        {3: 4},
+    ],
+)
+def test_arguments_that_a_file_should_not_say_are_refused(tmp_path: Path, arguments: dict[Any, Any]) -> None:
+    content = {"state_dict": narrow("dgunet_plus_deblur").state_dict()}
+    content["model"] = {"name": "dgunet_plus_deblur", "arguments": {**ARGUMENTS["dgunet_plus_deblur"], **arguments}}
+    torch.save(content, tmp_path / "w.pth")
+    if 3 in arguments:  # not ours: recognised by its shapes instead
+        assert load_model(tmp_path / "w.pth").stages == 3
+        return
+    with pytest.raises(UnfoldError):
+        load_model(tmp_path / "w.pth")
+
+
+def test_a_name_that_contradicts_the_file_is_refused(tmp_path: Path) -> None:
+    told = {"name": "nrl_gdn", "arguments": ARGUMENTS["nrl_gdn"]}
+    torch.save({"state_dict": narrow("nrl_gdn").state_dict(), "model": told}, tmp_path / "w.pth")
+    with pytest.raises(UnfoldError, match="says that it holds nrl_gdn, which is another network than rgdn_uniform"):
+        load_model(tmp_path / "w.pth", "rgdn_uniform")
+    told = {"name": "dgunet_deblur", "arguments": {**ARGUMENTS["dgunet_deblur"], "stages": 4}}
+    torch.save({"state_dict": narrow("dgunet_deblur").state_dict(), "model": told}, tmp_path / "w.pth")
+    assert load_model(tmp_path / "w.pth", "dgunet_denoise").stages == 4, "the same network"
+
+
+def test_shared_parameters_that_differ_and_other_types_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "unfold")
+    net = narrow("dgunet_deblur")
+    state = {key: value.double() for key, value in net.state_dict().items()}
+    state["phi_0.body.1.weight"] = torch.tensor([9.0]).double()
+    load_state(net, state, "w.pth")
+    assert "shared parameters differ under their names; the last one counts" in caplog.text
+    assert "converted to the network's floating-point type" in caplog.text
+    assert net.phi_0.body[1].weight.item() == 0.25
+
+
+def test_a_released_dgunet_file_loads_with_its_24_unused_entries(tmp_path: Path) -> None:
+    net = narrow("dgunet_plus_deblur")
+    extra = {
+        f"stage1_encoder.body.{i}.{part}.weight": torch.zeros(1) for i in range(3) for part in ("csff_enc", "gamma")
+    }
+    state = {f"module.{key}": value for key, value in {**net.state_dict(), **extra}.items()}
+    torch.save({"state_dict": state}, tmp_path / "w.pth", _use_new_zipfile_serialization=False)
+    assert same_weights(load_model(tmp_path / "w.pth"), net)
+
+
+def test_converted_weights_are_tested_like_their_source(
+    recipe: Path, tmp_path: Path, command: Command, caplog: Any
+) -> None:
+    assert command("train", "--config", recipe, "TRAIN.EPOCHS", 1)[0] == 0
+    last, out = tmp_path / "run" / "checkpoints" / "last.pth", tmp_path / "out.safetensors"
+    assert command("convert", last, out)[0] == 0
+    tables = []
+    for weights in (last, out):
+        caplog.clear()
+        assert command("test", "--config", recipe, "--weights", weights)[0] == 0
+        assert "note" not in caplog.text
+        results = json.loads((tmp_path / "run" / "test" / "results.json").read_text())
+        tables.append([row["dgunet_denoise"]["psnr"] for row in results["images"].values()])
+    assert tables[0] == tables[1]
+    assert command("test", "--config", recipe, "--weights", out, "DATA.SIGMA", 50)[0] == 0
+    assert "trained as protocol {'sigma': 25.0}" in caplog.text

@@ -5,17 +5,19 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
 import unfold
-from unfold.checkpoints.load import identify, load_state
-from unfold.checkpoints.read import read_checkpoint
+from unfold.checkpoints.load import fitted, identify
+from unfold.checkpoints.read import digest, read_checkpoint
 from unfold.errors import UnfoldError
 from unfold.models.registry import create_model
 
@@ -31,19 +33,23 @@ def convert(source: Path, target: Path, name: str | None = None, *, official: bo
         raise UnfoldError(f"{target}: the target is a {wanted} file {'with' if official else 'without'} --official")
     if target.exists():
         raise UnfoldError(f"{target} exists already and is not overwritten")
+    source_digest = hashlib.sha256(source.read_bytes()).hexdigest() if source.is_file() else ""
     checkpoint = read_checkpoint(source)
     name, arguments = identify(checkpoint, source, name)
-    net = create_model(name, **arguments)
-    load_state(net, checkpoint.state, source)
+    with torch.device("meta"):
+        net = create_model(name, **arguments)
     # Copies: parameters that are shared stand under several names, in full.
-    state = {key: value.detach().clone().contiguous() for key, value in net.state_dict().items()}
+    state = {key: value.clone().contiguous() for key, value in fitted(net, checkpoint.state, source).items()}
     if official:
         content = official_layout(name, state)
-        _write(target, lambda path: torch.save(content, path))
+        # The authors' code runs on torch 1.1 to 1.7, which does not read the zip format.
+        _write(target, lambda path: torch.save(content, path, _use_new_zipfile_serialization=False))
     else:
         about = {
             "model": json.dumps({"name": name, "arguments": arguments}),
-            "source_sha256": hashlib.sha256(source.read_bytes()).hexdigest(),
+            "protocol": json.dumps(checkpoint.content.get("protocol"), default=str),
+            "digest": digest(state),
+            "source_sha256": source_digest,
             "date": datetime.date.today().isoformat(),
             "unfold": unfold.__version__,
         }
@@ -53,19 +59,29 @@ def convert(source: Path, target: Path, name: str | None = None, *, official: bo
 
 
 def official_layout(name: str, state: dict[str, Tensor]) -> dict[str, Any]:
-    """What the published code of that network loads: DGUNet wraps its state dict; NRL-GDN and compressive sensing save
-    from DataParallel, with its prefix; USRNet saves it bare."""
-    if name.startswith(("nrl_gdn", "rgdn")) or name.endswith("_cs"):
-        return {f"module.{key}": value for key, value in state.items()}
-    return {"state_dict": state} if name.startswith("dgunet") else dict(state)
+    """What the published code of that network loads, at least as the facts on it say (none was run).
+
+    USRNet saves its state dict bare; the others save from DataParallel, with its prefix on every name, which DGUNet's
+    denoising code strips without looking; DGUNet's, other than for compressive sensing, below "state_dict".
+    """
+    if name.startswith("usrnet"):
+        return dict(state)
+    prefixed = {f"module.{key}": value for key, value in state.items()}
+    return {"state_dict": prefixed} if name.startswith("dgunet") and not name.endswith("_cs") else prefixed
 
 
 def _write(target: Path, write: Callable[[Path], None]) -> None:
-    """Under a temporary name first: a reader sees the whole file or none."""
-    temporary = target.with_name(target.name + ".part")
+    """Under a temporary name of its own first: a reader sees the whole file or none."""
+    temporary = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".unfold-", delete=False) as file:
+            temporary = Path(file.name)
         write(temporary)
         temporary.replace(target)
+    except (SafetensorError, RuntimeError, OSError) as error:
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise UnfoldError(f"{target} cannot be written: {reason}") from None
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)

@@ -9,12 +9,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from unfold.checkpoints.read import Checkpoint, read_checkpoint
 from unfold.checkpoints.recognise import recognise
 from unfold.errors import UnfoldError
-from unfold.models.registry import create_model
+from unfold.models.registry import create_model, same_network
 from unfold.models.unfolding import UnfoldingNetwork
 
 logger = logging.getLogger("unfold")
@@ -24,41 +25,50 @@ SHOWN = 10  # keys per kind of difference
 def load_state(net: UnfoldingNetwork, state: Mapping[str, Tensor], path: str | Path) -> None:
     """Copy weights into a network; where they do not fit, UnfoldError that names the keys, with nothing copied.
 
-    Tolerated, and told by the log: parameters that no computation uses may be missing (the network keeps its own) or be
-    there without a place, and of parameters that the network shares under several names one is enough.
+    Tolerated, and told by the log: parameters that no computation uses may be missing (they become 0) or be there
+    without a place, and of parameters that the network shares under several names one is enough (of several, the last
+    counts).
     """
+    net.load_state_dict(fitted(net, state, path))
+
+
+def fitted(net: UnfoldingNetwork, given: Mapping[str, Tensor], path: str | Path) -> dict[str, Tensor]:
+    """The state dict that the network takes, made of what a file gives; UnfoldError where that cannot be."""
     own = net.state_dict(keep_vars=True)
-    state = dict(state)
-    shared: dict[int, list[str]] = defaultdict(list)
+    state = {key: value for key, value in given.items() if key in own}
+    aliases: dict[int, list[str]] = defaultdict(list)
     for key, value in own.items():
-        shared[id(value)].append(key)
-    filled = []
-    for keys in shared.values():
-        given = [key for key in keys if key in state]
-        for key in keys if given else []:
-            if key not in state:
-                state[key] = state[given[-1]]
-                filled.append(key)
+        aliases[id(value)].append(key)
+    filled, differing = [], []
+    for keys in aliases.values():
+        at_hand = [key for key in keys if key in state]
+        if not at_hand:
+            continue
+        differing += [key for key in at_hand[:-1] if not torch.equal(state[key], state[at_hand[-1]])]
+        filled += [key for key in keys if key not in state]
+        state |= dict.fromkeys(keys, state[at_hand[-1]])
     unused = [key for key in own if key not in state and re.fullmatch(net.unused_keys, key)]
-    foreign = [key for key in state if key not in own and re.fullmatch(net.foreign_keys, key)]
-    _refuse_differences(net, {key: v for key, v in own.items() if key not in unused}, state, foreign, path)
+    state |= {key: torch.zeros(own[key].shape) for key in unused}
+    foreign = [key for key in given if key not in own and re.fullmatch(net.foreign_keys, key)]
+    _refuse_differences(net, own, {**given, **state}, foreign, path)
+    rounded = [key for key in own if state[key].dtype != own[key].dtype]
     for keys, what in (
-        (unused, "unused parameters are missing"),
+        (unused, "unused parameters are missing, and become 0"),
         (foreign, "parameters that no computation uses are left out"),
         (filled, "shared parameters stand under fewer names"),
+        (differing, "shared parameters differ under their names; the last one counts"),
+        (rounded, "parameters are converted to the network's floating-point type"),
     ):
         if keys:
             logger.info("note: %s: %d %s (%s%s)", path, len(keys), what, keys[0], ", ..." if len(keys) > 1 else "")
-    net.load_state_dict(
-        {**{key: own[key].detach() for key in unused}, **{key: state[key] for key in state if key in own}}
-    )
+    return {key: state[key] for key in own}
 
 
 def _refuse_differences(
     net: UnfoldingNetwork, own: Mapping[str, Tensor], state: Mapping[str, Tensor], foreign: list[str], path: str | Path
 ) -> None:
     missing = [key for key in own if key not in state]
-    extra = [key for key in state if key not in net.state_dict() and key not in foreign]
+    extra = [key for key in state if key not in own and key not in foreign]
     reshaped = [
         f"{key} {tuple(state[key].shape)} for {tuple(own[key].shape)}"
         for key in own
@@ -90,15 +100,22 @@ def load_model(path: str | Path, name: str | None = None, **overrides: Any) -> U
     """
     checkpoint = read_checkpoint(path)
     name, arguments = identify(checkpoint, path, name)
-    net = create_model(name, **{**arguments, **overrides})
-    load_state(net, checkpoint.state, path)
+    arguments = {**arguments, **overrides}
+    with torch.device("meta"):  # no memory is spent before names and shapes have been compared
+        skeleton = create_model(name, **arguments)
+    state = fitted(skeleton, checkpoint.state, path)
+    net = create_model(name, **arguments)
+    net.load_state_dict(state)
     return net.eval()
 
 
 def identify(checkpoint: Checkpoint, path: str | Path, name: str | None = None) -> tuple[str, dict[str, Any]]:
     """Name and constructor arguments of the network in a checkpoint; ``name`` decides where it could be several."""
-    if checkpoint.model is not None and name in (None, checkpoint.model[0]):
-        return checkpoint.model
+    if checkpoint.model is not None:
+        told, arguments = checkpoint.model
+        if name is not None and not same_network(told, name):
+            raise UnfoldError(f"{path} says that it holds {told}, which is another network than {name}")
+        return name or told, arguments
     found = recognise(checkpoint.state)
     if name is None:
         name = _only_name(found, path)
@@ -111,4 +128,6 @@ def _only_name(found: tuple[list[str], dict[str, Any]] | None, path: str | Path)
     names, _ = found
     if names[0] == "nrl_gdn":
         raise UnfoldError(f"{path} fits {', '.join(names)}, which share one layout: give name= to say which it is")
+    if len(names) > 1:
+        logger.info("note: %s fits %s; taken as %s, which runs the same", path, " and ".join(names), names[0])
     return names[0]

@@ -30,7 +30,7 @@ def recognise(state: State) -> tuple[list[str], dict[str, Any]] | None:
         if marker in state:
             try:
                 prefix, arguments = family(state)
-            except (KeyError, IndexError, StopIteration):
+            except (KeyError, IndexError, ValueError, ZeroDivisionError):  # names of it, and other shapes
                 return None
             return _names(prefix, arguments), arguments
     return None

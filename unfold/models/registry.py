@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ from unfold.models.nrl_gdn import NRLGDN
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.models.usrnet import USRNet
 
+LARGEST = 10_000  # a width or a number of stages above it is a mistake, or an attack on memory
 Example = Callable[[int], dict[str, Any]]
 
 
@@ -87,6 +89,24 @@ def model_info(name: str) -> Model:
     return _MODELS[name]
 
 
+def _fits(parameter: inspect.Parameter, value: Any) -> bool:
+    """Whether a value is of the kind of the parameter's default, and a count not beyond any use."""
+    default = parameter.default
+    if isinstance(default, (bool, str)):
+        return type(value) is type(default)
+    if isinstance(default, tuple):
+        return isinstance(value, (list, tuple)) and all(type(item) is int for item in value)
+    if type(value) is float and parameter.annotation == "float":
+        return math.isfinite(value)
+    return type(value) is int and value <= LARGEST
+
+
+def same_network(a: str, b: str) -> bool:
+    """Whether two names stand for one network, as dgunet_deblur and dgunet_denoise do."""
+    left, right = model_info(a), model_info(b)
+    return left.build is right.build and left.full_arguments() == right.full_arguments()
+
+
 def create_model(name: str, **overrides: Any) -> UnfoldingNetwork:
     """Build a network with fresh weights.
 
@@ -94,10 +114,12 @@ def create_model(name: str, **overrides: Any) -> UnfoldingNetwork:
     Raises UnfoldError for an unknown name, argument or value.
     """
     model = model_info(name)
-    known = list(inspect.signature(model.build).parameters)
-    for argument in overrides:
+    known = inspect.signature(model.build).parameters
+    for argument, value in overrides.items():
         if argument not in known:
             raise UnfoldError(f"{name} takes no argument {argument!r}; it takes {', '.join(known)}")
+        if not _fits(known[argument], value):
+            raise UnfoldError(f"{name}: {argument} is of the kind of {known[argument].default!r}, and {value!r} is not")
     try:
         return model.build(**{**model.arguments, **overrides})
     except (ValueError, TypeError, RuntimeError) as error:

@@ -46,7 +46,7 @@ def run_test(cfg: CfgNode, weights: str | Path, output: Path) -> str:
     load_state(net, checkpoint.state, weights)
     net = place(net.eval(), device)
     tested = {"model": {"name": cfg.MODEL.NAME, "arguments": model_arguments(cfg)}, "protocol": asdict(protocol)}
-    trained = {key: checkpoint.content.get(key, value) for key, value in tested.items()}
+    trained = {key: checkpoint.content.get(key) or value for key, value in tested.items()}
     for key, value in tested.items():
         if trained[key] != value:
             logger.warning("note: the weights were trained as %s %s and are tested as %s", key, trained[key], value)
@@ -82,7 +82,7 @@ def run_test(cfg: CfgNode, weights: str | Path, output: Path) -> str:
         "images": {name: {method: _plain(score) for method, score in row.items()} for name, row in rows.items()},
         "mean": {method: _plain(score) for method, score in mean.items()},
     }
-    (output / "results.json").write_text(json.dumps(results, indent=1, allow_nan=False) + "\n")
+    (output / "results.json").write_text(json.dumps(results, indent=1, allow_nan=False, default=str) + "\n")
     return format_table(rows, mean)
 
 
