@@ -31,7 +31,6 @@ _C.MODEL.GROWTH = 0
 _C.MODEL.TAIL = 0
 _C.MODEL.OPERATOR_WIDTH = 0
 _C.MODEL.TRAIN_STAGES = 0  # NRL-GDN, which stops by itself at evaluation
-_C.MODEL.TRAIN_STAGES = 0  # NRL-GDN, which stops by itself at evaluation
 
 _C.DATA = CfgNode()
 # "photographs" is the set that comes with scikit-image; anything else is a folder of images, as it is or under
@@ -82,7 +81,6 @@ _NOT_NEGATIVE = (
     "MODEL.GROWTH",
     "MODEL.TAIL",
     "MODEL.OPERATOR_WIDTH",
-    "MODEL.TRAIN_STAGES",
     "MODEL.TRAIN_STAGES",
     "OPTIM.LR_MIN",
     "OPTIM.WARMUP",
