@@ -5,19 +5,17 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
-import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 import unfold
-from unfold.checkpoints.load import fitted, identify
+from unfold.checkpoints.load import fitted, identify, in_words
 from unfold.checkpoints.read import digest, read_checkpoint
+from unfold.checkpoints.write import whole_file
 from unfold.errors import UnfoldError
 from unfold.models.registry import create_model
 
@@ -40,21 +38,25 @@ def convert(source: Path, target: Path, name: str | None = None, *, official: bo
         net = create_model(name, **arguments)
     # Copies: parameters that are shared stand under several names, in full.
     state = {key: value.clone().contiguous() for key, value in fitted(net, checkpoint.state, source).items()}
-    if official:
-        content = official_layout(name, state)
-        # The authors' code runs on torch 1.1 to 1.7, which does not read the zip format.
-        _write(target, lambda path: torch.save(content, path, _use_new_zipfile_serialization=False))
-    else:
-        about = {
-            "model": json.dumps({"name": name, "arguments": arguments}),
-            "protocol": json.dumps(checkpoint.content.get("protocol"), default=str),
-            "digest": digest(state),
-            "source_sha256": source_digest,
-            "date": datetime.date.today().isoformat(),
-            "unfold": unfold.__version__,
-        }
-        _write(target, lambda path: save_file(state, path, metadata=about))
-    told = f" with {', '.join(f'{key} {value}' for key, value in arguments.items())}" if arguments else ""
+    about = {
+        "model": json.dumps({"name": name, "arguments": arguments}),
+        "protocol": json.dumps(checkpoint.content.get("protocol"), default=str),
+        "digest": digest(state),
+        "source_sha256": source_digest,
+        "date": datetime.date.today().isoformat(),
+        "unfold": unfold.__version__,
+    }
+    try:
+        with whole_file(target) as file:
+            if official:
+                # The authors' code runs on torch 1.1 to 1.7, which does not read the zip format.
+                torch.save(official_layout(name, state), file, _use_new_zipfile_serialization=False)
+            else:
+                file.write(save(state, metadata=about))
+    except (RuntimeError, OSError) as error:
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise UnfoldError(f"{target} cannot be written: {reason}") from None
+    told = f" with {in_words(arguments)}" if arguments else ""
     return f"{target}: {name}{told}, {len(state)} entries"
 
 
@@ -68,20 +70,3 @@ def official_layout(name: str, state: dict[str, Tensor]) -> dict[str, Any]:
         return dict(state)
     prefixed = {f"module.{key}": value for key, value in state.items()}
     return {"state_dict": prefixed} if name.startswith("dgunet") and not name.endswith("_cs") else prefixed
-
-
-def _write(target: Path, write: Callable[[Path], None]) -> None:
-    """Under a temporary name of its own first: a reader sees the whole file or none."""
-    temporary = None
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".unfold-", delete=False) as file:
-            temporary = Path(file.name)
-        write(temporary)
-        temporary.replace(target)
-    except (SafetensorError, RuntimeError, OSError) as error:
-        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
-        raise UnfoldError(f"{target} cannot be written: {reason}") from None
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)

@@ -81,12 +81,13 @@ def _refuse_differences(
     ]
     if parts:
         found = recognise(state)
-        looks = f"; the file looks like {' or '.join(found[0])} with {_words(found[1])}" if found else ""
+        looks = f"; the file looks like {' or '.join(found[0])} with {in_words(found[1])}" if found else ""
         told = "; ".join(parts)
         raise UnfoldError(f"the weights in {path} do not fit this {type(net).__name__}: {told}{looks}")
 
 
-def _words(arguments: Mapping[str, Any]) -> str:
+def in_words(arguments: Mapping[str, Any]) -> str:
+    """Arguments for a message."""
     return ", ".join(f"{key} {value}" for key, value in arguments.items())
 
 
