@@ -194,6 +194,7 @@ def test_other_ordinary_mistakes(recipe: Path, weights: Path, tmp_path: Path, co
         (["MODEL.NAME", "dgunet_denose"], "did you mean dgunet_denoise?"),
         (["MODEL.STAGES", 2], "stages of DGUNet must be at least 3"),
         (["MODEL.NAME", "usrnet"], "usrnet takes kernel, scale, sigma, y, and denoising gives y"),
+        (["OUTPUT", "~nobody/run", "TRAIN.PATCH", 4], "TRAIN.PATCH 4 is below"),
         (["MODEL.WIDTH", 7], "width must be even"),
         (["DEVICE", "warp"], "DEVICE warp cannot be used here"),
         (["DEVICE", "meta"], "DEVICE meta cannot be used here"),

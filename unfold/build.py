@@ -11,6 +11,7 @@ from unfold.errors import UnfoldError
 from unfold.metrics.ssim import WINDOW
 from unfold.models.registry import create_model, model_info
 from unfold.models.unfolding import UnfoldingNetwork
+from unfold.paths import as_path
 from unfold.protocols.gaussian_denoising import GaussianDenoising
 
 
@@ -37,4 +38,4 @@ def smallest_image(cfg: CfgNode) -> int:
 
 def run_folder(cfg: CfgNode) -> Path:
     """OUTPUT as a path."""
-    return Path(cfg.OUTPUT).expanduser()
+    return as_path(cfg.OUTPUT)

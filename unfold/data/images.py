@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from unfold.errors import UnfoldError
+from unfold.paths import as_path
 from unfold.progress import progress
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm")
@@ -50,8 +51,7 @@ def find_images(source: str, split: str) -> list[Path]:
 def find_folder(source: str) -> Path:
     """``source`` as a path, or below UNFOLD_DATA (default: datasets). UnfoldError names both places tried."""
     root = Path(os.environ.get("UNFOLD_DATA", "datasets"))
-    home = Path.home() / source[2:] if source.startswith("~/") else Path(source)
-    for folder in (home, root / source):
+    for folder in (as_path(source), root / source):
         if folder.is_dir():
             return folder
         if folder.exists():
