@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from unfold.models.registry import list_models, model_info
+from unfold.models.registry import model_info
 
 State = Mapping[str, Tensor]
 PUBLISHED_RATIOS = (1, 4, 10, 25, 30, 40, 50)
@@ -29,30 +29,16 @@ def recognise(state: State) -> tuple[list[str], dict[str, Any]] | None:
     ):
         if marker in state:
             try:
-                prefix, arguments = family(state)
+                names, arguments = family(state)
             except (KeyError, IndexError, ValueError, ZeroDivisionError):  # names of it, and other shapes
                 return None
-            return _names(prefix, arguments), arguments
+            return _published(names, arguments), arguments
     return None
 
 
-def _names(family: list[str], arguments: dict[str, Any]) -> list[str]:
-    """Those of the family whose published arguments these are, or all of it."""
-
-    def published(name: str) -> bool:
-        told = model_info(name).full_arguments()
-        return all(_same(told[key], value) for key, value in arguments.items())
-
-    return [name for name in family if published(name)] or family
-
-
-def _same(a: Any, b: Any) -> bool:
-    return list(a) == list(b) if isinstance(a, (tuple, list)) else bool(a == b)
-
-
-def _family(*beginnings: str) -> list[str]:
-    tasks = ("deblur", "derain", "denoise")
-    return [name for name in list_models() if name in [f"{b}_{task}" for b in beginnings for task in tasks]]
+def _published(names: list[str], arguments: dict[str, Any]) -> list[str]:
+    """Those of the names whose published arguments these are, or all of them."""
+    return [name for name in names if arguments.items() <= model_info(name).full_arguments().items()] or names
 
 
 def _widths_of_dgunet(state: State) -> dict[str, Any]:
@@ -62,14 +48,16 @@ def _widths_of_dgunet(state: State) -> dict[str, Any]:
 
 def _dgunet(state: State) -> tuple[list[str], dict[str, Any]]:
     arguments = _widths_of_dgunet(state)
-    tail = state["concat67.weight"].shape[0] - arguments["width"]
-    return _family("dgunet"), {**arguments, "tail": tail, "operator_width": state["phi_0.body.0.weight"].shape[0]}
+    arguments["tail"] = state["concat67.weight"].shape[0] - arguments["width"]
+    arguments["operator_width"] = state["phi_0.body.0.weight"].shape[0]
+    return ["dgunet_deblur", "dgunet_denoise", "dgunet_derain"], arguments
 
 
 def _dgunet_plus(state: State) -> tuple[list[str], dict[str, Any]]:
     stages = sum(re.fullmatch(r"r\d+", key) is not None for key in state)
     operator_width = state["phi_0.body.0.weight"].shape[0]
-    return _family("dgunet_plus"), {**_widths_of_dgunet(state), "stages": stages, "operator_width": operator_width}
+    names = ["dgunet_plus_deblur", "dgunet_plus_denoise", "dgunet_plus_derain"]
+    return names, {**_widths_of_dgunet(state), "stages": stages, "operator_width": operator_width}
 
 
 def _dgunet_cs(state: State) -> tuple[list[str], dict[str, Any]]:
