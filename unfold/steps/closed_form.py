@@ -63,6 +63,13 @@ class PreparedKernel:
         return spectrum.repeat(1, 1, self.scale, self.scale)[..., : self.size[1] // 2 + 1]
 
 
+def whole_number(scale: float) -> int:
+    """The scale as an int; ValueError where it is no whole number of at least 1."""
+    if scale != int(scale) or scale < 1:
+        raise ValueError(f"scale must be a whole number of at least 1, not {scale}")
+    return int(scale)
+
+
 def prepare(kernel: Tensor, size: tuple[int, int], scale: int) -> PreparedKernel:
     """Do once what does not change between stages, or between images of one size blurred alike.
 
@@ -71,9 +78,7 @@ def prepare(kernel: Tensor, size: tuple[int, int], scale: int) -> PreparedKernel
     """
     if kernel.ndim != 4 or kernel.shape[1] != 1:
         raise ValueError(f"kernel must have shape (B, 1, kh, kw) or (1, 1, kh, kw), not {tuple(kernel.shape)}")
-    if scale != int(scale) or scale < 1:
-        raise ValueError(f"scale must be a whole number of at least 1, not {scale}")
-    height, width = size
+    scale, (height, width) = whole_number(scale), size
     if height % scale or width % scale:
         raise ValueError(f"size {height}x{width} is no multiple of scale {scale}")
     otf = kernel_spectrum(at_least_float32(kernel), (height, width))
@@ -85,7 +90,7 @@ def prepare(kernel: Tensor, size: tuple[int, int], scale: int) -> PreparedKernel
         rows = (-torch.arange(height, device=power.device)) % height  # upside down
         whole = torch.where(columns <= width // 2, whole, whole[..., rows, :])
         power = whole.unflatten(-2, (scale, -1)).unflatten(-1, (scale, -1)).mean(dim=(-4, -2))
-    return PreparedKernel(otf, power, (height, width), int(scale))
+    return PreparedKernel(otf, power, (height, width), scale)
 
 
 class Measurement(NamedTuple):
@@ -105,9 +110,7 @@ def begin(y: Tensor, kernel: Tensor | PreparedKernel, scale: int) -> tuple[Tenso
 
     kernel (B|1,1,kh,kw), or what :func:`prepare` made of one. ValueError where they do not fit together.
     """
-    if scale != int(scale) or scale < 1:
-        raise ValueError(f"scale must be a whole number of at least 1, not {scale}")
-    y, scale = at_least_float32(y), int(scale)
+    y, scale = at_least_float32(y), whole_number(scale)
     size = (y.shape[-2] * scale, y.shape[-1] * scale)
     with full_precision(y.device):
         if isinstance(kernel, Tensor):
