@@ -16,6 +16,7 @@ in a DGUNet with another number of stages.
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -50,12 +51,15 @@ class UNet(NamedTuple):
     output: StageOutput
 
 
+Operator = Callable[[Tensor], Tensor]
+
+
 class Stage(NamedTuple):
-    """The modules of one stage. ``merge`` is None in the first, ``unet`` is None in the last."""
+    """What one stage is made of. ``merge`` is None in the first, ``unet`` is None in the last."""
 
     step: Tensor
-    operator: LearnedOperator
-    adjoint: LearnedOperator
+    operator: Operator
+    adjoint: Operator
     shallow: nn.Module
     merge: nn.Module | None
     unet: UNet | None
@@ -74,16 +78,45 @@ def step_size() -> nn.Parameter:
     return nn.Parameter(torch.full((1,), 0.5))
 
 
-class _DGUNet(UnfoldingNetwork):
-    """What DGUNet and DGUNet+ share: everything but which modules a stage uses."""
+class Family(UnfoldingNetwork):
+    """The stage of every DGUNet, in whatever modules a network has for it."""
 
-    size_multiple = min_size = 2**LEVELS
-    foreign_keys = r"stage1_encoder\.body\.[012]\.(csff_enc|csff_dec|phi|gamma)\.(weight|bias)"
     tail: nn.Conv2d
 
     @abstractmethod
     def modules_of(self, k: int) -> Stage:
         """The modules of stage k = 0..K-1."""
+
+    def last_base(self, v: Tensor, context: Any) -> Tensor:
+        """What the last stage adds its features to."""
+        return v
+
+    def data_step(self, s: Stage, x: Tensor, context: Any) -> Tensor:
+        """v_k: one gradient step."""
+        return gradient_step(x, context.y, s.step, s.operator, s.adjoint)
+
+    def stage(self, k: int, x: Tensor, memory: Memory | None, context: Any) -> tuple[Tensor, Memory | None]:
+        s = self.modules_of(k)
+        v = self.data_step(s, x, context)
+        f = s.shallow(v)
+        if s.merge is not None and memory is not None:
+            f = s.merge(f, memory.features)
+        if s.unet is None:
+            return self.last_base(v, context) + apply_in_full_precision(self.tail, f), None
+        encoded = s.unet.encoder(f) if memory is None else s.unet.encoder(f, memory.encoded, memory.decoded)
+        decoded = s.unet.decoder(encoded)
+        features, x = s.unet.output(decoded[-1], v)
+        return x, Memory(features, encoded, decoded)
+
+    def finish(self, x: Tensor, context: Any) -> Tensor:
+        return crop_to(x, context.size)
+
+
+class _DGUNet(Family):
+    """What DGUNet and DGUNet+ share: learned operators, and the measurement as the last stage's base."""
+
+    size_multiple = min_size = 2**LEVELS
+    foreign_keys = r"stage1_encoder\.body\.[012]\.(csff_enc|csff_dec|phi|gamma)\.(weight|bias)"
 
     def begin(self, y: Tensor) -> tuple[Tensor, Context]:
         if y.ndim != 4 or y.shape[1] != 3:
@@ -94,21 +127,8 @@ class _DGUNet(UnfoldingNetwork):
         y = pad_to_multiple(y, self.size_multiple)
         return y, Context(y, (height, width))
 
-    def stage(self, k: int, x: Tensor, memory: Memory | None, context: Context) -> tuple[Tensor, Memory | None]:
-        s = self.modules_of(k)
-        v = gradient_step(x, context.y, s.step, s.operator, s.adjoint)
-        f = s.shallow(v)
-        if s.merge is not None and memory is not None:
-            f = s.merge(f, memory.features)
-        if s.unet is None:
-            return context.y + apply_in_full_precision(self.tail, f), None
-        encoded = s.unet.encoder(f) if memory is None else s.unet.encoder(f, memory.encoded, memory.decoded)
-        decoded = s.unet.decoder(encoded)
-        features, x = s.unet.output(decoded[-1], v)
-        return x, Memory(features, encoded, decoded)
-
-    def finish(self, x: Tensor, context: Context) -> Tensor:
-        return crop_to(x, context.size)
+    def last_base(self, v: Tensor, context: Context) -> Tensor:
+        return context.y
 
 
 class _MiddleStage(nn.Module):

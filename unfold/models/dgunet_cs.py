@@ -23,22 +23,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from unfold.models.dgunet import check_widths, step_size
-from unfold.models.unfolding import UnfoldingNetwork
-from unfold.padding import crop_to, pad_to_multiple
+from unfold.models.dgunet import Family, Stage, UNet, check_widths, step_size
+from unfold.padding import pad_to_multiple
 from unfold.physics.sampling import sample, sample_adjoint
-from unfold.precision import apply_in_full_precision, at_least_float32, full_precision
-from unfold.priors.pathway_unet import ConcatMerge, Decoder, Encoder, Memory, StageOutput, shallow_features
-from unfold.steps.gradient import LearnedOperator, gradient_step
+from unfold.precision import at_least_float32, full_precision
+from unfold.priors.pathway_unet import ConcatMerge, Decoder, Encoder, StageOutput, shallow_features
+from unfold.steps.gradient import LearnedOperator
 
 BLOCK = 32
-MIDDLE = 5  # stages between the first and the last in the published networks
 
 
 class Context(NamedTuple):
-    """What all stages share: the measurement, and the size of the image to crop to."""
+    """What all stages share: the measurement m, and the size of the image to crop to."""
 
-    m: Tensor
+    y: Tensor
     size: tuple[int, int]
 
 
@@ -58,7 +56,7 @@ class MiddleStage(nn.Module):
         self.concat = ConcatMerge(width, width)
 
 
-class DGUNetCS(UnfoldingNetwork):
+class DGUNetCS(Family):
     """Compressive sensing of grey images, block size 32.
 
     ratio: measurements per pixel in per cent, M = ceil(ratio * 10.24) per block; width, growth, tail: as in DGUNet;
@@ -79,7 +77,7 @@ class DGUNetCS(UnfoldingNetwork):
         width: int = 32,
         growth: int = 16,
         tail: int = 16,
-        stages: int = MIDDLE + 2,
+        stages: int = 7,
         shared: bool = True,
         learn_phi: bool = True,
     ) -> None:
@@ -144,31 +142,18 @@ class DGUNetCS(UnfoldingNetwork):
         height, width = (x if image is None else image).shape[-2:]
         return x, Context(m, (height, width))
 
-    def data_step(self, x: Tensor, step: Tensor, context: Context) -> Tensor:
-        """x - r Phi^T(Phi x - m)."""
+    def modules_of(self, k: int) -> Stage:
         operator = partial(sample, phi=self.Phi, block=BLOCK)
         adjoint = partial(sample_adjoint, phi=self.Phi, block=BLOCK)
+        if k == 0:
+            unet = UNet(self.stage1_encoder, self.stage1_decoder, self.sam12)
+            return Stage(self.r0, operator, adjoint, self.shallow_feat1, None, unet)
+        if k == self.stages - 1:
+            return Stage(self.r_final, operator, adjoint, self.shallow_feat_final, self.concat_final, None)
+        s: Any = self.stage_model if self.tied else self.body[k - 1]
+        unet = UNet(s.stage_encoder, s.stage_decoder, s.sam)
+        return Stage(s.r, operator, adjoint, s.shallow_feat, s.concat, unet)
+
+    def data_step(self, s: Stage, x: Tensor, context: Context) -> Tensor:
         with full_precision(x.device):
-            return gradient_step(x, context.m, step, operator, adjoint)
-
-    def stage(self, k: int, x: Tensor, memory: Memory | None, context: Context) -> tuple[Tensor, Memory | None]:
-        if memory is None:
-            v = self.data_step(x, self.r0, context)
-            encoded = self.stage1_encoder(self.shallow_feat1(v))
-            decoded = self.stage1_decoder(encoded)
-            features, x = self.sam12(decoded[-1], v)
-        elif k == self.stages - 1:
-            v = self.data_step(x, self.r_final, context)
-            f = self.concat_final(self.shallow_feat_final(v), memory.features)
-            return v + apply_in_full_precision(self.tail, f), None
-        else:
-            s: Any = self.stage_model if self.tied else self.body[k - 1]
-            v = self.data_step(x, s.r, context)
-            f = s.concat(s.shallow_feat(v), memory.features)
-            encoded = s.stage_encoder(f, memory.encoded, memory.decoded)
-            decoded = s.stage_decoder(encoded)
-            features, x = s.sam(decoded[-1], v)
-        return x, Memory(features, encoded, decoded)
-
-    def finish(self, x: Tensor, context: Context) -> Tensor:
-        return crop_to(x, context.size)
+            return super().data_step(s, x, context)
