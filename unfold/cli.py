@@ -63,12 +63,14 @@ def parser() -> argparse.ArgumentParser:
     )
     test.add_argument("overrides", nargs="*", metavar="KEY VALUE", help=OVERRIDES_HELP)
 
-    commands.add_parser(
+    models = commands.add_parser(
         "models",
-        help="list the networks",
+        help="list the networks, or tell all about one",
         description="List the networks: parameters, billions of multiply-accumulates for one 256x256 image, and the "
-        "multiple that images are padded to inside the network (any size from 8x8 up goes in).",
+        "multiple that images are padded to inside the network. With NAME: what it takes and gives, which sizes, "
+        "bfloat16, and what restoring in tiles changes.",
     )
+    models.add_argument("name", nargs="?", metavar="NAME", help="one network")
     check = commands.add_parser(
         "check",
         help="compare the networks with numbers of the published code",
@@ -131,9 +133,9 @@ def test(arguments: argparse.Namespace) -> int:
 
 
 def models(arguments: argparse.Namespace) -> int:
-    from unfold.report.models import format_models
+    from unfold.report.models import describe_model, format_models
 
-    print(format_models())
+    print(describe_model(arguments.name) if arguments.name else format_models())
     return 0
 
 

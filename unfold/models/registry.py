@@ -1,4 +1,4 @@
-"""The published networks by name."""
+"""The published networks by name, each with its contract."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from unfold.errors import UnfoldError
+from unfold.models import contract
 from unfold.models.dgunet import DGUNet, DGUNetPlus
 from unfold.models.dgunet_cs import DGUNetCS
 from unfold.models.nrl_gdn import NRLGDN
@@ -40,7 +41,7 @@ def _low_resolution(size: int) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Model:
-    """One published network: its class, the published arguments, what it is in one line, and an example of its inputs.
+    """One published network: its class, the published arguments, what it is in one line, and its contract.
 
     example: size -> the named inputs that make an image of size x size, for counting what it costs.
     """
@@ -48,6 +49,7 @@ class Model:
     build: type[UnfoldingNetwork]
     arguments: dict[str, Any]
     about: str
+    contract: contract.Contract = contract.DGUNET
     example: Example = _image
 
     def full_arguments(self) -> dict[str, Any]:
@@ -58,6 +60,9 @@ class Model:
 
 _TINY = {"widths": (16, 32, 64, 64), "stages": 6, "hyper_width": 32}
 _GRADIENT = {"initial": "measurement", "noise_model": "gradient"}
+_CS = (contract.DGUNET_CS, _grey)
+_USRNET = (contract.USRNET, _low_resolution)
+_NRL_GDN = (contract.NRL_GDN, _blurred)
 _MODELS = {
     "dgunet_deblur": Model(DGUNet, {"width": 80, "growth": 48, "tail": 32}, "DGUNet for motion deblurring"),
     "dgunet_plus_deblur": Model(DGUNetPlus, {"width": 96, "growth": 48}, "DGUNet+ for motion deblurring"),
@@ -65,13 +70,13 @@ _MODELS = {
     "dgunet_plus_derain": Model(DGUNetPlus, {"width": 40, "growth": 20}, "DGUNet+ for rain removal"),
     "dgunet_denoise": Model(DGUNet, {"width": 80, "growth": 48, "tail": 32}, "DGUNet for denoising"),
     "dgunet_plus_denoise": Model(DGUNetPlus, {"width": 80, "growth": 40}, "DGUNet+ for denoising"),
-    "dgunet_cs": Model(DGUNetCS, {"shared": True}, "DGUNet for compressive sensing, 25 %", _grey),
-    "dgunet_plus_cs": Model(DGUNetCS, {"shared": False}, "DGUNet+ for compressive sensing, 25 %", _grey),
-    "usrnet": Model(USRNet, {}, "USRNet or USRGAN: super-resolution and deblurring", _low_resolution),
-    "usrnet_tiny": Model(USRNet, _TINY, "USRNet or USRGAN, tiny", _low_resolution),
-    "nrl_gdn": Model(NRLGDN, {}, "NRL-GDN: deblurring under non-uniform noise", _blurred),
-    "nrl_gdn_y0": Model(NRLGDN, {"initial": "measurement"}, "NRL-GDN that begins at the blurred image", _blurred),
-    "rgdn_uniform": Model(NRLGDN, _GRADIENT, "RGDN with a DRUNet: deblurring under uniform noise", _blurred),
+    "dgunet_cs": Model(DGUNetCS, {"shared": True}, "DGUNet for compressive sensing, 25 %", *_CS),
+    "dgunet_plus_cs": Model(DGUNetCS, {"shared": False}, "DGUNet+ for compressive sensing, 25 %", *_CS),
+    "usrnet": Model(USRNet, {}, "USRNet or USRGAN: super-resolution and deblurring", *_USRNET),
+    "usrnet_tiny": Model(USRNet, _TINY, "USRNet or USRGAN, tiny", *_USRNET),
+    "nrl_gdn": Model(NRLGDN, {}, "NRL-GDN: deblurring under non-uniform noise", *_NRL_GDN),
+    "nrl_gdn_y0": Model(NRLGDN, {"initial": "measurement"}, "NRL-GDN that begins at the blurred image", *_NRL_GDN),
+    "rgdn_uniform": Model(NRLGDN, _GRADIENT, "RGDN with a DRUNet: deblurring under uniform noise", *_NRL_GDN),
 }
 
 

@@ -37,3 +37,23 @@ def format_models() -> str:
         figures = f"{count_parameters(net):>12,}{gmac(name):>17.1f}{net.size_multiple:>15}"
         lines.append(f"{name:<22}{figures}   {model_info(name).about}")
     return "\n".join(lines)
+
+
+def describe_model(name: str) -> str:
+    """What a caller of one network may rely on: `unfold models NAME`."""
+    model = model_info(name)
+    with torch.device("meta"):
+        net = create_model(name)
+    tiling = model.contract.tiling
+    halo = f"{tiling.halo()} pixels" + (", and the kernel's radius" if tiling.blurred else "")
+    rows = [
+        *((("input", "")[i > 0], f"{key}: {what}") for i, (key, what) in enumerate(model.contract.inputs.items())),
+        ("output", model.contract.output),
+        ("sizes", f"any from {net.min_size}x{net.min_size} up, padded inside to multiples of {net.size_multiple}"),
+        ("bfloat16", f"by torch.autocast: {model.contract.bf16}"),
+        ("tiles", f"{'exact' if tiling.exact else 'approximate'}: {tiling.beyond}"),
+        ("halo", f"{halo}: what one stage's convolutions look at around a pixel of the result"),
+        ("arguments", ", ".join(f"{key}={value!r}" for key, value in model.full_arguments().items())),
+        ("cost", f"{count_parameters(net):,} parameters, {gmac(name):.1f} GMAC for {SIZE}x{SIZE}"),
+    ]
+    return "\n".join([f"{name}: {model.about}", *(f"  {what:<11}{text}" for what, text in rows)])
