@@ -1,6 +1,7 @@
-"""Image quality: PSNR and SSIM."""
+"""Image quality: PSNR and SSIM, as they are and after alignment."""
 
+from unfold.metrics.aligned import aligned_scores
 from unfold.metrics.psnr import psnr
 from unfold.metrics.ssim import ssim
 
-__all__ = ["psnr", "ssim"]
+__all__ = ["psnr", "ssim", "aligned_scores"]
