@@ -72,6 +72,19 @@ def test_without_a_motion_the_scores_are_those_of_the_scaled_result(monkeypatch:
     assert aligned_scores(z, x) == pytest.approx((psnr(scaled, x), ssim(scaled, x)), abs=2e-5)
 
 
+def test_what_comes_from_outside_the_result_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A motion of six columns, done here by slices."""
+    monkeypatch.setattr(cv2, "findTransformECC", lambda *_: (1.0, np.float32([[1, 0, 6], [0, 1, 0], [0, 0, 1]])))
+    x = picture(5).astype(np.float64)
+    z = 0.9 * x + 0.05 * np.random.default_rng(3).random(x.shape)
+    seen = (z * np.sum(x * z) / np.sum(z * z))[:, 6:]
+    expected_psnr = -10 * np.log10(np.mean((seen - x[:, :-6]) ** 2))
+    pair = [np.pad(image, ((0, 0), (0, 6), (0, 0))) for image in (seen, x[:, :-6])]
+    options = {"gaussian_weights": True, "use_sample_covariance": False, "data_range": 1, "channel_axis": 2}
+    _, full = structural_similarity(*pair, full=True, **options)
+    assert aligned_scores(z, x) == pytest.approx((expected_psnr, full[5:-5, 5:-6].mean()), abs=2e-5)
+
+
 def test_outside_the_mask_nothing_counts() -> None:
     """PSNR and SSIM as RealBlur's evaluation defines them, by scikit-image's map."""
     x = picture(3).astype(np.float64)

@@ -28,15 +28,14 @@ def as_pair(a: Image, b: Image, border: int, channel: Channel, round8: bool) -> 
         raise UnfoldError("one image is a tensor and the other is not: give two arrays or two tensors")
     if a.shape != b.shape:
         raise UnfoldError(f"the images differ in shape: {tuple(a.shape)} and {tuple(b.shape)}")
-    height, width = _batch(a).shape[-2:]
+    batches = _batch(a), _batch(b)
+    height, width = batches[0].shape[-2:]
     if border < 0:
         raise UnfoldError(f"a border is a number of pixels, 0 or more, not {border}")
     if 2 * border >= min(height, width):
         raise UnfoldError(f"a border of {border} pixels leaves nothing of an image of {height}x{width}")
-    x, y = (
-        convert(_batch(image)[..., border : height - border, border : width - border], channel, round8)
-        for image in (a, b)
-    )
+    inside = (..., slice(border, height - border), slice(border, width - border))
+    x, y = (convert(batch[inside], channel, round8) for batch in batches)
     return x, y
 
 
@@ -58,9 +57,8 @@ def _batch(image: Image) -> Tensor:
         return image.float() if image.dtype in (torch.float16, torch.bfloat16) else image
     if image.ndim not in (2, 3):
         raise UnfoldError(f"arrays of images have shape (H,W) or (H,W,C), and this one {image.shape}")
-    if image.dtype != np.uint8:
-        if not np.issubdtype(image.dtype, np.floating):
-            raise UnfoldError(f"images are uint8 or float in [0,1], not {image.dtype}")
-        image = image.astype(np.float32 if image.dtype.itemsize <= 4 else np.float64)
-    pixels = torch.from_numpy(np.array(image, order="C"))  # a copy: torch wants it writable, with positive strides
+    if image.dtype != np.uint8 and not np.issubdtype(image.dtype, np.floating):
+        raise UnfoldError(f"images are uint8 or float in [0,1], not {image.dtype}")
+    dtype = {1: np.uint8, 2: np.float32, 4: np.float32}.get(image.dtype.itemsize, np.float64)
+    pixels = torch.from_numpy(np.array(image, dtype, order="C"))  # a copy: torch wants it writable, strides positive
     return (pixels if image.ndim == 3 else pixels[..., None]).permute(2, 0, 1)[None]
