@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +15,9 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before torch: networks are tiny here, and
 import torch
 from PIL import Image
 
+from tests import server as web
 from tests.synthetic import scene
+from unfold import download
 from unfold.cli import main
 
 ROOT = Path(__file__).parent.parent
@@ -28,6 +32,37 @@ OPTIM: {LR: 2.0e-3, WARMUP: 1}
 @pytest.fixture(autouse=True)
 def _seed() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test of this process reaches beyond this machine."""
+    connect, look_up = socket.socket.connect, socket.getaddrinfo
+
+    def here(host: object) -> None:
+        assert host in ("127.0.0.1", "::1", "localhost"), f"a test asks for {host}"
+
+    def connect_here(self: socket.socket, address: Any) -> None:
+        if self.family != socket.AF_UNIX:
+            here(address[0])
+        connect(self, address)
+
+    def look_up_here(host: Any, *arguments: Any, **options: Any) -> Any:
+        here(host)
+        return look_up(host, *arguments, **options)
+
+    monkeypatch.setattr(socket.socket, "connect", connect_here)
+    monkeypatch.setattr(socket, "getaddrinfo", look_up_here)
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[web.Server]:
+    """A web server, and downloads that lose patience at once."""
+    monkeypatch.setattr(download, "PAUSES", (0.0, 0.0))
+    monkeypatch.setattr(download, "TIMEOUT", 0.3)
+    monkeypatch.setenv("no_proxy", "*")
+    with web.running() as server:
+        yield server
 
 
 @pytest.fixture

@@ -52,7 +52,10 @@ def parser() -> argparse.ArgumentParser:
     )
     test.add_argument("--config", required=True, metavar="FILE", help=CONFIG_HELP)
     test.add_argument(
-        "--weights", required=True, metavar="FILE", help="checkpoint, e.g. runs/quickstart/checkpoints/last.pth"
+        "--weights",
+        required=True,
+        metavar="FILE|NAME",
+        help="checkpoint, e.g. runs/quickstart/checkpoints/last.pth, or published weights (see `unfold weights list`)",
     )
     test.add_argument(
         "--output",
@@ -84,10 +87,21 @@ def parser() -> argparse.ArgumentParser:
         description="Write the weights of a checkpoint (.pth of any layout in use, .safetensors) as safetensors that "
         "say which network they are, or with --official as the authors' code reads them.",
     )
-    convert.add_argument("source", metavar="IN", type=Path, help="checkpoint to read")
+    convert.add_argument("source", metavar="IN", help="checkpoint to read, or the name of published weights")
     convert.add_argument("target", metavar="OUT", type=Path, help=".safetensors file to write, .pth with --official")
     convert.add_argument("--name", help="the network, where the file cannot tell it (see `unfold models`)")
     convert.add_argument("--official", action="store_true", help="write the layout of the authors' code")
+
+    weights = commands.add_parser(
+        "weights",
+        help="list and download the weights that the papers' authors published",
+        description="The weights that the papers' authors published: looked for in pretrained/ and in the cache "
+        "($UNFOLD_CACHE, else $XDG_CACHE_HOME/unfold, else ~/.cache/unfold), downloaded into the cache, and checked.",
+    )
+    actions = weights.add_subparsers(dest="action", metavar="ACTION", required=True)
+    actions.add_parser("list", help="list them: size, whether the digest is known, where they are")
+    get = actions.add_parser("get", help="download and check; prints path, digest and whether it could be verified")
+    get.add_argument("name", metavar="NAME", help="a name of `unfold weights list`")
     return top
 
 
@@ -154,7 +168,14 @@ def convert(arguments: argparse.Namespace) -> int:
     return 0
 
 
-COMMANDS = {"train": train, "test": test, "models": models, "check": check, "convert": convert}
+def weights(arguments: argparse.Namespace) -> int:
+    from unfold.report.weights import format_weights, get_weights
+
+    print(format_weights() if arguments.action == "list" else get_weights(arguments.name))
+    return 0
+
+
+COMMANDS = {"train": train, "test": test, "models": models, "check": check, "convert": convert, "weights": weights}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

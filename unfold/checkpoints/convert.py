@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -13,36 +12,37 @@ from safetensors.torch import save
 from torch import Tensor
 
 import unfold
-from unfold.checkpoints.load import fitted, identify, in_words
-from unfold.checkpoints.read import digest, read_checkpoint
+from unfold.checkpoints.load import fitted, identify, in_words, open_weights
+from unfold.checkpoints.read import digest
 from unfold.checkpoints.write import whole_file
+from unfold.download import sha256_of
 from unfold.errors import UnfoldError
 from unfold.models.registry import create_model
 
 
-def convert(source: Path, target: Path, name: str | None = None, *, official: bool = False) -> str:
+def convert(source: str | Path, target: Path, name: str | None = None, *, official: bool = False) -> str:
     """Write the network that ``source`` holds to ``target``; returns a line that says what was written.
 
-    A .safetensors target carries name and arguments of the network, SHA-256 of the source, date and version, and loads
-    without a name. official: a .pth target as the authors' code reads it. Never overwrites. Raises UnfoldError.
+    source: a file, or the name of published weights. A .safetensors target carries name and arguments of the network,
+    SHA-256 of the source, date and version, and loads without a name. official: a .pth target as the authors' code
+    reads it. Never overwrites. Raises UnfoldError.
     """
     wanted = ".pth" if official else ".safetensors"
     if target.suffix != wanted:
         raise UnfoldError(f"{target}: the target is a {wanted} file {'with' if official else 'without'} --official")
     if target.exists():
         raise UnfoldError(f"{target} exists already and is not overwritten")
-    source_digest = hashlib.sha256(source.read_bytes()).hexdigest() if source.is_file() else ""
-    checkpoint = read_checkpoint(source)
-    name, arguments = identify(checkpoint, source, name)
+    path, checkpoint, name = open_weights(source, name)
+    name, arguments = identify(checkpoint, path, name)
     with torch.device("meta"):
         net = create_model(name, **arguments)
     # Copies: parameters that are shared stand under several names, in full.
-    state = {key: value.clone().contiguous() for key, value in fitted(net, checkpoint.state, source).items()}
+    state = {key: value.clone().contiguous() for key, value in fitted(net, checkpoint.state, path).items()}
     about = {
         "model": json.dumps({"name": name, "arguments": arguments}),
         "protocol": json.dumps(checkpoint.content.get("protocol"), default=str),
         "digest": digest(state),
-        "source_sha256": source_digest,
+        "source_sha256": sha256_of(path),
         "date": datetime.date.today().isoformat(),
         "unfold": unfold.__version__,
     }

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from unfold.checkpoints.known import find_weights, published
 from unfold.checkpoints.read import Checkpoint, read_checkpoint
 from unfold.checkpoints.recognise import recognise
 from unfold.errors import UnfoldError
@@ -94,12 +95,13 @@ def in_words(arguments: Mapping[str, Any]) -> str:
 def load_model(path: str | Path, name: str | None = None, **overrides: Any) -> UnfoldingNetwork:
     """Build the network that a checkpoint file holds and load its weights, in eval mode on the CPU.
 
-    The network is what the file says (files of this package do), or what its names and shapes tell: any width, number
-    of stages of untied networks and sampling ratio. name: only where neither says it (NRL-GDN's three variants share
-    one layout), or to insist; overrides: constructor arguments, as for :func:`unfold.create_model`. Raises UnfoldError
-    for a file or name that does not fit.
+    path: a file, or where there is none of that name, published weights such as "usrnet_tiny", downloaded once (see
+    `unfold weights list`). The network is what the file says (files of this package do), or what its names and shapes
+    tell: any width, number of stages of untied networks and sampling ratio. name: only where neither says it (NRL-GDN's
+    three variants share one layout), or to insist; overrides: constructor arguments, as for
+    :func:`unfold.create_model`. Raises UnfoldError for a file or name that does not fit.
     """
-    checkpoint = read_checkpoint(path)
+    path, checkpoint, name = open_weights(path, name)
     name, arguments = identify(checkpoint, path, name)
     arguments = {**arguments, **overrides}
     with torch.device("meta"):  # no memory is spent before names and shapes have been compared
@@ -108,6 +110,15 @@ def load_model(path: str | Path, name: str | None = None, **overrides: Any) -> U
     net = create_model(name, **arguments)
     net.load_state_dict(state)
     return net.eval()
+
+
+def open_weights(source: str | Path, name: str | None) -> tuple[Path, Checkpoint, str | None]:
+    """The file that ``source`` means, what it holds, and the network: ``name``, or that of published weights."""
+    weights = published(source)
+    if name is None and weights is not None:
+        name = weights.model
+    path = find_weights(source)
+    return path, read_checkpoint(path), name
 
 
 def identify(checkpoint: Checkpoint, path: str | Path, name: str | None = None) -> tuple[str, dict[str, Any]]:

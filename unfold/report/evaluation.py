@@ -17,6 +17,7 @@ from yacs.config import CfgNode
 
 import unfold
 from unfold.build import build_network, build_protocol, smallest_image
+from unfold.checkpoints.known import find_weights
 from unfold.checkpoints.load import load_state
 from unfold.checkpoints.read import read_checkpoint
 from unfold.config import model_arguments
@@ -36,12 +37,13 @@ STAGES_SHOWN = 2
 
 
 def run_test(cfg: CfgNode, weights: str | Path, output: Path) -> str:
-    """Evaluate the config's network with these weights; returns the table as text.
+    """Evaluate the config's network with these weights (a file, or a published name); returns the table as text.
 
     Writes results.json and strips/<image>.png into ``output``. Raises UnfoldError for bad input.
     """
     device = pick_device(cfg.DEVICE)
     net, protocol = build_network(cfg), build_protocol(cfg)
+    weights = find_weights(weights)
     checkpoint = read_checkpoint(weights)
     load_state(net, checkpoint.state, weights)
     net = place(net.eval(), device)

@@ -1,0 +1,145 @@
+"""Weights by their published name: from a folder, from the cache, or downloaded; always checked before use."""
+
+from __future__ import annotations
+
+import datetime
+import difflib
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from unfold.checkpoints.registry import WEIGHTS, Weights
+from unfold.checkpoints.write import whole_file
+from unfold.download import alone, check_digest, download
+from unfold.errors import UnfoldError
+from unfold.paths import as_path, cache_folder
+
+logger = logging.getLogger("unfold")
+FOLDERS = (Path("pretrained"), Path(__file__).parents[2] / "pretrained")  # where we are, and beside the package
+
+
+def find_weights(text: str | Path) -> Path:
+    """The file that ``text`` means: an existing file of that path, or else the published weights of that name.
+
+    Those are looked for in FOLDERS and in the cache, and downloaded into the cache where they have an address. Their
+    digest is checked at every call (see :func:`obtain`). Raises UnfoldError: neither file nor name, a file that only a
+    person can fetch, a failed download, another digest.
+    """
+    weights = published(text)
+    if weights is not None:
+        return obtain(weights)[0]
+    path = as_path(str(text))
+    if not path.is_file():
+        raise UnfoldError(f"there is no weights file {text}, and {_no_name(path.stem)}")
+    return path
+
+
+def published(text: str | Path) -> Weights | None:
+    """The published weights that ``text`` names; None where a file is called so, or no weights are."""
+    return None if as_path(str(text)).is_file() else WEIGHTS.get(str(text))
+
+
+def named(name: str) -> Weights:
+    """The published weights of that name; UnfoldError with the nearest names where there are none."""
+    if name not in WEIGHTS:
+        raise UnfoldError(_no_name(name))
+    return WEIGHTS[name]
+
+
+def _no_name(name: str) -> str:
+    near = difflib.get_close_matches(name, WEIGHTS, n=3)
+    hint = f"did you mean {' or '.join(near)}?" if near else "`unfold weights list` tells the names"
+    return f"no published weights are called {name}; {hint}"
+
+
+def weights_folder() -> Path:
+    """Where downloaded weights are kept, and the digests of those that nobody could verify."""
+    return cache_folder() / "weights"
+
+
+def local_file(weights: Weights) -> Path | None:
+    """The file, if it is there already: in FOLDERS or in the cache."""
+    places = [folder / weights.file for folder in (*FOLDERS, weights_folder())]
+    return next((path for path in places if path.is_file()), None)
+
+
+def obtain(weights: Weights) -> tuple[Path, str]:
+    """The file of published weights, downloaded if need be, and its SHA-256.
+
+    Where the digest is known the file must have it. Where it is not, the first file that is a checkpoint is trusted:
+    its digest is logged and recorded as unverified in digests.json in the cache, and must be the same ever after.
+    """
+    path = local_file(weights)
+    if path is not None:
+        digest = check_digest(path, weights.sha256)
+    elif weights.url is not None:
+        path = weights_folder() / weights.file
+        digest = download(weights.url, path, weights.sha256)
+    else:
+        raise UnfoldError(
+            f"the weights {weights.name} are not here and cannot be downloaded by themselves: get them from "
+            f"{weights.source}, and save the file as {FOLDERS[0] / weights.file} or {weights_folder() / weights.file}"
+        )
+    if weights.sha256 is None:
+        _compare_with_first_use(weights, path, digest)
+    return path, digest
+
+
+def recorded_digests() -> dict[str, dict[str, Any]]:
+    """Weights whose digest nobody could verify: name -> sha256, date and source at their first use."""
+    path = _records()
+    try:
+        records = json.loads(path.read_text())
+        if all(isinstance(record["sha256"], str) for record in records.values()):
+            return records
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        pass
+    raise UnfoldError(f"{path} cannot be read; delete it to trust the weights at hand anew")
+
+
+def _records() -> Path:
+    return weights_folder() / "digests.json"
+
+
+def _compare_with_first_use(weights: Weights, path: Path, digest: str) -> None:
+    first = recorded_digests().get(weights.name)
+    if first is None:
+        _record(weights, path, digest)
+    elif first["sha256"] != digest:
+        raise UnfoldError(
+            f"{path} has changed since its first use ({first.get('date')}): its SHA-256 is {digest}, not "
+            f"{first['sha256']}; bring the old file back, or if the new one is right, delete {weights.name} from "
+            f"{_records()}"
+        )
+
+
+def _record(weights: Weights, path: Path, digest: str) -> None:
+    from unfold.checkpoints.read import read_checkpoint  # torch, which only a first use needs
+
+    try:
+        read_checkpoint(path)
+    except UnfoldError:
+        if path.parent == weights_folder():
+            path.unlink()  # a web page in place of the file, say: the next call shall download again
+        raise
+    logger.warning(
+        "note: %s: nobody could verify this file, as no digest is published; its SHA-256 is %s, recorded as unverified",
+        path,
+        digest,
+    )
+    today = datetime.date.today().isoformat()
+    record = {"sha256": digest, "date": today, "url": weights.url, "verified": False}
+    try:
+        _records().parent.mkdir(parents=True, exist_ok=True)
+        with alone(_records()):
+            records = {weights.name: record, **recorded_digests()}  # where two came at once, the first counts
+            with whole_file(_records()) as file:
+                file.write(json.dumps(records, indent=1).encode())
+    except OSError as error:
+        raise UnfoldError(
+            f"{_records()} cannot be written ({error.strerror or error}), and weights whose digest is not recorded are "
+            "not used; UNFOLD_CACHE names another folder"
+        ) from None

@@ -1,0 +1,60 @@
+"""The weights that the papers' authors published, and where they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+KAIR = "https://github.com/cszn/KAIR/releases/download/v1.0/"
+DGUNET = (
+    "a cloud drive, linked in the README of "
+    "https://github.com/MC-E/Deep-Generalized-Unfolding-Networks-for-Image-Restoration"
+)
+NRL_GDN = "a cloud drive, linked from https://github.com/kongsjsj/NRL-GDN"
+LICENCE = "The authors state no licence for these weights: ask them before you pass any on."
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Weights that someone else published.
+
+    model: which network they are for, a name of `unfold models`; file: the name they are kept under; source: the file's
+    address, or where only a cloud drive has it, a sentence; sha256 and size in bytes where known.
+    """
+
+    name: str
+    model: str
+    file: str
+    source: str
+    sha256: str | None = None
+    size: int | None = None
+
+    @property
+    def url(self) -> str | None:
+        """The address to download from, None where a person has to fetch the file."""
+        return self.source if self.source.startswith("http") else None
+
+
+_TINY = "d82929fc053d6bbe181adba9e2be3d23548eeca8b7b4232eb122f020352295cf"
+_GAN_TINY = "32a903c278ad807e58af09270e310ad03a5634f7ef995dc8eb5232d7c2558ef6"
+_ALL = [
+    Weights("usrnet", "usrnet", "usrnet.pth", KAIR + "usrnet.pth"),
+    Weights("usrgan", "usrnet", "usrgan.pth", KAIR + "usrgan.pth"),
+    Weights("usrnet_tiny", "usrnet_tiny", "usrnet_tiny.pth", KAIR + "usrnet_tiny.pth", _TINY, 2_371_002),
+    Weights("usrgan_tiny", "usrnet_tiny", "usrgan_tiny.pth", KAIR + "usrgan_tiny.pth", _GAN_TINY),
+    # The file names of DGUNet's are ours: as published, files for different tasks share a name.
+    *(
+        Weights(name, name, f"{name}.pth", DGUNET)
+        for task in ("deblur", "derain", "denoise")
+        for name in (f"dgunet_{task}", f"dgunet_plus_{task}")
+    ),
+    # 25 %, and the other ratios of the published table; the network reads its ratio from the file.
+    *(
+        Weights(f"{model}{ratio}", model, f"{model}{ratio}.pth", DGUNET)
+        for model in ("dgunet_cs", "dgunet_plus_cs")
+        for ratio in ("", "_1", "_4", "_10", "_50")
+    ),
+    Weights("nrl_gdn", "nrl_gdn", "NRL_GDN.pth", NRL_GDN),
+    Weights("nrl_gdn_y0", "nrl_gdn_y0", "NRL_GDN_Y0.pth", NRL_GDN),
+    Weights("rgdn_uniform", "rgdn_uniform", "rgdn_uniform.pth", NRL_GDN),
+]
+WEIGHTS = {weights.name: weights for weights in _ALL}

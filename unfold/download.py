@@ -1,0 +1,237 @@
+"""Files from the web: resumed where they broke off, checked, and whole or absent.
+
+Of our own, on the standard library, because what is at hand (pooch, torch.hub) checks digests but begins anew after
+every interruption.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import logging
+import os
+import ssl
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPException, HTTPResponse
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.parse import urlsplit
+from urllib.request import HTTPRedirectHandler, Request, build_opener
+
+from filelock import FileLock, Timeout
+from tqdm import tqdm
+
+import unfold
+from unfold.errors import UnfoldError
+
+logger = logging.getLogger("unfold")
+CHUNK = 1 << 20  # bytes
+TIMEOUT = 30.0  # seconds in which not a byte arrives
+PAUSES = (1.0, 2.0, 4.0, 8.0)  # seconds before every further attempt
+BUSY = (408, 429)  # answers below 500 that another attempt may mend
+
+
+class AttemptError(Exception):
+    """An attempt failed in a way that another one may mend."""
+
+
+class StaleError(AttemptError):
+    """What has arrived cannot be continued."""
+
+
+def download(url: str, target: Path, sha256: str | None) -> str:
+    """Fetch ``url`` into the file ``target``; returns the file's SHA-256 in lower-case hex.
+
+    sha256: what the digest must be, None where nobody knows it. Until the file is whole and checked it lies beside the
+    target as .NAME.part, which a later call continues where the server can tell that the file is still the same (ETag
+    or Last-Modified); else it begins anew. Of several processes one downloads and the others wait for it. A target that
+    is there already is checked and left as it is. Failures of the connection and of the server are tried again after
+    PAUSES. Raises UnfoldError: no http(s), refused by the server, no connection, another digest, no space, no folder.
+    """
+    if urlsplit(url).scheme not in ("http", "https"):
+        raise UnfoldError(f"{url} is no http or https address")
+    part = target.with_name(f".{target.name}.part")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with alone(target):
+            if target.exists():
+                return check_digest(target, sha256)
+            logger.info("downloading %s to %s", url, target)
+            _fetch(url, target, part)
+            digest = sha256_of(part)
+            if sha256 is not None and digest != sha256.lower():
+                _forget(part)
+                raise UnfoldError(
+                    f"{url} sends another file than it should, which is not kept: its SHA-256 is {digest}, not {sha256}"
+                )
+            part.replace(target)
+            _forget(part)
+            return digest
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise UnfoldError(
+                f"{target}: the disk is full; make room and try again, which goes on from what has arrived ({part})"
+            ) from None
+        raise UnfoldError(f"{target} cannot be written: {error.strerror or error}") from None
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, in lower-case hex."""
+    total = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            total.update(chunk)
+    return total.hexdigest()
+
+
+def check_digest(path: Path, sha256: str | None) -> str:
+    """The SHA-256 of a file; UnfoldError with both digests where it should be another."""
+    found = sha256_of(path)
+    if sha256 is not None and found != sha256.lower():
+        raise UnfoldError(
+            f"{path} is another file than it should be: its SHA-256 is {found}, not {sha256}; move it away to have it "
+            "fetched anew"
+        )
+    return found
+
+
+@contextmanager
+def alone(target: Path) -> Iterator[None]:
+    """Keep other processes that ask for the same out of the block; a process that dies lets go.
+
+    Leaves an empty file .NAME.lock: to remove it would let two processes in.
+    """
+    lock = FileLock(target.with_name(f".{target.name}.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        logger.info("waiting for another process, which is at work on %s", target)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+class _Redirects(HTTPRedirectHandler):
+    def redirect_request(self, req: Request, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Request | None:
+        """As the server says, but neither from https to http nor to another protocol."""
+        if urlsplit(newurl).scheme not in ("https", req.type):
+            raise UnfoldError(f"{req.full_url} leads to {newurl}, which is not followed: it is not https")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _fetch(url: str, target: Path, part: Path) -> None:
+    for pause in (*PAUSES, None):
+        try:
+            _attempt(url, part)
+            return
+        except AttemptError as failure:
+            if isinstance(failure, StaleError):
+                _forget(part)
+            if pause is None:
+                raise UnfoldError(
+                    f"{url} could not be downloaded ({failure}); try again later, or fetch it elsewhere and save it as "
+                    f"{target}"
+                ) from None
+            logger.info("note: %s: %s; trying again in %g s", url, failure, pause)
+            time.sleep(pause)
+
+
+def _attempt(url: str, part: Path) -> None:
+    """Bring the part up to the whole file, from where it ends if the server can continue the same file."""
+    version = _version_begun(part, url)
+    begun = part.stat().st_size if version else 0
+    headers = {"Range": f"bytes={begun}-", "If-Range": version} if version and begun else {}
+    with _answer(url, headers) as answer:
+        now = _version_of(answer)
+        if answer.status != 206:  # the whole file, asked for or not: the server knows no ranges, or has another file
+            begun = 0
+            _forget(part)
+            if now:
+                _tag(part).write_text(json.dumps([url, now]))
+        elif now not in (version, None) or not answer.headers.get("Content-Range", "").startswith(f"bytes {begun}-"):
+            raise StaleError("the server continues another file")
+        total = None if answer.length is None else begun + answer.length
+        with (
+            part.open("ab" if begun else "wb") as file,
+            tqdm(
+                total=total,
+                initial=begun,
+                desc=url.rpartition("/")[2],
+                unit="B",
+                unit_scale=True,
+                delay=2,
+                leave=False,
+                disable=None,
+            ) as bar,
+        ):
+            for chunk in _chunks(answer):
+                file.write(chunk)
+                bar.update(len(chunk))
+            file.flush()
+            os.fsync(file.fileno())
+    arrived = part.stat().st_size
+    if total is not None and arrived != total:
+        raise AttemptError(f"the connection ended after {arrived:,} of {total:,} bytes")
+
+
+def _answer(url: str, headers: dict[str, str]) -> HTTPResponse:
+    request = Request(url, headers={"User-Agent": f"unfold/{unfold.__version__}", **headers})  # noqa: S310  (http(s))
+    try:
+        return build_opener(_Redirects).open(request, timeout=TIMEOUT)
+    except HTTPError as error:
+        error.close()
+        told = f"the server answers {error.code} {error.reason}"
+        if error.code == 416:  # nothing after what has arrived, so that it is not a part of that file
+            raise StaleError(told) from None
+        if error.code >= 500 or error.code in BUSY:
+            raise AttemptError(told) from None
+        raise UnfoldError(f"{url} could not be downloaded: {told}") from None
+    except (OSError, HTTPException) as error:
+        reason = error.reason if isinstance(error, URLError) else error
+        if isinstance(reason, ssl.SSLCertVerificationError):
+            raise UnfoldError(f"{url} could not be downloaded: {reason.verify_message or reason}") from None
+        raise AttemptError(_told(reason)) from None
+
+
+def _chunks(answer: HTTPResponse) -> Iterator[bytes]:
+    try:
+        while chunk := answer.read1(CHUNK):
+            yield chunk
+    except (OSError, HTTPException) as error:
+        raise AttemptError(_told(error)) from None
+
+
+def _told(error: object) -> str:
+    if isinstance(error, TimeoutError):
+        return f"nothing arrived for {TIMEOUT:g} s"
+    return getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
+
+
+def _version_of(answer: HTTPResponse) -> str | None:
+    etag = answer.headers.get("ETag", "W/")
+    return answer.headers.get("Last-Modified") if etag.startswith("W/") else etag  # a weak one stands not for the bytes
+
+
+def _tag(part: Path) -> Path:
+    """Where it says which version of which file the part is of."""
+    return part.with_suffix(".version")
+
+
+def _version_begun(part: Path, url: str) -> str | None:
+    """The ETag or date of the file that the part belongs to; None where there is no part that can be continued."""
+    try:
+        address, version = json.loads(_tag(part).read_text())
+    except (FileNotFoundError, ValueError):
+        return None
+    return str(version) if address == url and part.exists() else None
+
+
+def _forget(part: Path) -> None:
+    part.unlink(missing_ok=True)
+    _tag(part).unlink(missing_ok=True)
