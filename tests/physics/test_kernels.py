@@ -1,0 +1,121 @@
+"""Kernels are those of the published code, and mean what they say; batches of them are the same kernels."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from unfold.physics.batched_kernels import anisotropic_gaussians, random_dihedral, random_gaussians, random_kernels
+from unfold.physics.kernels import anisotropic_gaussian, gaussian_kernel, normalised, random_gaussian, shift_kernel
+
+GOLDEN = np.load(Path(__file__).parent.parent / "golden" / "physics_kernels.npz")
+
+
+def moments(kernel: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Centroid (row, column) and covariance of a kernel whose sum is 1."""
+    grid = np.indices(kernel.shape).reshape(2, -1)
+    mean = grid @ kernel.ravel()
+    return mean, (grid - mean[:, None]) * kernel.ravel() @ (grid - mean[:, None]).T
+
+
+@pytest.mark.parametrize(("scale", "sigma"), list(enumerate((0.6, 0.9, 1.7, 2.2), 1)))
+def test_gaussians_and_their_shift_are_the_published_ones(scale: int, sigma: float) -> None:
+    kernel = gaussian_kernel(25, sigma)
+    assert np.allclose(kernel, GOLDEN[f"fspecial_25_{sigma}"], rtol=0, atol=1e-16)
+    assert (kernel == 0).any() == (sigma < 2), "what is below the smallest step of float64 is cut off"
+    upper, lower = shift_kernel(kernel, scale), shift_kernel(kernel, scale, upper_left=False)
+    assert np.allclose(upper, GOLDEN[f"shift_ul_raw_x{scale}"], rtol=0, atol=1e-15)
+    assert np.allclose(normalised(upper), GOLDEN[f"shift_ul_x{scale}"], rtol=0, atol=1e-15)
+    assert np.allclose(lower, GOLDEN[f"shift_lr_raw_x{scale}"], rtol=0, atol=1e-15)
+    assert np.allclose(moments(normalised(upper))[0], 12 - (scale - 1) / 2, atol=1e-6)
+
+
+@pytest.mark.parametrize("k", [4, 10])
+def test_any_kernel_is_shifted_as_published(k: int) -> None:
+    shifted = shift_kernel(GOLDEN[f"k{k}"].astype(np.float64), 3)
+    assert np.allclose(shifted, GOLDEN[f"shift_ul_raw_k{k}_x3"], rtol=0, atol=1e-15)
+
+
+def test_anisotropic_gaussians_are_the_published_ones() -> None:
+    fixed = anisotropic_gaussian(15, (6, 2), 0.2 * np.pi)
+    assert np.allclose(fixed, GOLDEN["aniso_gauss_15"], rtol=0, atol=1e-15)
+    shifted = random_gaussian(np.random.RandomState(3), 4)
+    assert np.allclose(shifted, GOLDEN["shifted_aniso_seed3_x4"], rtol=0, atol=1e-15)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_published_seeds_give_the_published_gaussians(seed: int) -> None:
+    scale = random.Random(seed).choice((1, 2, 3, 4))
+    kernel = random_gaussian(np.random.RandomState(seed), scale)
+    assert np.allclose(kernel, GOLDEN[f"gauss25_seed{seed}"], rtol=0, atol=1e-15)
+
+
+def test_variances_lie_along_the_angle_and_across_it() -> None:
+    theta = 0.3
+    mean, covariance = moments(anisotropic_gaussian(41, (9, 2), theta, shift=1.5))
+    along, across = np.array([np.sin(theta), np.cos(theta)]), np.array([np.cos(theta), -np.sin(theta)])
+    assert np.allclose(mean, 20 - 1.5, atol=1e-3)
+    assert np.allclose([along @ covariance @ along, across @ covariance @ across], (9, 2), atol=1e-3)
+
+
+def test_a_kernel_without_a_sum_cannot_be_normalised() -> None:
+    with pytest.raises(ValueError, match="sum 0 cannot be normalised"):
+        normalised(np.zeros((3, 3)))
+
+
+def test_a_batch_of_gaussians_is_the_same_one_by_one() -> None:
+    rng = np.random.default_rng(0)
+    variances, theta, shift = rng.uniform(0.6, 12, (20, 2)), rng.uniform(0, np.pi, 20), rng.integers(0, 4, 20) / 2
+    batch = anisotropic_gaussians(*(torch.from_numpy(a) for a in (variances, theta, shift)))
+    assert batch.shape == (20, 1, 25, 25)
+    for i, kernel in enumerate(batch[:, 0].numpy()):
+        one = anisotropic_gaussian(25, tuple(variances[i]), theta[i], shift[i])
+        assert np.allclose(kernel, one, rtol=0, atol=1e-15)
+
+
+def test_random_batches_have_the_distribution_of_single_gaussians() -> None:
+    rng = np.random.default_rng(0)
+    single = [moments(random_gaussian(rng, int(rng.integers(1, 5)))) for _ in range(400)]
+    batch = [moments(k) for k in random_gaussians(400, torch.Generator().manual_seed(0))[:, 0].double().numpy()]
+    for statistic in (
+        lambda m: m[0][0],  # row of the centroid
+        lambda m: m[0][1],
+        lambda m: np.trace(m[1]),
+        lambda m: np.linalg.det(m[1]) ** 0.5,
+        lambda m: m[1][0, 1] / np.trace(m[1]),  # the angle
+    ):
+        a, b = np.array([statistic(m) for m in single]), np.array([statistic(m) for m in batch])
+        # Standard errors are 0.05 of a standard deviation each, and about 0.035 of it for the deviations.
+        assert abs(a.mean() - b.mean()) < 0.25 * a.std()
+        assert abs(a.std() / b.std() - 1) < 0.2
+    assert {round(2 * m[0][0]) for m in batch} == {24, 23, 22, 21}
+
+
+def test_random_kernels_are_positive_sum_to_1_and_follow_their_generator() -> None:
+    batch = random_kernels(64, 0.5, torch.Generator().manual_seed(0))
+    assert batch.shape == (64, 1, 25, 25)
+    assert batch.dtype == torch.float32
+    assert batch.min() >= 0
+    assert torch.allclose(batch.sum((1, 2, 3)), torch.ones(64), atol=1e-6)
+    assert torch.equal(batch, random_kernels(64, 0.5, torch.Generator().manual_seed(0)))
+    assert not torch.equal(batch, random_kernels(64, 0.5, torch.Generator().manual_seed(1)))
+
+
+def test_the_share_of_motion_kernels_is_the_one_asked_for() -> None:
+    for share in (0.0, 0.65, 1.0):
+        batch = random_kernels(400, share, torch.Generator().manual_seed(0))
+        gaussian = (batch > 0).flatten(1).float().mean(1) > 0.9  # motion kernels are mostly zeros
+        assert abs((1 - gaussian.float().mean()) - share) < 0.1
+
+
+def test_each_of_the_8_turns_and_mirrors_occurs_as_often_as_any_other() -> None:
+    kernel = torch.arange(9.0).reshape(1, 1, 3, 3)
+    turned = random_dihedral(kernel.expand(800, 1, 3, 3), torch.Generator().manual_seed(0))
+    kinds, counts = torch.unique(turned.flatten(1), dim=0, return_counts=True)
+    assert len(kinds) == 8
+    assert counts.min() > 60
+    assert (kinds[:, 4] == 4).all()

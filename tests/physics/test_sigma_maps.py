@@ -1,0 +1,74 @@
+"""Maps of the noise level are the published ones, whole or in a batch."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from unfold.physics.batched_noise import bump_maps, random_bumps
+from unfold.physics.sigma_maps import gaussian_mixture, peaks, random_bump, sigma_map, waves
+
+GOLDEN = np.load(Path(__file__).parent.parent / "golden" / "physics_noise.npz")
+FULL, RESIZED = (slice(None, None, 8), slice(3, None, 8)), (slice(None, None, 16), slice(3, None, 16))
+
+
+def test_raw_maps_are_the_published_ones() -> None:
+    assert np.allclose(peaks()[FULL], GOLDEN["peaks_raw"], rtol=0, atol=1e-14)
+    assert np.allclose(waves()[FULL], GOLDEN["sincos_raw"], rtol=0, atol=1e-14)
+    rng = np.random.RandomState(0)
+    mixture = gaussian_mixture(rng)
+    assert mixture.dtype == np.float32
+    assert np.allclose(mixture[FULL], GOLDEN["gauss_mix_raw_seed0"], rtol=0, atol=2e-11)  # of 2e-5
+    assert np.array_equal(rng.standard_normal(8), GOLDEN["gauss_mix_next_randn"]), "the stream goes on as published"
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "tolerance"),
+    [("peaks", "peaks", 1e-10), ("gauss", "sincos", 1e-10), ("gauss_mix", "gauss_mix", 1e-6)],
+)
+def test_scaled_and_resized_maps_are_the_published_ones(kind: str, name: str, tolerance: float) -> None:
+    seed = "_seed0" if kind == "gauss_mix" else ""
+    for size, part, stored in (((256, 256), FULL, "256"), ((481, 321), RESIZED, "_w321_h481")):
+        found = sigma_map(kind, size, np.random.RandomState(0))
+        assert found.shape == size
+        assert np.allclose(found[part], GOLDEN[f"{name}_sigma{stored}{seed}"], rtol=0, atol=tolerance)
+    assert found.min() * 255 == pytest.approx(5, abs=0.05)
+    assert found.max() * 255 == pytest.approx(25, abs=0.05)
+
+
+def test_a_map_has_the_levels_asked_for() -> None:
+    found = 255 * sigma_map("peaks", (256, 256), np.random.default_rng(0), lowest=0, highest=50)
+    assert found.min() == pytest.approx(0, abs=1e-12)
+    assert found.max() == pytest.approx(50)
+
+
+def test_a_bump_is_the_published_one() -> None:
+    bump = random_bump(128, 0, 75, random.Random(0))
+    assert bump.dtype == np.float32
+    assert np.allclose(bump[::4, 1::4], GOLDEN["generate_sigma_map_seed0_p128"], rtol=0, atol=1e-7)
+
+
+def test_a_batch_of_bumps_is_the_same_one_by_one() -> None:
+    centre, scale, levels = [], [], []
+    for seed in range(5):
+        pick = random.Random(seed)
+        centre.append([pick.uniform(0, 64), pick.uniform(0, 64)])
+        scale.append(pick.uniform(16, 48))
+        levels.append([pick.uniform(0, 75) / 255, pick.uniform(0, 75) / 255])
+    maps = bump_maps(*(torch.tensor(values, dtype=torch.float64) for values in (centre, scale, levels)), 64)
+    for seed in range(5):
+        assert np.allclose(maps[seed, 0].numpy(), random_bump(64, 0, 75, random.Random(seed)), rtol=0, atol=1e-7)
+
+
+def test_random_bumps_keep_their_bounds_and_follow_their_generator() -> None:
+    maps = 255 * random_bumps(200, 32, 10, 20, torch.Generator().manual_seed(0))
+    assert maps.shape == (200, 1, 32, 32)
+    lower, upper = maps.amin((1, 2, 3)), maps.amax((1, 2, 3))
+    assert 10 <= lower.min() < 11
+    assert 24 < upper.max() <= 25.001
+    assert (upper - lower).min() >= 4.99, "the upper level is raised by 5"
+    assert torch.equal(maps, 255 * random_bumps(200, 32, 10, 20, torch.Generator().manual_seed(0)))

@@ -1,0 +1,65 @@
+"""Blur kernels on a grid: Gaussians, their shift between the grids of two scales, and their sum."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unfold.physics.rng import Rng
+
+Kernel = NDArray[np.float64]
+
+LEAST_VARIANCE, LARGEST_VARIANCE = 0.6, 12.0  # of the Gaussians that networks are trained with, in pixels squared
+
+
+def normalised(kernel: Kernel) -> Kernel:
+    """The kernel over its sum. ValueError where the sum is not positive."""
+    total = kernel.sum()
+    if not total > 0:
+        raise ValueError(f"a kernel with the sum {total:g} cannot be normalised")
+    return kernel / total
+
+
+def gaussian_kernel(size: int, sigma: float) -> Kernel:
+    """Isotropic Gaussian (size,size) of standard deviation sigma in pixels, sum 1, as MATLAB's fspecial makes it.
+
+    Centred between pixels where size is even; values below 2.2e-16 of the largest are 0.
+    """
+    squares = np.square(np.arange(size) - (size - 1) / 2)
+    kernel = np.exp(-(squares[:, None] + squares) / (2 * sigma**2))
+    kernel[kernel < np.finfo(np.float64).eps * kernel.max()] = 0
+    return normalised(kernel)
+
+
+def anisotropic_gaussian(size: int, variances: tuple[float, float], theta: float, shift: float = 0) -> Kernel:
+    """Gaussian (size,size), sum 1: variances in pixels squared, the first along (cos theta, sin theta) in (x, y).
+
+    x runs along the columns, y along the rows. Its centre lies at size//2 - shift on both.
+    """
+    offsets = np.arange(size) - (size // 2 - shift)
+    columns, rows = offsets, offsets[:, None]
+    along = columns * np.cos(theta) + rows * np.sin(theta)
+    across = rows * np.cos(theta) - columns * np.sin(theta)
+    return normalised(np.exp(-0.5 * (along**2 / variances[0] + across**2 / variances[1])))
+
+
+def random_gaussian(rng: Rng, scale: int, size: int = 25) -> Kernel:
+    """A Gaussian kernel of USRNet's and NRL-GDN's training: variances uniform in [0.6, 12], any angle.
+
+    Shifted by (scale - 1)/2 to the upper left, so that the upper left pixel of every scale x scale block stands for the
+    block. In training the scale is drawn from 1 to 4, whatever that of the sample. Draws: two variances, the angle.
+    """
+    variances = (rng.uniform(LEAST_VARIANCE, LARGEST_VARIANCE), rng.uniform(LEAST_VARIANCE, LARGEST_VARIANCE))
+    return anisotropic_gaussian(size, variances, rng.uniform(0, np.pi), shift=(scale - 1) / 2)
+
+
+def shift_kernel(kernel: Kernel, scale: int, upper_left: bool = True) -> Kernel:
+    """Move what the kernel holds by (scale - 1)/2 pixels to the upper left, or to the lower right. Bilinear.
+
+    That is the way between a kernel for block means and one for decimation, which keeps the upper left pixel of a
+    block (USRNet). Border values are repeated outwards and the sum may change.
+    """
+    from scipy import ndimage
+
+    distance = (scale - 1) / 2
+    return ndimage.shift(kernel, -distance if upper_left else distance, order=1, mode="nearest")

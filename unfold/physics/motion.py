@@ -1,0 +1,109 @@
+"""Motion kernels: the path of a shaking camera, seen as a histogram. The same for USRNet's and NRL-GDN's training.
+
+In NumPy, equal to the published code draw by draw. For batches on a device see batched_kernels.py.
+"""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unfold.physics.kernels import Kernel, gaussian_kernel, normalised
+from unfold.physics.rng import Rng
+
+SIZE = 25  # of every kernel
+STEPS = 250  # of a path
+SMALLEST, LARGEST = 5, 27  # bins of a histogram
+TURN = 2 * np.pi / STEPS  # what a rotation is scaled by at every step
+LEAST_SUM = 0.1  # what an enlarged kernel must have kept after cropping
+
+
+def random_path(rng: Rng) -> NDArray[np.float64]:
+    """The camera_path of normal forces. Draws: (3,STEPS), the first column of which is v_0; n_t and m_t by turns."""
+    start = rng.standard_normal((3, STEPS))[:, 0]
+    return camera_path(start, rng.standard_normal((STEPS - 1, 2, 3)))
+
+
+def camera_path(start: NDArray[np.float64], forces: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The positions x_0 = 0, x_1, ... of a camera, (3,STEPS), from its first velocity v_0 (3,) and what shakes it.
+
+        r_t = r_{t-1} + (2 pi / STEPS) (n_t / (t+1) + r_{t-1})        angles, r_0 = 0
+        v_t = v_{t-1} + m_t / (t+1)                                   velocity
+        x_t = x_{t-1} + R_z R_y R_x(r_t) v_t
+
+    forces (STEPS-1,2,3): n_t and m_t for t = 1, 2, ...
+    """
+    from scipy.signal import lfilter
+
+    forces = forces / np.arange(2, STEPS + 1)[:, None, None]
+    angles = lfilter([TURN], [1, -(1 + TURN)], forces[:, 0], axis=0)
+    velocity = start + np.cumsum(forces[:, 1], axis=0)
+    steps = _rotated(angles.T, velocity.T)
+    return np.concatenate([np.zeros((3, 1)), np.cumsum(steps, axis=1)], axis=1)
+
+
+def _rotated(angles: NDArray[np.float64], v: NDArray[np.float64]) -> NDArray[np.float64]:
+    """R_z R_y R_x v for columns of angles (3,N) about x, y, z and of vectors (3,N)."""
+    (cx, cy, cz), (sx, sy, sz) = np.cos(angles), np.sin(angles)
+    x, y, z = v
+    y, z = cx * y - sx * z, sx * y + cx * z
+    x, z = cy * x + sy * z, cy * z - sy * x
+    return np.stack([cz * x - sz * y, sz * x + cz * y, z])
+
+
+def path_histogram(path: NDArray[np.float64], bins: int) -> Kernel:
+    """How often a path (2|3,N) visits each of (bins,bins) cells of its bounding box, smoothed by a Gaussian, sum 1.
+
+    Rows are the first coordinate, columns the second. A cell holds its lower edges and not its upper ones. As
+    published, the last row and column stay empty before smoothing, except where rounding gives one more edge. All zero
+    where no cell is visited.
+    """
+    from scipy.signal import convolve2d
+
+    edges = [np.arange(c.min(), c.max(), (c.max() - c.min()) / bins) for c in path[:2]]
+    cells = [np.searchsorted(e, c, side="right") - 1 for e, c in zip(edges, path, strict=False)]
+    inside = (cells[0] < len(edges[0]) - 1) & (cells[1] < len(edges[1]) - 1)
+    counts = np.zeros((bins, bins))
+    np.add.at(counts, (cells[0][inside], cells[1][inside]), 1)
+    if not inside.any():
+        return counts
+    return normalised(convolve2d(normalised(counts), gaussian_kernel(3, 1), mode="same"))
+
+
+def centred(kernel: Kernel) -> Kernel:
+    """(SIZE,SIZE): zeros around a smaller kernel, the upper left part of a larger one (as published)."""
+    before = max(SIZE - len(kernel), 0) // 2
+    after = max(SIZE - len(kernel) - before, 0)
+    return np.pad(kernel, (before, after))[:SIZE, :SIZE]
+
+
+def enlarged(kernel: Kernel, height: int, width: int) -> Kernel:
+    """The middle (SIZE,SIZE) of a kernel resized bilinearly to (height,width), neither below SIZE. Sum not kept."""
+    import cv2
+
+    large = cv2.resize(kernel, (width, height), interpolation=cv2.INTER_LINEAR)
+    top, left = (height - SIZE) // 2, (width - SIZE) // 2
+    return np.asarray(large[top : top + SIZE, left : left + SIZE], dtype=np.float64)
+
+
+def random_motion_kernel(rng: np.random.RandomState, pick: random.Random) -> Kernel:
+    """A motion kernel (SIZE,SIZE), sum 1, drawn as published.
+
+    A path; the number of bins min(5 - ln(U)/0.15, 27), made odd, again while no cell is visited; with chance 1/4 the
+    kernel is enlarged to between SIZE and 5 SIZE on either side and cropped. Where cropping left a sum below 0.1, a
+    Gaussian of standard deviation 0.1 + 6 U takes its place.
+    """
+    path = random_path(rng)
+    kernel = np.zeros((SIZE, SIZE))
+    while not kernel.any():
+        bins = round(min(SMALLEST - np.log(rng.uniform()) / 0.15, LARGEST))
+        kernel = path_histogram(path, bins + 1 - bins % 2)
+    kernel = centred(kernel)
+    if rng.randint(0, 4) == 1:
+        width, height = pick.randint(SIZE, 5 * SIZE), pick.randint(SIZE, 5 * SIZE)
+        kernel = enlarged(kernel, height, width)
+    if kernel.sum() < LEAST_SUM:
+        kernel = gaussian_kernel(SIZE, 0.1 + 6 * rng.uniform())
+    return normalised(kernel)
