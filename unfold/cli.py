@@ -45,15 +45,18 @@ def parser() -> argparse.ArgumentParser:
 
     test = commands.add_parser(
         "test",
-        help="evaluate weights on the test images",
-        description="Evaluate a network on a recipe's test images, beside its classical baselines: prints a table "
-        "(PSNR in dB, SSIM, seconds) and writes results.json and one strip of pictures per image.",
-        epilog=WHERE,
+        help="evaluate weights on test images",
+        description="Evaluate a network by a recipe (--config): beside classical baselines, with a table (PSNR in dB, "
+        "SSIM, seconds), results.json and one strip of pictures per image. Or by a published protocol (--protocol), "
+        "whose choices docs/protocols.md lists: with a table, and --json and --output for numbers and pictures.",
+        epilog=WHERE + " Example: unfold test --protocol usrnet_table1:scale=4,kernel=3 --data Set5 --weights "
+        "usrnet_tiny",
     )
-    test.add_argument("--config", required=True, metavar="FILE", help=CONFIG_HELP)
+    how = test.add_mutually_exclusive_group(required=True)
+    how.add_argument("--config", metavar="FILE", help=CONFIG_HELP)
+    how.add_argument("--protocol", metavar="NAME[:OPTION=VALUE,...]", help="published evaluation")
     test.add_argument(
         "--weights",
-        required=True,
         metavar="FILE|NAME",
         help="checkpoint, e.g. runs/quickstart/checkpoints/last.pth, or published weights (see `unfold weights list`)",
     )
@@ -62,8 +65,17 @@ def parser() -> argparse.ArgumentParser:
         "-o",
         metavar="DIR",
         type=Path,
-        help="folder for the results (default: OUTPUT/test), in place of earlier ones",
+        help="folder for the results (default with --config: OUTPUT/test), in place of earlier ones",
     )
+    test.add_argument("--data", metavar="SET|FOLDER", help="with --protocol: the images")
+    test.add_argument(
+        "--model",
+        metavar="NAME",
+        help="with --protocol: the network, where the weights do not tell it, or without weights a baseline: identity, "
+        "bicubic, wiener, eq22, tv, nlm",
+    )
+    test.add_argument("--json", metavar="FILE", type=Path, help="with --protocol: write the numbers")
+    test.add_argument("--device", metavar="NAME", help="with --protocol: auto (default), cpu or cuda")
     test.add_argument("overrides", nargs="*", metavar="KEY VALUE", help=OVERRIDES_HELP)
 
     models = commands.add_parser(
@@ -135,6 +147,13 @@ def train(arguments: argparse.Namespace) -> int:
 
 
 def test(arguments: argparse.Namespace) -> int:
+    if arguments.protocol:
+        return _test_protocol(arguments)
+    for option in ("data", "model", "json", "device"):
+        if getattr(arguments, option) is not None:
+            raise UnfoldError(f"--{option} belongs to --protocol; a recipe says it by KEY VALUE")
+    if arguments.weights is None:
+        raise UnfoldError("give --weights, the checkpoint to test")
     from unfold.build import run_folder
     from unfold.config import load_config
     from unfold.report.evaluation import run_test
@@ -143,6 +162,26 @@ def test(arguments: argparse.Namespace) -> int:
     output = arguments.output or run_folder(cfg) / "test"
     print(run_test(cfg, arguments.weights, output))
     print(f"PSNR in dB, s: seconds per image. In {output}: results.json, and a detail of each image in strips")
+    return 0
+
+
+def _test_protocol(arguments: argparse.Namespace) -> int:
+    if arguments.overrides:
+        raise UnfoldError(f"{arguments.overrides[0]} is a setting for --config; options of a protocol follow its name")
+    if arguments.data is None:
+        raise UnfoldError("give --data, the set or folder of images")
+    from unfold.report.protocol import run_protocol
+
+    table = run_protocol(
+        arguments.protocol,
+        arguments.data,
+        arguments.weights,
+        arguments.model,
+        output=arguments.output,
+        json_file=arguments.json,
+        device=arguments.device or "auto",
+    )
+    print(table)
     return 0
 
 

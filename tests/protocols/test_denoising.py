@@ -10,11 +10,11 @@ from PIL import Image
 
 from tests.synthetic import scene
 from unfold.data.crops import busiest_crop
-from unfold.data.images import find_images
 from unfold.metrics import psnr
 from unfold.physics.noise import add_gaussian
 from unfold.protocols.classical import CLASSICAL, tune
 from unfold.protocols.gaussian_denoising import GaussianDenoising
+from unfold.protocols.protocol import Case
 
 
 def test_noise_has_the_stated_strength_and_is_not_clamped() -> None:
@@ -28,37 +28,39 @@ def test_noise_has_the_stated_strength_and_is_not_clamped() -> None:
 
 def test_every_run_sees_the_same_noise_on_the_same_picture(pictures: Path, tmp_path: Path) -> None:
     protocol = GaussianDenoising(25)
-    files = protocol.images(str(pictures), "test")
-    a, b = (protocol.sample(files[0]) for _ in range(2))
-    assert np.array_equal(a["y"], b["y"])
+    case = protocol.cases(str(pictures))[0]
+    a, b = (protocol.sample(case) for _ in range(2))
+    assert np.array_equal(a.inputs["y"], b.inputs["y"])
     flat = [tmp_path / "one.png", tmp_path / "two.png"]
     for path in flat:
         Image.fromarray(np.full((20, 20, 3), 99, np.uint8)).save(path)
-    assert not np.array_equal(protocol.sample(flat[0])["y"], protocol.sample(flat[1])["y"])
-    assert np.allclose(a["target"], scene(48, 40, 0) / 255, atol=1e-7)
+    one, two = (protocol.sample(Case(path.stem, (path,))).inputs["y"] for path in flat)
+    assert not np.array_equal(one, two)
+    assert a.target is not None
+    assert np.allclose(a.target, scene(48, 40, 0) / 255, atol=1e-7)
 
 
 def test_results_are_clamped_before_they_are_scored() -> None:
     target = np.ones((16, 16, 3), np.float32)
-    quality, similarity = GaussianDenoising(25).score(target + 5, target)
-    assert quality == np.inf
-    assert similarity == pytest.approx(1)
+    protocol = GaussianDenoising(25)
+    scores = protocol.score(protocol.finish(target + 5), target)
+    assert scores == {"psnr": np.inf, "ssim": pytest.approx(1)}
 
 
 @pytest.mark.parametrize("name", sorted(CLASSICAL))
 def test_the_tuned_strength_is_the_best_of_those_tried_on_the_training_images(name: str, pictures: Path) -> None:
     protocol = GaussianDenoising(25)
-    files = find_images(str(pictures), "train")
+    cases = protocol.cases(str(pictures), "train")
     method, strengths = CLASSICAL[name]
-    samples = [protocol.sample(path) for path in files]
+    samples = [(s.inputs["y"], s.target) for s in map(protocol.sample, cases)]
 
     def quality(strength: float) -> float:
-        results = [method(s["y"], 25 / 255, strength).clip(0, 1) for s in samples]
-        return float(np.mean([psnr(r, s["target"]) for r, s in zip(results, samples, strict=True)]))
+        results = [method(y, 25 / 255, strength).clip(0, 1) for y, _ in samples]
+        return float(np.mean([psnr(r, target) for r, (_, target) in zip(results, samples, strict=True)]))
 
-    chosen = tune(name, protocol, files)
+    chosen = tune(name, protocol, cases)
     assert quality(chosen) == max(quality(strength) for strength in strengths)
-    assert quality(chosen) > np.mean([psnr(s["y"].clip(0, 1), s["target"]) for s in samples]) + 3
+    assert quality(chosen) > np.mean([psnr(y.clip(0, 1), target) for y, target in samples]) + 3
 
 
 def test_the_busiest_crop_is_where_the_detail_is() -> None:

@@ -101,7 +101,12 @@ def load_model(path: str | Path, name: str | None = None, **overrides: Any) -> U
     three variants share one layout), or to insist; overrides: constructor arguments, as for
     :func:`unfold.create_model`. Raises UnfoldError for a file or name that does not fit.
     """
-    path, checkpoint, name = open_weights(path, name)
+    return load_named(path, name, **overrides)[2]
+
+
+def load_named(source: str | Path, name: str | None = None, **overrides: Any) -> tuple[str, Path, UnfoldingNetwork]:
+    """As :func:`load_model`, with the network's name and the file that was read."""
+    path, checkpoint, name = open_weights(source, name)
     name, arguments = identify(checkpoint, path, name)
     arguments = {**arguments, **overrides}
     with torch.device("meta"):  # no memory is spent before names and shapes have been compared
@@ -109,7 +114,7 @@ def load_model(path: str | Path, name: str | None = None, **overrides: Any) -> U
     state = fitted(skeleton, checkpoint.state, path)
     net = create_model(name, **arguments)
     net.load_state_dict(state)
-    return net.eval()
+    return name, path, net.eval()
 
 
 def open_weights(source: str | Path, name: str | None) -> tuple[Path, Checkpoint, str | None]:

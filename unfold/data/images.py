@@ -70,10 +70,31 @@ def _photographs(split: str) -> list[Path]:
     return files
 
 
-def read_image(path: Path) -> NDArray[np.uint8] | NDArray[np.uint16]:
+def find_file(name: str, hint: str) -> Path:
+    """``name`` below UNFOLD_DATA (default: datasets), or as a path. UnfoldError where it is not, with the hint."""
+    path = Path(os.environ.get("UNFOLD_DATA", "datasets")) / name
+    for place in (path, as_path(name)):
+        if place.is_file():
+            return place
+    raise UnfoldError(f"there is no {path}: {hint} (UNFOLD_DATA says where data sets lie)")
+
+
+def read_uint8(path: Path) -> NDArray[np.uint8]:
+    """Read an image of 8 bits per channel as (H,W,3) RGB; a grey one gets three equal channels, as cv2.imread does.
+
+    UnfoldError as for :func:`read_image`, and for 16 bits per channel.
+    """
+    image = read_image(path, grey=True)
+    if image.dtype != np.uint8:
+        raise UnfoldError(f"{path} has 16 bits per channel, and this evaluation takes images of 8")
+    return image.astype(np.uint8, copy=False)
+
+
+def read_image(path: Path, grey: bool = False) -> NDArray[np.uint8] | NDArray[np.uint16]:
     """Read a colour image as (H,W,3) RGB, uint8 or uint16 as the file has it, turned as its EXIF orientation says.
 
-    Palettes are expanded. UnfoldError where the file is missing, damaged, grey, or has an alpha channel.
+    Palettes are expanded. grey: also take grey images, of 8 bits, in three equal channels. UnfoldError where the file
+    is missing, damaged, grey unasked, or has an alpha channel.
     """
     try:
         with Image.open(path) as image:
@@ -81,6 +102,8 @@ def read_image(path: Path) -> NDArray[np.uint8] | NDArray[np.uint16]:
             image.load()
             if image.mode == "P":
                 image = image.convert("RGBA" if "transparency" in image.info else "RGB")
+            if grey and image.mode in ("1", "L"):
+                image = image.convert("RGB")
             if image.mode != "RGB":
                 kind = "grey" if image.mode in ("1", "L", "I", "F", "I;16", "I;16B") else f"of kind {image.mode}"
                 raise UnfoldError(f"{path} is {kind}, and a colour image (RGB) is wanted")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +11,7 @@ from unfold.data.crops import busiest_crop
 from unfold.metrics import psnr
 from unfold.progress import progress
 from unfold.protocols.gaussian_denoising import GaussianDenoising
+from unfold.protocols.protocol import Case
 
 Image = NDArray[np.float32]
 CROP = 256  # side of the window, the one with most detail, that strengths are tuned on
@@ -42,22 +42,23 @@ CLASSICAL: dict[str, tuple[Callable[[Image, float, float], Image], tuple[float, 
 }
 
 
-def tuning_images(files: Sequence[Path]) -> list[Path]:
-    """At most 8 of the files, evenly chosen."""
-    return [files[i] for i in np.unique(np.linspace(0, len(files) - 1, MOST_IMAGES).astype(int))]
+def tuning_cases(cases: Sequence[Case]) -> list[Case]:
+    """At most 8 of the cases, evenly chosen."""
+    return [cases[i] for i in np.unique(np.linspace(0, len(cases) - 1, MOST_IMAGES).astype(int))]
 
 
-def tune(name: str, protocol: GaussianDenoising, files: Sequence[Path]) -> float:
-    """The strength with the highest mean PSNR over a crop of each of ``files``."""
+def tune(name: str, protocol: GaussianDenoising, cases: Sequence[Case]) -> float:
+    """The strength with the highest mean PSNR over a crop of each of ``cases``."""
     method, strengths = CLASSICAL[name]
     samples = []
-    for path in files:
-        sample = protocol.sample(path)
-        window = busiest_crop(sample["target"], CROP)
-        samples.append({key: image[window] for key, image in sample.items()})
+    for case in cases:
+        sample = protocol.sample(case)
+        assert sample.target is not None
+        window = busiest_crop(sample.target, CROP)
+        samples.append((sample.inputs["y"][window], sample.target[window]))
     sigma = protocol.sigma / 255
 
     def quality(strength: float) -> float:
-        return float(np.mean([psnr(method(s["y"], sigma, strength).clip(0, 1), s["target"]) for s in samples]))
+        return float(np.mean([psnr(method(y, sigma, strength).clip(0, 1), target) for y, target in samples]))
 
     return max(progress(strengths, f"tuning {name}", "strength"), key=quality)

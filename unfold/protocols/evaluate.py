@@ -1,21 +1,20 @@
-"""Running a network over the images of a protocol."""
+"""Running methods over the cases of a protocol."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from unfold.data.patches import to_tensor
+from unfold.errors import UnfoldError
 from unfold.models.unfolding import UnfoldingNetwork
-from unfold.protocols.gaussian_denoising import GaussianDenoising
-
-Image = NDArray[np.float32]
+from unfold.progress import progress
+from unfold.protocols.methods import as_tensors
+from unfold.protocols.protocol import Case, Image, Method, Protocol, Sample
 
 
 @dataclass
@@ -28,29 +27,73 @@ class Score:
     stages: list[float] = field(default_factory=list)
 
 
+class Result(NamedTuple):
+    """What a method made of a case: scores by name (none without a reference), seconds, the image."""
+
+    case: Case
+    scores: dict[str, float]
+    seconds: float
+    image: Image
+
+
+def evaluate(protocol: Protocol, method: Method, cases: Sequence[Case]) -> Iterator[Result]:
+    """Degrade, restore and score case by case. UnfoldError where a result cannot be what the protocol asks for."""
+
+    def finite(inputs: dict[str, Any]) -> Image:
+        image = method(inputs)
+        if not np.isfinite(image).all():
+            raise UnfoldError(f"the result on {case.name} is not finite: the weights are not usable")
+        return image
+
+    for case in progress(distinct(cases), "testing", "image"):
+        sample = protocol.sample(case)
+        start = time.perf_counter()
+        image = protocol.restore(finite, sample)
+        seconds = time.perf_counter() - start
+        if sample.target is None:
+            yield Result(case, {}, seconds, image)
+            continue
+        if image.shape != sample.target.shape:
+            raise UnfoldError(
+                f"the result on {case.name} is {_size(image)} and the target {_size(sample.target)}: "
+                f"the method does not do what {protocol.name} asks for"
+            )
+        yield Result(case, protocol.score(image, sample.target), seconds, image)
+
+
+def distinct(cases: Sequence[Case]) -> Sequence[Case]:
+    """The cases; UnfoldError where two have one name."""
+    names = [case.name for case in cases]
+    if len(set(names)) < len(names):
+        double = next(name for name in names if names.count(name) > 1)
+        raise UnfoldError(f"{cases[0].files[0].parent} holds two images called {double}; results are filed by name")
+    return cases
+
+
+def _size(image: Image) -> str:
+    return "x".join(map(str, image.shape))
+
+
 @torch.inference_mode()
-def restore_stages(net: UnfoldingNetwork, inputs: dict[str, Image], device: torch.device) -> list[Image]:
-    """The estimate after each stage, (H,W,3) arrays, not clamped. inputs: (H,W,C) arrays by the network's names."""
-    batch = {name: to_tensor(image)[None].to(device) for name, image in inputs.items()}
-    return [x[0].permute(1, 2, 0).float().cpu().numpy() for x in net.iterate(**batch)]
-
-
 def evaluate_network(
-    net: UnfoldingNetwork, protocol: GaussianDenoising, sample: dict[str, Image], device: torch.device
+    net: UnfoldingNetwork, names: set[str], protocol: Protocol, sample: Sample, device: torch.device
 ) -> tuple[Score, list[Image]]:
-    """Score a network on one sample of the protocol; also its stages' estimates, first to last."""
-    inputs = {name: image for name, image in sample.items() if name != "target"}
+    """Score a network, which takes the inputs ``names``, at every stage; also its stages' estimates, first to last."""
+    assert sample.target is not None
     start = time.perf_counter()
-    stages = restore_stages(net, inputs, device)
+    given = as_tensors(sample.inputs, names, device)
+    stages = [x[0].permute(1, 2, 0).float().cpu().numpy() for x in net.iterate(**given)]
     seconds = time.perf_counter() - start
-    scores = [protocol.score(x, sample["target"]) for x in stages]
-    return Score(*scores[-1], seconds, [quality for quality, _ in scores]), stages
+    scores = [protocol.score(protocol.finish(x[sample.window]), sample.target) for x in stages]
+    return Score(scores[-1]["psnr"], scores[-1]["ssim"], seconds, [score["psnr"] for score in scores]), stages
 
 
-def validate(net: UnfoldingNetwork, protocol: GaussianDenoising, files: Sequence[Path], device: torch.device) -> float:
-    """Mean PSNR over the images, in dB. Leaves the network in the mode it was in."""
+def validate(
+    net: UnfoldingNetwork, names: set[str], protocol: Protocol, cases: Sequence[Case], device: torch.device
+) -> float:
+    """Mean PSNR over the cases, in dB. Leaves the network in the mode it was in."""
     training = net.training
     net.eval()
-    scores = [evaluate_network(net, protocol, protocol.sample(path), device)[0].psnr for path in files]
+    scores = [evaluate_network(net, names, protocol, protocol.sample(case), device)[0].psnr for case in cases]
     net.train(training)
     return float(np.mean(scores))

@@ -11,41 +11,43 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
-from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from unfold.data.images import find_images, read_image, to_float
+from unfold.data.images import read_image, to_float
+from unfold.errors import UnfoldError
 from unfold.metrics import psnr, ssim
 from unfold.physics.noise import add_gaussian
-
-Image = NDArray[np.float32]
+from unfold.protocols.protocol import Case, Image, Protocol, Sample
 
 
 @dataclass(frozen=True)
-class GaussianDenoising:
+class GaussianDenoising(Protocol):
     """sigma: noise standard deviation in 255 units."""
 
-    sigma: float
-    inputs: ClassVar = ("y",)  # what a network is given
+    sigma: float = 25.0
+    name: ClassVar = "gaussian_denoise"
+    inputs: ClassVar = ("y", "sigma")
 
-    def images(self, source: str, split: str) -> list[Path]:
-        """The files of a set, see :func:`unfold.data.images.find_images`."""
-        return find_images(source, split)
+    def __post_init__(self) -> None:
+        if not 0 < self.sigma <= 255:
+            raise UnfoldError(f"sigma is the noise's standard deviation in 255 units, above 0, not {self.sigma}")
 
-    def degrade(self, target: Image, rng: np.random.Generator) -> dict[str, Image]:
-        """target (H,W,3) in [0,1] -> the network's inputs: y, the noisy image."""
+    def degrade(self, target: NDArray[np.float32], rng: np.random.Generator) -> dict[str, NDArray[np.float32]]:
+        """target (H,W,3) in [0,1] -> a denoiser's inputs: y, the noisy image."""
         return {"y": add_gaussian(target, self.sigma / 255, rng)}
 
-    def sample(self, path: Path) -> dict[str, Image]:
-        """Read a test image and degrade it: {"target", "y"}."""
+    def sample(self, case: Case) -> Sample:
+        (path,) = case.files
         target = to_float(read_image(path))
         rng = np.random.default_rng(zlib.crc32(path.name.encode()))
-        return {"target": target, **self.degrade(target, rng)}
+        inputs: dict[str, Any] = {**self.degrade(target, rng), "sigma": self.sigma / 255}
+        return Sample(inputs, target)
 
-    def score(self, result: Image, target: Image) -> tuple[float, float]:
-        """PSNR in dB and SSIM of a result (H,W,3), which is clamped first."""
-        result = result.clip(0, 1)
-        return psnr(result, target), ssim(result, target)
+    def finish(self, result: Image) -> Image:
+        return result.clip(0, 1)
+
+    def score(self, result: Image, target: Image) -> dict[str, float]:
+        return {"psnr": psnr(result, target), "ssim": ssim(result, target)}

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from yacs.config import CfgNode
 
 import unfold
@@ -25,9 +24,10 @@ from unfold.data.images import check_images
 from unfold.device import pick_device, place
 from unfold.errors import UnfoldError
 from unfold.progress import progress
-from unfold.protocols.classical import CLASSICAL, tune, tuning_images
-from unfold.protocols.evaluate import Score, evaluate_network
+from unfold.protocols.classical import CLASSICAL, tune, tuning_cases
+from unfold.protocols.evaluate import Score, distinct, evaluate_network
 from unfold.protocols.gaussian_denoising import GaussianDenoising
+from unfold.protocols.protocol import Image, Sample
 from unfold.report.strip import Panel, draw_strip, some_stages
 from unfold.report.table import format_table, mean_score
 
@@ -53,24 +53,22 @@ def run_test(cfg: CfgNode, weights: str | Path, output: Path) -> str:
         if trained[key] != value:
             logger.warning("note: the weights were trained as %s %s and are tested as %s", key, trained[key], value)
 
-    files = protocol.images(cfg.DATA.TEST, "test")
-    names = [path.stem for path in files]
-    if len(set(names)) < len(names):
-        double = next(name for name in names if names.count(name) > 1)
-        raise UnfoldError(f"{files[0].parent} holds two images called {double}; results are filed by name")
-    check_images(files, smallest_image(cfg))
-    tuning_files = tuning_images(protocol.images(cfg.DATA.TRAIN, "train")) if cfg.TEST.BASELINES else []
-    check_images(tuning_files, smallest_image(cfg))
+    cases = distinct(protocol.cases(cfg.DATA.TEST, "test"))
+    check_images([case.files[0] for case in cases], smallest_image(cfg))
+    tuning = tuning_cases(protocol.cases(cfg.DATA.TRAIN, "train")) if cfg.TEST.BASELINES else []
+    check_images([case.files[0] for case in tuning], smallest_image(cfg))
     _clear(output)
-    strengths = {name: tune(name, protocol, tuning_files) for name in cfg.TEST.BASELINES}
+    strengths = {name: tune(name, protocol, tuning) for name in cfg.TEST.BASELINES}
 
     rows = {}
-    for path in progress(files, "testing", "image"):
-        sample = protocol.sample(path)
-        rows[path.stem], stages = _evaluate(net, cfg.MODEL.NAME, protocol, sample, strengths, device)
+    for case in progress(cases, "testing", "image"):
+        sample = protocol.sample(case)
+        rows[case.name], stages = _evaluate(net, cfg.MODEL.NAME, protocol, sample, strengths, device)
         if not np.isfinite(stages[-1]).all():
-            raise UnfoldError(f"the network's result on {path} is not finite: the weights in {weights} are not usable")
-        _draw(output / "strips" / f"{path.stem}.png", sample, rows[path.stem], cfg.MODEL.NAME, stages)
+            raise UnfoldError(
+                f"the network's result on {case.files[0]} is not finite: the weights in {weights} are not usable"
+            )
+        _draw(output / "strips" / f"{case.name}.png", sample, rows[case.name], cfg.MODEL.NAME, stages)
     mean = {method: mean_score([row[method] for row in rows.values()]) for method in next(iter(rows.values()))}
     results = {
         "unfold": unfold.__version__,
@@ -112,32 +110,39 @@ def _evaluate(
     net: Any,
     model: str,
     protocol: GaussianDenoising,
-    sample: dict[str, NDArray[np.float32]],
+    sample: Sample,
     strengths: dict[str, float],
     device: torch.device,
-) -> tuple[dict[str, Score], list[NDArray[np.float32]]]:
-    row = {INPUT: Score(*protocol.score(sample["y"], sample["target"]))}
+) -> tuple[dict[str, Score], list[Image]]:
+    assert sample.target is not None
+    y = sample.inputs["y"]
+    row = {INPUT: _score(protocol.score(protocol.finish(y), sample.target))}
     for name, strength in strengths.items():
         start = time.perf_counter()
-        result = CLASSICAL[name][0](sample["y"], protocol.sigma / 255, strength)
+        result = protocol.finish(CLASSICAL[name][0](y, protocol.sigma / 255, strength))
         seconds = time.perf_counter() - start
-        row[name] = Score(*protocol.score(result, sample["target"]), seconds=seconds)
-    row[model], stages = evaluate_network(net, protocol, sample, device)
+        row[name] = _score(protocol.score(result, sample.target), seconds)
+    row[model], stages = evaluate_network(net, {"y"}, protocol, sample, device)
     return row, stages
+
+
+def _score(scores: dict[str, float], seconds: float = 0) -> Score:
+    return Score(scores["psnr"], scores["ssim"], seconds)
 
 
 def _draw(
     path: Path,
-    sample: dict[str, NDArray[np.float32]],
+    sample: Sample,
     row: dict[str, Score],
     model: str,
-    stages: list[NDArray[np.float32]],
+    stages: list[Image],
 ) -> None:
+    assert sample.target is not None
     quality = row[model].stages
-    panels = [Panel(sample["y"], INPUT, row[INPUT].psnr)]
+    panels = [Panel(sample.inputs["y"], INPUT, row[INPUT].psnr)]
     panels += [Panel(stages[k], f"stage {k + 1}", quality[k]) for k in some_stages(len(stages), STAGES_SHOWN)]
     panels += [
         Panel(stages[-1], f"result (stage {len(stages)})", quality[-1]),
-        Panel(sample["target"], "target", None),
+        Panel(sample.target, "target", None),
     ]
     draw_strip(path, panels)

@@ -55,10 +55,10 @@ def build_trainer(cfg: CfgNode, *, resume: bool = False, overwrite: bool = False
     net.checkpoint_stages = cfg.TRAIN.CHECKPOINT_STAGES
 
     protocol = build_protocol(cfg)
-    files = protocol.images(cfg.DATA.TRAIN, "train")
+    files = [case.files[0] for case in protocol.cases(cfg.DATA.TRAIN, "train")]
     patches = Patches(files, cfg.TRAIN.PATCH, cfg.TRAIN.PATCHES, cfg.SEED, protocol.degrade)
-    held_out = protocol.images(cfg.DATA.VAL, "val")
-    check_images(held_out, smallest_image(cfg))
+    held_out = protocol.cases(cfg.DATA.VAL, "val")
+    check_images([case.files[0] for case in held_out], smallest_image(cfg))
     loader = DataLoader(
         patches,
         cfg.TRAIN.BATCH,
@@ -84,7 +84,7 @@ def build_trainer(cfg: CfgNode, *, resume: bool = False, overwrite: bool = False
         loss=functools.partial(charbonnier_of_stages, eps=cfg.LOSS.EPS),
         optimizer=optimizer,
         schedule=schedule,
-        validate=lambda: validate(net, protocol, held_out, device),
+        validate=lambda: validate(net, {"y"}, protocol, held_out, device),
         log=RunLog(folder, done),
         folder=folder,
         device=device,

@@ -1,0 +1,102 @@
+"""What can be run through a protocol: networks, and methods without weights to compare them with."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from unfold.errors import UnfoldError
+from unfold.models.unfolding import UnfoldingNetwork
+from unfold.physics.resize import imresize
+from unfold.protocols.classical import non_local_means, total_variation
+from unfold.protocols.protocol import Image, Method, Protocol
+from unfold.steps.inverse_filter import inverse_filter
+
+# Strengths that `unfold test` finds for sigma 25 on the photographs it tunes on.
+TV_STRENGTH, NLM_STRENGTH = 0.8, 0.55
+# Weight of the squared Laplacian over the noise variance: about the ratio in photographs, see docs/protocols.md.
+LAPLACIAN = 20.0
+LEAST_SIGMA = 0.5 / 255  # of rounding to 8 bits, in the order of which all data are wrong
+
+
+def as_tensors(inputs: dict[str, Any], names: set[str], device: torch.device) -> dict[str, Any]:
+    """The named inputs as a network takes them: images (1,C,H,W), the kernel (1,1,kh,kw), numbers as they are."""
+
+    def tensor(value: Any) -> Any:
+        if not isinstance(value, np.ndarray):
+            return value
+        planes = value[None] if value.ndim == 2 else value.transpose(2, 0, 1)
+        return torch.from_numpy(np.ascontiguousarray(planes))[None].to(device)
+
+    return {name: tensor(inputs[name]) for name in names}
+
+
+def network(net: UnfoldingNetwork, names: set[str], device: torch.device) -> Method:
+    """The network, which takes the inputs ``names``, on arrays."""
+
+    @torch.inference_mode()
+    def restore(inputs: dict[str, Any]) -> Image:
+        x = net(**as_tensors(inputs, names, device))
+        return x[0].permute(1, 2, 0).float().cpu().numpy()
+
+    return restore
+
+
+def _identity(inputs: dict[str, Any]) -> Image:
+    return inputs["image" if "image" in inputs else "y"]
+
+
+def _bicubic(inputs: dict[str, Any]) -> Image:
+    return imresize(inputs["y"], inputs["scale"])
+
+
+def _wiener(inputs: dict[str, Any]) -> Image:
+    """scikit-image's Wiener filter with a Laplacian prior, for a circular blur."""
+    from skimage.restoration import wiener
+
+    y = inputs["y"].astype(np.float64)
+    balance = LAPLACIAN * max(inputs["sigma"], LEAST_SIGMA) ** 2
+    return np.stack([wiener(y[..., c], inputs["kernel"], balance, clip=False) for c in range(y.shape[2])], axis=-1)
+
+
+def _eq22(inputs: dict[str, Any]) -> Image:
+    """NRL-GDN's initial estimate."""
+    given = as_tensors(inputs, {"y", "kernel"}, torch.device("cpu"))
+    return inverse_filter(**given)[0].permute(1, 2, 0).numpy()
+
+
+def _tv(inputs: dict[str, Any]) -> NDArray[np.float32]:
+    return total_variation(inputs["y"], inputs["sigma"], TV_STRENGTH)
+
+
+def _nlm(inputs: dict[str, Any]) -> NDArray[np.float32]:
+    return non_local_means(inputs["y"], inputs["sigma"], NLM_STRENGTH)
+
+
+class Baseline(NamedTuple):
+    """A method without weights, and the inputs it needs of a protocol."""
+
+    method: Method
+    inputs: frozenset[str]
+
+
+BASELINES = {
+    "identity": Baseline(_identity, frozenset()),
+    "bicubic": Baseline(_bicubic, frozenset({"y", "scale"})),
+    "wiener": Baseline(_wiener, frozenset({"y", "kernel", "sigma"})),
+    "eq22": Baseline(_eq22, frozenset({"y", "kernel"})),
+    "tv": Baseline(_tv, frozenset({"y", "sigma"})),
+    "nlm": Baseline(_nlm, frozenset({"y", "sigma"})),
+}
+
+
+def baseline(name: str, protocol: Protocol) -> Method:
+    """The baseline of that name; UnfoldError where the protocol does not give what it needs."""
+    method, needed = BASELINES[name]
+    missing = sorted(needed - set(protocol.inputs))
+    if missing:
+        raise UnfoldError(f"{name} needs {', '.join(missing)}, which {protocol.name} does not give")
+    return method

@@ -1,0 +1,84 @@
+"""What every evaluation is made of: cases, how each is degraded, what is done to a result, and how it is scored."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unfold.data.images import find_images
+
+Image = NDArray[Any]
+Method = Callable[[dict[str, Any]], Image]  # what is known of a measurement -> the restored image (H,W,C), not clamped
+
+
+class Case(NamedTuple):
+    """One restoration: a name that no other case of the run has, the files it is made of, and what is special to it."""
+
+    name: str
+    files: tuple[Path, ...]
+    options: dict[str, Any] = {}  # noqa: RUF012  (never changed)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A case, degraded.
+
+    inputs: what is known of the measurement, by the names that networks use: y (H,W,C) float32, kernel (kh,kw), scale,
+    sigma (in [0,1] units), image; a method takes those it needs. target: (H,W,C) uint8 or float, None where there is
+    none. window: rows and columns of the method's result that are the restored image.
+    """
+
+    inputs: dict[str, Any]
+    target: Image | None = None
+    window: tuple[slice, slice] = field(default=(slice(None), slice(None)))
+
+
+class Protocol(ABC):
+    """A published evaluation. Its options are its dataclass fields; the docstring names the table and every choice.
+
+    version: goes up with every change that moves a number, and stands in every result. inputs: what a network may ask
+    for. scored: whether there are references.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[int] = 1
+    inputs: ClassVar[tuple[str, ...]] = ("y",)
+    scored: ClassVar[bool] = True
+
+    def cases(self, source: str, split: str = "test") -> list[Case]:
+        """The cases of a set, see :func:`unfold.data.images.find_images`; here, one per image."""
+        return [Case(path.stem, (path,)) for path in find_images(source, split)]
+
+    @abstractmethod
+    def sample(self, case: Case) -> Sample:
+        """Read and degrade. The same case gives the same sample, always."""
+
+    def restore(self, method: Method, sample: Sample) -> Image:
+        """Run a method and turn its result into the image that is scored and saved."""
+        return self.finish(method(sample.inputs)[sample.window])
+
+    @abstractmethod
+    def finish(self, result: Image) -> Image:
+        """Clamp, and round where the published evaluation does."""
+
+    @abstractmethod
+    def score(self, result: Image, target: Image) -> dict[str, float]:
+        """psnr in dB and ssim of a finished result, and further scores by name."""
+
+    def save(self, result: Image, case: Case, folder: Path) -> None:
+        """Write a finished result into the folder; here, as an 8-bit PNG."""
+        from PIL import Image as Picture
+
+        pixels = result if result.dtype == np.uint8 else to_uint8(result)
+        Picture.fromarray(pixels.squeeze()).save(folder / f"{case.name}.png")
+
+
+def to_uint8(result: Image) -> NDArray[np.uint8]:
+    """Clamp to [0,1] and round to 8 bits, half to even."""
+    return np.rint(result.clip(0, 1) * result.dtype.type(255)).astype(np.uint8)

@@ -1,0 +1,117 @@
+"""`unfold test --protocol`: a published evaluation of a network or a baseline, as a table, JSON and pictures."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import unfold
+from unfold.checkpoints.load import load_named
+from unfold.checkpoints.write import whole_file
+from unfold.device import pick_device, place
+from unfold.download import sha256_of
+from unfold.errors import UnfoldError
+from unfold.models.registry import model_info
+from unfold.protocols.evaluate import Result, evaluate
+from unfold.protocols.methods import BASELINES, baseline, network
+from unfold.protocols.protocol import Method, Protocol
+from unfold.protocols.registry import parse_protocol
+
+
+def run_protocol(
+    text: str,
+    source: str,
+    weights: str | None,
+    model: str | None,
+    *,
+    output: Path | None = None,
+    json_file: Path | None = None,
+    device: str = "auto",
+) -> str:
+    """Evaluate by the protocol ``text`` on the images ``source``; returns a table as text.
+
+    weights, model: a network's weights (file or published name) and, where they cannot tell it, the network's name; or
+    no weights and the name of a baseline. output: folder for the restored pictures; json_file: for the numbers, one
+    object per image and the means. Raises UnfoldError for bad input.
+    """
+    protocol = parse_protocol(text)
+    if not protocol.scored and output is None:
+        raise UnfoldError(f"{protocol.name} has no reference: give --output, the folder for the pictures")
+    cases = protocol.cases(source)
+    method, about = _method(protocol, weights, model, pick_device(device))
+    for place_of in (output, json_file and json_file.parent):
+        if place_of is not None:
+            place_of.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for result in evaluate(protocol, method, cases):
+        if output is not None:
+            protocol.save(result.image, result.case, output)
+        rows.append(result._replace(image=result.image[:0]))  # the numbers are kept, not the pictures
+    if json_file is not None:
+        content = {"protocol": _named(protocol), "data": source, **about, **_numbers(rows)}
+        with whole_file(json_file) as file:
+            file.write((json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
+    return format_results(rows)
+
+
+def _method(
+    protocol: Protocol, weights: str | None, model: str | None, device: torch.device
+) -> tuple[Method, dict[str, Any]]:
+    about = {"unfold": unfold.__version__, "torch": torch.__version__, "device": str(device)}
+    if model in BASELINES:
+        if weights is not None:
+            raise UnfoldError(f"{model} is a baseline, which has no weights: leave --weights or --model out")
+        return baseline(model, protocol), {"model": model, **about}
+    if weights is None:
+        raise UnfoldError(f"give --weights, or --model with one of the baselines {', '.join(BASELINES)}")
+    name, path, net = load_named(weights, model)
+    names = set(model_info(name).example(8))
+    if not names <= set(protocol.inputs):
+        raise UnfoldError(
+            f"{name} takes {', '.join(sorted(names))}, and {protocol.name} gives {', '.join(sorted(protocol.inputs))}"
+        )
+    told = {"model": name, "weights": {"file": str(path), "sha256": sha256_of(path)}, **about}
+    return network(place(net, device), names, device), told
+
+
+def _named(protocol: Protocol) -> dict[str, Any]:
+    return {"name": protocol.name, "version": protocol.version, "options": asdict(protocol)}  # type: ignore[call-overload]
+
+
+def mean_of(rows: list[Result]) -> dict[str, float]:
+    """Mean of every score over the cases, and of the seconds."""
+    scores = {key: float(np.mean([row.scores[key] for row in rows])) for key in rows[0].scores}
+    return {**scores, "seconds": float(np.mean([row.seconds for row in rows]))}
+
+
+def _numbers(rows: list[Result]) -> dict[str, Any]:
+    """For JSON, which knows no infinity: the PSNR of a perfect result becomes null."""
+
+    def finite(scores: dict[str, float]) -> dict[str, float | None]:
+        return {key: value if math.isfinite(value) else None for key, value in scores.items()}
+
+    images = [
+        {"image": row.case.name, "options": row.case.options, **finite(row.scores), "seconds": row.seconds}
+        for row in rows
+    ]
+    return {"images": images, "mean": finite(mean_of(rows))}
+
+
+def format_results(rows: list[Result]) -> str:
+    """A line per case and the mean: PSNR with three digits, SSIM with four."""
+    wide = max(len(name) for name in [*(row.case.name for row in rows), "image"])
+    keys = [*rows[0].scores, "seconds"]
+
+    def line(name: str, values: dict[str, float]) -> str:
+        cells = [f"{values[key]:{max(len(key), 8)}.{4 if key.startswith('ssim') else 3}f}" for key in keys]
+        return f"{name:{wide}}  " + "  ".join(cells)
+
+    head = f"{'image':{wide}}  " + "  ".join(f"{key:>8}" for key in keys)
+    lines = [line(row.case.name, {**row.scores, "seconds": row.seconds}) for row in rows]
+    return "\n".join([head, *lines, line("mean", mean_of(rows))])
