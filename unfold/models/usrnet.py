@@ -82,6 +82,8 @@ class USRNet(UnfoldingNetwork):
         if y.ndim != 4 or y.shape[1] != 3:
             raise ValueError(f"y must have shape (B, 3, h, w), not {tuple(y.shape)}")
         x, data = begin(y, kernel, scale)
+        if isinstance(sigma, (int, float)):  # filled in on the device: sending a number there makes the host wait
+            sigma = x.new_full((1,), sigma)
         levels = torch.as_tensor(sigma, dtype=x.dtype, device=x.device).flatten()
         if len(levels) not in (1, len(y)):
             raise ValueError(f"sigma is one number or one per sample, {len(y)}, not {len(levels)} of them")

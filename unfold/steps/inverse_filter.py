@@ -21,7 +21,8 @@ def inverse_filter(y: Tensor, kernel: Tensor) -> Tensor:
     wide = edge_taper(F.pad(y, (margin,) * 4, mode="replicate"), kernel)
     size = (wide.shape[-2], wide.shape[-1])
     otf = kernel_spectrum(kernel, size)
-    difference = kernel.new_tensor([-1.0, 1.0])
+    # [-1, 1], computed on the device: sending a list there makes the host wait.
+    difference = torch.arange(-1, 2, 2, dtype=kernel.dtype, device=kernel.device)
     gradients = [kernel_spectrum(difference.view(1, 1, *shape), size).abs().square() for shape in ((1, 2), (2, 1))]
     power = otf.abs().square() + GRADIENT_PENALTY * (gradients[0] + gradients[1])
     x = torch.fft.irfft2(otf.conj() * torch.fft.rfft2(wide) / power, s=size)

@@ -1,0 +1,88 @@
+"""Precisions, inputs and peak memory: what the checks on a GPU and scripts/gpu_checks.py have in common."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from unfold.models.registry import model_info
+
+PRECISIONS = ("float32", "tf32", "bfloat16")
+
+
+@contextlib.contextmanager
+def computed_in(precision: str, device: torch.device) -> Iterator[None]:
+    """tf32: float32, whose convolutions and matrix products may use TF32; bfloat16: autocast, without TF32."""
+    before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+    try:
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+            yield
+    finally:
+        torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
+
+
+def random_inputs(name: str, batch: int, height: int, width: int, device: torch.device) -> dict[str, Any]:
+    """The registry's example inputs of a published network, with random images and a flat kernel."""
+    given = model_info(name).example(8)
+    for key, value in given.items():
+        if key == "kernel":
+            given[key] = torch.full_like(value, 1 / value[0].numel(), device=device)
+        elif isinstance(value, Tensor):
+            given[key] = torch.rand(batch, value.shape[1], height, width, device=device)
+    return given
+
+
+def free_memory(device: torch.device) -> None:
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+        torch.cuda.empty_cache()
+
+
+def peak_memory(run: Callable[[], object], device: torch.device) -> int:
+    """Bytes that a run needs at most, beside what is held before it."""
+    if device.type == "cpu":
+        with Living() as living:
+            run()
+        return living.peak
+    run()  # libraries take their workspaces once
+    free_memory(device)
+    torch.cuda.reset_peak_memory_stats()
+    # Bytes asked for: blocks, which max_memory_allocated counts, are larger by what could not be split off.
+    before = torch.cuda.memory_stats()["requested_bytes.all.current"]
+    run()
+    torch.cuda.synchronize()
+    return int(torch.cuda.memory_stats()["requested_bytes.all.peak"] - before)
+
+
+class Living(TorchDispatchMode):
+    """Sums the bytes of all tensors that operations made and that are still alive; ``peak`` is the largest sum."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.alive = self.peak = 0
+        self.known: weakref.WeakSet[Any] = weakref.WeakSet()
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = function(*args, **(kwargs or {}))
+        given = {tensor.untyped_storage() for tensor in tree_leaves((args, kwargs)) if isinstance(tensor, Tensor)}
+        made = {tensor.untyped_storage() for tensor in tree_leaves(result) if isinstance(tensor, Tensor)}
+        for storage in made - given:
+            if storage not in self.known:
+                self.known.add(storage)
+                self.alive += storage.nbytes()
+                self.peak = max(self.peak, self.alive)
+                weakref.finalize(storage, self._died, storage.nbytes())
+        return result
+
+    def _died(self, size: int) -> None:
+        self.alive -= size
