@@ -52,6 +52,10 @@ def test_files_that_are_no_checkpoint_are_one_line(tmp_path: Path) -> None:
     (tmp_path / "text.pth").write_text("hello")
     for cut in (1, 100, len(whole) // 2, len(whole) - 1):
         (tmp_path / f"cut{cut}.pth").write_bytes(whole[:cut])
+    with pytest.raises(UnfoldError, match=r"empty.pth is damaged or no checkpoint \(it is empty\)"):
+        read_checkpoint(tmp_path / "empty.pth")
+    with pytest.raises(UnfoldError, match="its end is missing"):
+        read_checkpoint(tmp_path / "cut100.pth")
     bad = sorted(set(tmp_path.glob("*.pth")) - {tmp_path / "good.pth"})
     for path in [*bad, tmp_path / "missing.pth", tmp_path]:
         with pytest.raises(UnfoldError) as caught:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -123,6 +124,23 @@ def test_unused_parameters_may_be_missing_and_shared_ones_stand_under_one_name(
             assert torch.equal(value, dict(net.named_parameters())[key]), key
     assert "unused parameters are missing, and become 0" in caplog.text
     assert "fewer names" in caplog.text
+
+
+def test_a_shared_parameter_of_another_shape_under_one_of_its_names_is_refused() -> None:
+    net = narrow("dgunet_deblur")
+    for key in ("phi_0.body.1.weight", "phit_6.body.1.weight"):
+        with pytest.raises(UnfoldError, match=r"1 of another shape \(" + key):
+            load_state(net, {**net.state_dict(), key: torch.zeros(2)}, "w.pth")
+
+
+@pytest.mark.slow
+def test_300_damaged_or_hostile_files_are_refused_in_one_line_each(capsys: pytest.CaptureFixture[str]) -> None:
+    """And every network comes back bit for bit from every layout: the script fails where that is not so."""
+    sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
+    import try_checkpoints
+
+    assert try_checkpoints.main(["--seed", "1"]) == 0
+    assert "code that ran: none" in capsys.readouterr().out
 
 
 def test_a_used_parameter_that_is_missing_or_unknown_is_refused_and_the_likely_network_named() -> None:

@@ -43,7 +43,7 @@ def fitted(net: UnfoldingNetwork, given: Mapping[str, Tensor], path: str | Path)
     filled, differing = [], []
     for keys in aliases.values():
         at_hand = [key for key in keys if key in state]
-        if not at_hand:
+        if not at_hand or any(state[key].shape != own[key].shape for key in at_hand):
             continue
         differing += [key for key in at_hand[:-1] if not torch.equal(state[key], state[at_hand[-1]])]
         filled += [key for key in keys if key not in state]

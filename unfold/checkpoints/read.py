@@ -105,7 +105,13 @@ def _read_torch(path: Path) -> Checkpoint:
 
 def _check_zip(path: Path) -> None:
     """torch looks at no checksum, and would inflate a small file to any size."""
+    with path.open("rb") as file:
+        head = file.read(4)
+    if not head:
+        raise ValueError("it is empty")
     if not zipfile.is_zipfile(path):
+        if head.startswith(b"PK"):
+            raise ValueError("its end is missing")
         return
     with zipfile.ZipFile(path) as archive:
         members = archive.infolist()
@@ -123,6 +129,8 @@ def _has_tensors(content: Any) -> bool:
 
 def _brief(error: Exception) -> str:
     words = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, EOFError):
+        words = "it ends too early"
     return textwrap.shorten("".join(c if c.isprintable() else "?" for c in words), 160)
 
 
