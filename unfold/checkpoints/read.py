@@ -88,7 +88,8 @@ def _read_torch(path: Path) -> Checkpoint:
     try:
         _check_zip(path)
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Detected pickle protocol")  # loaded or refused, as any other
+            # Such files are refused, or loaded as any other.
+            warnings.filterwarnings("ignore", message="Detected pickle protocol|Validating sparse tensor")
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         # Not torch's own words, which advise to load it all the same.
