@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -132,6 +133,13 @@ def test_weights_that_do_not_fit_the_protocol_are_told(data: Path) -> None:
     for method, message in ((small, "the result on a is 3x3x3 and the target 48x48x3"), (broken, "is not finite")):
         with pytest.raises(UnfoldError, match=message):
             list(evaluate(protocol, method, protocol.cases("Pair")))
+    net = network(narrow.narrow("usrnet"), {"y", "scale", "sigma", "kernel"}, torch.device("cpu"))
+
+    def too_large(inputs: dict[str, Any]) -> np.ndarray:
+        return net({**inputs, "kernel": np.ones((60, 60), np.float32)})
+
+    with pytest.raises(UnfoldError, match=r"a.png: the kernel, 60x60, is larger than the image"):
+        list(evaluate(protocol, too_large, protocol.cases("Pair")))
     with pytest.raises(UnfoldError, match="two images called a"):
         list(evaluate(protocol, small, [Case("a", (data,)), Case("a", (data,))]))
 

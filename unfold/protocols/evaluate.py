@@ -40,7 +40,10 @@ def evaluate(protocol: Protocol, method: Method, cases: Sequence[Case]) -> Itera
     """Degrade, restore and score case by case. UnfoldError where a result cannot be what the protocol asks for."""
 
     def finite(inputs: dict[str, Any]) -> Image:
-        image = method(inputs)
+        try:
+            image = method(inputs)
+        except ValueError as error:  # a network's, about sizes
+            raise UnfoldError(f"{case.files[0]}: {error}") from None
         if not np.isfinite(image).all():
             raise UnfoldError(f"the result on {case.name} is not finite: the weights are not usable")
         return image

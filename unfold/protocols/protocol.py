@@ -76,7 +76,7 @@ class Protocol(ABC):
         from PIL import Image as Picture
 
         pixels = result if result.dtype == np.uint8 else to_uint8(result)
-        Picture.fromarray(pixels.squeeze()).save(folder / f"{case.name}.png")
+        Picture.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).save(folder / f"{case.name}.png")
 
 
 def to_uint8(result: Image) -> NDArray[np.uint8]:

@@ -1,0 +1,72 @@
+"""The baselines are what their names say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tests.synthetic import scene
+from unfold.metrics import psnr
+from unfold.physics.degrade import blur_array
+from unfold.physics.kernels import anisotropic_gaussian
+from unfold.physics.resize import imresize
+from unfold.protocols.gaussian_denoising import GaussianDenoising
+from unfold.protocols.methods import BASELINES, LAPLACIAN, baseline
+from unfold.protocols.registry import parse_protocol
+from unfold.steps.inverse_filter import inverse_filter
+
+TARGET = scene(48, 40, seed=3) / 255
+SIGMA = 2.55 / 255
+
+
+def blurred() -> dict[str, Any]:
+    kernel = anisotropic_gaussian(9, (2.0, 4.0), 0.3)
+    noise = np.random.default_rng(0).normal(0, SIGMA, TARGET.shape)
+    y = (blur_array(TARGET, kernel) + noise).astype(np.float32)
+    return {"y": y, "kernel": kernel.astype(np.float32), "scale": 1, "sigma": SIGMA}
+
+
+def test_wiener_is_the_regularised_inverse_of_a_circular_blur() -> None:
+    """Against the formula: conj(K) Y / (|K|^2 + lambda |L|^2) with the 5-point Laplacian L."""
+    given = blurred()
+
+    def spectrum(kernel: np.ndarray) -> np.ndarray:
+        padded = np.zeros(TARGET.shape[:2])
+        padded[: kernel.shape[0], : kernel.shape[1]] = kernel
+        return np.fft.fft2(np.roll(padded, [-(n // 2) for n in kernel.shape], (0, 1)))
+
+    k, laplacian = spectrum(given["kernel"]), spectrum(np.array([[0, -1, 0], [-1, 4, -1], [0, -1, 0.0]]))
+    filter_ = np.conj(k) / (np.abs(k) ** 2 + LAPLACIAN * SIGMA**2 * np.abs(laplacian) ** 2)
+    expected = np.fft.ifft2(filter_[..., None] * np.fft.fft2(given["y"], axes=(0, 1)), axes=(0, 1)).real
+    result = BASELINES["wiener"].method(given)
+    assert np.abs(result - expected).max() < 1e-6
+    assert psnr(result, TARGET) > psnr(given["y"].astype(np.float64), TARGET) + 1
+
+
+def test_eq22_is_the_first_estimate_of_nrl_gdn() -> None:
+    given = blurred()
+    y, kernel = torch.from_numpy(given["y"]).permute(2, 0, 1)[None], torch.from_numpy(given["kernel"])[None, None]
+    assert np.array_equal(BASELINES["eq22"].method(given), inverse_filter(y, kernel)[0].permute(1, 2, 0).numpy())
+
+
+def test_bicubic_and_identity() -> None:
+    given = {"y": TARGET.astype(np.float32), "scale": 2}
+    assert np.array_equal(BASELINES["bicubic"].method(given), imresize(given["y"], 2))
+    assert BASELINES["identity"].method(given) is given["y"]
+
+
+@pytest.mark.parametrize("name", ["tv", "nlm"])
+def test_denoisers_denoise(name: str) -> None:
+    protocol = GaussianDenoising(25)
+    given = {**protocol.degrade(TARGET.astype(np.float32), np.random.default_rng(0)), "sigma": 25 / 255}
+    result = BASELINES[name].method(given)
+    assert psnr(result.clip(0, 1), TARGET) > psnr(given["y"].clip(0, 1), TARGET.astype(np.float32)) + 3
+
+
+def test_options_are_read_as_what_they_are() -> None:
+    protocol = parse_protocol("usrnet_table1:scale=3,noise=7.65")
+    assert (protocol.scale, protocol.kernel, protocol.noise) == (3, 1, 7.65)  # type: ignore[attr-defined]
+    assert baseline("wiener", protocol) is BASELINES["wiener"].method
