@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from unfold.data.images import find_file
 from unfold.errors import UnfoldError
 
 Kernel = NDArray[np.float64]
@@ -29,6 +30,18 @@ def read_kernels(path: str | Path) -> list[Kernel]:
     if not found:
         raise UnfoldError(f"{path} holds no kernels")
     return [_checked(kernel, f"{path}, kernel {i} of {len(found)}") for i, kernel in enumerate(found, 1)]
+
+
+def published_kernels(name: str, count: int, code: str) -> list[Kernel]:
+    """The kernels of a file that authors publish beside their ``code``, below UNFOLD_DATA.
+
+    UnfoldError where it is missing, which names the code, or holds another number of kernels than ``count``.
+    """
+    path = find_file(name, f"it comes with {code}")
+    found = read_kernels(path)
+    if len(found) != count:
+        raise UnfoldError(f"{path} holds {len(found)} kernels, and the published file {count}")
+    return found
 
 
 def _checked(kernel: Any, where: str) -> Kernel:

@@ -8,10 +8,15 @@ from typing import Any
 
 from unfold.errors import UnfoldError
 from unfold.protocols.gaussian_denoising import GaussianDenoising
+from unfold.protocols.nrl_gdn import NRLGDNNonUniform, NRLGDNReal, NRLGDNUniform
 from unfold.protocols.protocol import Protocol
 from unfold.protocols.usrnet import USRNetBicubic, USRNetReal, USRNetTable1
 
-_ALL: list[Any] = [USRNetTable1, USRNetBicubic, USRNetReal, GaussianDenoising]
+_ALL: list[Any] = [
+    *(USRNetTable1, USRNetBicubic, USRNetReal),
+    *(NRLGDNNonUniform, NRLGDNUniform, NRLGDNReal),
+    GaussianDenoising,
+]
 PROTOCOLS: dict[str, Any] = {protocol.name: protocol for protocol in _ALL}
 
 

@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from unfold.data.images import find_file, read_uint8
-from unfold.data.kernels import Kernel, read_kernels
+from unfold.data.images import read_uint8
+from unfold.data.kernels import Kernel, published_kernels
 from unfold.errors import UnfoldError
 from unfold.metrics import psnr, ssim
 from unfold.physics.boundary import wrap_boundary
@@ -21,15 +21,7 @@ from unfold.protocols.protocol import Case, Image, Protocol, Sample, to_uint8
 
 KERNELS = "kernels/kernels_12.mat"
 BICUBIC_KERNELS = "kernels/kernels_bicubicx234.mat"
-
-
-def kernels_of(name: str, count: int) -> list[Kernel]:
-    """The kernels of a file that the authors publish beside their code; UnfoldError where it holds another number."""
-    path = find_file(name, "it comes with the published code of USRNet, github.com/cszn/USRNet")
-    found = read_kernels(path)
-    if len(found) != count:
-        raise UnfoldError(f"{path} holds {len(found)} kernels, and the published file {count}")
-    return found
+PUBLISHED_CODE = "the published code of USRNet, github.com/cszn/USRNet"
 
 
 class _USRNetProtocol(Protocol):
@@ -69,7 +61,7 @@ class USRNetTable1(_USRNetProtocol):
             raise UnfoldError(f"noise is in 255 units and not negative, not {self.noise}")
 
     def sample(self, case: Case) -> Sample:
-        kernel = kernels_of(KERNELS, 12)[self.kernel - 1]
+        kernel = published_kernels(KERNELS, 12, PUBLISHED_CODE)[self.kernel - 1]
         target = crop_to_multiple(read_uint8(case.files[0]), math.lcm(self.scale, 8))
         _check_size(target, kernel, case)
         small = decimate_array(blur_uint8(target, kernel), self.scale).astype(np.float32) / np.float32(255)
@@ -103,7 +95,7 @@ class USRNetBicubic(_USRNetProtocol):
         _check_scale(self.scale, 2)
 
     def sample(self, case: Case) -> Sample:
-        kernel = kernels_of(BICUBIC_KERNELS, 3)[self.scale - 2]
+        kernel = published_kernels(BICUBIC_KERNELS, 3, PUBLISHED_CODE)[self.scale - 2]
         target = crop_to_multiple(read_uint8(case.files[0]), self.scale)
         _check_size(target, kernel, case)
         y = imresize(target.astype(np.float32) / np.float32(255), 1 / self.scale)
