@@ -17,7 +17,7 @@ from unfold.steps.inverse_filter import inverse_filter
 
 # Strengths that `unfold test` finds for sigma 25 on the photographs it tunes on.
 TV_STRENGTH, NLM_STRENGTH = 0.8, 0.55
-# Weight of the squared Laplacian over the noise variance: the best of 1 to 100 on blurred photographs with little noise.
+# Weight of the squared Laplacian over the noise variance: the best of 1 to 100 on blurred photographs of little noise.
 LAPLACIAN = 50.0
 LEAST_SIGMA = 0.5 / 255  # no data are better than their rounding to 8 bits
 
