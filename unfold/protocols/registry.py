@@ -7,11 +7,13 @@ import difflib
 from typing import Any
 
 from unfold.errors import UnfoldError
+from unfold.protocols.deblur import Deblur, RealBlur
+from unfold.protocols.derain import Derain
 from unfold.protocols.gaussian_denoising import GaussianDenoising
 from unfold.protocols.protocol import Protocol
 from unfold.protocols.usrnet import USRNetBicubic, USRNetReal, USRNetTable1
 
-_ALL: list[Any] = [USRNetTable1, USRNetBicubic, USRNetReal, GaussianDenoising]
+_ALL: list[Any] = [USRNetTable1, USRNetBicubic, USRNetReal, GaussianDenoising, Derain, Deblur, RealBlur]
 PROTOCOLS: dict[str, Any] = {protocol.name: protocol for protocol in _ALL}
 
 
