@@ -59,7 +59,7 @@ RANKS = [
     {"models"},
     {"steps", "priors"},
     {"physics", "metrics"},
-    {"config", "precision", "progress", "padding", "paths", "download"},
+    {"config", "precision", "progress", "padding", "paths", "files", "download"},
     {"errors"},
 ]
 

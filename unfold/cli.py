@@ -114,6 +114,27 @@ def parser() -> argparse.ArgumentParser:
     actions.add_parser("list", help="list them: size, whether the digest is known, where they are")
     get = actions.add_parser("get", help="download and check; prints path, digest and whether it could be verified")
     get.add_argument("name", metavar="NAME", help="a name of `unfold weights list`")
+
+    data = commands.add_parser("data", help="make the parts of data sets that can be made of others")
+    actions = data.add_subparsers(dest="action", metavar="ACTION", required=True)
+    prepare = actions.add_parser(
+        "prepare",
+        help="make one",
+        description="rain100h: the clean images of Rain100H, cut out of the photographs of BSDS500, as a folder "
+        "`target` beside its inputs. What is right already is kept.",
+        epilog="Example: unfold data prepare rain100h --bsds BSDS500. Folders are taken as they are or below "
+        "$UNFOLD_DATA.",
+    )
+    prepare.add_argument("set", metavar="SET", choices=["rain100h"], help="rain100h")
+    prepare.add_argument("--bsds", required=True, metavar="DIR", help="folder of the JPEG files of BSDS500")
+    prepare.add_argument("--rain", default="Rain100H", metavar="DIR", help="folder of Rain100H (default: Rain100H)")
+    prepare.add_argument(
+        "--output",
+        "-o",
+        metavar="DIR",
+        type=Path,
+        help="elsewhere: this folder, copies of the inputs, too",
+    )
     return top
 
 
@@ -214,7 +235,22 @@ def weights(arguments: argparse.Namespace) -> int:
     return 0
 
 
-COMMANDS = {"train": train, "test": test, "models": models, "check": check, "convert": convert, "weights": weights}
+def data(arguments: argparse.Namespace) -> int:
+    from unfold.data.prepare import prepare_rain100h
+
+    print(prepare_rain100h(arguments.bsds, arguments.rain, arguments.output))
+    return 0
+
+
+COMMANDS = {
+    "train": train,
+    "test": test,
+    "models": models,
+    "check": check,
+    "convert": convert,
+    "weights": weights,
+    "data": data,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -14,9 +14,9 @@ from torch import Tensor
 import unfold
 from unfold.checkpoints.load import fitted, identify, in_words, open_weights
 from unfold.checkpoints.read import digest
-from unfold.checkpoints.write import whole_file
 from unfold.download import sha256_of
 from unfold.errors import UnfoldError
+from unfold.files import whole_file
 from unfold.models.registry import create_model
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from unfold.checkpoints.registry import WEIGHTS, Weights
-from unfold.checkpoints.write import whole_file
 from unfold.download import alone, check_digest, download
 from unfold.errors import UnfoldError
+from unfold.files import whole_file
 from unfold.paths import as_path, cache_folder
 
 logger = logging.getLogger("unfold")

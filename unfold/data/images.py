@@ -41,7 +41,11 @@ def find_images(source: str, split: str) -> list[Path]:
     """
     if source.rstrip("/") == "photographs":
         return _photographs(split)
-    folder = find_folder(source)
+    return images_in(find_folder(source))
+
+
+def images_in(folder: Path) -> list[Path]:
+    """The image files of a folder, in natural order. UnfoldError where there are none."""
     files = natsorted(path for path in folder.iterdir() if path.suffix.lower() in EXTENSIONS and path.is_file())
     if not files:
         raise UnfoldError(f"{folder} holds no images ({', '.join(EXTENSIONS)}; folders in it are not searched)")

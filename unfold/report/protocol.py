@@ -13,10 +13,10 @@ import torch
 
 import unfold
 from unfold.checkpoints.load import load_named
-from unfold.checkpoints.write import whole_file
 from unfold.device import pick_device, place
 from unfold.download import sha256_of
 from unfold.errors import UnfoldError
+from unfold.files import whole_file
 from unfold.models.registry import model_info
 from unfold.protocols.evaluate import Result, evaluate
 from unfold.protocols.methods import BASELINES, baseline, network

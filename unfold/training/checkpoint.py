@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from unfold.checkpoints.write import whole_file
+from unfold.files import whole_file
 
 
 def save_checkpoint(path: Path, content: dict[str, Any]) -> None:

@@ -1,0 +1,142 @@
+"""Rain100H's clean side is cut out of BSDS: whole, once, and told where it cannot be."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.synthetic import scene
+from unfold.data import prepare
+from unfold.data.pairs import find_pairs, read_pair
+from unfold.data.prepare import RAIN100H, prepare_rain100h
+from unfold.errors import UnfoldError
+
+Command = Callable[..., tuple[int, str, str]]
+MAP = {"1": "100", "2": "200", "10": "100"}
+
+
+@pytest.fixture
+def sets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """UNFOLD_DATA with small stand-ins for Rain100H and BSDS, one photograph upright, one lying."""
+    monkeypatch.setattr(prepare, "RAIN100H", MAP)
+    monkeypatch.setenv("UNFOLD_DATA", str(tmp_path))
+    for name, size in (("train/100", (321, 481)), ("val/200", (481, 321))):
+        path = tmp_path / "BSDS" / "images" / f"{name}.jpg"
+        path.parent.mkdir(parents=True)
+        Image.fromarray(scene(*size, seed=len(name))).save(path)
+    (tmp_path / "Rain100H" / "inputcrop").mkdir(parents=True)
+    for name, size in (("1", (320, 480)), ("2", (480, 320)), ("10", (320, 480))):
+        Image.fromarray(scene(*size, seed=int(name))).save(tmp_path / "Rain100H" / "inputcrop" / f"{name}.png")
+    return tmp_path
+
+
+def clean(sets: Path, name: str) -> np.ndarray:
+    """The upper left part of the photograph, as Pillow decodes it."""
+    (path,) = (sets / "BSDS").rglob(f"{MAP[name]}.jpg")
+    with Image.open(path) as image:
+        return np.asarray(image.crop((0, 0, image.width - 1, image.height - 1)))
+
+
+def test_the_map_has_the_hundred_images_of_rain100h() -> None:
+    assert list(RAIN100H) == [str(i) for i in range(1, 101)]
+    assert all(number.isdigit() for number in RAIN100H.values())
+    assert len(set(RAIN100H.values())) == 91, "some photographs are there twice"
+
+
+def test_the_clean_side_lies_beside_the_inputs_pixel_for_pixel(sets: Path, command: Command) -> None:
+    code, out, err = command("data", "prepare", "rain100h", "--bsds", "BSDS")
+    assert (code, err) == (0, "")
+    assert "3 clean images written, 0 were there already" in out
+    pairs = find_pairs("Rain100H")
+    assert [pair.name for pair in pairs] == ["1", "2", "10"]
+    for pair in pairs:
+        y, target = read_pair(pair)
+        assert pair.target.parent == sets / "Rain100H" / "target"
+        assert np.array_equal(target, clean(sets, pair.name))
+        assert np.array_equal(y, scene(*y.shape[:2], seed=int(pair.name)))
+
+
+def test_an_output_folder_is_a_set_of_its_own(sets: Path, command: Command, tmp_path: Path) -> None:
+    before = sorted(sets.rglob("*"))
+    code, _, err = command("data", "prepare", "rain100h", "--bsds", sets / "BSDS", "-o", tmp_path / "new" / "rain")
+    assert (code, err) == (0, "")
+    (sets / "Rain100H").rename(sets / "gone")
+    for pair in find_pairs(str(tmp_path / "new" / "rain")):
+        assert np.array_equal(read_pair(pair)[1], clean(sets, pair.name))
+        assert pair.input.read_bytes() == (sets / "gone" / "inputcrop" / f"{pair.name}.png").read_bytes()
+    (sets / "gone").rename(sets / "Rain100H")
+    beside = [path for path in sorted(sets.rglob("*")) if tmp_path / "new" not in (path, *path.parents)]
+    assert beside == before, "nothing else is written"
+
+
+def test_what_is_right_is_kept_and_what_is_not_is_written_anew(sets: Path) -> None:
+    output = sets / "new"
+    prepare_rain100h("BSDS", output=output)
+    Image.fromarray(clean(sets, "1") ^ 1).save(output / "target" / "1.png")
+    (output / "target" / "2.png").write_bytes((output / "target" / "2.png").read_bytes()[:5000])
+    damaged = output / "input" / "10.png"
+    damaged.write_bytes(damaged.read_bytes()[:-9] + b"of a size")
+    for path in sets.rglob("*.png"):
+        os.utime(path, (1, 1))
+    assert "2 clean images written, 1 were there already" in prepare_rain100h("BSDS", output=output)
+    kept = {str(path.relative_to(output).as_posix()) for path in output.rglob("*.png") if path.stat().st_mtime == 1}
+    assert kept == {"target/10.png", "input/1.png", "input/2.png"}
+    assert all(np.array_equal(read_pair(pair)[1], clean(sets, pair.name)) for pair in find_pairs("new"))
+
+
+def test_a_broken_run_leaves_whole_files_and_no_set_that_looks_finished(
+    sets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save = Image.Image.save
+
+    def fail_at_the_second(self: Image.Image, file: object, *rest: object) -> None:
+        if any((sets / "new" / "target").glob("*.png")):
+            raise OSError(28, "No space left on device")
+        save(self, file, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Image.Image, "save", fail_at_the_second)
+    with pytest.raises(OSError, match="No space left"):
+        prepare_rain100h("BSDS", output=sets / "new")
+    assert [path.name for path in (sets / "new" / "target").iterdir()] == ["1.png"]
+    with pytest.raises(UnfoldError, match="2 without a partner"):
+        find_pairs("new")
+    monkeypatch.undo()
+    monkeypatch.setattr(prepare, "RAIN100H", MAP)
+    assert "2 clean images written, 1 were" in prepare_rain100h(
+        str(sets / "BSDS"), str(sets / "Rain100H"), sets / "new"
+    )
+
+
+def test_data_that_do_not_fit_are_told_in_one_line(sets: Path, command: Command) -> None:
+    def told(*options: object) -> str:
+        code, _, err = command("data", "prepare", "rain100h", "--bsds", "BSDS", *options)
+        assert code == 2
+        assert err.count("\n") == 1
+        return err
+
+    assert "no folder Nowhere" in told("--rain", "Nowhere")
+    assert "has no folder of inputs" in told("--rain", "BSDS")
+    photograph = sets / "BSDS" / "images" / "val" / "200.jpg"
+    Image.fromarray(scene(480, 320)).save(photograph)
+    assert "200.jpg is 480x320, and photographs of BSDS 321x481 or 481x321" in told()
+    photograph.unlink()
+    assert "BSDS has no 200.jpg: all of BSDS500 is needed" in told()
+    (sets / "BSDS" / "images" / "train" / "100.jpg").unlink()
+    assert "BSDS has no 100.jpg and 1 more: all of" in told()
+    inputs = sets / "Rain100H" / "inputcrop"
+    (inputs / "1.png").rename(inputs / "norain-1.png")
+    assert "is not Rain100H's" in told()
+
+
+def test_a_folder_that_cannot_be_written_asks_for_another(sets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(UnfoldError, match=r"Rain100H cannot be written \(Read-only file system\); .*--output"):
+        prepare_rain100h("BSDS")

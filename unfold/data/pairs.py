@@ -1,0 +1,92 @@
+"""Pairs of images: what was measured, and what it should become."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from natsort import natsorted
+from numpy.typing import NDArray
+
+from unfold.data.images import find_folder, images_in, read_uint8
+from unfold.errors import UnfoldError
+
+# Names of folders, written in small or capital letters.
+INPUTS = ("input", "inputcrop", "blur", "blurry", "rainy", "rain", "noisy", "lq")
+TARGETS = ("target", "targetcrop", "gt", "groundtruth", "sharp", "clean", "norain", "hq")
+# Marks in the names of files that lie side by side: Flower_blur1 and Flower_sharp1, chair_real and chair_mean.
+_INPUT_MARK = re.compile(r"_(blur|real)(?=\d*$)")
+_MARK = re.compile(r"_(blur|real|sharp|mean)(?=\d*$)")
+
+
+class Pair(NamedTuple):
+    """name: the input's, without its extension, which no other pair of the set has."""
+
+    name: str
+    input: Path
+    target: Path
+
+
+def find_pairs(source: str, split: str = "test") -> list[Pair]:
+    """The pairs of a set, in natural order. Partners have the same name but for the extension.
+
+    source: a folder, as it is or under UNFOLD_DATA, with one folder of INPUTS and one of TARGETS in it, or in its
+    folder ``split``; or with files side by side that are called NAME_blur and NAME_sharp, or NAME_real and NAME_mean,
+    with the same number behind, or none. UnfoldError where there are no pairs, or an image has no partner or two.
+    """
+    folder = find_folder(source)
+    for place in (folder, folder / split):
+        inputs, targets = subfolder(place, INPUTS), subfolder(place, TARGETS)
+        if inputs and targets:
+            return _match(place, images_in(inputs), images_in(targets), lambda path: path.stem)
+        if inputs or targets:
+            there, missing, names = (inputs, "targets", TARGETS) if inputs else (targets, "inputs", INPUTS)
+            raise UnfoldError(f"{there} has no folder of {missing} beside it, which would be one of {', '.join(names)}")
+    if not any(_INPUT_MARK.search(path.stem) for path in folder.iterdir()):
+        raise UnfoldError(
+            f"{folder} holds no pairs: neither folders such as input and target, there or in {split}, "
+            "nor images such as 1_blur.png and 1_sharp.png"
+        )
+    marked = {path: bool(_INPUT_MARK.search(path.stem)) for path in images_in(folder)}
+    inputs_here, others = ([path for path in marked if marked[path] == side] for side in (True, False))
+    return _match(folder, inputs_here, others, lambda path: _MARK.sub("", path.stem))
+
+
+def subfolder(folder: Path, names: Iterable[str]) -> Path | None:
+    """The folder inside ``folder`` that has one of the names; None where there is none, UnfoldError where several."""
+    if not folder.is_dir():
+        return None
+    found = natsorted(path for path in folder.iterdir() if path.name.lower() in names and path.is_dir())
+    if len(found) > 1:
+        raise UnfoldError(f"{folder} holds both {found[0].name} and {found[1].name}, and one of them is wanted")
+    return found[0] if found else None
+
+
+def read_pair(pair: Pair) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Input and target as (H,W,3) RGB of 8 bits. UnfoldError as for read_uint8, and where their sizes differ."""
+    y, target = read_uint8(pair.input), read_uint8(pair.target)
+    if y.shape != target.shape:
+        (h, w), (high, wide) = y.shape[:2], target.shape[:2]
+        raise UnfoldError(f"{pair.input} is {h}x{w} and {pair.target} {high}x{wide}: a pair has one size")
+    return y, target
+
+
+def _match(place: Path, inputs: list[Path], targets: list[Path], key: Callable[[Path], str]) -> list[Pair]:
+    of_input, of_target = _by_key(inputs, key), _by_key(targets, key)
+    alone = [path for name, path in (of_input | of_target).items() if (name in of_input) != (name in of_target)]
+    if alone:
+        first = ", ".join(str(path.relative_to(place)) for path in alone[:3])
+        more = f" and {len(alone) - 3} more" if len(alone) > 3 else ""
+        raise UnfoldError(f"{place}: {len(alone)} without a partner of the same name: {first}{more}")
+    return [Pair(path.stem, path, of_target[name]) for name, path in of_input.items()]
+
+
+def _by_key(paths: list[Path], key: Callable[[Path], str]) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for path in paths:
+        if (other := found.setdefault(key(path), path)) is not path:
+            raise UnfoldError(f"{other} and {path.name} have one name: the partner of both is not clear")
+    return found

@@ -1,0 +1,103 @@
+"""Making the parts of data sets that can be made of others."""
+
+from __future__ import annotations
+
+import errno
+import filecmp
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from unfold.data.images import find_folder, images_in, read_image
+from unfold.data.pairs import INPUTS, TARGETS, subfolder
+from unfold.errors import UnfoldError
+from unfold.files import whole_file
+from unfold.progress import progress
+
+# Name of each image of Rain100H -> number of the photograph in BSDS that it shows.
+RAIN100H: dict[str, str] = json.loads(Path(__file__).with_name("rain100h.json").read_text())
+
+
+def prepare_rain100h(bsds: str, rain: str = "Rain100H", output: Path | None = None) -> str:
+    """Make the clean side of Rain100H, which are the photographs of BSDS without their last row and column.
+
+    bsds: folder that holds BSDS500's JPEG files, at any depth; rain: folder that holds Rain100H's inputs in a folder of
+    :data:`unfold.data.pairs.INPUTS`; both as they are or under UNFOLD_DATA. The clean images are written beside the
+    inputs; or into ``output``, which gets copies of the inputs, too, so that it is a set of its own. What is right
+    already is kept, so that a broken run can be repeated. Returns what was done, in one line. UnfoldError where files
+    are missing or of another size, and where a folder cannot be written.
+    """
+    home = find_folder(rain)
+    inputs = _inputs_of(home)
+    photographs = _photographs(find_folder(bsds))
+    root = output or home
+    target = subfolder(root, TARGETS) or root / "target"
+    copies = None if root.resolve() == home.resolve() else subfolder(root, INPUTS) or root / "input"
+    written = 0
+    try:
+        # Inputs first: without all its targets, the set is refused and not taken for a smaller one.
+        if copies is not None:
+            for path in progress(inputs, "copying the inputs", "image"):
+                _copy(path, copies / path.name)
+        for path in progress(inputs, "preparing Rain100H", "image"):
+            written += _write(_clean(photographs[RAIN100H[path.stem]]), target / f"{path.stem}.png")
+    except OSError as error:
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise UnfoldError(f"{root} cannot be written ({error.strerror}); name a folder with --output") from None
+        raise
+    return f"Rain100H in {root}: {written} clean images written, {len(inputs) - written} were there already"
+
+
+def _inputs_of(home: Path) -> list[Path]:
+    folder = subfolder(home, INPUTS)
+    if folder is None:
+        raise UnfoldError(f"{home} has no folder of inputs: {', '.join(INPUTS)}")
+    files = images_in(folder)
+    names = sorted(path.stem for path in files)
+    if names != sorted(RAIN100H):
+        odd = sorted(set(names) ^ set(RAIN100H))
+        raise UnfoldError(
+            f"{folder} is not Rain100H's, whose images are called 1 to 100: {len(files)} images, "
+            f"and {odd[0] if odd else 'a name that is there twice'} does not fit"
+        )
+    return files
+
+
+def _photographs(folder: Path) -> dict[str, Path]:
+    found = {path.stem: path for path in sorted(folder.rglob("*.jpg"), reverse=True)}
+    missing = sorted(set(RAIN100H.values()) - set(found))
+    if missing:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise UnfoldError(f"{folder} has no {missing[0]}.jpg{more}: all of BSDS500 is needed, train and val at least")
+    return found
+
+
+def _clean(path: Path) -> NDArray[np.uint8]:
+    image = read_image(path)
+    if sorted(image.shape[:2]) != [321, 481]:
+        raise UnfoldError(f"{path} is {image.shape[0]}x{image.shape[1]}, and photographs of BSDS 321x481 or 481x321")
+    return image.astype(np.uint8, copy=False)[:-1, :-1]
+
+
+def _write(image: NDArray[np.uint8], path: Path) -> bool:
+    """Write an image; False where it was there already, pixel for pixel."""
+    if path.exists():
+        try:
+            if np.array_equal(read_image(path), image):
+                return False
+        except UnfoldError:
+            pass  # damaged, and written anew
+    with whole_file(path) as file:
+        Image.fromarray(image).save(file, "PNG")
+    return True
+
+
+def _copy(source: Path, path: Path) -> None:
+    if path.exists() and filecmp.cmp(source, path, shallow=False):
+        return
+    with source.open("rb") as begin, whole_file(path) as end:
+        shutil.copyfileobj(begin, end)

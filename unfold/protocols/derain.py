@@ -1,0 +1,31 @@
+"""Removing rain: DGUNet's Table 1 (Mou, Wang, Zhang, CVPR 2022), which follows MPRNet (Zamir et al., CVPR 2021)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from unfold.metrics import psnr, ssim
+from unfold.protocols.pairs import PairProtocol
+from unfold.protocols.protocol import Image
+
+
+@dataclass(frozen=True)
+class Derain(PairProtocol):
+    """Table 1: Test100, Rain100H, Rain100L, Test2800, Test1200. Its last column is the unweighted mean of the five.
+
+    - The published code pads nothing: its sets are MPRNet's, cut at the bottom and the right to multiples of 8 (480x320
+      for Rain100H and Rain100L). Our DGUNet pads other sizes inside, so that they run, too.
+    - The result is clamped and rounded to 8 bits, half to even.
+    - psnr and ssim are of Y, MATLAB's rgb2ycbcr of the 8-bit images, rounded to 8 bits, for a peak of 255; SSIM is that
+      of Wang et al. (11x11 Gaussian window, inside the image). No border is cut off. psnr_rgb is ours.
+    """
+
+    name: ClassVar = "derain_y"
+
+    def score(self, result: Image, target: Image) -> dict[str, float]:
+        return {
+            "psnr": psnr(result, target, channel="y"),
+            "ssim": ssim(result, target, channel="y"),
+            "psnr_rgb": psnr(result, target),
+        }
