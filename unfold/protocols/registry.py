@@ -9,9 +9,10 @@ from typing import Any
 from unfold.errors import UnfoldError
 from unfold.protocols.gaussian_denoising import GaussianDenoising
 from unfold.protocols.protocol import Protocol
+from unfold.protocols.sidd import SIDD
 from unfold.protocols.usrnet import USRNetBicubic, USRNetReal, USRNetTable1
 
-_ALL: list[Any] = [USRNetTable1, USRNetBicubic, USRNetReal, GaussianDenoising]
+_ALL: list[Any] = [USRNetTable1, USRNetBicubic, USRNetReal, GaussianDenoising, SIDD]
 PROTOCOLS: dict[str, Any] = {protocol.name: protocol for protocol in _ALL}
 
 
