@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -37,6 +38,13 @@ def narrow(name: str, **arguments: Any) -> UnfoldingNetwork:
     """A narrow network of that name, its weights made by its rule."""
     rule = usrnet_rule if name == "usrnet" else dgunet_rule if name.startswith("dgunet") else strong_rule
     return fill(create_model(name, **{**ARGUMENTS[name], **arguments}), rule).eval()
+
+
+def saved(name: str, path: Path) -> Path:
+    """A checkpoint of that narrow network, which says what it is."""
+    model = {"name": name, "arguments": ARGUMENTS[name]}
+    torch.save({"state_dict": narrow(name).state_dict(), "model": model}, path)
+    return path
 
 
 def kernels(batch: int, side: int = 5, dtype: torch.dtype = torch.float32) -> Tensor:

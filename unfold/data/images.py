@@ -94,6 +94,16 @@ def read_uint8(path: Path) -> NDArray[np.uint8]:
     return image.astype(np.uint8, copy=False)
 
 
+def read_grey(path: Path) -> NDArray[np.uint8]:
+    """Read an image of 8 bits per channel as (H,W): grey as it is, colour as the full range Y of cv2's YCrCb.
+
+    Y = 0.299 R + 0.587 G + 0.114 B, rounded. UnfoldError as for :func:`read_uint8`.
+    """
+    import cv2
+
+    return cv2.cvtColor(read_uint8(path), cv2.COLOR_RGB2YCrCb)[..., 0].astype(np.uint8, copy=False)
+
+
 def read_image(path: Path, grey: bool = False) -> NDArray[np.uint8] | NDArray[np.uint16]:
     """Read a colour image as (H,W,3) RGB, uint8 or uint16 as the file has it, turned as its EXIF orientation says.
 

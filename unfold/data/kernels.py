@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from unfold.data.images import find_file
+from unfold.data.mat import reading, transposed
 from unfold.errors import UnfoldError
 
 Kernel = NDArray[np.float64]
@@ -73,17 +74,12 @@ def _read_mat(path: Path) -> list[Any]:
     import h5py
     from scipy.io import loadmat
 
-    try:
+    with reading(path):
         if h5py.is_hdf5(path):
             with h5py.File(path) as file:
                 return _read_hdf5(file, path)
         content = {name: value for name, value in loadmat(path).items() if not name.startswith("__")}
         return _matrices(content[_chosen(list(content), path)])
-    except UnfoldError:
-        raise
-    except Exception as error:  # damaged files raise nearly anything
-        reason = " ".join(str(error).split())[:160] or type(error).__name__
-        raise UnfoldError(f"{path} is damaged or no .mat file ({reason})") from None
 
 
 def _read_hdf5(file: Any, path: Path) -> list[Any]:
@@ -94,8 +90,8 @@ def _read_hdf5(file: Any, path: Path) -> list[Any]:
         raise UnfoldError(f"{path}: {stored.name[1:]} is a struct, and kernels are matrices or a cell array of them")
     if stored.dtype == h5py.ref_dtype:
         # The last axis of the file is MATLAB's first, so that the order in the file is MATLAB's: column by column.
-        return [_transposed(file[reference]) for reference in stored[()].ravel()]
-    return _matrices(_transposed(stored))
+        return [transposed(file[reference]) for reference in stored[()].ravel()]
+    return _matrices(transposed(stored))
 
 
 def _chosen(names: list[str], path: Path) -> str:
@@ -104,13 +100,6 @@ def _chosen(names: list[str], path: Path) -> str:
     if len(names) != 1:
         raise UnfoldError(f"{path} holds {', '.join(names) or 'nothing'}, and a variable named kernels is wanted")
     return names[0]
-
-
-def _transposed(stored: Any) -> NDArray[Any]:
-    """A numeric array as MATLAB shows it: HDF5 has its axes the other way round. Of an empty one its size is stored."""
-    if stored.attrs.get("MATLAB_empty", 0):
-        return np.empty(tuple(stored[()]))
-    return np.asarray(stored[()]).T
 
 
 def _matrices(array: NDArray[Any]) -> list[Any]:

@@ -33,6 +33,12 @@ from unfold.steps.gradient import LearnedOperator
 BLOCK = 32
 
 
+def measurements_of(ratio: float) -> int:
+    """M, the measurements of a block: ratio per cent of its 1024 pixels, rounded up."""
+    # Rounded first: 10.24 ratio in floating point can lie a hair above the whole number that is meant.
+    return math.ceil(round(ratio * BLOCK * BLOCK / 100, 9))
+
+
 class Context(NamedTuple):
     """What all stages share: the measurement m, and the size of the image to crop to."""
 
@@ -87,9 +93,7 @@ class DGUNetCS(Family):
             raise ValueError(f"ratio is per cent of the pixels, above 0 and at most 100, not {ratio}")
         self.tied = shared
         act, unused_act = nn.PReLU(), nn.PReLU()
-        # Rounded first: 0.01 * 1024 * ratio in floating point can lie a hair above the whole number that is meant.
-        measurements = math.ceil(round(ratio * BLOCK * BLOCK / 100, 9))
-        phi = nn.init.xavier_normal_(torch.empty(measurements, BLOCK * BLOCK))
+        phi = nn.init.xavier_normal_(torch.empty(measurements_of(ratio), BLOCK * BLOCK))
         self.Phi = nn.Parameter(phi, requires_grad=learn_phi)
         self.r0, self.r_final = step_size(), step_size()
         self.shallow_feat1 = shallow_features(width, act, channels=1)

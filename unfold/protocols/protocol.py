@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -12,17 +14,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unfold.data.images import find_images
+from unfold.models.unfolding import UnfoldingNetwork
 
 Image = NDArray[Any]
 Method = Callable[[dict[str, Any]], Image]  # what is known of a measurement -> the restored image (H,W,C), not clamped
 
 
 class Case(NamedTuple):
-    """One restoration: a name that no other case of the run has, the files it is made of, and what is special to it."""
+    """One restoration: a name that no other case of the run has, the files it is made of, and what is special to it.
+
+    content: images that are read already, where many cases share a file.
+    """
 
     name: str
     files: tuple[Path, ...]
     options: dict[str, Any] = {}  # noqa: RUF012  (never changed)
+    content: tuple[Image, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -55,6 +62,9 @@ class Protocol(ABC):
         """The cases of a set, see :func:`unfold.data.images.find_images`; here, one per image."""
         return [Case(path.stem, (path,)) for path in find_images(source, split)]
 
+    def check(self, net: UnfoldingNetwork) -> None:  # noqa: B027  (most take any)
+        """Raise UnfoldError for a network that takes these inputs and yet belongs to other options."""
+
     @abstractmethod
     def sample(self, case: Case) -> Sample:
         """Read and degrade. The same case gives the same sample, always."""
@@ -70,6 +80,11 @@ class Protocol(ABC):
     @abstractmethod
     def score(self, result: Image, target: Image) -> dict[str, float]:
         """psnr in dB and ssim of a finished result, and further scores by name."""
+
+    @contextmanager
+    def saving(self, folder: Path, cases: Sequence[Case]) -> Iterator[Callable[[Image, Case], None]]:
+        """A function that takes each finished result of the cases into the folder; here, :meth:`save`."""
+        yield partial(self.save, folder=folder)
 
     def save(self, result: Image, case: Case, folder: Path) -> None:
         """Write a finished result into the folder; here, as an 8-bit PNG."""

@@ -7,18 +7,22 @@ import difflib
 from typing import Any
 
 from unfold.errors import UnfoldError
+from unfold.protocols.compressive_sensing import CompressiveSensing
 from unfold.protocols.deblur import Deblur, RealBlur
 from unfold.protocols.derain import Derain
+from unfold.protocols.dnd import DND
 from unfold.protocols.gaussian_denoising import GaussianDenoising
 from unfold.protocols.nrl_gdn import NRLGDNNonUniform, NRLGDNReal, NRLGDNUniform
 from unfold.protocols.protocol import Protocol
+from unfold.protocols.sidd import SIDD
 from unfold.protocols.usrnet import USRNetBicubic, USRNetReal, USRNetTable1
 
 _ALL: list[Any] = [
     *(USRNetTable1, USRNetBicubic, USRNetReal),
     *(NRLGDNNonUniform, NRLGDNUniform, NRLGDNReal),
     *(Derain, Deblur, RealBlur),
-    GaussianDenoising,
+    *(SIDD, DND, GaussianDenoising),
+    CompressiveSensing,
 ]
 PROTOCOLS: dict[str, Any] = {protocol.name: protocol for protocol in _ALL}
 

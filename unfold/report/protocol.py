@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -49,10 +50,12 @@ def run_protocol(
         if place_of is not None:
             place_of.mkdir(parents=True, exist_ok=True)
     rows = []
-    for result in evaluate(protocol, method, cases):
-        if output is not None:
-            protocol.save(result.image, result.case, output)
-        rows.append(result._replace(image=result.image[:0]))  # the numbers are kept, not the pictures
+    with ExitStack() as stack:
+        save = None if output is None else stack.enter_context(protocol.saving(output, cases))
+        for result in evaluate(protocol, method, cases):
+            if save is not None:
+                save(result.image, result.case)
+            rows.append(result._replace(image=np.empty(0)))  # the numbers are kept, not the pictures
     if json_file is not None:
         content = {"protocol": _named(protocol), "data": source, **about, **_numbers(rows)}
         with whole_file(json_file) as file:
@@ -76,6 +79,7 @@ def _method(
         raise UnfoldError(
             f"{name} takes {', '.join(sorted(names))}, and {protocol.name} gives {', '.join(sorted(protocol.inputs))}"
         )
+    protocol.check(net)
     told = {"model": name, "weights": {"file": str(path), "sha256": sha256_of(path)}, **about}
     return network(place(net, device), names, device), told
 
