@@ -153,6 +153,7 @@ def test_mistakes_are_one_line(folder: Path, command: Command, tmp_path: Path) -
         "ratio=nan": "ratio is per cent",
         "tile=100": "tile is a multiple of 32",
         "tile=-32": "tile is a multiple of 32",
+        "tile=0": "identity needs y, which compressive_sensing does not give",
     }.items():
         given = ("--data", folder, "--model", "identity")
         code, _, err = command("test", "--protocol", f"compressive_sensing:{options}", *given)

@@ -46,7 +46,7 @@ def network(net: UnfoldingNetwork, names: set[str], device: torch.device) -> Met
 
 
 def _identity(inputs: dict[str, Any]) -> Image:
-    return inputs["image" if "image" in inputs else "y"]
+    return inputs["y"]
 
 
 def _bicubic(inputs: dict[str, Any]) -> Image:
@@ -84,7 +84,7 @@ class Baseline(NamedTuple):
 
 
 BASELINES = {
-    "identity": Baseline(_identity, frozenset()),
+    "identity": Baseline(_identity, frozenset({"y"})),
     "bicubic": Baseline(_bicubic, frozenset({"y", "scale"})),
     "wiener": Baseline(_wiener, frozenset({"y", "kernel", "sigma"})),
     "eq22": Baseline(_eq22, frozenset({"y", "kernel"})),
