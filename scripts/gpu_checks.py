@@ -32,6 +32,7 @@ from tests.gpu.record import run_tests
 from tests.gpu.setting import PRECISIONS, computed_in, free_memory, random_inputs
 from unfold import create_model, list_models
 from unfold.device import place
+from unfold.files import whole_file
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.training.losses import charbonnier_of_stages
 
@@ -252,8 +253,10 @@ def check(
     def save() -> None:
         content = {"environment": about, "tests": tested, "measurements": [asdict(row) for row in rows]}
         content["seconds"] = round(time.monotonic() - start, 1)
-        (folder / "gpu_checks.json").write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
-        (folder / "gpu_checks.md").write_text(markdown(about, tested, rows))
+        texts = {"json": json.dumps(content, indent=1, allow_nan=False) + "\n", "md": markdown(about, tested, rows)}
+        for kind, text in texts.items():
+            with whole_file(folder / f"gpu_checks.{kind}") as file:
+                file.write(text.encode())
 
     save()
     measure(rows, build, device, start + SECONDS, save)

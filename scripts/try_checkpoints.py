@@ -275,6 +275,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--manifests", type=Path, metavar="DIR")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args(argv)
+    if arguments.manifests is not None and not any(arguments.manifests.glob("*.json")):
+        parser.error(f"{arguments.manifests} holds no manifests (.json)")
     with tempfile.TemporaryDirectory() as temporary:
         refused = try_damaged(Path(temporary), np.random.default_rng(arguments.seed))
         came_back = try_layouts(Path(temporary), arguments.manifests)

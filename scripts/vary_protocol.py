@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from unfold import load_model
+from unfold.errors import UnfoldError
 from unfold.metrics import psnr
 from unfold.physics.degrade import blur_array, decimate_array
 from unfold.physics.kernels import normalised, shift_kernel
@@ -112,4 +113,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except UnfoldError as error:
+        raise SystemExit(f"vary_protocol: {error}") from None

@@ -13,8 +13,9 @@ class Server(ThreadingHTTPServer):
     """Serves ``body`` under any path.
 
     etag, dated: what tells the version of the body; acts: what to do with the next requests, in turn, and thereafter
-    "serve": "cut" and "stall" after half of what is due, "ignore" ranges, "range" whatever If-Range says, a status code
-    to answer, "to ADDRESS" to redirect; requests: the headers of the requests so far; slow: seconds before each answer.
+    "serve": "cut" and "stall" after half of what is due, "ignore" ranges, "range" whatever If-Range says, "endless"
+    half of it without a length, a status code to answer, "to ADDRESS" to redirect; requests: the headers of the
+    requests so far; slow: seconds before each answer.
     """
 
     daemon_threads = True
@@ -69,9 +70,10 @@ class Handler(BaseHTTPRequestHandler):
             if value:
                 self.send_header(name, value)
         due = body[start:]
-        self.send_header("Content-Length", str(len(due)))
+        if act != "endless":
+            self.send_header("Content-Length", str(len(due)))
         self.end_headers()
-        self.wfile.write(due[: len(due) // 2] if act in ("cut", "stall") else due)
+        self.wfile.write(due[: len(due) // 2] if act in ("cut", "stall", "endless") else due)
         if act == "stall":
             self.wfile.flush()
             server.over.wait(5)

@@ -98,6 +98,19 @@ def test_a_server_that_ignores_ranges_means_a_fresh_start(server: Server, target
     assert target.read_bytes() == server.body
 
 
+def test_half_a_file_does_not_pass_for_the_whole_where_nobody_says_how_long_it_is(server: Server, target: Path) -> None:
+    server.acts = ["endless"]
+    assert "nobody says how long the file is" in refused(server, target)
+    server.acts = ["endless"]
+    assert "sends another file than it should" in refused(server, target, digest(server))
+
+
+@pytest.mark.parametrize("act", ["204", "to http://[::1", "to /round"])
+def test_odd_answers_are_one_line(server: Server, target: Path, act: str) -> None:
+    server.acts = [act] * 40
+    assert "could not be downloaded" in refused(server, target)
+
+
 @pytest.mark.parametrize("act", ["serve", "range"])
 def test_a_file_that_changes_meanwhile_means_a_fresh_start(server: Server, target: Path, act: str) -> None:
     """Whether the server looks at If-Range or not."""

@@ -65,7 +65,8 @@ def parser() -> argparse.ArgumentParser:
         "-o",
         metavar="DIR",
         type=Path,
-        help="folder for the results (default with --config: OUTPUT/test), in place of earlier ones",
+        help="folder for the results: with --config in place of earlier ones (default: OUTPUT/test), with --protocol "
+        "the restored pictures",
     )
     test.add_argument("--data", metavar="SET|FOLDER", help="with --protocol: the images")
     test.add_argument(
@@ -279,7 +280,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not _out_of_memory(error):
             raise
         hint = "lower TRAIN.BATCH or TRAIN.PATCH, or set TRAIN.CHECKPOINT_STAGES true"
-        hint = hint if arguments.command == "train" else "use smaller images, or DEVICE cpu"
+        hint = hint if arguments.command == "train" else "use smaller images, or the device cpu"
         print(f"unfold {arguments.command}: out of memory; {hint}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

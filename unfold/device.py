@@ -19,7 +19,7 @@ def pick_device(name: str) -> torch.device:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0].split(". ")[0]
-        raise UnfoldError(f"DEVICE {name} cannot be used here ({reason}); try auto or cpu") from None
+        raise UnfoldError(f"the device {name} cannot be used here ({reason}); try auto or cpu") from None
     return device
 
 

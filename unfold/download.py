@@ -61,7 +61,7 @@ def download(url: str, target: Path, sha256: str | None) -> str:
             if target.exists():
                 return check_digest(target, sha256)
             logger.info("downloading %s to %s", url, target)
-            _fetch(url, target, part)
+            _fetch(url, target, part, known=sha256 is not None)
             digest = sha256_of(part)
             if sha256 is not None and digest != sha256.lower():
                 _forget(part)
@@ -125,10 +125,10 @@ class _Redirects(HTTPRedirectHandler):
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
-def _fetch(url: str, target: Path, part: Path) -> None:
+def _fetch(url: str, target: Path, part: Path, known: bool) -> None:
     for pause in (*PAUSES, None):
         try:
-            _attempt(url, part)
+            _attempt(url, part, known)
             return
         except AttemptError as failure:
             if isinstance(failure, StaleError):
@@ -142,12 +142,22 @@ def _fetch(url: str, target: Path, part: Path) -> None:
             time.sleep(pause)
 
 
-def _attempt(url: str, part: Path) -> None:
-    """Bring the part up to the whole file, from where it ends if the server can continue the same file."""
+def _attempt(url: str, part: Path, known: bool) -> None:
+    """Bring the part up to the whole file, from where it ends if the server can continue the same file.
+
+    known: whether a digest will tell that it is whole; else the server has to say how long it is.
+    """
     version = _version_begun(part, url)
     begun = part.stat().st_size if version else 0
     headers = {"Range": f"bytes={begun}-", "If-Range": version} if version and begun else {}
     with _answer(url, headers) as answer:
+        if answer.status not in (200, 206):
+            raise UnfoldError(f"{url} could not be downloaded: the server answers {answer.status} {answer.reason}")
+        if answer.length is None and not answer.chunked and not known:
+            raise UnfoldError(
+                f"{url} could not be downloaded: nobody says how long the file is, so that a part of it could pass for "
+                "the whole; fetch it yourself"
+            )
         now = _version_of(answer)
         if answer.status != 206:  # the whole file, asked for or not: the server knows no ranges, or has another file
             begun = 0
@@ -186,12 +196,16 @@ def _answer(url: str, headers: dict[str, str]) -> HTTPResponse:
         return build_opener(_Redirects).open(request, timeout=TIMEOUT)
     except HTTPError as error:
         error.close()
-        told = f"the server answers {error.code} {error.reason}"
+        told = " ".join(f"the server answers {error.code} {error.reason}".split())
         if error.code == 416:  # nothing after what has arrived, so that it is not a part of that file
             raise StaleError(told) from None
         if error.code >= 500 or error.code in BUSY:
             raise AttemptError(told) from None
         raise UnfoldError(f"{url} could not be downloaded: {told}") from None
+    except UnfoldError:
+        raise
+    except ValueError as error:  # an address that is none
+        raise UnfoldError(f"{url} could not be downloaded: {error}") from None
     except (OSError, HTTPException) as error:
         reason = error.reason if isinstance(error, URLError) else error
         if isinstance(reason, ssl.SSLCertVerificationError):

@@ -8,6 +8,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from unfold.errors import UnfoldError
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder and those above it; UnfoldError where that cannot be, or nothing can be written there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UnfoldError(f"the folder {folder} cannot be made: {error.strerror or error}") from None
+    if not os.access(folder, os.W_OK):
+        raise UnfoldError(f"the folder {folder} cannot be written")
+
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[BinaryIO]:

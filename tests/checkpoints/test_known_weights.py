@@ -162,6 +162,23 @@ def test_a_web_page_in_place_of_weights_is_neither_kept_nor_recorded(published: 
     assert find_weights("usrgan").read_bytes() == whole
 
 
+@pytest.mark.parametrize("place", ["pretrained", "cache"])
+def test_a_file_that_somebody_fetched_by_hand_is_never_deleted(home: Path, cache: Path, place: str) -> None:
+    folder = home / "pretrained" if place == "pretrained" else cache
+    folder.mkdir(parents=True)
+    (folder / "NRL_GDN.pth").write_text("no weights")
+    with pytest.raises(UnfoldError, match="no checkpoint"):
+        find_weights("nrl_gdn")
+    assert (folder / "NRL_GDN.pth").read_text() == "no weights"
+
+
+def test_a_name_with_an_extension_and_one_too_long(home: Path) -> None:
+    with pytest.raises(UnfoldError, match="are called usrnet_tiny, without an extension"):
+        find_weights("usrnet_tiny.pth")
+    with pytest.raises(UnfoldError, match="cannot be a file: File name too long"):
+        find_weights("x" * 300)
+
+
 @pytest.mark.parametrize("content", ["{", "[]", '{"usrgan": {}}', '{"usrgan": {"sha256": 3}}'])
 def test_records_that_cannot_be_read_trust_nothing(published: Server, cache: Path, content: str) -> None:
     cache.mkdir(parents=True)
@@ -196,7 +213,7 @@ def test_weights_on_a_cloud_drive_say_where_and_where_to(cache: Path) -> None:
     ("text", "told"),
     [
         ("usernet_tiny", "did you mean usrnet_tiny"),
-        ("there/usrgan.pth", "did you mean usrgan"),
+        ("there/usrgan.pth", "are called usrgan, without an extension"),
         ("painting", "unfold weights list"),
         ("pretrained", "there is no weights file"),
     ],

@@ -69,6 +69,15 @@ def test_kernels_of_mat_files_come_as_matlab_shows_them(write: Any, dtype: type,
                 assert np.array_equal(a, b)
 
 
+def test_images_that_kernels_would_be_misread_from_are_refused(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).random((5, 7)).astype(np.float32)
+    Image.fromarray(values / values.sum()).save(tmp_path / "float.tif")
+    Image.fromarray(np.uint8(255 * values)).convert("LA").save(tmp_path / "alpha.png")
+    for name, mode in (("float.tif", "F"), ("alpha.png", "LA")):
+        with pytest.raises(UnfoldError, match=f"{name} is of kind {mode}, and an image of a kernel is grey"):
+            read_kernels(tmp_path / name)
+
+
 def test_kernels_of_images_come_over_the_largest_value(tmp_path: Path) -> None:
     values = np.random.default_rng(0).integers(0, 256, (5, 7), dtype=np.uint8)
     for mode in ("L", "RGB", "P"):

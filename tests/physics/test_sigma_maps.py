@@ -7,9 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
-from unfold.physics.batched_noise import bump_maps, random_bumps
 from unfold.physics.sigma_maps import gaussian_mixture, peaks, random_bump, sigma_map, waves
 
 GOLDEN = np.load(Path(__file__).parent.parent / "golden" / "physics_noise.npz")
@@ -50,25 +48,3 @@ def test_a_bump_is_the_published_one() -> None:
     bump = random_bump(128, 0, 75, random.Random(0))
     assert bump.dtype == np.float32
     assert np.allclose(bump[::4, 1::4], GOLDEN["generate_sigma_map_seed0_p128"], rtol=0, atol=1e-7)
-
-
-def test_a_batch_of_bumps_is_the_same_one_by_one() -> None:
-    centre, scale, levels = [], [], []
-    for seed in range(5):
-        pick = random.Random(seed)
-        centre.append([pick.uniform(0, 64), pick.uniform(0, 64)])
-        scale.append(pick.uniform(16, 48))
-        levels.append([pick.uniform(0, 75) / 255, pick.uniform(0, 75) / 255])
-    maps = bump_maps(*(torch.tensor(values, dtype=torch.float64) for values in (centre, scale, levels)), 64)
-    for seed in range(5):
-        assert np.allclose(maps[seed, 0].numpy(), random_bump(64, 0, 75, random.Random(seed)), rtol=0, atol=1e-7)
-
-
-def test_random_bumps_keep_their_bounds_and_follow_their_generator() -> None:
-    maps = 255 * random_bumps(200, 32, 10, 20, torch.Generator().manual_seed(0))
-    assert maps.shape == (200, 1, 32, 32)
-    lower, upper = maps.amin((1, 2, 3)), maps.amax((1, 2, 3))
-    assert 10 <= lower.min() < 11
-    assert 24 < upper.max() <= 25.001
-    assert (upper - lower).min() >= 4.99, "the upper level is raised by 5"
-    assert torch.equal(maps, 255 * random_bumps(200, 32, 10, 20, torch.Generator().manual_seed(0)))

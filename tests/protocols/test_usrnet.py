@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -14,12 +15,13 @@ import pytest
 import torch
 from PIL import Image
 from scipy import ndimage
-from scipy.io import savemat
+from scipy.io import loadmat, savemat
 
 from tests import narrow
 from tests.synthetic import scene
 from unfold.errors import UnfoldError
 from unfold.metrics import psnr, ssim
+from unfold.physics.kernels import gaussian_kernel, normalised, shift_kernel
 from unfold.protocols.evaluate import evaluate
 from unfold.protocols.methods import network
 from unfold.protocols.protocol import Case
@@ -40,9 +42,8 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     rng = np.random.default_rng(0)
     for name, count in (("kernels_12", 12), ("kernels_bicubicx234", 3)):
         cells = np.empty((1, count), dtype=object)
-        for i in range(count):
-            kernel = rng.random((9, 9)).astype(np.float32)
-            cells[0, i] = kernel / kernel.sum()
+        for i in range(count):  # not of sum 1, as one of the published ones
+            cells[0, i] = (rng.random((9, 9)) / 41).astype(np.float32)
         savemat(root / "kernels" / f"{name}.mat", {"kernels": cells})
     (root / "Pair").mkdir()
     Image.fromarray(scene(53, 70, seed=1)).save(root / "Pair" / "a.png")
@@ -57,7 +58,8 @@ def test_table_1_degrades_as_its_page_says(data: Path) -> None:
     sample = protocol.sample(case)
     assert sample.target is not None
     assert np.array_equal(sample.target, scene(53, 70, seed=1)[:48, :48]), "lcm(3, 8) is 24"
-    kernel = sample.inputs["kernel"].astype(np.float64)
+    kernel = loadmat(data / "kernels" / "kernels_12.mat")["kernels"][0, 4].astype(np.float64)
+    assert np.array_equal(sample.inputs["kernel"], kernel)
     blurred = ndimage.convolve(sample.target, kernel[..., None], mode="wrap")
     assert blurred.dtype == np.uint8
     noise = np.random.RandomState(0).normal(0, 7.65 / 255, (16, 16, 3))
@@ -97,6 +99,8 @@ def test_the_bicubic_evaluation_continues_the_small_image_and_keeps_it_as_it_is(
     assert np.array_equal(ends[:17, :23, 0], np.arange(17.0)[:, None] * np.ones((17, 23)))
     assert abs(ends[-1, 0, 0] - ends[0, 0, 0]) < 4, "the ramp of 16 comes back to its beginning"
     assert sample.inputs["sigma"] == 0
+    kernel = loadmat(data / "kernels" / "kernels_bicubicx234.mat")["kernels"][0, 1]
+    assert np.array_equal(sample.inputs["kernel"], kernel), "that of scale 3, not normalised"
     assert not np.allclose(np.rint(y * 255), y * 255, atol=1e-3), "not rounded to 8 bits"
 
 
@@ -107,6 +111,20 @@ def test_the_bicubic_evaluation_scores_y_and_rgb_without_a_border_of_the_scale()
     assert scores["psnr"] == psnr(a[2:-2, 2:-2], b[2:-2, 2:-2], channel="y")
     assert scores["psnr_rgb"] == psnr(a[2:-2, 2:-2], b[2:-2, 2:-2])
     assert scores["ssim"] == ssim(a[2:-2, 2:-2], b[2:-2, 2:-2], channel="y")
+    assert scores["ssim_rgb"] == ssim(a[2:-2, 2:-2], b[2:-2, 2:-2])
+
+
+@pytest.mark.parametrize(("scale", "width"), [(1, 0.6), (2, 0.9), (3, 1.7), (4, 2.2)])
+def test_on_real_images_the_published_blur_is_assumed(data: Path, scale: int, width: float) -> None:
+    kernels = np.load(GOLDEN / "physics_kernels.npz")
+    inputs = USRNetReal(scale, "chip").sample(USRNetReal().cases("Pair")[0]).inputs
+    assert np.allclose(inputs["kernel"], kernels[f"shift_ul_x{scale}"], atol=1e-7), width
+    assert inputs["sigma"] == 15 / 255
+    for chosen, general in ((1, 0.4), (2, 0.7), (3, 1.5), (4, 2.0)):
+        inputs = USRNetReal(chosen).sample(USRNetReal().cases("Pair")[0]).inputs
+        expected = normalised(shift_kernel(gaussian_kernel(25, general), chosen))
+        assert np.allclose(inputs["kernel"], expected, atol=1e-7)
+        assert inputs["sigma"] == 2 / 255
 
 
 def test_a_network_runs_through_each_and_its_result_has_the_size_of_the_target(data: Path) -> None:
@@ -155,6 +173,16 @@ def test_weights_that_do_not_fit_the_protocol_are_told(data: Path) -> None:
         ("--protocol usrnet_table1:noise=-1 --data Pair --model bicubic", "not negative"),
         ("--protocol usrnet_table1:noise=nan --data Pair --model bicubic", "noise is in 255 units"),
         ("--protocol usrnet_table1:scale=2,scale=3 --data Pair --model bicubic", "scale is given twice"),
+        ("--protocol usrnet_table1:scale --data Pair --model bicubic", "scale needs a value, as in scale=4"),
+        ("--protocol usrnet_table1 --data Pair --model bicubik", "bicubik is no baseline, did you mean bicubic?"),
+        ("--protocol usrnet_real:scale=2 --data Pair --model identity -o out", "and 106x140 are asked for"),
+        ("--protocol usrnet_real:scale=2 --data Pair --model bicubic -o data/Pair", "which would be lost"),
+        ("--protocol usrnet_table1 --data Pair --model bicubic --json data", "--json data is no name for a file"),
+        ("--protocol usrnet_table1 --data Pair --model bicubic --json /dev/null", "--json /dev/null is no name"),
+        ("--protocol usrnet_table1 --data Pair --model bicubic -o kept/kept.json/x", "cannot be made: Not a directory"),
+        ("--protocol usrnet_table1 --data Pair --model bicubic --device tpu", "the device tpu cannot be used here"),
+        ("--protocol usrnet_table1 --data Small --model bicubic", "small.png: a border of 16 pixels leaves nothing"),
+        ("--protocol usrnet_table1 --data Bad --model bicubic", "b.png is not an image that can be read"),
         ("--protocol usrnet_table1 --data Pair", "give --weights, or --model with one of the baselines"),
         ("--protocol usrnet_table1 --model bicubic", "give --data"),
         ("--protocol usrnet_table1 --data Nowhere --model bicubic", "there is no folder Nowhere"),
@@ -166,9 +194,18 @@ def test_weights_that_do_not_fit_the_protocol_are_told(data: Path) -> None:
         ("--config a.yaml", "give --weights"),
     ],
 )
-def test_mistakes_are_one_line(data: Path, command: Command, arguments: str, message: str) -> None:
-    code, _, err = command("test", *arguments.split())
-    assert code == 2
+def test_mistakes_are_one_line(
+    data: Path, command: Command, monkeypatch: pytest.MonkeyPatch, arguments: str, message: str
+) -> None:
+    monkeypatch.chdir(data.parent)
+    (data.parent / "kept").mkdir()
+    (data.parent / "kept" / "kept.json").write_text("{}")
+    for folder, size in (("Small", 32), ("Bad", 64)):
+        (data / folder).mkdir()
+        Image.fromarray(scene(size, size)).save(data / folder / "small.png")
+    (data / "Bad" / "b.png").write_text("no image")
+    code, out, err = command("test", *arguments.split())
+    assert (code, out) == (2, "")
     assert message in err
     assert err.count("\n") == 1
 
@@ -193,10 +230,49 @@ def test_numbers_and_pictures_are_written(data: Path, command: Command, tmp_path
     assert found["model"] == "bicubic"
     assert [row["image"] for row in found["images"]] == ["a", "b"]
     assert found["mean"]["psnr"] == pytest.approx(np.mean([row["psnr"] for row in found["images"]]))
-    assert f"{found['mean']['psnr']:.3f}" in out.splitlines()[-1]
+    assert f"{found['mean']['psnr']:.3f}" in out.splitlines()[-2]
     saved = np.asarray(Image.open(tmp_path / "pictures" / "a.png"))
     target = scene(53, 70, seed=1)[:52]
     assert psnr(saved, target, 2, "y") == found["images"][0]["psnr"]
+
+
+def test_what_was_done_before_a_run_broke_off_is_kept(data: Path, command: Command, tmp_path: Path) -> None:
+    Image.fromarray(scene(16, 16)).save(data / "Pair" / "c.png")
+    numbers = tmp_path / "numbers.json"
+    given = ("--protocol", "usrnet_table1", "--data", "Pair", "--model", "bicubic", "--json", numbers)
+    code, _, err = command("test", *given)
+    assert code == 2
+    assert "c.png" in err
+    found = json.loads(numbers.read_text())
+    assert [row["image"] for row in found["images"]] == ["a", "b"]
+    assert "2 of 3 images are done" in found["stopped"]
+
+
+def test_the_json_says_which_weights_and_network_were_run(data: Path, command: Command, tmp_path: Path) -> None:
+    weights = tmp_path / "net.pth"
+    torch.save(narrow.narrow("nrl_gdn").state_dict(), weights)
+    cells = np.empty((1, 8), dtype=object)
+    cells[0] = [np.full((3, 3), 1 / 9)] * 8
+    savemat(data / "kernels" / "kernels_8.mat", {"kernels": cells})
+    results = {}
+    for name in ("nrl_gdn", "rgdn_uniform"):
+        given = ("--protocol", "nrl_gdn_uniform:kernel=1", "--data", "Pair", "--weights", weights, "--model", name)
+        code, _, err = command("test", *given, "--device", "cpu", "--json", tmp_path / "n.json")
+        assert (code, err) == (0, "")
+        found = json.loads((tmp_path / "n.json").read_text())
+        assert found["model"] == name
+        assert found["weights"]["sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
+        results[name] = found["mean"]["psnr"]
+    assert results["nrl_gdn"] != results["rgdn_uniform"], "--model decides where weights fit both"
+
+
+def test_a_perfect_result_is_null_in_json(command: Command, tmp_path: Path) -> None:
+    for side in ("input", "target"):
+        (tmp_path / "same" / side).mkdir(parents=True)
+        Image.fromarray(scene(16, 16)).save(tmp_path / "same" / side / "a.png")
+    given = ("--protocol", "derain_y", "--data", tmp_path / "same", "--model", "identity")
+    assert command("test", *given, "--json", tmp_path / "n.json")[0] == 0
+    assert json.loads((tmp_path / "n.json").read_text())["mean"]["psnr"] is None
 
 
 SETTINGS = [("usrnet_table1", key) for key in REFERENCE["table1"]] + [

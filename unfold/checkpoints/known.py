@@ -31,13 +31,16 @@ def find_weights(text: str | Path) -> Path:
         return obtain(weights)[0]
     path = as_path(str(text))
     if not path.is_file():
-        raise UnfoldError(f"there is no weights file {text}, and {_no_name(path.stem)}")
+        raise UnfoldError(f"there is no weights file {text}, and {_no_name(str(text))}")
     return path
 
 
 def published(text: str | Path) -> Weights | None:
     """The published weights that ``text`` names; None where a file is called so, or no weights are."""
-    return None if as_path(str(text)).is_file() else WEIGHTS.get(str(text))
+    try:
+        return None if as_path(str(text)).is_file() else WEIGHTS.get(str(text))
+    except OSError as error:  # a name that is too long for one, say
+        raise UnfoldError(f"{str(text)[:40]!r} cannot be a file: {error.strerror}") from None
 
 
 def named(name: str) -> Weights:
@@ -48,6 +51,8 @@ def named(name: str) -> Weights:
 
 
 def _no_name(name: str) -> str:
+    if (stem := Path(name).stem) in WEIGHTS:
+        return f"the published weights are called {stem}, without an extension"
     near = difflib.get_close_matches(name, WEIGHTS, n=3)
     hint = f"did you mean {' or '.join(near)}?" if near else "`unfold weights list` tells the names"
     return f"no published weights are called {name}; {hint}"
@@ -76,6 +81,8 @@ def obtain(weights: Weights) -> tuple[Path, str]:
     elif weights.url is not None:
         path = weights_folder() / weights.file
         digest = download(weights.url, path, weights.sha256)
+        if weights.sha256 is None and weights.name not in recorded_digests():
+            _refuse_other_files(path)
     else:
         raise UnfoldError(
             f"the weights {weights.name} are not here and cannot be downloaded by themselves: get them from "
@@ -116,15 +123,21 @@ def _compare_with_first_use(weights: Weights, path: Path, digest: str) -> None:
         )
 
 
-def _record(weights: Weights, path: Path, digest: str) -> None:
-    from unfold.checkpoints.read import read_checkpoint  # torch, which only a first use needs
+def _refuse_other_files(path: Path) -> None:
+    """Remove what was downloaded just now where it is no checkpoint: a web page, say. The next call downloads again."""
+    from unfold.checkpoints.read import read_checkpoint
 
     try:
         read_checkpoint(path)
     except UnfoldError:
-        if path.parent == weights_folder():
-            path.unlink()  # a web page in place of the file, say: the next call shall download again
+        path.unlink()
         raise
+
+
+def _record(weights: Weights, path: Path, digest: str) -> None:
+    from unfold.checkpoints.read import read_checkpoint  # torch, which only a first use needs
+
+    read_checkpoint(path)
     logger.warning(
         "note: %s: nobody could verify this file, as no digest is published; its SHA-256 is %s, recorded as unverified",
         path,

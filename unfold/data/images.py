@@ -154,13 +154,14 @@ def _read_deep(path: Path) -> NDArray[np.uint16]:
     return np.ascontiguousarray(array[..., ::-1])
 
 
-def check_images(files: Sequence[Path], smallest: int) -> None:
+def check_images(files: Sequence[Path], smallest: int, grey: bool = False) -> None:
     """Read every image once, so that a bad one is found before the work and not hours into it.
 
-    Raises UnfoldError for an image that cannot be read or has a side below ``smallest``.
+    grey: whether grey ones are taken. Raises UnfoldError for an image that cannot be read or has a side below
+    ``smallest``.
     """
     for path in progress(files, "checking images", "image"):
-        height, width = read_image(path).shape[:2]
+        height, width = read_image(path, grey).shape[:2]
         if min(height, width) < smallest:
             raise UnfoldError(f"{path} is {height}x{width} pixels, and at least {smallest}x{smallest} are needed")
 

@@ -61,7 +61,11 @@ def _read_grey(path: Path) -> Kernel:
     try:
         with Image.open(path) as image:
             deep = image.mode in ("I", "I;16", "I;16B")
+            if not deep and (image.mode not in ("1", "L", "P", "RGB") or ";16" in str(image.tile)):
+                raise UnfoldError(f"{path} is of kind {image.mode}, and an image of a kernel is grey, of 8 or 16 bits")
             array = np.asarray(image if deep or image.mode == "L" else image.convert("RGB"))
+    except UnfoldError:
+        raise
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         raise UnfoldError(f"{path} is neither a .mat file nor an image that can be read") from None
     if array.ndim == 3 and (array != array[..., :1]).any():

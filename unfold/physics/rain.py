@@ -31,6 +31,7 @@ class Rain:
 
     rate in mm/h (2 is light, 10 moderate, 50 violent); exposure in s; wind across the picture in m/s, to the right
     where positive, and the standard deviation of its gusts; focal length in pixels (about a whole picture's width).
+    ValueError where one of them cannot be.
     """
 
     rate: float = 30.0
@@ -38,6 +39,10 @@ class Rain:
     wind: float = 1.0
     gusts: float = 0.3
     focal: float = 1000.0
+
+    def __post_init__(self) -> None:
+        if not self.rate > 0 or not self.exposure > 0 or not self.gusts >= 0 or not self.focal > 0:
+            raise ValueError(f"rate, exposure and focal must be positive, and gusts not negative: {self}")
 
     @property
     def slope(self) -> float:

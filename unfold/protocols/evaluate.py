@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -14,7 +15,7 @@ from unfold.errors import UnfoldError
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.progress import progress
 from unfold.protocols.methods import as_tensors
-from unfold.protocols.protocol import Case, Image, Method, Protocol, Sample
+from unfold.protocols.protocol import Case, Image, Method, Protocol, Sample, windowed
 
 
 @dataclass
@@ -40,18 +41,16 @@ def evaluate(protocol: Protocol, method: Method, cases: Sequence[Case]) -> Itera
     """Degrade, restore and score case by case. UnfoldError where a result cannot be what the protocol asks for."""
 
     def finite(inputs: dict[str, Any]) -> Image:
-        try:
-            image = method(inputs)
-        except ValueError as error:  # a network's, about sizes
-            raise UnfoldError(f"{case.files[0]}: {error}") from None
+        image = method(inputs)
         if not np.isfinite(image).all():
-            raise UnfoldError(f"the result on {case.name} is not finite: the weights are not usable")
+            raise UnfoldError("the result is not finite: the weights are not usable")
         return image
 
     for case in progress(distinct(cases), "testing", "image"):
         sample = protocol.sample(case)
         start = time.perf_counter()
-        image = protocol.restore(finite, sample)
+        with _naming(case):
+            image = protocol.restore(finite, sample)
         seconds = time.perf_counter() - start
         if sample.target is None:
             yield Result(case, {}, seconds, image)
@@ -61,7 +60,20 @@ def evaluate(protocol: Protocol, method: Method, cases: Sequence[Case]) -> Itera
                 f"the result on {case.name} is {_size(image)} and the target {_size(sample.target)}: "
                 f"the method does not do what {protocol.name} asks for"
             )
-        yield Result(case, protocol.score(image, sample.target), seconds, image)
+        with _naming(case):
+            scores = protocol.score(image, sample.target)
+        yield Result(case, scores, seconds, image)
+
+
+@contextmanager
+def _naming(case: Case) -> Iterator[None]:
+    """Errors of networks and metrics, about sizes mostly, with the file that they are about."""
+    try:
+        yield
+    except ValueError as error:
+        path = case.files[0]
+        name = str(path) if case.name == path.stem else f"{path} ({case.name})"
+        raise UnfoldError(str(error) if str(path) in str(error) else f"{name}: {error}") from None
 
 
 def distinct(cases: Sequence[Case]) -> Sequence[Case]:
@@ -87,7 +99,7 @@ def evaluate_network(
     given = as_tensors(sample.inputs, names, device)
     stages = [x[0].permute(1, 2, 0).float().cpu().numpy() for x in net.iterate(**given)]
     seconds = time.perf_counter() - start
-    scores = [protocol.score(protocol.finish(x[sample.window]), sample.target) for x in stages]
+    scores = [protocol.score(protocol.finish(windowed(x, sample.window)), sample.target) for x in stages]
     return Score(scores[-1]["psnr"], scores[-1]["ssim"], seconds, [score["psnr"] for score in scores]), stages
 
 

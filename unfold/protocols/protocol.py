@@ -71,7 +71,7 @@ class Protocol(ABC):
 
     def restore(self, method: Method, sample: Sample) -> Image:
         """Run a method and turn its result into the image that is scored and saved."""
-        return self.finish(method(sample.inputs)[sample.window])
+        return self.finish(windowed(method(sample.inputs), sample.window))
 
     @abstractmethod
     def finish(self, result: Image) -> Image:
@@ -92,6 +92,14 @@ class Protocol(ABC):
 
         pixels = result if result.dtype == np.uint8 else to_uint8(result)
         Picture.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).save(folder / f"{case.name}.png")
+
+
+def windowed(result: Image, window: tuple[slice, slice]) -> Image:
+    """The window of a method's result. ValueError where the result is smaller: the method does something else."""
+    if any((part.stop or 0) > size for part, size in zip(window, result.shape, strict=False)):
+        wanted = "x".join(str(part.stop) for part in window)
+        raise ValueError(f"the method gives {result.shape[0]}x{result.shape[1]} pixels, and {wanted} are asked for")
+    return result[window]
 
 
 def to_uint8(result: Image) -> NDArray[np.uint8]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+from collections.abc import Mapping
 from typing import Any
 
 from unfold.errors import UnfoldError
@@ -31,13 +32,15 @@ def parse_protocol(text: str) -> Protocol:
     """A protocol from e.g. "usrnet_table1:scale=4,kernel=3,noise=0"; UnfoldError for what is unknown."""
     name, _, told = text.partition(":")
     if name not in PROTOCOLS:
-        raise UnfoldError(f"no protocol is called {name!r}; {_nearest(name, PROTOCOLS)}")
+        raise UnfoldError(f"no protocol is called {name!r}; {nearest(name, PROTOCOLS)}")
     kinds: dict[str, Any] = {field.name: type(field.default) for field in dataclasses.fields(PROTOCOLS[name])}
     options: dict[str, Any] = {}
     for part in filter(None, told.split(",")):
         key, equals, value = part.partition("=")
-        if not equals or key not in kinds:
-            raise UnfoldError(f"{name} has no option {part!r}; {_nearest(key, kinds) if kinds else 'it has none'}")
+        if key in kinds and not equals:
+            raise UnfoldError(f"{name}: {key} needs a value, as in {key}={getattr(PROTOCOLS[name], key)}")
+        if key not in kinds:
+            raise UnfoldError(f"{name} has no option {part!r}; {nearest(key, kinds) if kinds else 'it has none'}")
         if key in options:
             raise UnfoldError(f"{text}: {key} is given twice")
         try:
@@ -49,6 +52,6 @@ def parse_protocol(text: str) -> Protocol:
     return protocol
 
 
-def _nearest(name: str, known: dict[str, Any]) -> str:
+def nearest(name: str, known: Mapping[str, Any]) -> str:
     near = difflib.get_close_matches(name, known, n=1)
     return f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"

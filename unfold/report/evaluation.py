@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -28,6 +27,7 @@ from unfold.protocols.classical import CLASSICAL, tune, tuning_cases
 from unfold.protocols.evaluate import Score, distinct, evaluate_network
 from unfold.protocols.gaussian_denoising import GaussianDenoising
 from unfold.protocols.protocol import Image, Sample
+from unfold.report.numbers import finite
 from unfold.report.strip import Panel, draw_strip, some_stages
 from unfold.report.table import format_table, mean_score
 
@@ -88,10 +88,6 @@ def run_test(cfg: CfgNode, weights: str | Path, output: Path) -> str:
 
 def _plain(score: Score) -> dict[str, Any]:
     """For JSON, which knows no infinity: the PSNR of a perfect result becomes null."""
-
-    def finite(value: float) -> float | None:
-        return value if math.isfinite(value) else None
-
     return {**vars(score), "psnr": finite(score.psnr), "stages": [finite(value) for value in score.stages]}
 
 

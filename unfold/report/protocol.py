@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -14,15 +14,17 @@ import torch
 
 import unfold
 from unfold.checkpoints.load import load_named
+from unfold.data.images import EXTENSIONS, check_images
 from unfold.device import pick_device, place
 from unfold.download import sha256_of
 from unfold.errors import UnfoldError
-from unfold.files import whole_file
+from unfold.files import make_folder, whole_file
 from unfold.models.registry import model_info
 from unfold.protocols.evaluate import Result, evaluate
 from unfold.protocols.methods import BASELINES, baseline, network
-from unfold.protocols.protocol import Method, Protocol
-from unfold.protocols.registry import parse_protocol
+from unfold.protocols.protocol import Case, Method, Protocol
+from unfold.protocols.registry import nearest, parse_protocol
+from unfold.report.numbers import finite
 
 
 def run_protocol(
@@ -45,22 +47,41 @@ def run_protocol(
     if not protocol.scored and output is None:
         raise UnfoldError(f"{protocol.name} has no reference: give --output, the folder for the pictures")
     cases = protocol.cases(source)
+    _prepare_places(cases, output, json_file)
     method, about = _method(protocol, weights, model, pick_device(device))
-    for place_of in (output, json_file and json_file.parent):
-        if place_of is not None:
-            place_of.mkdir(parents=True, exist_ok=True)
-    rows = []
-    with ExitStack() as stack:
-        save = None if output is None else stack.enter_context(protocol.saving(output, cases))
-        for result in evaluate(protocol, method, cases):
-            if save is not None:
-                save(result.image, result.case)
-            rows.append(result._replace(image=np.empty(0)))  # the numbers are kept, not the pictures
-    if json_file is not None:
-        content = {"protocol": _named(protocol), "data": source, **about, **_numbers(rows)}
-        with whole_file(json_file) as file:
-            file.write((json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
+    check_images([path for case in cases for path in case.files if path.suffix.lower() in EXTENSIONS], 1, grey=True)
+    rows: list[Result] = []
+
+    def write(**more: Any) -> None:
+        if json_file is not None and rows:
+            content = {"protocol": _named(protocol), "data": source, **about, **more, **_numbers(rows)}
+            with whole_file(json_file) as file:
+                file.write((json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
+
+    try:
+        with ExitStack() as stack:
+            save = None if output is None else stack.enter_context(protocol.saving(output, cases))
+            for result in evaluate(protocol, method, cases):
+                if save is not None:
+                    save(result.image, result.case)
+                rows.append(result._replace(image=np.empty(0)))  # the numbers are kept, not the pictures
+    except (UnfoldError, OSError, KeyboardInterrupt) as error:
+        write(stopped=f"{str(error) or 'interrupted'}; {len(rows)} of {len(cases)} images are done")
+        raise
+    write()
     return format_results(rows)
+
+
+def _prepare_places(cases: Sequence[Case], output: Path | None, json_file: Path | None) -> None:
+    """Make the folders, before any work. UnfoldError where what is there would be lost, or nothing can be written."""
+    if output is not None:
+        if output.resolve() in {path.parent.resolve() for case in cases for path in case.files}:
+            raise UnfoldError(f"--output {output} is the folder of the images themselves, which would be lost")
+        make_folder(output)
+    if json_file is not None:
+        if not json_file.name or (json_file.exists() and not json_file.is_file()) or json_file == output:
+            raise UnfoldError(f"--json {json_file or ''} is no name for a file")
+        make_folder(json_file.parent)
 
 
 def _method(
@@ -72,7 +93,8 @@ def _method(
             raise UnfoldError(f"{model} is a baseline, which has no weights: leave --weights or --model out")
         return baseline(model, protocol), {"model": model, **about}
     if weights is None:
-        raise UnfoldError(f"give --weights, or --model with one of the baselines {', '.join(BASELINES)}")
+        typo = f"{model} is no baseline, {nearest(model, BASELINES)}; " if model else ""
+        raise UnfoldError(f"{typo}give --weights, or --model with one of the baselines {', '.join(BASELINES)}")
     name, path, net = load_named(weights, model)
     names = set(model_info(name).example(8))
     if not names <= set(protocol.inputs):
@@ -89,33 +111,36 @@ def _named(protocol: Protocol) -> dict[str, Any]:
 
 
 def mean_of(rows: list[Result]) -> dict[str, float]:
-    """Mean of every score over the cases, and of the seconds."""
-    scores = {key: float(np.mean([row.scores[key] for row in rows])) for key in rows[0].scores}
-    return {**scores, "seconds": float(np.mean([row.seconds for row in rows]))}
+    """Mean of every score over the cases."""
+    return {key: float(np.mean([row.scores[key] for row in rows])) for key in rows[0].scores}
 
 
 def _numbers(rows: list[Result]) -> dict[str, Any]:
-    """For JSON, which knows no infinity: the PSNR of a perfect result becomes null."""
-
-    def finite(scores: dict[str, float]) -> dict[str, float | None]:
-        return {key: value if math.isfinite(value) else None for key, value in scores.items()}
+    def plain(scores: dict[str, float]) -> dict[str, float | None]:
+        return {key: finite(value) for key, value in scores.items()}
 
     images = [
-        {"image": row.case.name, "options": row.case.options, **finite(row.scores), "seconds": row.seconds}
+        {"image": row.case.name, "options": row.case.options, **plain(row.scores), "seconds": row.seconds}
         for row in rows
     ]
-    return {"images": images, "mean": finite(mean_of(rows))}
+    return {"images": images, "mean": plain(mean_of(rows)), "median_seconds": median_seconds(rows)}
+
+
+def median_seconds(rows: list[Result]) -> float:
+    """Not the mean: the first case takes longer, as libraries are loaded and devices warm up."""
+    return float(np.median([row.seconds for row in rows]))
 
 
 def format_results(rows: list[Result]) -> str:
-    """A line per case and the mean: PSNR with three digits, SSIM with four."""
+    """A line per case, the mean (PSNR with three digits, SSIM with four), and the median time."""
     wide = max(len(name) for name in [*(row.case.name for row in rows), "image"])
     keys = [*rows[0].scores, "seconds"]
 
     def line(name: str, values: dict[str, float]) -> str:
-        cells = [f"{values[key]:{max(len(key), 8)}.{4 if key.startswith('ssim') else 3}f}" for key in keys]
+        cells = [f"{values[key]:8.{4 if key.startswith('ssim') else 3}f}" for key in keys if key in values]
         return f"{name:{wide}}  " + "  ".join(cells)
 
     head = f"{'image':{wide}}  " + "  ".join(f"{key:>8}" for key in keys)
     lines = [line(row.case.name, {**row.scores, "seconds": row.seconds}) for row in rows]
-    return "\n".join([head, *lines, line("mean", mean_of(rows))])
+    mean = [line("mean", mean_of(rows))] if rows[0].scores else []
+    return "\n".join([head, *lines, *mean, f"median time {median_seconds(rows):.3f} s"])
