@@ -28,6 +28,8 @@ def build_network(cfg: CfgNode) -> UnfoldingNetwork:
             f"{cfg.MODEL.NAME} takes {', '.join(sorted(wanted))}, and samples of DATA.KIND {cfg.DATA.KIND} hold "
             f"{', '.join(given)}"
         )
+    if "scale" in given and "scale" not in wanted and cfg.DATA.SCALES != [1]:
+        raise UnfoldError(f"{cfg.MODEL.NAME} does not enlarge: set DATA.SCALES [1], not {cfg.DATA.SCALES}")
     return create_model(cfg.MODEL.NAME, **model_arguments(cfg))
 
 

@@ -149,6 +149,7 @@ def test_bad_training_images_stop_the_run_or_are_left_out_and_listed(
         (["DATA.KIND", "usrnet", "TRAIN.PATCH", "24"], "TRAIN.PATCH must be at least 25"),
         (["DATA.KIND", "usrnet", "TRAIN.PATCH", "32"], "multiple of all DATA.SCALES, [1, 2, 3, 4]"),
         (["DATA.KIND", "usrnet", "TRAIN.PATCH", "36", "DATA.SIGMA", "2.5"], "DATA.SIGMA must be a whole number"),
+        (["DATA.KIND", "usrnet", "TRAIN.PATCH", "36"], "dgunet_deblur does not enlarge: set DATA.SCALES [1]"),
         (["DATA.KIND", "nrl_gdn", "TRAIN.PATCH", "16"], "TRAIN.PATCH must be at least 25"),
         (["DATA.KIND", "compressive_sensing", "TRAIN.PATCH", "48"], "multiple of 32"),
         (["DATA.SCALES", "[]"], "DATA.SCALES is a list of whole numbers from 1 to 4"),
