@@ -2,32 +2,85 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from yacs.config import CfgNode
 
 from unfold.config import model_arguments
+from unfold.data.samples import Denoising, GreyPatches, Paired, SampleKind, SyntheticRain
+from unfold.data.synthesis import NRLGDNSynthesis, USRNetSynthesis
 from unfold.errors import UnfoldError
 from unfold.metrics.ssim import WINDOW
 from unfold.models.registry import create_model, model_info
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.paths import as_path
 from unfold.protocols.gaussian_denoising import GaussianDenoising
+from unfold.protocols.protocol import Protocol
+from unfold.protocols.registry import parse_protocol
 
 
 def build_network(cfg: CfgNode) -> UnfoldingNetwork:
-    """The network of MODEL, with fresh weights. UnfoldError where it needs inputs that the protocol does not give."""
-    wanted = set(model_info(cfg.MODEL.NAME).example(8))
-    if wanted != {"y"}:
+    """The network of MODEL, with fresh weights. UnfoldError where it needs inputs that the samples do not hold."""
+    wanted, given = input_names(cfg), build_samples(cfg).inputs
+    if not wanted <= set(given):
         raise UnfoldError(
-            f"{cfg.MODEL.NAME} takes {', '.join(sorted(wanted))}, and denoising gives y: recipes for it are not here "
-            "yet"
+            f"{cfg.MODEL.NAME} takes {', '.join(sorted(wanted))}, and samples of DATA.KIND {cfg.DATA.KIND} hold "
+            f"{', '.join(given)}"
         )
+    if "scale" in given and "scale" not in wanted and cfg.DATA.SCALES != [1]:
+        raise UnfoldError(f"{cfg.MODEL.NAME} does not enlarge: set DATA.SCALES [1], not {cfg.DATA.SCALES}")
     return create_model(cfg.MODEL.NAME, **model_arguments(cfg))
 
 
+def input_names(cfg: CfgNode) -> set[str]:
+    """What the network of MODEL takes."""
+    return set(model_info(cfg.MODEL.NAME).example(8))
+
+
+def build_samples(cfg: CfgNode) -> SampleKind:
+    """What training samples are made of, by DATA.KIND."""
+    data = cfg.DATA
+    kinds: dict[str, Callable[[], SampleKind]] = {
+        "gaussian": lambda: Denoising(GaussianDenoising(data.SIGMA).degrade),
+        "paired": lambda: Paired(data.SATURATION),
+        "usrnet": lambda: USRNetSynthesis(int(data.SIGMA)),
+        "nrl_gdn": lambda: NRLGDNSynthesis(data.SIGMA),
+        "rain": SyntheticRain,
+        "compressive_sensing": GreyPatches,
+    }
+    return kinds[data.KIND]()
+
+
+# What validation is by default, as near to the published training as protocols come.
+VALIDATION = {
+    "paired": "deblur_rgb",
+    "usrnet": "usrnet_table1:scale=3,kernel=1",
+    "nrl_gdn": "nrl_gdn_nonuniform:kernel=8,map=gauss_mix",
+    "rain": "derain_y",
+    "compressive_sensing": "compressive_sensing",
+}
+
+
+def build_validation(cfg: CfgNode, net: UnfoldingNetwork) -> Protocol:
+    """The protocol that validates a training run. UnfoldError for one without references, or not for this network."""
+    if not cfg.DATA.VAL_PROTOCOL and cfg.DATA.KIND == "gaussian":
+        return build_protocol(cfg)
+    protocol = parse_protocol(cfg.DATA.VAL_PROTOCOL or VALIDATION[cfg.DATA.KIND])
+    missing = input_names(cfg) - set(protocol.inputs)
+    if missing or not protocol.scored:
+        why = f"does not give {', '.join(sorted(missing))}" if missing else "has no references"
+        raise UnfoldError(f"DATA.VAL_PROTOCOL {protocol.name} {why}, so it cannot validate {cfg.MODEL.NAME}")
+    protocol.check(net)
+    return protocol
+
+
 def build_protocol(cfg: CfgNode) -> GaussianDenoising:
-    """How images are degraded and results are scored."""
+    """How the images of `unfold test --config` are degraded and results are scored. UnfoldError for other tasks."""
+    if cfg.DATA.KIND != "gaussian":
+        raise UnfoldError(
+            f"DATA.KIND is {cfg.DATA.KIND}, and --config tests gaussian denoisers: give --protocol NAME --data SET"
+        )
     return GaussianDenoising(cfg.DATA.SIGMA)
 
 

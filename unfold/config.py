@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -31,14 +31,24 @@ _C.MODEL.GROWTH = 0
 _C.MODEL.TAIL = 0
 _C.MODEL.OPERATOR_WIDTH = 0
 _C.MODEL.TRAIN_STAGES = 0  # NRL-GDN, which stops by itself at evaluation
+_C.MODEL.WIDTHS = []  # USRNet and NRL-GDN: of the prior at its four resolutions
+_C.MODEL.DEPTH = 0  # likewise: residual blocks at each
+_C.MODEL.RATIO = 0  # compressive sensing: measurements per pixel in per cent
 
 _C.DATA = CfgNode()
-# "photographs" is the set that comes with scikit-image; anything else is a folder of images, as it is or under
-# UNFOLD_DATA.
+# What samples are made of. paired: degraded and clean images, partners by name. All others degrade clean images on the
+# way: gaussian (white noise), usrnet, nrl_gdn (blur, decimation and noise of those papers), rain, compressive_sensing.
+_C.DATA.KIND = "gaussian"
+# "photographs" is the set that comes with scikit-image; anything else is a folder of images, or of pairs, as it is or
+# under UNFOLD_DATA.
 _C.DATA.TRAIN = "photographs"
 _C.DATA.VAL = "photographs"
 _C.DATA.TEST = "photographs"
-_C.DATA.SIGMA = 25.0  # noise standard deviation in 255 units
+_C.DATA.SIGMA = 25.0  # gaussian: noise standard deviation in 255 units; usrnet, nrl_gdn: the highest one
+_C.DATA.SCALES = [1, 2, 3, 4]  # usrnet: one of them for each step
+_C.DATA.SATURATION = False  # paired: change the colour saturation of both images, as DGUNet's deblurring does
+_C.DATA.VAL_PROTOCOL = ""  # e.g. usrnet_table1:scale=2,kernel=1; empty: what fits KIND (see unfold/build.py)
+_C.DATA.SKIP_BAD = False  # leave out training images that cannot be used, instead of stopping before the first step
 
 _C.LOSS = CfgNode()
 _C.LOSS.EPS = 1.0e-3  # Charbonnier, sqrt(d^2 + EPS^2), summed over all stages
@@ -63,7 +73,10 @@ _C.TRAIN.VALIDATE_EVERY = 1  # epochs
 _C.TEST = CfgNode()
 _C.TEST.BASELINES = []  # of tv, nlm: classical methods beside the network
 
-_CHOICES = {"TRAIN.PRECISION": ("float32", "bfloat16")}
+_CHOICES = {
+    "TRAIN.PRECISION": ("float32", "bfloat16"),
+    "DATA.KIND": ("gaussian", "paired", "usrnet", "nrl_gdn", "rain", "compressive_sensing"),
+}
 _POSITIVE = (
     "DATA.SIGMA",
     "LOSS.EPS",
@@ -82,12 +95,15 @@ _NOT_NEGATIVE = (
     "MODEL.TAIL",
     "MODEL.OPERATOR_WIDTH",
     "MODEL.TRAIN_STAGES",
+    "MODEL.DEPTH",
+    "MODEL.RATIO",
     "OPTIM.LR_MIN",
     "OPTIM.WARMUP",
     "OPTIM.WEIGHT_DECAY",
     "TRAIN.WORKERS",
 )
 BASELINES = ("tv", "nlm")
+KERNEL, BLOCK = 25, 32  # sides of the kernels of training, and of the blocks that are measured
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> CfgNode:
@@ -114,9 +130,9 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> CfgNode:
     return cfg
 
 
-def model_arguments(cfg: CfgNode) -> dict[str, int]:
+def model_arguments(cfg: CfgNode) -> dict[str, Any]:
     """What MODEL says beyond the name: constructor arguments that differ from the published ones."""
-    return {key.lower(): value for key, value in cfg.MODEL.items() if key != "NAME" and value != 0}
+    return {key.lower(): value for key, value in cfg.MODEL.items() if key != "NAME" and value not in (0, [])}
 
 
 def differences(a: CfgNode, b: CfgNode) -> list[str]:
@@ -262,6 +278,25 @@ def _check(cfg: CfgNode, sources: dict[str, str]) -> None:
         fail("OPTIM.LR_MIN", f"must not exceed OPTIM.LR, {cfg.OPTIM.LR}, and is {cfg.OPTIM.LR_MIN}")
     if len(cfg.OPTIM.BETAS) != 2 or not all(0 <= beta < 1 for beta in cfg.OPTIM.BETAS):
         fail("OPTIM.BETAS", f"is two numbers from 0 to below 1, not {cfg.OPTIM.BETAS}")
+    if not all(type(width) is int and width > 0 for width in cfg.MODEL.WIDTHS):
+        fail("MODEL.WIDTHS", f"is a list of whole numbers above 0, not {cfg.MODEL.WIDTHS}")
+    if not cfg.DATA.SCALES or not all(1 <= scale <= 4 for scale in cfg.DATA.SCALES):
+        fail("DATA.SCALES", f"is a list of whole numbers from 1 to 4, not {cfg.DATA.SCALES}")
+    _check_samples(cfg, fail)
     for baseline in cfg.TEST.BASELINES:
         if baseline not in BASELINES:
             fail("TEST.BASELINES", f"is a list of {', '.join(BASELINES)}, not {baseline!r}")
+
+
+def _check_samples(cfg: CfgNode, fail: Callable[[str, str], NoReturn]) -> None:
+    """What some kinds of samples ask of the patch and of the noise."""
+    kind, patch = cfg.DATA.KIND, cfg.TRAIN.PATCH
+    if kind in ("usrnet", "nrl_gdn") and patch < KERNEL:
+        fail("TRAIN.PATCH", f"must be at least {KERNEL}, the side of the kernels of DATA.KIND {kind}, and is {patch}")
+    if kind == "usrnet":
+        if any(patch % scale for scale in cfg.DATA.SCALES):
+            fail("TRAIN.PATCH", f"must be a multiple of all DATA.SCALES, {cfg.DATA.SCALES}, and is {patch}")
+        if cfg.DATA.SIGMA % 1:
+            fail("DATA.SIGMA", f"must be a whole number for DATA.KIND usrnet, and is {cfg.DATA.SIGMA}")
+    if kind == "compressive_sensing" and patch % BLOCK:
+        fail("TRAIN.PATCH", f"must be a multiple of {BLOCK}, the side of a block that is measured, and is {patch}")

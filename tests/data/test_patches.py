@@ -1,57 +1,42 @@
-"""Patches are a pure function of (seed, epoch, index), and every view of the image occurs."""
+"""Patches are a pure function of (seed, epoch, number), and every view of the image occurs."""
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch.utils.data import DataLoader
 
 from tests.synthetic import scene
-from unfold.data.images import find_images
-from unfold.data.patches import EpochSampler, Patches, dihedral
+from unfold.data.batches import Key
+from unfold.data.images import find_images, read_uint8
+from unfold.data.patches import Images, MemoryStore, Patches, dihedral, random_patch, read_store
+from unfold.data.samples import Denoising
 from unfold.errors import UnfoldError
 from unfold.protocols.gaussian_denoising import GaussianDenoising
 
 
-def patches(folder: Path, seed: int = 0, length: int = 6) -> Patches:
-    return Patches(find_images(str(folder), "train"), 16, length, seed, GaussianDenoising(25).degrade)
+def patches(folder: Path, seed: int = 0, patch: int = 16) -> Patches:
+    kind = Denoising(GaussianDenoising(25).degrade)
+    return Patches(read_store(find_images(str(folder), "train"), kind.read)[0], patch, seed, kind.make)
 
 
-def test_an_item_depends_on_seed_epoch_and_index_alone(pictures: Path) -> None:
+def read(path: Path) -> Images:
+    return {"target": read_uint8(path)}
+
+
+def test_an_item_depends_on_seed_epoch_and_number_alone(pictures: Path) -> None:
     a, b = patches(pictures), patches(pictures)
-    order = [5, 0, 11, 3]
-    first = {i: a[i] for i in order}
-    for i in reversed(order):
+    order = [Key(0, 5), Key(0, 0), Key(1, 5), Key(0, 3)]
+    first = {key: a[key] for key in order}
+    for key in reversed(order):
         for name in ("target", "y"):
-            assert torch.equal(first[i][name], b[i][name])
-    assert not torch.equal(a[5]["y"], a[11]["y"]), "the same index in the next epoch is another patch"
-    assert not torch.equal(a[5]["y"], patches(pictures, seed=1)[5]["y"])
-
-
-@pytest.mark.slow
-def test_any_number_of_workers_gives_the_same_batches(pictures: Path) -> None:
-    def epoch(workers: int) -> list[torch.Tensor]:
-        dataset = patches(pictures)
-        sampler = EpochSampler(len(dataset))
-        sampler.epoch = 3
-        loader = DataLoader(dataset, 4, sampler=sampler, num_workers=workers)
-        return [batch["y"] for batch in loader]
-
-    alone = epoch(0)
-    for workers in (1, 2):
-        assert all(torch.equal(a, b) for a, b in zip(alone, epoch(workers), strict=True))
-
-
-def test_the_sampler_walks_through_each_epoch() -> None:
-    sampler = EpochSampler(4)
-    assert list(sampler) == [0, 1, 2, 3]
-    sampler.epoch = 2
-    assert list(sampler) == [8, 9, 10, 11]
-    assert len(sampler) == 4
+            assert torch.equal(first[key][name], b[key][name])
+    assert not torch.equal(a[Key(0, 5)]["y"], a[Key(1, 5)]["y"]), "the same number in the next epoch is another patch"
+    assert not torch.equal(a[Key(0, 5)]["y"], patches(pictures, seed=1)[Key(0, 5)]["y"])
 
 
 def test_the_eight_views_differ_and_are_the_symmetries_of_the_square() -> None:
@@ -66,20 +51,82 @@ def test_the_eight_views_differ_and_are_the_symmetries_of_the_square() -> None:
 def test_a_patch_is_a_view_of_the_image_and_its_noise_is_white(tmp_path: Path) -> None:
     picture = scene(40, 40)
     Image.fromarray(picture).save(tmp_path / "a.png")
-    dataset = patches(tmp_path, length=200)
+    dataset = patches(tmp_path)
     seen = set()
     windows = np.lib.stride_tricks.sliding_window_view(picture, (16, 16), axis=(0, 1)).transpose(0, 1, 3, 4, 2)
     for i in range(20):
-        target = np.rint(dataset[i]["target"].numpy().transpose(1, 2, 0) * 255).astype(np.uint8)
+        target = np.rint(dataset[Key(0, i)]["target"].numpy().transpose(1, 2, 0) * 255).astype(np.uint8)
         found = [c for c in range(8) if (windows == dihedral(target, c)).all(axis=(2, 3, 4)).any()]
         assert found
         seen.update(found)
     assert len(seen) > 4
-    noise = torch.stack([dataset[i]["y"] - dataset[i]["target"] for i in range(200)])
+    items = [dataset[Key(0, i)] for i in range(200)]
+    noise = torch.stack([item["y"] - item["target"] for item in items])
     assert abs(noise.std() * 255 - 25) < 0.2
     assert abs(noise.mean() * 255) < 0.2
 
 
-def test_small_images_are_refused(pictures: Path) -> None:
-    with pytest.raises(UnfoldError, match=r"picture2.png is 33x37, smaller than TRAIN.PATCH 34"):
-        Patches(find_images(str(pictures), "train"), 34, 1, 0, GaussianDenoising(25).degrade)
+def test_every_image_and_every_place_is_drawn() -> None:
+    size, patch = (5, 6), 4
+    store = MemoryStore([{"target": np.full((*size, 1), 0)}, {"target": np.arange(30).reshape(*size, 1)}])
+    rng = np.random.default_rng(0)
+    drawn = [random_patch(store, patch, rng)["target"] for _ in range(1000)]
+    corners = [int(image.min()) for image in drawn if image.any()]
+    assert 430 < len(corners) < 570, "both images alike"
+    assert set(corners) == {0, 1, 2, 6, 7, 8}
+    assert min(np.bincount(corners)[[0, 1, 2, 6, 7, 8]]) > 50
+
+
+def test_partners_are_cut_out_and_turned_together() -> None:
+    target = scene(40, 33)
+    store = MemoryStore([{"input": 255 - target, "target": target}])
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        images = random_patch(store, 16, rng)
+        assert np.array_equal(images["input"], 255 - images["target"])
+
+
+def test_a_small_image_is_continued_right_and_below_by_reflection() -> None:
+    picture = scene(9, 30)
+    expected = np.pad(picture, ((0, 7), (0, 0), (0, 0)), mode="reflect")
+    assert np.array_equal(expected[9:], picture[1:8][::-1])
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        patch = random_patch(MemoryStore([{"target": picture}]), 16, rng)["target"]
+        views = [dihedral(patch, code) for code in range(8)]
+        assert any(np.array_equal(view, expected[:, c : c + 16]) for view in views for c in range(15))
+    tiny = random_patch(MemoryStore([{"target": picture[:1, :3]}]), 16, rng)["target"]
+    assert tiny.shape == (16, 16, 3)
+
+
+def test_an_image_that_cannot_be_used_stops_the_run_and_all_are_named(pictures: Path) -> None:
+    (pictures / "broken.png").write_bytes((pictures / "picture0.png").read_bytes()[:300])
+    (pictures / "empty.png").touch()
+    files = find_images(str(pictures), "train")
+    with pytest.raises(UnfoldError, match="2 of 5 training images cannot be used") as caught:
+        read_store(files, read)
+    message = str(caught.value)
+    assert "broken.png cannot be read" in message
+    assert "empty.png is not an image" in message
+    assert "DATA.SKIP_BAD" in message
+    assert "\n" not in message
+
+
+def test_bad_images_are_left_out_on_demand_and_reported(pictures: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (pictures / "empty.png").touch()
+    files = find_images(str(pictures), "train")
+    with caplog.at_level(logging.WARNING):
+        store, left_out = read_store(files, read, skip_bad=True)
+    assert len(store) == 3
+    assert [reason.split("/")[-1] for reason in left_out] == ["empty.png is not an image that can be read"]
+    assert [record.getMessage() for record in caplog.records] == [
+        f"left out: {pictures / 'empty.png'} is not an image that can be read",
+        "1 of 4 training images are left out (DATA.SKIP_BAD)",
+    ]
+
+
+def test_a_set_of_bad_images_only_is_an_error_all_the_same_and_names_ten(tmp_path: Path) -> None:
+    for i in range(12):
+        (tmp_path / f"{i}.png").touch()
+    with pytest.raises(UnfoldError, match=r"12 of 12 training images cannot be used: .*9.png[^;]*; and 2 more$"):
+        read_store(find_images(str(tmp_path), "train"), read, skip_bad=True)

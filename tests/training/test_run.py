@@ -114,11 +114,12 @@ def test_the_trainer_is_built_as_the_config_says(recipe: Path) -> None:
     run = build_trainer(load_config(recipe, words.split()))
     assert run.autocast
     assert run.net.checkpoint_stages
-    assert (run.loader.num_workers, run.loader.batch_size) == (2, 3)
+    sampler = run.loader.batch_sampler
+    assert (run.loader.num_workers, sampler.batch, sampler.length, sampler.seed) == (2, 3, 9, 7)
     group = run.optimizer.param_groups[0]
     assert (group["betas"], group["weight_decay"], group["lr"]) == ((0.5, 0.6), 0.01, 2e-3)
     patches = run.loader.dataset
-    assert (patches.patch, len(patches), patches.seed) == (24, 9, 7)
+    assert (patches.patch, patches.seed) == (24, 7)
     zero = torch.zeros(1, 3, 2, 2)
     assert run.loss([zero, zero], zero).item() == pytest.approx(1.0), "two stages at eps 0.5"
     assert run.about["protocol"] == {"sigma": 50.0}
@@ -173,7 +174,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_weights
     assert same(content_of(tmp_path / "run" / "checkpoints" / "last.pth")["state_dict"], good)
     run = build_trainer(cfg, resume=True)
     run.optimizer.param_groups[0]["lr"] = math.inf
-    run.loader.sampler.length = 2  # one step: the loss is finite, what it leaves behind is not
+    run.loader.batch_sampler.length = 2  # one step: the loss is finite, what it leaves behind is not
     with pytest.raises(UnfoldError, match=r"NaN in epoch 2 \(mean loss \d"):
         run.fit()
     assert same(content_of(tmp_path / "run" / "checkpoints" / "last.pth")["state_dict"], good)

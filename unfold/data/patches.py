@@ -1,74 +1,145 @@
-"""Random training patches, the same for any number of workers and after any resume."""
+"""Random training patches, the same for any number of workers and processes and after any resume."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset
 
-from unfold.data.images import read_image, to_float
+from unfold.data.batches import Key
 from unfold.errors import UnfoldError
 from unfold.progress import progress
 
-Degrade = Callable[[NDArray[np.float32], np.random.Generator], dict[str, NDArray[np.float32]]]
+Image = NDArray[Any]
+Images = dict[str, Image]  # "target" (H,W,C), and for pairs "input", of the same size
+Make = Callable[[Images, np.random.Generator, int], dict[str, Any]]
+Source = TypeVar("Source")
+
+logger = logging.getLogger("unfold")
+NAMED = 10  # bad files that an error names
 
 
-def dihedral(image: NDArray[np.float32], code: int) -> NDArray[np.float32]:
+class Window(NamedTuple):
+    """A part of an image, in pixels."""
+
+    row: int
+    column: int
+    height: int
+    width: int
+
+
+class Store(Protocol):
+    """Where the images of a training set lie."""
+
+    def __len__(self) -> int: ...
+
+    def size(self, index: int) -> tuple[int, int]:
+        """(H,W) of an image."""
+
+    def crop(self, index: int, window: Window) -> Images:
+        """A part of an image, and of its partner."""
+
+
+class MemoryStore:
+    """Images held in memory, as integers."""
+
+    def __init__(self, images: Sequence[Images]) -> None:
+        self.images = images
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def size(self, index: int) -> tuple[int, int]:
+        height, width = self.images[index]["target"].shape[:2]
+        return height, width
+
+    def crop(self, index: int, window: Window) -> Images:
+        row, column, height, width = window
+        return {name: image[row : row + height, column : column + width] for name, image in self.images[index].items()}
+
+
+def read_store(
+    sources: Sequence[Source], read: Callable[[Source], Images], skip_bad: bool = False
+) -> tuple[MemoryStore, list[str]]:
+    """Read all images of a training set into memory: (the store, what was wrong with each one left out).
+
+    Every file is decoded here, before the first step. Raises UnfoldError that names the files that cannot be used, with
+    the reason for each; with skip_bad they are left out with a warning each, and it is raised where none is left.
+    """
+    images: list[Images] = []
+    bad: list[str] = []
+    for source in progress(sources, "reading images", "image"):
+        try:
+            images.append(read(source))
+        except UnfoldError as error:
+            bad.append(str(error))
+    if bad and not (skip_bad and images):
+        more = f"; and {len(bad) - NAMED} more" if len(bad) > NAMED else ""
+        hint = " (DATA.SKIP_BAD true leaves them out)" if images else ""
+        raise UnfoldError(
+            f"{len(bad)} of {len(sources)} training images cannot be used{hint}: {'; '.join(bad[:NAMED])}{more}"
+        )
+    for reason in bad:
+        logger.warning("left out: %s", reason)
+    if bad:
+        logger.warning("%d of %d training images are left out (DATA.SKIP_BAD)", len(bad), len(sources))
+    return MemoryStore(images), bad
+
+
+def dihedral(image: Image, code: int) -> Image:
     """One of the 8 rotations and reflections of (H,W,C): code >= 4 flips the rows, then code % 4 quarter turns."""
     return np.rot90(image[::-1] if code >= 4 else image, code % 4)
 
 
-def to_tensor(image: NDArray[np.float32]) -> Tensor:
+def random_patch(store: Store, patch: int, rng: np.random.Generator) -> Images:
+    """A random crop (patch,patch,C) of a random image, turned or mirrored in one of 8 ways, its partner likewise.
+
+    Every image and every place in it has the same chance. What an image is too small for is continued at the right and
+    the bottom by reflection.
+    """
+    index = int(rng.integers(len(store)))
+    row, column = (int(rng.integers(max(size - patch, 0), endpoint=True)) for size in store.size(index))
+    images = store.crop(index, Window(row, column, *(min(size, patch) for size in store.size(index))))
+    code = int(rng.integers(8))
+    return {name: dihedral(_padded(image, patch), code) for name, image in images.items()}
+
+
+def _padded(image: Image, patch: int) -> Image:
+    below, right = (patch - size for size in image.shape[:2])
+    return np.pad(image, ((0, below), (0, right), (0, 0)), mode="reflect") if below or right else image
+
+
+def to_tensor(image: Image) -> Tensor:
     """(H,W,C) -> (C,H,W)."""
     return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
 
 
-class Patches(Dataset[dict[str, Tensor]]):
-    """Random crops of images, each turned or mirrored in one of 8 ways, with their degraded versions.
+class Patches(Dataset[dict[str, Any]]):
+    """Samples made of random patches of a store's images.
 
-    Item ``epoch * length + i`` is a pure function of (seed, epoch, i): no state, so order, worker count and resume do
-    not matter. Every image is drawn as often as any other. All images are held in memory, as
-    integers.
+    An item, asked for by a :class:`Key`, is a pure function of (seed, epoch, number), and of the scale where ``make``
+    heeds it: no state, so order, workers, processes and resume do not matter.
 
-    files: colour images, none smaller than ``patch``; length: patches per epoch; degrade: (patch (H,W,3) float32 in
-    [0,1], generator) -> the network's inputs. A sample is {"target": (3,H,W), **inputs}.
+    make: (images of a patch, generator, scale) -> a sample of arrays, (H,W,C) those of three axes, and numbers. Here it
+    becomes tensors, (C,H,W) for the former; numbers stay.
     """
 
-    def __init__(self, files: Sequence[Path], patch: int, length: int, seed: int, degrade: Degrade) -> None:
-        self.patch, self.length, self.seed, self.degrade = patch, length, seed, degrade
-        self.images = []
-        for path in progress(files, "reading images", "image"):
-            image = read_image(path)
-            if min(image.shape[:2]) < patch:
-                raise UnfoldError(f"{path} is {image.shape[0]}x{image.shape[1]}, smaller than TRAIN.PATCH {patch}")
-            self.images.append(image)
+    def __init__(self, store: Store, patch: int, seed: int, make: Make) -> None:
+        self.store, self.patch, self.seed, self.make = store, patch, seed, make
 
-    def __len__(self) -> int:
-        return self.length
-
-    def __getitem__(self, index: int) -> dict[str, Tensor]:
-        rng = np.random.default_rng((self.seed, *divmod(index, self.length)))
-        image = self.images[rng.integers(len(self.images))]
-        row, column = (rng.integers(size - self.patch, endpoint=True) for size in image.shape[:2])
-        crop = to_float(image[row : row + self.patch, column : column + self.patch])
-        target = dihedral(crop, int(rng.integers(8)))
-        sample = {"target": target, **self.degrade(target, rng)}
-        return {name: to_tensor(value) for name, value in sample.items()}
+    def __getitem__(self, key: Key) -> dict[str, Any]:
+        rng = np.random.default_rng((self.seed, key.epoch, key.number))
+        sample = self.make(random_patch(self.store, self.patch, rng), rng, key.scale)
+        return {name: _plain(value) for name, value in sample.items()}
 
 
-class EpochSampler(Sampler[int]):
-    """Indices of one epoch of :class:`Patches`; set ``epoch`` before iterating."""
-
-    def __init__(self, length: int) -> None:
-        self.length, self.epoch = length, 0
-
-    def __len__(self) -> int:
-        return self.length
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(range(self.epoch * self.length, (self.epoch + 1) * self.length))
+def _plain(value: Any) -> Any:
+    if not isinstance(value, np.ndarray):
+        return value
+    return to_tensor(value) if value.ndim == 3 else torch.from_numpy(value)

@@ -14,7 +14,7 @@ import torch
 from unfold.errors import UnfoldError
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.progress import progress
-from unfold.protocols.methods import as_tensors
+from unfold.protocols.methods import as_tensors, network
 from unfold.protocols.protocol import Case, Image, Method, Protocol, Sample, windowed
 
 
@@ -109,6 +109,24 @@ def validate(
     """Mean PSNR over the cases, in dB. Leaves the network in the mode it was in."""
     training = net.training
     net.eval()
-    scores = [evaluate_network(net, names, protocol, protocol.sample(case), device)[0].psnr for case in cases]
+    restore, scores = network(net, names, device), []
+    for case in cases:
+        sample = protocol.sample(case)
+        assert sample.target is not None
+        scores.append(protocol.score(protocol.restore(restore, sample), sample.target)["psnr"])
     net.train(training)
     return float(np.mean(scores))
+
+
+def check_cases(protocol: Protocol, cases: Sequence[Case], smallest: int) -> None:
+    """Degrade every case once, so that a bad image is found before the work and not hours into it.
+
+    Raises UnfoldError for an image that cannot be used or has a side below ``smallest``.
+    """
+    for case in progress(cases, "checking images", "image"):
+        target = protocol.sample(case).target
+        if target is not None and min(target.shape[:2]) < smallest:
+            raise UnfoldError(
+                f"{case.files[0]} is {target.shape[0]}x{target.shape[1]} pixels, and at least {smallest}x{smallest} "
+                "are needed"
+            )

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import functools
 import logging
-from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
 from yacs.config import CfgNode
 
 import unfold
-from unfold.build import build_network, build_protocol, run_folder, smallest_image
+from unfold.build import build_network, build_samples, build_validation, input_names, run_folder, smallest_image
 from unfold.checkpoints.load import load_state
 from unfold.checkpoints.read import Checkpoint, read_checkpoint
 from unfold.config import differences, load_config, model_arguments
-from unfold.data.images import check_images
-from unfold.data.patches import EpochSampler, Patches
+from unfold.data.batches import BatchSampler, collate
+from unfold.data.patches import Patches, read_store
+from unfold.data.samples import SampleKind
 from unfold.device import pick_device, place
 from unfold.errors import UnfoldError
 from unfold.models.registry import model_info
-from unfold.protocols.evaluate import validate
+from unfold.protocols.evaluate import check_cases, validate
 from unfold.report.models import count_parameters
 from unfold.training.log import RunLog
 from unfold.training.losses import charbonnier_of_stages
@@ -54,15 +55,16 @@ def build_trainer(cfg: CfgNode, *, resume: bool = False, overwrite: bool = False
     net = build_network(cfg)
     net.checkpoint_stages = cfg.TRAIN.CHECKPOINT_STAGES
 
-    protocol = build_protocol(cfg)
-    files = [case.files[0] for case in protocol.cases(cfg.DATA.TRAIN, "train")]
-    patches = Patches(files, cfg.TRAIN.PATCH, cfg.TRAIN.PATCHES, cfg.SEED, protocol.degrade)
+    protocol = build_validation(cfg, net)
+    samples, names = build_samples(cfg), input_names(cfg)
+    store, left_out = read_store(samples.sources(cfg.DATA.TRAIN), samples.read, cfg.DATA.SKIP_BAD)
     held_out = protocol.cases(cfg.DATA.VAL, "val")
-    check_images([case.files[0] for case in held_out], smallest_image(cfg))
+    check_cases(protocol, held_out, smallest_image(cfg))
+    scales = cfg.DATA.SCALES if "scale" in samples.inputs else (1,)
     loader = DataLoader(
-        patches,
-        cfg.TRAIN.BATCH,
-        sampler=EpochSampler(len(patches)),
+        Patches(store, cfg.TRAIN.PATCH, cfg.SEED, samples.make),
+        batch_sampler=BatchSampler(cfg.TRAIN.PATCHES, cfg.TRAIN.BATCH, cfg.SEED, scales),
+        collate_fn=collate,
         num_workers=cfg.TRAIN.WORKERS,
         persistent_workers=cfg.TRAIN.WORKERS > 0,
         pin_memory=device.type == "cuda",
@@ -78,13 +80,16 @@ def build_trainer(cfg: CfgNode, *, resume: bool = False, overwrite: bool = False
     done = checkpoint.content["epoch"] if checkpoint is not None else 0
     schedule = WarmupCosine(optimizer, cfg.TRAIN.EPOCHS, cfg.OPTIM.WARMUP, cfg.OPTIM.LR_MIN, done)
     _prepare_folder(folder, cfg, fresh=checkpoint is None)
+    if left_out:
+        (folder / "left_out.txt").write_text("".join(f"{reason}\n" for reason in left_out))
     trainer = Trainer(
         net=net,
         loader=loader,
+        render=functools.partial(_rendered, samples, names),
         loss=functools.partial(charbonnier_of_stages, eps=cfg.LOSS.EPS),
         optimizer=optimizer,
         schedule=schedule,
-        validate=lambda: validate(net, {"y"}, protocol, held_out, device),
+        validate=lambda: validate(net, names, protocol, held_out, device),
         log=RunLog(folder, done),
         folder=folder,
         device=device,
@@ -94,7 +99,7 @@ def build_trainer(cfg: CfgNode, *, resume: bool = False, overwrite: bool = False
         about={
             "unfold": unfold.__version__,
             "model": {"name": cfg.MODEL.NAME, "arguments": model_arguments(cfg)},
-            "protocol": asdict(protocol),
+            "protocol": dict(vars(protocol)),
         },
     )
     if checkpoint is not None:
@@ -108,10 +113,19 @@ def build_trainer(cfg: CfgNode, *, resume: bool = False, overwrite: bool = False
         cfg.TRAIN.PRECISION,
         device,
     )
-    logger.info("%d training images, %d for validation, run folder %s", len(files), len(held_out), folder)
+    logger.info("%d training images, %d for validation, run folder %s", len(store), len(held_out), folder)
+    small = sum(min(store.size(i)) < cfg.TRAIN.PATCH for i in range(len(store)))
+    if small:
+        logger.warning("%d training images are smaller than TRAIN.PATCH and are continued by reflection", small)
     if done:
         logger.info("resuming after epoch %d of %d", done, cfg.TRAIN.EPOCHS)
     return trainer
+
+
+def _rendered(samples: SampleKind, names: set[str], batch: dict[str, Any]) -> dict[str, Any]:
+    """A batch as the trainer takes it: the target, and of the inputs those that the network asks for."""
+    rendered = samples.render(batch)
+    return {name: rendered[name] for name in ("target", *names)}
 
 
 def _checkpoint_to_resume(cfg: CfgNode, last: Path) -> Checkpoint:
@@ -131,7 +145,7 @@ def _prepare_folder(folder: Path, cfg: CfgNode, *, fresh: bool) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if fresh:
-            for old in ("checkpoints/last.pth", "checkpoints/best.pth", "log.jsonl", "curve.png"):
+            for old in ("checkpoints/last.pth", "checkpoints/best.pth", "log.jsonl", "curve.png", "left_out.txt"):
                 (folder / old).unlink(missing_ok=True)
         (folder / "config.yaml").write_text(cfg.dump())
     except OSError as error:

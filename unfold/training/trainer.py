@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from unfold.data.patches import EpochSampler
+from unfold.data.batches import BatchSampler, to_device
 from unfold.errors import UnfoldError
 from unfold.metrics import psnr
 from unfold.models.unfolding import UnfoldingNetwork
@@ -28,14 +28,15 @@ from unfold.training.schedule import WarmupCosine
 class Trainer:
     """Trains a network on a loader and writes log, curve and checkpoints into the run folder.
 
-    loader: batches {"target": (B,C,H,W), **inputs}, its sampler an EpochSampler; loss: (stages, target) -> scalar;
-    validate: the network's quality in dB, called every ``validate_every`` epochs and after the last; autocast: run the
-    network in bfloat16; about: plain values that go into every checkpoint, "model" among them; epoch, best: epochs done
-    and the highest validation PSNR so far.
+    loader: batches of samples, by a BatchSampler; render: a batch on the device -> {"target": (B,C,H,W), **inputs};
+    loss: (stages, target) -> scalar; validate: the network's quality in dB, called every ``validate_every`` epochs and
+    after the last; autocast: run the network in bfloat16; about: plain values that go into every checkpoint, "model"
+    among them; epoch, best: epochs done and the highest validation PSNR so far.
     """
 
     net: UnfoldingNetwork
-    loader: DataLoader[dict[str, Tensor]]
+    loader: DataLoader[dict[str, Any]]
+    render: Callable[[dict[str, Any]], dict[str, Any]]
     loss: Callable[[list[Tensor], Tensor], Tensor]
     optimizer: torch.optim.Optimizer
     schedule: WarmupCosine
@@ -52,7 +53,7 @@ class Trainer:
 
     def fit(self, until: int | None = None) -> None:
         """Train to the last epoch, or to the end of epoch ``until``."""
-        per_epoch = len(self.loader.sampler)  # type: ignore[arg-type]
+        per_epoch = self._sampler().length
         last = self.epochs if until is None else min(until, self.epochs)
         with tqdm(
             total=self.epochs * per_epoch,
@@ -70,15 +71,13 @@ class Trainer:
                 self._show(bar, row["loss"], row["train_psnr"])
 
     def _train_epoch(self, bar: tqdm[Any]) -> dict[str, Any]:
-        sampler = self.loader.sampler
-        assert isinstance(sampler, EpochSampler)
-        sampler.epoch = self.epoch
+        self._sampler().start(self.epoch)
         self.net.train()
         start, patches = time.perf_counter(), 0
         # Sums stay on the device: reading them at every step would make the host wait for it.
         total = torch.zeros(2, dtype=torch.float64, device=self.device)
         for step, batch in enumerate(self.loader):
-            batch = {name: value.to(self.device, non_blocking=True) for name, value in batch.items()}
+            batch = self.render(to_device(batch, self.device))
             target = batch.pop("target")
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
                 stages = self.net(**batch, return_stages=True)
@@ -109,6 +108,10 @@ class Trainer:
             "seconds": round(seconds, 2),
             "images_per_s": round(patches / seconds, 2),
         }
+
+    def _sampler(self) -> BatchSampler:
+        assert isinstance(self.loader.batch_sampler, BatchSampler)
+        return self.loader.batch_sampler
 
     def _show(self, bar: tqdm[Any], loss: float, quality: float) -> None:
         best = f"{self.best:.2f}" if math.isfinite(self.best) else "-"

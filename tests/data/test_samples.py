@@ -1,0 +1,270 @@
+"""Samples are pure functions of their key, are what they say, and follow the distributions of the papers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from tests.synthetic import scene
+from unfold.data.batches import BatchSampler, Key, collate
+from unfold.data.patches import MemoryStore, Patches, read_store
+from unfold.data.samples import Denoising, GreyPatches, Paired, SampleKind, SyntheticRain, saturated
+from unfold.data.synthesis import (
+    NRLGDNSynthesis,
+    USRNetSynthesis,
+    random_kernel,
+    synthesise_nrl_gdn,
+    synthesise_usrnet,
+)
+from unfold.errors import UnfoldError
+from unfold.metrics.colour import convert
+from unfold.physics.degrade import blur_array, blur_uint8
+from unfold.protocols.gaussian_denoising import GaussianDenoising
+
+KINDS: dict[str, SampleKind] = {
+    "gaussian": Denoising(GaussianDenoising(25).degrade),
+    "paired": Paired(saturation=True),
+    "usrnet": USRNetSynthesis(),
+    "nrl_gdn": NRLGDNSynthesis(),
+    "rain": SyntheticRain(),
+    "compressive_sensing": GreyPatches(),
+}
+PATCH = 36
+every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+
+
+def patches(kind: SampleKind, seed: int = 0, patch: int = PATCH) -> Patches:
+    pictures = [scene(*size, seed=i) for i, size in enumerate([(48, 40), (40, 56), (30, 37)])]
+    images = [
+        {"target": p, "input": np.roll(p, 1, axis=1)} if isinstance(kind, Paired) else {"target": p} for p in pictures
+    ]
+    return Patches(MemoryStore(images), patch, seed, kind.make)
+
+
+def batches(
+    kind: SampleKind, workers: int = 0, rank: int = 0, world: int = 1, length: int = 12
+) -> Iterator[dict[str, Any]]:
+    scales = (1, 2, 3, 4) if "scale" in kind.inputs else (1,)
+    sampler = BatchSampler(length, 6, 0, scales, rank, world)
+    sampler.start(2)
+    yield from DataLoader(patches(kind), batch_sampler=sampler, num_workers=workers, collate_fn=collate)
+
+
+def equal(a: dict[str, Any], b: dict[str, Any]) -> bool:
+    return a.keys() == b.keys() and all(
+        torch.equal(v, b[k]) if isinstance(v, Tensor) else v == b[k] for k, v in a.items()
+    )
+
+
+@every_kind
+def test_a_sample_is_the_same_whenever_and_wherever_it_is_asked_for(kind: SampleKind) -> None:
+    first, again = patches(kind), patches(kind)
+    keys = [Key(e, n, s) for e, n, s in ((0, 0, 1), (0, 7, 2), (1, 0, 3), (5, 3, 4))]
+    samples = {key: first[key] for key in keys}
+    for key in reversed(keys):
+        assert equal(samples[key], again[key])
+    assert not equal(first[Key(0, 1)], first[Key(1, 1)])
+    assert not equal(first[Key(0, 1)], patches(kind, seed=1)[Key(0, 1)])
+
+
+@every_kind
+def test_batches_are_the_same_for_any_number_of_processes(kind: SampleKind) -> None:
+    for world in (2, 3):
+        parts = [list(batches(kind, rank=rank, world=world)) for rank in range(world)]
+        for whole, *shares in zip(batches(kind), *parts, strict=True):
+            assert len({share.get("scale") for share in shares}) == 1
+            for stage in (dict, kind.render):
+                found = [stage(share) for share in shares]
+                for name, value in stage(whole).items():
+                    if isinstance(value, Tensor):
+                        assert torch.equal(torch.cat([share[name] for share in found]), value), name
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")  # more workers than this machine has cores
+@pytest.mark.parametrize("kind", [KINDS["usrnet"], KINDS["paired"]], ids=["usrnet", "paired"])
+def test_batches_are_the_same_for_any_number_of_workers(kind: SampleKind) -> None:
+    alone = list(batches(kind))
+    for workers in (1, 3):
+        found = batches(kind, workers)
+        assert all(equal(a, b) for a, b in zip(alone, found, strict=True))
+
+
+@every_kind
+def test_what_is_rendered_is_what_networks_take(kind: SampleKind) -> None:
+    for batch in batches(kind):
+        rendered = kind.render(batch)
+        channels = 1 if "image" in kind.inputs else 3
+        target = rendered["target"]
+        assert (target.shape, target.dtype) == ((6, channels, PATCH, PATCH), torch.float32)
+        assert 0 <= target.min() < 0.3 < 0.6 < target.max() <= 1
+        for name in set(kind.inputs) - {"scale"}:
+            assert rendered[name].dtype == torch.float32
+            assert len(rendered[name]) == 6
+        if "y" in kind.inputs:
+            side = PATCH // rendered.get("scale", 1)
+            assert rendered["y"].shape == (6, 3, side, side)
+
+
+def levels(target: Tensor) -> NDArray[np.uint8]:
+    """(C,H,W) in [0,1] -> (H,W,C) uint8."""
+    return np.rint(255 * target.permute(1, 2, 0).numpy()).astype(np.uint8)
+
+
+def close_levels(a: NDArray[Any], b: NDArray[Any], exact: NDArray[Any]) -> bool:
+    """Whether two floors of one blurred image agree, except where it is whole and rounding decides."""
+    decided = np.abs(exact - np.rint(exact)) > 1e-9
+    return bool((a == b)[decided].all() and np.abs(a - b).max() <= 1)
+
+
+def test_usrnet_inputs_are_the_exact_degradation_of_their_target_by_their_kernel() -> None:
+    kind, noises = USRNetSynthesis(), []
+    for batch in batches(kind, length=48):
+        rendered = kind.render(batch)
+        scale = rendered["scale"]
+        for target, y, kernel, sigma in zip(*(rendered[n] for n in ("target", "y", "kernel", "sigma")), strict=True):
+            image, k = levels(target), kernel[0].double().numpy()
+            assert k.sum() == pytest.approx(1, abs=1e-6)
+            small = blur_uint8(image, k)[::scale, ::scale].astype(np.float64)
+            noise = 255 * y.permute(1, 2, 0).double().numpy() - small
+            if sigma == 0:
+                exact = blur_array(image, k)[::scale, ::scale]
+                assert close_levels(small, np.rint(small + noise), exact)
+                assert np.abs(noise - np.rint(noise)).max() < 1e-4, "whole grey levels"
+            else:
+                noises.append((noise / (255 * float(sigma))).ravel())
+    whole = np.concatenate(noises)
+    assert abs(whole.mean()) < 0.03
+    assert abs(whole.std() - 1) < 0.02, "sigma is the noise's standard deviation"
+
+
+def test_nrl_gdn_inputs_are_the_exact_degradation_and_each_quadrant_has_its_noise() -> None:
+    kind = NRLGDNSynthesis()
+    batch = next(batches(kind))
+    rendered = kind.render(batch)
+    half, uniform = PATCH // 2, 0
+    for target, y, kernel, sigmas in zip(
+        rendered["target"], rendered["y"], rendered["kernel"], batch["levels"], strict=True
+    ):
+        noise = y.permute(1, 2, 0).numpy() - blur_uint8(levels(target), kernel[0].double().numpy()) / 255
+        uniform += len(set(sigmas.tolist())) == 1
+        for sigma, quadrant in zip(
+            sigmas, (noise[:half, :half], noise[:half, half:], noise[half:, :half], noise[half:, half:]), strict=True
+        ):
+            # 972 numbers: the error of the deviation is 2.3 % of it, one grey level here and there left aside.
+            assert abs(quadrant.std() - sigma) < 0.1 * sigma + 5e-4
+    assert 0 < uniform < 6
+
+
+def test_a_device_batch_equals_the_single_images_blurred_in_numpy() -> None:
+    """synthesise_*: the target's exact degradation by the kernels it reports, and noise of the reported strength."""
+    target = torch.stack([torch.from_numpy(scene(48, 48, seed=i)) for i in range(8)]).permute(0, 3, 1, 2)
+    generator = torch.Generator().manual_seed(0)
+    given = synthesise_usrnet(target, 3, generator, highest=1)  # noise 0 to 0
+    assert given["scale"] == 3
+    for image, y, kernel in zip(target, given["y"], given["kernel"], strict=True):  # type: ignore[call-overload]
+        pixels, k = image.permute(1, 2, 0).numpy(), kernel[0].double().numpy()
+        found = 255 * y.permute(1, 2, 0).double().numpy()
+        exact = blur_array(pixels, k)[::3, ::3]
+        assert close_levels(blur_uint8(pixels, k)[::3, ::3].astype(float), np.rint(found), exact)
+    noisy = synthesise_usrnet(target, 1, torch.Generator().manual_seed(0))
+    sigma = noisy["sigma"]
+    assert isinstance(sigma, Tensor)
+    assert torch.equal(255 * sigma, torch.round(255 * sigma))
+    again = synthesise_usrnet(target, 1, torch.Generator().manual_seed(0))
+    assert equal(noisy, again)
+    blurred = synthesise_nrl_gdn(target, torch.Generator().manual_seed(0), highest=1e-6)
+    for image, y, kernel in zip(target, blurred["y"], blurred["kernel"], strict=True):
+        pixels, k = image.permute(1, 2, 0).numpy(), kernel[0].double().numpy()
+        found = np.rint(255 * y.permute(1, 2, 0).double().numpy())
+        assert close_levels(blur_uint8(pixels, k).astype(float), found, blur_array(pixels, k))
+
+
+def test_kernels_and_noise_follow_the_papers() -> None:
+    rng = np.random.default_rng(0)
+    image = {"target": np.zeros((4, 4, 3), np.uint8)}
+    kind = USRNetSynthesis()
+    drawn = [kind.make(image, rng, 1) for _ in range(600)]
+    motion = np.mean([(sample["kernel"] == 0).mean() > 0.1 for sample in drawn])
+    assert abs(motion - 0.5) < 0.07, "Gaussians have no zeros, motion kernels mostly have"
+    sigmas = np.array([sample["sigma"] for sample in drawn]) * 255
+    assert np.allclose(sigmas, np.rint(sigmas), atol=1e-4)
+    assert sigmas.max() == pytest.approx(24)
+    assert abs((sigmas == 0).mean() - (1 / 9 + 8 / 9 / 25)) < 0.045
+    motion = np.mean([(random_kernel(rng, 0.65) == 0).mean() > 0.1 for _ in range(600)])
+    assert abs(motion - 0.65) < 0.07
+    for highest in (25.0, 12.75):
+        made = [NRLGDNSynthesis(highest).make(image, rng, 1)["levels"] * 255 for _ in range(300)]
+        assert 0.95 * highest < np.max(made) < highest
+        assert abs(np.mean(made) - highest / 2) < 0.1 * highest
+        assert abs(np.mean([len(set(four)) == 1 for four in made]) - 2 / 3) < 0.09
+
+
+def test_pairs_stay_pairs_and_saturation_changes_both_by_one_factor() -> None:
+    picture = scene(40, 40)
+    store = MemoryStore([{"input": picture, "target": picture}])
+    plain = Patches(store, 32, 0, Paired().make)
+    colour = Patches(store, 32, 0, Paired(saturation=True).make)
+    changed = 0
+    for i in range(90):
+        sample, other = plain[Key(0, i)], colour[Key(0, i)]
+        assert torch.equal(sample["target"], sample["y"])
+        assert torch.equal(other["target"], other["y"]), "one factor for both"
+        changed += not torch.equal(sample["target"], other["target"])
+    assert 18 < changed < 42, "a third"
+    grey = saturated(picture, 0)
+    assert (grey == grey[..., :1]).all()
+    assert np.abs(grey[..., 0] - picture @ [0.299, 0.587, 0.114]).max() < 1
+    assert np.array_equal(saturated(picture, 1), picture)
+
+
+def test_pairs_are_read_from_their_train_folder_and_two_sizes_are_refused(tmp_path: Path) -> None:
+    for side in ("input", "target"):
+        (tmp_path / "train" / side).mkdir(parents=True)
+        for i in range(3):
+            Image.fromarray(scene(20 + 4 * i * (side == "input"), 24, seed=i)).save(
+                tmp_path / "train" / side / f"{i}.png"
+            )
+    kind = Paired()
+    with pytest.raises(UnfoldError, match=r"2 of 3 training images cannot be used.*1.png is 24x24 and .*1.png 20x24"):
+        read_store(kind.sources(str(tmp_path)), kind.read)
+    store, left_out = read_store(kind.sources(str(tmp_path)), kind.read, skip_bad=True)
+    assert (len(store), len(left_out)) == (1, 2)
+    assert store.size(0) == (20, 24)
+
+
+def test_rain_brightens_and_its_pictures_have_8_bits() -> None:
+    kind = SyntheticRain()
+    batch = next(batches(kind))
+    assert batch["y"].dtype == torch.uint8
+    assert (batch["y"] >= batch["target"]).all()
+    changed = (batch["y"] > batch["target"]).float().mean((1, 2, 3))
+    assert changed.max() > 0.2
+    assert changed.max() > 2 * changed.min(), "rain of many rates"
+
+
+def test_compressive_sensing_takes_limited_range_y_of_colour_and_grey_as_it_is(tmp_path: Path) -> None:
+    picture = scene(40, 40)
+    Image.fromarray(picture).save(tmp_path / "0.png")
+    Image.fromarray(picture[..., 0]).save(tmp_path / "1.png")
+    kind = GreyPatches()
+    store, _ = read_store(kind.sources(str(tmp_path)), kind.read)
+    samples = [Patches(store, 40, 0, kind.make)[Key(0, i)]["target"][0].numpy() for i in range(12)]
+    y = convert(torch.from_numpy(picture.copy()).permute(2, 0, 1)[None], "y_float")[0, 0].numpy()
+    for sample in samples:
+        kinds = [
+            np.allclose(np.sort(sample, None), np.sort(want, None), atol=1e-6) for want in (y, picture[..., 0] / 255)
+        ]
+        assert sum(kinds) == 1
+    white = kind.make({"target": np.full((2, 2, 3), 255, np.uint8)}, np.random.default_rng(0), 1)["target"]
+    assert white == pytest.approx(235 / 255)
+    batch = kind.render(collate([{"target": torch.from_numpy(samples[0])[None]}]))
+    assert torch.equal(batch["image"], batch["target"])

@@ -1,0 +1,176 @@
+"""Every kind of samples trains through the command line: the network it is for, on real or made pictures."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.io import savemat
+
+from tests.synthetic import scene
+from unfold.physics.degrade import blur_uint8
+from unfold.physics.kernels import gaussian_kernel
+from unfold.training.log import read_log
+
+Command = Callable[..., tuple[int, str, str]]
+
+DGUNET = "{NAME: dgunet_deblur, STAGES: 3, WIDTH: 8, GROWTH: 4, TAIL: 4, OPERATOR_WIDTH: 4}"
+USRNET = "{NAME: usrnet_tiny, STAGES: 2, WIDTHS: [8, 8, 8, 8], DEPTH: 1}"
+NRL_GDN = "{NAME: nrl_gdn_y0, STAGES: 6, TRAIN_STAGES: 2, WIDTHS: [4, 4, 4, 4], DEPTH: 1, WIDTH: 4}"
+CS = "{NAME: dgunet_cs, STAGES: 3, WIDTH: 8, GROWTH: 4, TAIL: 4, RATIO: 10}"
+SHORT = "{EPOCHS: 1, PATCHES: 4, BATCH: 2, PATCH: 32}"
+
+
+@pytest.fixture
+def _kernels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kernel files of the layouts that the protocols read, with kernels of our own."""
+    monkeypatch.setenv("UNFOLD_DATA", str(tmp_path / "sets"))
+    folder = tmp_path / "sets" / "kernels"
+    folder.mkdir(parents=True)
+    for name, count in (("kernels_12", 12), ("kernels_8", 8)):
+        cells = np.empty((1, count), dtype=object)
+        for i in range(count):
+            cells[0, i] = gaussian_kernel(25, 0.7 + 0.3 * i)
+        savemat(folder / f"{name}.mat", {"kernels": cells})
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> Path:
+    """A folder of pairs, blurred and sharp, of 48x50 pixels."""
+    folder = tmp_path / "pairs"
+    for split, seeds in (("train", range(6)), ("val", range(6, 8))):
+        for side in ("input", "target"):
+            (folder / split / side).mkdir(parents=True)
+        for seed in seeds:
+            sharp = scene(48, 50, seed=seed)
+            Image.fromarray(sharp).save(folder / split / "target" / f"{seed}.png")
+            blurred = blur_uint8(sharp, gaussian_kernel(9, 1.5))
+            Image.fromarray(blurred).save(folder / split / "input" / f"{seed}.png")
+    return folder
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(f"OUTPUT: {tmp_path / 'run'}\nDEVICE: cpu\n{text}")
+    return path
+
+
+def rows(tmp_path: Path) -> list[dict[str, Any]]:
+    return read_log(tmp_path / "run" / "log.jsonl")
+
+
+@pytest.mark.usefixtures("_kernels")
+def test_a_narrow_usrnet_learns_on_the_photographs(tmp_path: Path, command: Command) -> None:
+    recipe = written(
+        tmp_path,
+        f"MODEL: {USRNET}\nDATA: {{KIND: usrnet, VAL_PROTOCOL: 'usrnet_table1:scale=2,kernel=1'}}\n"
+        "TRAIN: {EPOCHS: 4, PATCHES: 96, BATCH: 8, PATCH: 36, VALIDATE_EVERY: 4}\n"
+        "OPTIM: {LR: 4.0e-3, WARMUP: 0}\n",
+    )
+    code, _, err = command("train", "--config", recipe)
+    assert code == 0, err
+    log = rows(tmp_path)
+    assert log[-1]["loss"] < 0.7 * log[0]["loss"]
+    assert log[-1]["val_psnr"] > 18, "the first epoch's training patches have 14"
+
+
+def test_a_narrow_dgunet_learns_from_pairs(
+    tmp_path: Path, pairs: Path, command: Command, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    recipe = written(
+        tmp_path,
+        f"MODEL: {DGUNET}\nDATA: {{KIND: paired, TRAIN: {pairs}, VAL: {pairs}, SATURATION: true}}\n"
+        "TRAIN: {EPOCHS: 2, PATCHES: 40, BATCH: 4, PATCH: 32}\nOPTIM: {LR: 2.0e-3, WARMUP: 0}\n",
+    )
+    code, _, err = command("train", "--config", recipe)
+    assert code == 0, err
+    assert "6 training images, 2 for validation" in caplog.text
+    log = rows(tmp_path)
+    assert log[-1]["loss"] < 0.8 * log[0]["loss"]
+    assert log[-1]["val_psnr"] > log[0]["val_psnr"]
+
+
+@pytest.mark.usefixtures("_kernels")
+@pytest.mark.parametrize(
+    ("kind", "model", "told"),
+    [
+        ("nrl_gdn", NRL_GDN, ""),
+        ("nrl_gdn", DGUNET, ""),
+        ("usrnet", NRL_GDN, ", SCALES: [1], VAL_PROTOCOL: 'usrnet_table1:scale=1'"),
+        ("usrnet", USRNET, ""),
+        ("rain", DGUNET, ", VAL_PROTOCOL: gaussian_denoise"),
+        ("compressive_sensing", CS, ", VAL_PROTOCOL: 'compressive_sensing:ratio=10'"),
+    ],
+)
+def test_every_kind_of_samples_trains_and_validates_its_networks(
+    tmp_path: Path, pairs: Path, command: Command, kind: str, model: str, told: str
+) -> None:
+    train, val = (pairs / split / "target" for split in ("train", "val"))
+    data = f"DATA: {{KIND: {kind}, TRAIN: {train}, VAL: {val}{told}}}\n"
+    patch = SHORT.replace("32", "36") if kind == "usrnet" and "SCALES" not in told else SHORT
+    code, _, err = command("train", "--config", written(tmp_path, f"MODEL: {model}\n{data}TRAIN: {patch}\n"))
+    assert code == 0, err
+    (row,) = rows(tmp_path)
+    assert np.isfinite([row["loss"], row["val_psnr"]]).all()
+
+
+def test_bad_training_images_stop_the_run_or_are_left_out_and_listed(
+    tmp_path: Path, pairs: Path, command: Command, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    (pairs / "train" / "input" / "3.png").write_bytes(b"")
+    recipe = written(
+        tmp_path, f"MODEL: {DGUNET}\nDATA: {{KIND: paired, TRAIN: {pairs}, VAL: {pairs}}}\nTRAIN: {SHORT}\n"
+    )
+    code, _, err = command("train", "--config", recipe)
+    assert code == 2
+    assert "1 of 6 training images cannot be used" in err
+    assert "3.png is not an image" in err
+    assert not (tmp_path / "run").exists(), "found before anything is written"
+    code, _, _ = command("train", "--config", recipe, "DATA.SKIP_BAD", "true")
+    assert code == 0
+    assert "5 training images, 2 for validation" in caplog.text
+    assert "1 of 6 training images are left out" in caplog.text
+    assert "3.png" in (tmp_path / "run" / "left_out.txt").read_text()
+
+
+@pytest.mark.usefixtures("_kernels")
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        (["DATA.KIND", "blur"], "DATA.KIND is one of gaussian, paired, usrnet"),
+        (["MODEL.NAME", "usrnet"], "samples of DATA.KIND gaussian hold y"),
+        (["DATA.KIND", "usrnet", "TRAIN.PATCH", "24"], "TRAIN.PATCH must be at least 25"),
+        (["DATA.KIND", "usrnet", "TRAIN.PATCH", "32"], "multiple of all DATA.SCALES, [1, 2, 3, 4]"),
+        (["DATA.KIND", "usrnet", "TRAIN.PATCH", "36", "DATA.SIGMA", "2.5"], "DATA.SIGMA must be a whole number"),
+        (["DATA.KIND", "usrnet", "TRAIN.PATCH", "36"], "dgunet_deblur does not enlarge: set DATA.SCALES [1]"),
+        (["DATA.KIND", "nrl_gdn", "TRAIN.PATCH", "16"], "TRAIN.PATCH must be at least 25"),
+        (["DATA.KIND", "compressive_sensing", "TRAIN.PATCH", "48"], "multiple of 32"),
+        (["DATA.SCALES", "[]"], "DATA.SCALES is a list of whole numbers from 1 to 4"),
+        (["DATA.SCALES", "[5]"], "DATA.SCALES is a list of whole numbers from 1 to 4"),
+        (["MODEL.WIDTHS", "[8, 0]"], "MODEL.WIDTHS is a list of whole numbers above 0"),
+        (["DATA.VAL_PROTOCOL", "usrnet_real"], "has no references, so it cannot validate dgunet_deblur"),
+        (["DATA.VAL_PROTOCOL", "compressive_sensing"], "does not give y, so it cannot validate dgunet_deblur"),
+        (["DATA.VAL_PROTOCOL", "usrnet"], "no protocol is called 'usrnet'"),
+    ],
+)
+def test_settings_that_do_not_fit_are_one_line_before_the_work(
+    tmp_path: Path, command: Command, overrides: list[str], told: str
+) -> None:
+    code, _, err = command("train", "--config", written(tmp_path, f"MODEL: {DGUNET}\n"), *overrides)
+    assert code == 2
+    assert told in err
+    assert err.count("\n") == 1
+
+
+def test_a_recipe_of_another_task_is_not_tested_as_a_denoiser(tmp_path: Path, command: Command) -> None:
+    recipe = written(tmp_path, f"MODEL: {DGUNET}\nDATA: {{KIND: paired}}\n")
+    code, _, err = command("test", "--config", recipe, "--weights", "none.pth")
+    assert code == 2
+    assert "DATA.KIND is paired" in err

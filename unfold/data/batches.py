@@ -1,0 +1,76 @@
+"""Which samples make which step, on any number of processes and from any point of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Sampler, default_collate
+
+
+class Key(NamedTuple):
+    """What a data set is asked for: a sample by its number in an epoch, and the scale that its whole batch has."""
+
+    epoch: int
+    number: int
+    scale: int = 1
+
+
+class BatchSampler(Sampler[list[Key]]):
+    """The batches of one epoch after another, or the part of them that one of several processes gets.
+
+    Step t of an epoch is made of the samples t*batch, ..., (t+1)*batch - 1 on all processes together; the last step of
+    less, where ``length`` is no multiple. Process ``rank`` of ``world`` gets a contiguous part, and the parts in order
+    are the batch of one process. They are equally large where ``batch`` is a multiple of ``world``, else they differ by
+    one sample. The scale is a function of (seed, epoch, step) alone: one per step on every process.
+
+    length: samples per epoch; batch: samples per step, of all processes. ValueError where a process would get nothing
+    in some step. Call :meth:`start` before iterating.
+    """
+
+    def __init__(
+        self, length: int, batch: int, seed: int, scales: Sequence[int] = (1,), rank: int = 0, world: int = 1
+    ) -> None:
+        smallest = length % batch or min(length, batch)
+        if smallest < world:
+            raise ValueError(f"a step of {smallest} samples cannot be shared by {world} processes")
+        self.length, self.batch, self.seed, self.scales = length, batch, seed, tuple(scales)
+        self.rank, self.world = rank, world
+        self.epoch = self.step = 0
+
+    def start(self, epoch: int, step: int = 0) -> None:
+        """Let the next iteration begin at this step of this epoch, both counted from 0."""
+        self.epoch, self.step = epoch, step
+
+    def __len__(self) -> int:
+        return -(-self.length // self.batch) - self.step
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        epoch = self.epoch
+        for step in range(self.step, -(-self.length // self.batch)):
+            first = step * self.batch
+            count = min(self.batch, self.length - first)
+            own = range(first + count * self.rank // self.world, first + count * (self.rank + 1) // self.world)
+            scale = self.scale_of(epoch, step)
+            yield [Key(epoch, number, scale) for number in own]
+
+    def scale_of(self, epoch: int, step: int) -> int:
+        """The scale of a step, each of ``scales`` with the same chance."""
+        # The spawn key keeps these numbers apart from those of the samples, which (seed, epoch, number) gives.
+        source = np.random.SeedSequence((self.seed, epoch, step), spawn_key=(1,))
+        return int(np.random.default_rng(source).choice(self.scales))
+
+
+def collate(samples: list[dict[str, Any]]) -> dict[str, Any]:
+    """Stack the tensors of samples; a number that is no tensor (the scale) is the same in all and stays as it is."""
+    whole = {name: value for name, value in samples[0].items() if not isinstance(value, Tensor)}
+    assert all(sample[name] == value for sample in samples for name, value in whole.items())
+    return whole | default_collate([{k: v for k, v in sample.items() if k not in whole} for sample in samples])
+
+
+def to_device(batch: dict[str, Any], device: torch.device) -> dict[str, Any]:
+    """The batch with its tensors on the device."""
+    return {k: v.to(device, non_blocking=True) if isinstance(v, Tensor) else v for k, v in batch.items()}
