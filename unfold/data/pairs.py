@@ -45,7 +45,7 @@ def find_pairs(source: str, split: str = "test") -> list[Pair]:
         if inputs or targets:
             there, missing, names = (inputs, "targets", TARGETS) if inputs else (targets, "inputs", INPUTS)
             raise UnfoldError(f"{there} has no folder of {missing} beside it, which would be one of {', '.join(names)}")
-    if not any(_INPUT_MARK.search(path.stem) for path in folder.iterdir()):
+    if not marked_inputs(folder):
         raise UnfoldError(
             f"{folder} holds no pairs: neither folders such as input and target, there or in {split}, "
             "nor images such as 1_blur.png and 1_sharp.png"
@@ -90,3 +90,8 @@ def _by_key(paths: list[Path], key: Callable[[Path], str]) -> dict[str, Path]:
         if (other := found.setdefault(key(path), path)) is not path:
             raise UnfoldError(f"{other} and {path.name} have one name: the partner of both is not clear")
     return found
+
+
+def marked_inputs(folder: Path) -> bool:
+    """Whether the folder holds files that are called as inputs beside their targets are."""
+    return any(_INPUT_MARK.search(path.stem) for path in folder.iterdir())

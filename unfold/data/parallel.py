@@ -1,0 +1,64 @@
+"""Work on many files by all processors, with results in order and little in memory at a time."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from itertools import islice
+from typing import TypeVar
+
+from unfold.errors import UnfoldError
+from unfold.progress import progress
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def processors() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def in_parallel(function: Callable[[T], R], items: Collection[T], what: str, unit: str) -> Iterator[R]:
+    """``function`` of every item, in order, under a progress bar; by a process per processor where there are several.
+
+    function: a module's own, as processes are started afresh; a script that calls this keeps its work behind
+    ``if __name__ == "__main__"``. Two results more than there are processes are waiting at most. The first error ends
+    it. UnfoldError where a process dies.
+    """
+    workers = min(processors(), len(items))
+    if workers < 2:
+        yield from map(function, progress(items, what, unit))
+        return
+    # Not forked: the parent may have threads (torch's) or a file of HDF5 open, and neither survives that.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_follow_parent)
+    try:
+        waiting: deque[Future[R]] = deque()
+        rest = iter(items)
+        for _ in progress(items, what, unit):
+            waiting.extend(pool.submit(function, item) for item in islice(rest, workers + 2 - len(waiting)))
+            yield waiting.popleft().result()
+    except BrokenProcessPool:
+        raise UnfoldError(f"{what}: a process was ended from outside, perhaps for lack of memory; try again") from None
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _follow_parent() -> None:
+    """Leave Ctrl-C to the parent, and end when it has ended, however that was."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def end() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=end, daemon=True).start()

@@ -1,0 +1,111 @@
+"""Images to cut patches from, wherever they are: here in files; unfold/data/cache.py has them in a cache."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from numpy.typing import NDArray
+from PIL import ExifTags, Image
+
+from unfold.data.images import find_folder, find_images, read_image
+from unfold.data.pairs import INPUTS, TARGETS, Pair, find_pairs, marked_inputs, subfolder
+from unfold.errors import UnfoldError
+from unfold.progress import progress
+
+Item = Pair | Path  # a pair, or an image that is its own target
+Files = dict[str, Path]  # "target", and of a pair "input"
+Pixels = NDArray[Any]  # (H,W,3) RGB, uint8, or uint16 from files that have it
+
+
+class Window(NamedTuple):
+    """A part of an image, in pixels."""
+
+    row: int
+    column: int
+    height: int
+    width: int
+
+
+class Store(Protocol):
+    """Images that patches are cut from. Stores can be pickled, so that worker processes have their own."""
+
+    def __len__(self) -> int: ...
+
+    def size(self, index: int) -> tuple[int, int]:
+        """Height and width of an image."""
+
+    def crop(self, index: int, window: Window) -> dict[str, Pixels]:
+        """A part of "target", and of a pair "input": to be read, not written into.
+
+        ValueError where the window is not inside the image.
+        """
+
+
+class FileStore:
+    """Images or pairs in files of any size, decoded for every crop: slow, and takes no memory.
+
+    UnfoldError where a file cannot be read or a pair has two sizes, the latter at the crop.
+    """
+
+    def __init__(self, items: Sequence[Item]) -> None:
+        self.files = [files_of(item) for item in items]
+        self.sizes = [image_size(files["target"]) for files in progress(self.files, "reading sizes", "image")]
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def size(self, index: int) -> tuple[int, int]:
+        return self.sizes[index]
+
+    def crop(self, index: int, window: Window) -> dict[str, Pixels]:
+        rows, columns = inside(window, self.sizes[index])
+        return {kind: image[rows, columns] for kind, image in read_files(self.files[index]).items()}
+
+
+def find_items(source: str, split: str = "train") -> list[Item]:
+    """The pairs of a folder where it holds pairs (see find_pairs), else its images. UnfoldError as of those."""
+    if source.rstrip("/") == "photographs":
+        return [*find_images(source, split)]
+    folder = find_folder(source)
+    places = (folder, folder / split)
+    paired = any(subfolder(place, names) for place in places for names in (INPUTS, TARGETS)) or marked_inputs(folder)
+    return [*find_pairs(source, split)] if paired else [*find_images(source, split)]
+
+
+def files_of(item: Item) -> Files:
+    """The files of an item by kind: "target", and of a pair "input" before it."""
+    return {"input": item.input, "target": item.target} if isinstance(item, Pair) else {"target": item}
+
+
+def read_files(files: Files) -> dict[str, Pixels]:
+    """Decode the files of an item. UnfoldError where one cannot be read or they differ in size or depth."""
+    images = {kind: read_image(path, grey=True) for kind, path in files.items()}
+    if len({(image.shape, image.dtype) for image in images.values()}) > 1:
+        told = " and ".join(
+            f"{files[kind]} {image.shape[0]}x{image.shape[1]} of {8 * image.itemsize} bits"
+            for kind, image in images.items()
+        )
+        raise UnfoldError(f"a pair has one size and depth, and {told} have not")
+    return images
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Height and width of an image as :func:`unfold.data.images.read_image` turns it, from the head of its file."""
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            lying = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        height, width = read_image(path, grey=True).shape[:2]  # tells what is wrong
+        lying = False
+    return (width, height) if lying else (height, width)
+
+
+def inside(window: Window, size: tuple[int, int]) -> tuple[slice, slice]:
+    """Rows and columns of a window; ValueError where it is not inside an image of that size."""
+    row, column, height, width = window
+    if not (0 <= row <= row + height <= size[0] and 0 <= column <= column + width <= size[1]):
+        raise ValueError(f"{window} is not inside an image of {size[0]}x{size[1]} pixels")
+    return slice(row, row + height), slice(column, column + width)
