@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import unfold
 from unfold.errors import UnfoldError
@@ -19,6 +20,10 @@ WHERE = (
     "Images: DATA.TRAIN, DATA.VAL and DATA.TEST are 'photographs' (a few that come with scikit-image) or folders of "
     "your own, as they are or below $UNFOLD_DATA."
 )
+
+BSDS_HELP = "folder of the JPEG files of BSDS500"
+if TYPE_CHECKING:
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
 
 def parser() -> argparse.ArgumentParser:
@@ -116,27 +121,51 @@ def parser() -> argparse.ArgumentParser:
     get = actions.add_parser("get", help="download and check; prints path, digest and whether it could be verified")
     get.add_argument("name", metavar="NAME", help="a name of `unfold weights list`")
 
-    data = commands.add_parser("data", help="make the parts of data sets that can be made of others")
-    actions = data.add_subparsers(dest="action", metavar="ACTION", required=True)
+    data = commands.add_parser("data", help="get data sets, and make those that can be made of others")
+    _add_data(data.add_subparsers(dest="action", metavar="ACTION", required=True))
+    return top
+
+
+def _add_data(actions: Subparsers) -> None:
     prepare = actions.add_parser(
         "prepare",
-        help="make one",
-        description="rain100h: the clean images of Rain100H, cut out of the photographs of BSDS500, as a folder "
-        "`target` beside its inputs. What is right already is kept.",
-        epilog="Example: unfold data prepare rain100h --bsds BSDS500. Folders are taken as they are or below "
-        "$UNFOLD_DATA.",
+        help="make a set, or a part of one, of what is at hand",
+        description="Make a set, or a part of one. A broken run is gone on from; what is right already is kept.",
+        epilog="Folders are taken as they are or below $UNFOLD_DATA. Example: unfold data prepare cache GoPro -o "
+        "GoPro.h5",
     )
-    prepare.add_argument("set", metavar="SET", choices=["rain100h"], help="rain100h")
-    prepare.add_argument("--bsds", required=True, metavar="DIR", help="folder of the JPEG files of BSDS500")
-    prepare.add_argument("--rain", default="Rain100H", metavar="DIR", help="folder of Rain100H (default: Rain100H)")
-    prepare.add_argument(
-        "--output",
-        "-o",
-        metavar="DIR",
-        type=Path,
-        help="elsewhere: this folder, copies of the inputs, too",
+    sets = prepare.add_subparsers(dest="set", metavar="NAME", required=True)
+
+    rain = sets.add_parser(
+        "rain100h",
+        help="the clean images of Rain100H, cut out of BSDS500",
+        description="The clean images of Rain100H, cut out of the photographs of BSDS500, as a folder `target` beside "
+        "its inputs.",
     )
-    return top
+    rain.add_argument("--bsds", required=True, metavar="DIR", help=BSDS_HELP)
+    rain.add_argument("--rain", default="Rain100H", metavar="DIR", help="folder of Rain100H (default: Rain100H)")
+    rain.add_argument(
+        "--output", "-o", metavar="DIR", type=Path, help="elsewhere: this folder, copies of the inputs, too"
+    )
+
+    bsd100 = sets.add_parser("bsd100", help="BSD100, cut out of BSDS500")
+    bsd100.add_argument("--bsds", required=True, metavar="DIR", help=BSDS_HELP)
+    sidd = sets.add_parser("sidd", help="300 random 256x256 patches of every pair of SIDD")
+    sidd.add_argument("source", metavar="DIR", help="folder of SIDD's *NOISY*.PNG and *GT*.PNG, at any depth")
+    gopro = sets.add_parser("gopro", help="512x512 parts of GoPro's training pairs, on a grid of step 256")
+    gopro.add_argument("source", metavar="DIR", help="folder of the pairs, or of scenes as published; or of `train`")
+    for cut in (bsd100, sidd, gopro):
+        cut.add_argument("--output", "-o", required=True, metavar="DIR", type=Path, help="folder to make")
+
+    cache = sets.add_parser(
+        "cache",
+        help="one HDF5 file with the decoded images of a folder, to train from",
+        description="One HDF5 file with the decoded images or pairs of a folder, from which random crops are read many "
+        "times faster than from files that have to be decoded; 3 bytes per pixel. One that is there is checked and, "
+        "where its files have changed, made anew.",
+    )
+    cache.add_argument("source", metavar="DIR", help="folder of images, or of pairs; or of `train`")
+    cache.add_argument("--output", "-o", required=True, metavar="FILE", type=Path, help="file to make, .h5")
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -237,10 +266,21 @@ def weights(arguments: argparse.Namespace) -> int:
 
 
 def data(arguments: argparse.Namespace) -> int:
-    from unfold.data.prepare import prepare_rain100h
-
-    print(prepare_rain100h(arguments.bsds, arguments.rain, arguments.output))
+    print(_prepare(arguments))
     return 0
+
+
+def _prepare(arguments: argparse.Namespace) -> str:
+    from unfold.data.cache_writing import prepare_cache
+    from unfold.data.cutting import prepare_gopro, prepare_sidd
+    from unfold.data.prepare import prepare_bsd100, prepare_rain100h
+
+    if arguments.set == "rain100h":
+        return prepare_rain100h(arguments.bsds, arguments.rain, arguments.output)
+    if arguments.set == "bsd100":
+        return prepare_bsd100(arguments.bsds, arguments.output)
+    prepare = {"sidd": prepare_sidd, "gopro": prepare_gopro, "cache": prepare_cache}[arguments.set]
+    return prepare(arguments.source, arguments.output)
 
 
 COMMANDS = {

@@ -12,8 +12,9 @@ from PIL import Image
 
 from tests.synthetic import scene
 from unfold.data import prepare
+from unfold.data.images import read_uint8
 from unfold.data.pairs import find_pairs, read_pair
-from unfold.data.prepare import RAIN100H, prepare_rain100h
+from unfold.data.prepare import BSD100, RAIN100H, prepare_bsd100, prepare_rain100h
 from unfold.errors import UnfoldError
 
 Command = Callable[..., tuple[int, str, str]]
@@ -140,3 +141,34 @@ def test_a_folder_that_cannot_be_written_asks_for_another(sets: Path, monkeypatc
     monkeypatch.setattr(Path, "mkdir", refuse)
     with pytest.raises(UnfoldError, match=r"Rain100H cannot be written \(Read-only file system\); .*--output"):
         prepare_rain100h("BSDS")
+
+
+def test_bsd100_has_its_hundred_photographs() -> None:
+    assert len(BSD100) == len(set(BSD100)) == 100
+    assert all(number.isdigit() for number in BSD100)
+    assert (BSD100[0], BSD100[1], BSD100[-1]) == ("101085", "101087", "97033")
+
+
+def test_bsd100_is_cut_out_whole_once_and_by_number(
+    sets: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prepare, "BSD100", ["200", "100"])
+    code, out, err = command("data", "prepare", "bsd100", "--bsds", "BSDS", "-o", sets / "BSD100")
+    assert (code, err) == (0, "")
+    assert "2 images written" in out
+    for i, name in enumerate(("2", "1"), start=1):
+        assert np.array_equal(read_uint8(sets / "BSD100" / f"img_{i:03}_SRF_2_HR.png"), clean(sets, name))
+    assert "already" in command("data", "prepare", "bsd100", "--bsds", "BSDS", "-o", sets / "BSD100")[1]
+    (sets / "BSDS" / "images" / "val" / "200.jpg").unlink()
+    code, _, err = command("data", "prepare", "bsd100", "--bsds", "BSDS", "-o", sets / "BSD100")
+    assert code == 2
+    assert "no 200.jpg" in err
+
+
+@pytest.mark.slow
+def test_bsd100_of_the_real_photographs(tmp_path: Path) -> None:
+    if "UNFOLD_DATA" not in os.environ:
+        pytest.skip("UNFOLD_DATA is not set")
+    assert "100 images written" in prepare_bsd100("BSDS500", tmp_path / "BSD100")
+    sizes = [read_uint8(path).shape for path in (tmp_path / "BSD100").glob("*.png")]
+    assert set(sizes) == {(320, 480, 3), (480, 320, 3)}

@@ -1,4 +1,4 @@
-"""Making the parts of data sets that can be made of others."""
+"""Making sets, or parts of sets, out of the photographs of BSDS500."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import errno
 import filecmp
 import json
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from unfold.data.folders import whole_folder
 from unfold.data.images import find_folder, images_in, read_image
 from unfold.data.pairs import INPUTS, TARGETS, subfolder
 from unfold.errors import UnfoldError
@@ -20,6 +22,8 @@ from unfold.progress import progress
 
 # Name of each image of Rain100H -> number of the photograph in BSDS that it shows.
 RAIN100H: dict[str, str] = json.loads(Path(__file__).with_name("rain100h.json").read_text())
+# The same of BSD100: of the images 1, 2, ...
+BSD100: list[str] = json.loads(Path(__file__).with_name("bsd100.json").read_text())
 
 
 def prepare_rain100h(bsds: str, rain: str = "Rain100H", output: Path | None = None) -> str:
@@ -33,7 +37,7 @@ def prepare_rain100h(bsds: str, rain: str = "Rain100H", output: Path | None = No
     """
     home = find_folder(rain)
     inputs = _inputs_of(home)
-    photographs = _photographs(find_folder(bsds))
+    photographs = _photographs(find_folder(bsds), RAIN100H.values())
     root = output or home
     target = subfolder(root, TARGETS) or root / "target"
     copies = None if root.resolve() == home.resolve() else subfolder(root, INPUTS) or root / "input"
@@ -52,6 +56,23 @@ def prepare_rain100h(bsds: str, rain: str = "Rain100H", output: Path | None = No
     return f"Rain100H in {root}: {written} clean images written, {len(inputs) - written} were there already"
 
 
+def prepare_bsd100(bsds: str, output: Path) -> str:
+    """Make BSD100 (of scale factors 2 and 4): photographs of BSDS500 without their last row and column.
+
+    They are called img_001_SRF_2_HR.png and so on, as published with sizes that are multiples of 2. bsds: as of
+    :func:`prepare_rain100h`. Resumable (see whole_folder). Returns what was done, in one line. UnfoldError where
+    photographs are missing or of another size.
+    """
+    photographs = _photographs(find_folder(bsds), BSD100)
+    with whole_folder(output, {"set": "bsd100"}) as folder:
+        if folder is None:
+            return f"BSD100 in {output}: all was there already"
+        written = 0
+        for place, number in progress(list(enumerate(BSD100, start=1)), "preparing BSD100", "image"):
+            written += _write(_clean(photographs[number]), folder / f"img_{place:03}_SRF_2_HR.png")
+    return f"BSD100 in {output}: {written} images written, {len(BSD100) - written} were there already"
+
+
 def _inputs_of(home: Path) -> list[Path]:
     folder = subfolder(home, INPUTS)
     if folder is None:
@@ -67,9 +88,9 @@ def _inputs_of(home: Path) -> list[Path]:
     return files
 
 
-def _photographs(folder: Path) -> dict[str, Path]:
+def _photographs(folder: Path, numbers: Iterable[str]) -> dict[str, Path]:
     found = {path.stem: path for path in sorted(folder.rglob("*.jpg"), reverse=True)}
-    missing = sorted(set(RAIN100H.values()) - set(found))
+    missing = sorted(set(numbers) - set(found))
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise UnfoldError(f"{folder} has no {missing[0]}.jpg{more}: all of BSDS500 is needed, train and val at least")
