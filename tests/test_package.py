@@ -59,6 +59,7 @@ RANKS = [
     {"models"},
     {"steps", "priors"},
     {"physics", "metrics"},
+    {"first_use"},
     {"config", "precision", "progress", "padding", "paths", "files", "download"},
     {"errors"},
 ]

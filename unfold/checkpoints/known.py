@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import datetime
 import difflib
-import json
-import logging
 from pathlib import Path
-from typing import Any
 
 from unfold.checkpoints.registry import WEIGHTS, Weights
-from unfold.download import alone, check_digest, download
+from unfold.download import check_digest, download
 from unfold.errors import UnfoldError
-from unfold.files import whole_file
+from unfold.first_use import compare_with_first_use
 from unfold.paths import as_path, cache_folder
 
-logger = logging.getLogger("unfold")
 FOLDERS = (Path("pretrained"), Path(__file__).parents[2] / "pretrained")  # where we are, and beside the package
 
 
@@ -76,83 +71,28 @@ def obtain(weights: Weights) -> tuple[Path, str]:
     its digest is logged and recorded as unverified in digests.json in the cache, and must be the same ever after.
     """
     path = local_file(weights)
+    fresh = path is None
     if path is not None:
         digest = check_digest(path, weights.sha256)
     elif weights.url is not None:
         path = weights_folder() / weights.file
         digest = download(weights.url, path, weights.sha256)
-        if weights.sha256 is None and weights.name not in recorded_digests():
-            _refuse_other_files(path)
     else:
         raise UnfoldError(
             f"the weights {weights.name} are not here and cannot be downloaded by themselves: get them from "
             f"{weights.source}, and save the file as {FOLDERS[0] / weights.file} or {weights_folder() / weights.file}"
         )
     if weights.sha256 is None:
-        _compare_with_first_use(weights, path, digest)
+        compare_with_first_use(digest_records(), weights.name, path, digest, weights.url, _check, fresh=fresh)
     return path, digest
 
 
-def recorded_digests() -> dict[str, dict[str, Any]]:
-    """Weights whose digest nobody could verify: name -> sha256, date and source at their first use."""
-    path = _records()
-    try:
-        records = json.loads(path.read_text())
-        if all(isinstance(record["sha256"], str) for record in records.values()):
-            return records
-    except (FileNotFoundError, NotADirectoryError):
-        return {}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        pass
-    raise UnfoldError(f"{path} cannot be read; delete it to trust the weights at hand anew")
-
-
-def _records() -> Path:
+def digest_records() -> Path:
+    """Where the digests of weights are recorded that nobody could verify (unfold/first_use.py)."""
     return weights_folder() / "digests.json"
 
 
-def _compare_with_first_use(weights: Weights, path: Path, digest: str) -> None:
-    first = recorded_digests().get(weights.name)
-    if first is None:
-        _record(weights, path, digest)
-    elif first["sha256"] != digest:
-        raise UnfoldError(
-            f"{path} has changed since its first use ({first.get('date')}): its SHA-256 is {digest}, not "
-            f"{first['sha256']}; bring the old file back, or if the new one is right, delete {weights.name} from "
-            f"{_records()}"
-        )
-
-
-def _refuse_other_files(path: Path) -> None:
-    """Remove what was downloaded just now where it is no checkpoint: a web page, say. The next call downloads again."""
-    from unfold.checkpoints.read import read_checkpoint
-
-    try:
-        read_checkpoint(path)
-    except UnfoldError:
-        path.unlink()
-        raise
-
-
-def _record(weights: Weights, path: Path, digest: str) -> None:
+def _check(path: Path) -> None:
     from unfold.checkpoints.read import read_checkpoint  # torch, which only a first use needs
 
     read_checkpoint(path)
-    logger.warning(
-        "note: %s: nobody could verify this file, as no digest is published; its SHA-256 is %s, recorded as unverified",
-        path,
-        digest,
-    )
-    today = datetime.date.today().isoformat()
-    record = {"sha256": digest, "date": today, "url": weights.url, "verified": False}
-    try:
-        _records().parent.mkdir(parents=True, exist_ok=True)
-        with alone(_records()):
-            records = {weights.name: record, **recorded_digests()}  # where two came at once, the first counts
-            with whole_file(_records()) as file:
-                file.write(json.dumps(records, indent=1).encode())
-    except OSError as error:
-        raise UnfoldError(
-            f"{_records()} cannot be written ({error.strerror or error}), and weights whose digest is not recorded are "
-            "not used; UNFOLD_CACHE names another folder"
-        ) from None

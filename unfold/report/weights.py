@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from unfold.checkpoints.known import FOLDERS, local_file, named, obtain, recorded_digests, weights_folder
+from unfold.checkpoints.known import FOLDERS, digest_records, local_file, named, obtain, weights_folder
 from unfold.checkpoints.registry import LICENCE, WEIGHTS, Weights
+from unfold.first_use import recorded_digests
 
 
 def format_weights() -> str:
     """A table of all published weights, and where to get those that have no address of their own."""
-    records = recorded_digests()
+    records = recorded_digests(digest_records())
     lines = [f"{'name':<21}{'model':<21}{'bytes':>12}  {'digest':<11}where"]
     for weights in WEIGHTS.values():
         path = local_file(weights)
