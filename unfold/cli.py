@@ -127,6 +127,14 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _add_data(actions: Subparsers) -> None:
+    get = actions.add_parser(
+        "get",
+        help="download a set, or tell where to get it",
+        description="Download a set that has an address of its own, check it, and unpack it below $UNFOLD_DATA. Of "
+        "others it tells where to get them and what to check, with exit code 2.",
+    )
+    get.add_argument("name", metavar="NAME", help="e.g. GoPro")
+
     prepare = actions.add_parser(
         "prepare",
         help="make a set, or a part of one, of what is at hand",
@@ -266,6 +274,11 @@ def weights(arguments: argparse.Namespace) -> int:
 
 
 def data(arguments: argparse.Namespace) -> int:
+    if arguments.action == "get":
+        from unfold.data.get import get_set
+
+        print(get_set(arguments.name))
+        return 0
     print(_prepare(arguments))
     return 0
 
