@@ -134,21 +134,24 @@ def test_it_is_chunked_and_tells_what_it_was_made_of_and_not_where(
     assert str(tmp_path).encode() not in path.read_bytes()
 
 
-class Crops(Dataset[tuple[torch.Tensor, int]]):
-    def __init__(self, store: Store, parts: list[tuple[int, Window]]) -> None:
+class Crops(Dataset[tuple[torch.Tensor, int, int]]):
+    """Parts of a cache, with the process that has read them and the one that opened the file."""
+
+    def __init__(self, store: PatchCache, parts: list[tuple[int, Window]]) -> None:
         self.store, self.parts = store, parts
 
     def __len__(self) -> int:
         return len(self.parts)
 
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int, int]:
         crop = self.store.crop(*self.parts[index])
-        return torch.from_numpy(np.concatenate([crop["input"], crop["target"]])), os.getpid()
+        return torch.from_numpy(np.concatenate([crop["input"], crop["target"]])), os.getpid(), self.store._process
 
 
 def loaded(cache: PatchCache, workers: int) -> tuple[list[torch.Tensor], set[int]]:
     batches = list(DataLoader(Crops(cache, windows(cache, 20)), None, num_workers=workers))
-    return [crop for crop, _ in batches], {process for _, process in batches}
+    assert all(process == opener for _, process, opener in batches), "no process uses another's handle"
+    return [crop for crop, *_ in batches], {process for _, process, _ in batches}
 
 
 @pytest.mark.filterwarnings("ignore:This DataLoader will create 3")

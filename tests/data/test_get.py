@@ -29,7 +29,7 @@ def zipped(files: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> by
     with zipfile.ZipFile(buffer, "w", compression) as archive:
         for name, content in files.items():
             archive.writestr(name, content)
-        archive.mkdir("empty")
+        archive.writestr("empty/", b"")
     return buffer.getvalue()
 
 
