@@ -61,9 +61,11 @@ def get_set(name: str) -> str:
         )
     archive = ARCHIVES[name]
     path = _downloads() / f"{name}_{archive.url.rpartition('/')[2]}"
+    fresh = not path.exists()
     digest = download(archive.url, path, archive.sha256)
     if archive.sha256 is None:
-        compare_with_first_use(_downloads() / "digests.json", name, path, digest, archive.url, check_archive)
+        records = _downloads() / "digests.json"
+        compare_with_first_use(records, name, path, digest, archive.url, check_archive, fresh=fresh)
     with whole_folder(folder, {"set": name, "url": archive.url, "sha256": digest}) as part:
         if part is not None:
             _unpack(path, part)
