@@ -28,7 +28,8 @@ from unfold.data.cache import PatchCache
 from unfold.data.cache_writing import write_cache
 from unfold.data.images import read_uint8
 from unfold.data.pairs import Pair
-from unfold.data.stores import FileStore, Item, Store, Window, find_items
+from unfold.data.patches import MemoryStore, random_patch
+from unfold.data.stores import FileStore, Item, Store, Window, files_of, find_items, read_files
 from unfold.errors import UnfoldError
 
 Command = Callable[..., tuple[int, str, str]]
@@ -395,3 +396,11 @@ def test_pairs_are_told_from_images(tmp_path: Path, pairs: list[Item], pictures:
     shutil.rmtree(tmp_path / "set" / "input")
     with pytest.raises(UnfoldError, match="no folder of inputs beside it"):
         find_items(str(tmp_path / "set"))
+
+
+def test_training_patches_are_the_same_from_a_cache(pairs: list[Item], path: Path) -> None:
+    write_cache(pairs, path)
+    stores: list[Store] = [MemoryStore([read_files(files_of(item)) for item in pairs]), PatchCache(path)]
+    for seed in range(20):
+        one, other = (random_patch(store, 48, np.random.default_rng(seed)) for store in stores)
+        assert equal(one, other)

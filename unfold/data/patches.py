@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from unfold.data.batches import Key
+from unfold.data.stores import Store, Window
 from unfold.errors import UnfoldError
 from unfold.progress import progress
 
@@ -23,27 +24,6 @@ Source = TypeVar("Source")
 
 logger = logging.getLogger("unfold")
 NAMED = 10  # bad files that an error names
-
-
-class Window(NamedTuple):
-    """A part of an image, in pixels."""
-
-    row: int
-    column: int
-    height: int
-    width: int
-
-
-class Store(Protocol):
-    """Where the images of a training set lie."""
-
-    def __len__(self) -> int: ...
-
-    def size(self, index: int) -> tuple[int, int]:
-        """(H,W) of an image."""
-
-    def crop(self, index: int, window: Window) -> Images:
-        """A part of an image, and of its partner."""
 
 
 class MemoryStore:
