@@ -8,7 +8,11 @@ from pathlib import Path
 from yacs.config import CfgNode
 
 from unfold.config import model_arguments
+from unfold.data.cache import PatchCache
+from unfold.data.images import find_file
+from unfold.data.patches import read_store
 from unfold.data.samples import Denoising, GreyPatches, Paired, SampleKind, SyntheticRain
+from unfold.data.stores import Store
 from unfold.data.synthesis import NRLGDNSynthesis, USRNetSynthesis
 from unfold.errors import UnfoldError
 from unfold.metrics.ssim import WINDOW
@@ -50,6 +54,19 @@ def build_samples(cfg: CfgNode) -> SampleKind:
         "compressive_sensing": GreyPatches,
     }
     return kinds[data.KIND]()
+
+
+def build_store(cfg: CfgNode) -> tuple[Store, list[str]]:
+    """The images of DATA.TRAIN, a patch cache (.h5) or files read into memory; and the reason for each left out."""
+    samples = build_samples(cfg)
+    if not cfg.DATA.TRAIN.endswith(".h5"):
+        return read_store(samples.sources(cfg.DATA.TRAIN), samples.read, cfg.DATA.SKIP_BAD)
+    cache = PatchCache(find_file(cfg.DATA.TRAIN, "`unfold data prepare cache` makes one"))
+    paired = "input" in cache.manifest["kinds"]
+    if paired != (cfg.DATA.KIND == "paired") or cfg.DATA.KIND == "compressive_sensing":
+        holds = "pairs" if paired else "colour images"
+        raise UnfoldError(f"{cache.path} holds {holds}, which are not what DATA.KIND {cfg.DATA.KIND} is made of")
+    return cache, []
 
 
 # What validation is by default, as near to the published training as protocols come.

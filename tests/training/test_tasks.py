@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from scipy.io import savemat
 
 from tests.synthetic import scene
+from unfold import load_model
 from unfold.physics.degrade import blur_uint8
 from unfold.physics.kernels import gaussian_kernel
 from unfold.training.log import read_log
@@ -174,3 +176,28 @@ def test_a_recipe_of_another_task_is_not_tested_as_a_denoiser(tmp_path: Path, co
     code, _, err = command("test", "--config", recipe, "--weights", "none.pth")
     assert code == 2
     assert "DATA.KIND is paired" in err
+
+
+def test_a_patch_cache_trains_to_the_weights_of_its_files(tmp_path: Path, pairs: Path, command: Command) -> None:
+    cache = tmp_path / "set.h5"
+    assert command("data", "prepare", "cache", pairs, "--output", cache)[0] == 0
+    data = f"DATA: {{KIND: paired, TRAIN: {pairs}, VAL: {pairs}}}\nTRAIN: {SHORT}\nMODEL: {DGUNET}\n"
+    recipe = written(tmp_path, data)
+    states = []
+    for number, source in enumerate((pairs, cache)):
+        folder = tmp_path / str(number)
+        code, _, err = command("train", "--config", recipe, "DATA.TRAIN", source, "OUTPUT", folder)
+        assert code == 0, err
+        states.append(load_model(folder / "checkpoints" / "last.pth").state_dict())
+    assert all(torch.equal(value, states[1][key]) for key, value in states[0].items())
+    for kind, model, told in (
+        ("rain", DGUNET, "set.h5 holds pairs, which are not what DATA.KIND rain is made of"),
+        ("compressive_sensing", CS, "holds pairs"),
+    ):
+        recipe = written(tmp_path, f"DATA: {{KIND: {kind}, TRAIN: {cache}}}\nTRAIN: {SHORT}\nMODEL: {model}\n")
+        code, _, err = command("train", "--config", recipe, "OUTPUT", tmp_path / "refused")
+        assert code == 2
+        assert told in err
+    code, _, err = command("train", "--config", recipe, "DATA.TRAIN", "nowhere.h5", "DATA.KIND", "rain")
+    assert code == 2
+    assert err.count("\n") == 1

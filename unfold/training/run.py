@@ -12,12 +12,20 @@ from torch.utils.data import DataLoader
 from yacs.config import CfgNode
 
 import unfold
-from unfold.build import build_network, build_samples, build_validation, input_names, run_folder, smallest_image
+from unfold.build import (
+    build_network,
+    build_samples,
+    build_store,
+    build_validation,
+    input_names,
+    run_folder,
+    smallest_image,
+)
 from unfold.checkpoints.load import load_state
 from unfold.checkpoints.read import Checkpoint, read_checkpoint
 from unfold.config import differences, load_config, model_arguments
 from unfold.data.batches import BatchSampler, collate
-from unfold.data.patches import Patches, read_store
+from unfold.data.patches import Patches
 from unfold.data.samples import SampleKind
 from unfold.device import pick_device, place
 from unfold.errors import UnfoldError
@@ -57,7 +65,7 @@ def build_trainer(cfg: CfgNode, *, resume: bool = False, overwrite: bool = False
 
     protocol = build_validation(cfg, net)
     samples, names = build_samples(cfg), input_names(cfg)
-    store, left_out = read_store(samples.sources(cfg.DATA.TRAIN), samples.read, cfg.DATA.SKIP_BAD)
+    store, left_out = build_store(cfg)
     held_out = protocol.cases(cfg.DATA.VAL, "val")
     check_cases(protocol, held_out, smallest_image(cfg))
     scales = cfg.DATA.SCALES if "scale" in samples.inputs else (1,)
