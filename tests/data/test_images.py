@@ -188,7 +188,7 @@ def test_what_cannot_be_used_is_refused_by_name(tmp_path: Path) -> None:
         ("none.png", "there is no image"),
         ("cut.png", "cannot be read"),
         ("words.png", "is not an image"),
-        ("empty.jpg", "is not an image"),
+        ("empty.jpg", r"is empty \(0 bytes\)"),
         ("grey.png", "is grey"),
         ("grey16.png", "is grey"),
         ("print.jpg", "of kind CMYK.*colour profile"),

@@ -14,6 +14,7 @@ The terms on which files become arrays, for every set and every use:
 
 from __future__ import annotations
 
+import hashlib
 import os
 import warnings
 from collections.abc import Iterator, Sequence
@@ -68,9 +69,14 @@ def images_in(folder: Path) -> list[Path]:
     return files
 
 
+def data_root() -> Path:
+    """Where data sets lie: UNFOLD_DATA (default: datasets)."""
+    return as_path(os.environ.get("UNFOLD_DATA", "datasets"))
+
+
 def find_folder(source: str) -> Path:
     """``source`` as a path, or below UNFOLD_DATA (default: datasets). UnfoldError names both places tried."""
-    root = Path(os.environ.get("UNFOLD_DATA", "datasets"))
+    root = data_root()
     for folder in (as_path(source), root / source):
         if folder.is_dir():
             return folder
@@ -92,7 +98,7 @@ def _photographs(split: str) -> list[Path]:
 
 def find_file(name: str, hint: str) -> Path:
     """``name`` below UNFOLD_DATA (default: datasets), or as a path. UnfoldError where it is not, with the hint."""
-    path = Path(os.environ.get("UNFOLD_DATA", "datasets")) / name
+    path = data_root() / name
     for place in (path, as_path(name)):
         if place.is_file():
             return place
@@ -149,7 +155,8 @@ def opened(path: Path) -> Iterator[Any]:
     except FileNotFoundError:
         raise UnfoldError(f"there is no image {path}") from None
     except UnidentifiedImageError:
-        raise UnfoldError(f"{path} is not an image that can be read ({', '.join(FORMATS)})") from None
+        what = f"not an image that can be read ({', '.join(FORMATS)})" if path.stat().st_size else "empty (0 bytes)"
+        raise UnfoldError(f"{path} is {what}") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         million = (Image.MAX_IMAGE_PIXELS or 0) // 10**6
         raise UnfoldError(f"{path} says that it has more than {million} million pixels: too large to be read") from None
@@ -215,6 +222,13 @@ def _read_deep(path: Path) -> NDArray[np.uint16]:
     if array.ndim == 3 and array.shape[2] >= 3:
         array = array[..., [2, 1, 0, *range(3, array.shape[2])]]
     return np.ascontiguousarray(array)
+
+
+def pixel_digest(pixels: NDArray[Any]) -> bytes:
+    """sha256 of the size, the depth and the pixels of an image (H,W,3)."""
+    digest = hashlib.sha256(f"{pixels.shape}{pixels.dtype}".encode())
+    digest.update(np.ascontiguousarray(pixels).data)
+    return digest.digest()
 
 
 def check_images(files: Sequence[Path], smallest: int) -> None:
