@@ -121,7 +121,7 @@ def parser() -> argparse.ArgumentParser:
     get = actions.add_parser("get", help="download and check; prints path, digest and whether it could be verified")
     get.add_argument("name", metavar="NAME", help="a name of `unfold weights list`")
 
-    data = commands.add_parser("data", help="get data sets, and make those that can be made of others")
+    data = commands.add_parser("data", help="list, get, check and make data sets")
     _add_data(data.add_subparsers(dest="action", metavar="ACTION", required=True))
     return top
 
@@ -135,6 +135,18 @@ def _add_data(actions: Subparsers) -> None:
     )
     get.add_argument("name", metavar="NAME", help="e.g. GoPro")
 
+    listing = actions.add_parser("list", help="list the known sets: whether they are there, and complete")
+    listing.add_argument("--markdown", action="store_true", help="print the table of datasets/README.md instead")
+    doctor = actions.add_parser(
+        "doctor",
+        help="look data sets over: damaged files, pairs, sizes, and photographs that are in two sets",
+        description="Read every image below the paths and tell what is damaged, has no partner or an odd kind, the "
+        "PSNR of pairs, and which photographs are in two sets (in train and test, or in two folders): also crops, "
+        "other sizes and other formats. Exit code 1 where there are errors.",
+    )
+    doctor.add_argument("paths", nargs="+", metavar="PATH", help="folders or files, as they are or below $UNFOLD_DATA")
+    doctor.add_argument("--json", metavar="FILE", type=Path, help="write everything that was found")
+    doctor.add_argument("--model", metavar="NAME", help="check sizes for this network")
     prepare = actions.add_parser(
         "prepare",
         help="make a set, or a part of one, of what is at hand",
@@ -274,6 +286,17 @@ def weights(arguments: argparse.Namespace) -> int:
 
 
 def data(arguments: argparse.Namespace) -> int:
+    if arguments.action == "doctor":
+        from unfold.report.doctor import run_doctor
+
+        report, good = run_doctor(arguments.paths, arguments.json, arguments.model)
+        print(report)
+        return 0 if good else 1
+    if arguments.action == "list":
+        from unfold.report.sets import format_sets, sets_as_markdown
+
+        print(sets_as_markdown() if arguments.markdown else format_sets())
+        return 0
     if arguments.action == "get":
         from unfold.data.get import get_set
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import struct
+import tracemalloc
 import zlib
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from tests.synthetic import scene
@@ -54,15 +56,113 @@ def test_16_bits_stay_16_bits(tmp_path: Path, kind: str) -> None:
     assert np.allclose(to_float(image), deep / 65535, atol=1e-7)
 
 
-def test_palettes_are_expanded_and_exif_orientation_is_honoured(tmp_path: Path) -> None:
+def test_palettes_are_expanded_to_the_digit(tmp_path: Path) -> None:
     flat = np.zeros((10, 20, 3), np.uint8)
     flat[:, :5] = [255, 0, 0]
     Image.fromarray(flat).quantize(4).save(tmp_path / "palette.png")
     assert np.array_equal(read_image(tmp_path / "palette.png"), flat)
-    exif = Image.Exif()
-    exif[0x0112] = 6  # turn by 90 degrees clockwise to show it
-    Image.fromarray(flat).save(tmp_path / "turned.png", exif=exif)
-    assert np.array_equal(read_image(tmp_path / "turned.png"), np.rot90(flat, -1))
+
+
+@pytest.mark.parametrize(("kind", "bits"), [("png", 8), ("tif", 8), ("jpg", 8), ("webp", 8), ("png", 16), ("tif", 16)])
+def test_all_eight_exif_orientations_are_honoured(tmp_path: Path, kind: str, bits: int) -> None:
+    # What EXIF says: where the first row and the first column of the stored picture are to be shown.
+    shown = {
+        1: lambda a: a,
+        2: np.fliplr,
+        3: lambda a: np.rot90(a, 2),
+        4: np.flipud,
+        5: lambda a: a.swapaxes(0, 1),
+        6: lambda a: np.rot90(a, -1),
+        7: lambda a: np.rot90(a, 2).swapaxes(0, 1),
+        8: lambda a: np.rot90(a, 1),
+    }
+    picture = scene(16, 32).astype(np.uint16) * (257 if bits == 16 else 1)
+    for orientation, turn in shown.items():
+        path = tmp_path / f"{orientation}.{kind}"
+        if bits == 16:
+            write_deep(path, picture, orientation)
+        else:
+            exif = Image.Exif()
+            exif[0x0112] = orientation
+            options = {"lossless": True} if kind == "webp" else {"quality": 100, "subsampling": 0}
+            Image.fromarray(picture.astype(np.uint8)).save(
+                path, exif=exif, **({} if kind in ("png", "tif") else options)
+            )
+        expected = turn(picture)
+        found = read_image(path)
+        assert found.shape == expected.shape
+        assert found.dtype == (np.uint16 if bits == 16 else np.uint8)
+        assert np.abs(found.astype(int) - expected).max() <= (8 if kind == "jpg" else 0), orientation
+
+
+def write_deep(path: Path, picture: np.ndarray, orientation: int) -> None:
+    """16 bits per channel with an EXIF orientation, by hand: no library here writes both."""
+    if path.suffix == ".png":
+        data = cv2.imencode(".png", picture[..., ::-1])[1].tobytes()
+        turn = (
+            b"eXIfMM\x00*\x00\x00\x00\x08\x00\x01\x01\x12\x00\x03\x00\x00\x00\x01" + bytes([0, orientation]) + bytes(6)
+        )
+        chunk = struct.pack(">I", len(turn) - 4) + turn + struct.pack(">I", zlib.crc32(turn))
+        path.write_bytes(data[:33] + chunk + data[33:])
+        return
+    height, width = picture.shape[:2]
+    bits = 8 + 2 + 12 * 10 + 4
+    entries = [
+        *((256, 4, 1, width), (257, 4, 1, height), (258, 3, 3, bits), (259, 3, 1, 1), (262, 3, 1, 2)),
+        *((273, 4, 1, bits + 6), (274, 3, 1, orientation), (277, 3, 1, 3), (278, 4, 1, height)),
+        (279, 4, 1, picture.size * 2),
+    ]
+    ifd = struct.pack("<H", 10) + b"".join(struct.pack("<HHII", *entry) for entry in entries) + bytes(4)
+    path.write_bytes(b"II*\x00" + struct.pack("<I", 8) + ifd + struct.pack("<3H", 16, 16, 16) + picture.tobytes())
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_an_opaque_alpha_channel_is_dropped_and_transparency_is_refused(tmp_path: Path, deep: bool) -> None:
+    top = 65535 if deep else 255
+    pixels = np.random.default_rng(0).integers(0, top + 1, (12, 14, 4)).astype(np.uint16 if deep else np.uint8)
+    pixels[..., 3] = top
+    cv2.imwrite(str(tmp_path / "opaque.png"), pixels[..., [2, 1, 0, 3]])
+    assert np.array_equal(read_image(tmp_path / "opaque.png"), pixels[..., :3])
+    pixels[5, 5, 3] = top - 1
+    cv2.imwrite(str(tmp_path / "glass.png"), pixels[..., [2, 1, 0, 3]])
+    with pytest.raises(UnfoldError, match=r"glass\.png is transparent in places \(RGBA\); lay it on a background"):
+        read_image(tmp_path / "glass.png")
+
+
+def test_grey_of_every_kind_gets_three_equal_channels_where_grey_is_allowed(tmp_path: Path) -> None:
+    grey = scene()[..., 0]
+    Image.fromarray(grey).save(tmp_path / "8.png")
+    cv2.imwrite(str(tmp_path / "16.png"), grey.astype(np.uint16) * 256)
+    Image.fromarray(grey > 128).save(tmp_path / "1.png")
+    Image.fromarray(np.stack([grey, np.full_like(grey, 255)], axis=2), "LA").save(tmp_path / "alpha.png")
+    for name, expected in [("8", grey), ("16", grey.astype(int) * 256), ("1", 255 * (grey > 128)), ("alpha", grey)]:
+        assert np.array_equal(read_image(tmp_path / f"{name}.png", grey=True), np.stack([expected] * 3, axis=2))
+        with pytest.raises(UnfoldError, match="is grey"):
+            read_image(tmp_path / f"{name}.png")
+
+
+def test_a_header_that_promises_too_much_is_refused_before_memory_is_spent(tmp_path: Path) -> None:
+    header = struct.pack(">IIBBBBB", 60000, 60000, 8, 2, 0, 0, 0)
+    chunk = struct.pack(">I", 13) + b"IHDR" + header + struct.pack(">I", zlib.crc32(b"IHDR" + header))
+    data = zlib.compress(bytes(1000))
+    chunk += struct.pack(">I", len(data)) + b"IDAT" + data + struct.pack(">I", zlib.crc32(b"IDAT" + data))
+    (tmp_path / "huge.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunk)
+    (tmp_path / "large.bmp").write_bytes(
+        b"BM" + struct.pack("<IHHIIiiHHIIiiII", 54, 0, 0, 54, 40, 12000, 8000, 1, 24, 0, 0, 0, 0, 0, 0)
+    )
+    tracemalloc.start()
+    for name in ("huge.png", "large.bmp"):
+        with pytest.raises(UnfoldError, match=f"{name} says that it has more than 89 million pixels"):
+            read_image(tmp_path / name)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**20
+
+
+def test_workers_of_a_data_loader_read_images(pictures: Path) -> None:
+    files = find_images(str(pictures), "train")
+    loader = torch.utils.data.DataLoader(files, batch_size=None, num_workers=2, collate_fn=read_image)  # type: ignore[arg-type, var-annotated]
+    assert all(np.array_equal(a, read_image(path)) for a, path in zip(loader, files, strict=True))
 
 
 def test_integers_become_floats_in_0_1() -> None:
@@ -77,21 +177,26 @@ def test_what_cannot_be_used_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "words.png").write_text("no image")
     (tmp_path / "empty.jpg").touch()
     Image.fromarray(scene()).convert("L").save(tmp_path / "grey.png")
-    Image.fromarray(scene()).convert("RGBA").save(tmp_path / "alpha.png")
     cv2.imwrite(str(tmp_path / "grey16.png"), np.zeros((20, 20), np.uint16))
-    deep = cv2.imencode(".png", np.ones((20, 20, 3), np.uint16))[1].tobytes()
-    turn = b"eXIfMM\x00*\x00\x00\x00\x08\x00\x01\x01\x12\x00\x03\x00\x00\x00\x01\x00\x06\x00\x00\x00\x00\x00\x00"
-    chunk = struct.pack(">I", len(turn) - 4) + turn + struct.pack(">I", zlib.crc32(turn))
-    (tmp_path / "deep_turned.png").write_bytes(deep[:33] + chunk + deep[33:])
+    Image.fromarray(scene()).convert("CMYK").save(tmp_path / "print.jpg")
+    Image.fromarray(np.zeros((20, 20), np.float32)).save(tmp_path / "float.tif")
+    frames = [Image.fromarray(scene(seed=seed)) for seed in (1, 2)]
+    for name in ("moving.png", "moving.webp", "pages.tif"):
+        frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:])
+    frames[0].save(tmp_path / "called.png", "GIF")
     for name, told in [
         ("none.png", "there is no image"),
         ("cut.png", "cannot be read"),
         ("words.png", "is not an image"),
-        ("empty.jpg", "is not an image"),
+        ("empty.jpg", r"is empty \(0 bytes\)"),
         ("grey.png", "is grey"),
         ("grey16.png", "is grey"),
-        ("alpha.png", "RGBA"),
-        ("deep_turned.png", "EXIF orientation"),
+        ("print.jpg", "of kind CMYK.*colour profile"),
+        ("float.tif", "of kind F"),
+        ("moving.png", "holds 2 pictures"),
+        ("moving.webp", "holds 2 pictures"),
+        ("pages.tif", "holds 2 pictures"),
+        ("called.png", "is not an image that can be read .PNG, JPEG, BMP, TIFF, WEBP, PPM.$"),
     ]:
         with pytest.raises(UnfoldError, match=told) as caught:
             read_image(tmp_path / name)

@@ -1,9 +1,24 @@
-"""Reading image files, and finding them."""
+"""Reading image files, and finding them.
+
+The terms on which files become arrays, for every set and every use:
+
+- formats: PNG, JPEG, BMP, TIFF, WebP, PPM, told by content and not by name; 8 or 16 bits per channel, which stay.
+- colour palettes are expanded to RGB, black and white to grey.
+- grey becomes three equal channels where the reader allows grey; where a colour image is needed, it is refused.
+- an alpha channel that is opaque everywhere is dropped; a picture that is transparent anywhere is refused: what lies
+  below is not known.
+- pictures are turned as their EXIF orientation says, of 8 bits and of 16.
+- refused: CMYK and other colour spaces, floating point, animations and files of several pages, and more pixels than
+  Pillow's limit (PIL.Image.MAX_IMAGE_PIXELS, 89 million), by the header, before memory is spent.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +32,8 @@ from unfold.paths import as_path
 from unfold.progress import progress
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm")
+
+FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM")  # no others: for some, Pillow starts programs
 
 # Colour photographs inside the scikit-image package, by use. The motorcycle pair is one scene seen by two cameras.
 PHOTOGRAPHS = {
@@ -52,9 +69,14 @@ def images_in(folder: Path) -> list[Path]:
     return files
 
 
+def data_root() -> Path:
+    """Where data sets lie: UNFOLD_DATA (default: datasets)."""
+    return as_path(os.environ.get("UNFOLD_DATA", "datasets"))
+
+
 def find_folder(source: str) -> Path:
     """``source`` as a path, or below UNFOLD_DATA (default: datasets). UnfoldError names both places tried."""
-    root = Path(os.environ.get("UNFOLD_DATA", "datasets"))
+    root = data_root()
     for folder in (as_path(source), root / source):
         if folder.is_dir():
             return folder
@@ -76,7 +98,7 @@ def _photographs(split: str) -> list[Path]:
 
 def find_file(name: str, hint: str) -> Path:
     """``name`` below UNFOLD_DATA (default: datasets), or as a path. UnfoldError where it is not, with the hint."""
-    path = Path(os.environ.get("UNFOLD_DATA", "datasets")) / name
+    path = data_root() / name
     for place in (path, as_path(name)):
         if place.is_file():
             return place
@@ -105,43 +127,89 @@ def read_grey(path: Path) -> NDArray[np.uint8]:
 
 
 def read_image(path: Path, grey: bool = False) -> NDArray[np.uint8] | NDArray[np.uint16]:
-    """Read a colour image as (H,W,3) RGB, uint8 or uint16 as the file has it, turned as its EXIF orientation says.
+    """Read a colour image as (H,W,3) RGB, uint8 or uint16 as the file has it, on the terms of this module.
 
-    Palettes are expanded. grey: also take grey images, of 8 bits, in three equal channels. UnfoldError where the file
-    is missing, damaged, grey unasked, or has an alpha channel.
+    grey: also take grey images, in three equal channels. UnfoldError where the file is missing, damaged, grey unasked,
+    or of a kind that the terms refuse.
     """
+    with opened(path) as image:
+        pixels = decode(image, path)
+    if pixels.ndim == 3:
+        return pixels
+    if not grey:
+        raise UnfoldError(f"{path} is grey, and a colour image (RGB) is wanted")
+    return pixels[..., None].repeat(3, axis=2)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Any]:
+    """An image file whose header is read and whose pixels are not; what goes wrong inside becomes one UnfoldError."""
     try:
-        with Image.open(path) as image:
-            deep = _is_deep(image)
-            image.load()
-            if image.mode == "P":
-                image = image.convert("RGBA" if "transparency" in image.info else "RGB")
-            if grey and image.mode in ("1", "L"):
-                image = image.convert("RGB")
-            if image.mode != "RGB":
-                kind = "grey" if image.mode in ("1", "L", "I", "F", "I;16", "I;16B") else f"of kind {image.mode}"
-                raise UnfoldError(f"{path} is {kind}, and a colour image (RGB) is wanted")
-            if not deep:
-                return np.asarray(ImageOps.exif_transpose(image))
-            if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
-                raise UnfoldError(f"{path} has 16 bits per channel and an EXIF orientation: not both are read")
-            return _read_deep(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's, on metadata; a damaged picture raises as well
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path, formats=FORMATS) as image:
+                yield image
+    except UnfoldError:
+        raise
     except FileNotFoundError:
         raise UnfoldError(f"there is no image {path}") from None
     except UnidentifiedImageError:
-        raise UnfoldError(f"{path} is not an image that can be read") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        if isinstance(error, UnfoldError):
-            raise
-        raise UnfoldError(f"{path} cannot be read: {error}") from None
+        what = f"not an image that can be read ({', '.join(FORMATS)})" if path.stat().st_size else "empty (0 bytes)"
+        raise UnfoldError(f"{path} is {what}") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        million = (Image.MAX_IMAGE_PIXELS or 0) // 10**6
+        raise UnfoldError(f"{path} says that it has more than {million} million pixels: too large to be read") from None
+    except MemoryError:
+        raise UnfoldError(f"{path} does not fit into memory") from None
+    except Exception as error:  # damaged files raise nearly anything
+        reason = " ".join(str(error).split())[:160] or type(error).__name__
+        raise UnfoldError(f"{path} cannot be read: {reason}") from None
 
 
-def _is_deep(image: Any) -> bool:
-    """Whether an image that is not loaded yet has 16 bits per channel, by what its decoder is told."""
+def decode(image: Any, path: Path) -> NDArray[np.uint8] | NDArray[np.uint16]:
+    """The pixels of an image just :func:`opened`: (H,W,3) RGB, or (H,W) where it is grey. UnfoldError by the terms."""
+    if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:  # MPO: a camera's JPEG with a preview behind it
+        raise UnfoldError(f"{path} holds {image.n_frames} pictures, an animation or pages; save one as a file")
+    deep = bit_depth(image) == 16
+    turn = image.getexif().get(ExifTags.Base.Orientation, 1)
+    image.load()  # for 16 bits, too: Pillow tells a truncated file, where cv2 gives a picture that ends in grey
+    if image.mode in ("P", "PA"):
+        image = image.convert("RGBA" if "transparency" in image.info or image.mode == "PA" else "RGB")
+    kind = "L" if image.mode in ("1", "I;16", "I;16B", "I;16L") or (deep and image.mode == "I") else image.mode
+    if kind not in ("L", "LA", "RGB", "RGBA"):
+        hint = "; convert it with its colour profile" if kind == "CMYK" else ""
+        raise UnfoldError(f"{path} is of kind {kind}, and a colour image (RGB) is wanted{hint}")
+    if deep:
+        # Pillow turns TIFF while it loads, cv2 likewise.
+        pixels = _read_deep(path)
+        pixels = pixels if image.format == "TIFF" else _turned(pixels, turn)
+    else:
+        pixels = np.asarray(ImageOps.exif_transpose(image.convert("L") if image.mode == "1" else image))
+    if kind.endswith("A"):
+        if (pixels[..., -1] != np.iinfo(pixels.dtype).max).any():
+            raise UnfoldError(f"{path} is transparent in places ({kind}); lay it on a background and save it as RGB")
+        pixels = pixels[..., :-1] if kind == "RGBA" else pixels[..., 0]
+    return pixels
+
+
+def bit_depth(image: Any) -> int:
+    """8 or 16 bits per channel, of an image that is :func:`opened` and not loaded, by what its decoder is told."""
     told = image.tile[0][3] if image.tile else ()
     if image.format == "PPM":
-        return isinstance(told, tuple) and any(isinstance(value, int) and value > 255 for value in told)
-    return ";16" in str(told)
+        deep = isinstance(told, tuple) and any(isinstance(value, int) and value > 255 for value in told)
+    else:
+        deep = image.format in ("PNG", "TIFF") and ";16" in str(told)
+    return 16 if deep else 8
+
+
+def _turned(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
+    """Pixels as an EXIF orientation (1 to 8) says that they are to be shown."""
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.swapaxes(0, 1)
+    rows = -1 if orientation in (3, 4, 7, 8) else 1
+    columns = -1 if orientation in (2, 3, 6, 7) else 1
+    return pixels[::rows, ::columns]
 
 
 def _read_deep(path: Path) -> NDArray[np.uint16]:
@@ -149,9 +217,18 @@ def _read_deep(path: Path) -> NDArray[np.uint16]:
     import cv2
 
     array = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
-    if array is None or array.dtype != np.uint16 or array.ndim != 3:
+    if array is None or array.dtype != np.uint16 or array.ndim not in (2, 3):
         raise UnfoldError(f"{path} has 16 bits per channel in a layout that cannot be read")
-    return np.ascontiguousarray(array[..., ::-1])
+    if array.ndim == 3 and array.shape[2] >= 3:
+        array = array[..., [2, 1, 0, *range(3, array.shape[2])]]
+    return np.ascontiguousarray(array)
+
+
+def pixel_digest(pixels: NDArray[Any]) -> bytes:
+    """sha256 of the size, the depth and the pixels of an image (H,W,3)."""
+    digest = hashlib.sha256(f"{pixels.shape}{pixels.dtype}".encode())
+    digest.update(np.ascontiguousarray(pixels).data)
+    return digest.digest()
 
 
 def check_images(files: Sequence[Path], smallest: int, grey: bool = False) -> None:

@@ -41,7 +41,7 @@ def find_pairs(source: str, split: str = "test") -> list[Pair]:
     for place in (folder, folder / split):
         inputs, targets = subfolder(place, INPUTS), subfolder(place, TARGETS)
         if inputs and targets:
-            return _match(place, images_in(inputs), images_in(targets), lambda path: path.stem)
+            return _all_matched(place, *match(images_in(inputs), images_in(targets)))
         if inputs or targets:
             there, missing, names = (inputs, "targets", TARGETS) if inputs else (targets, "inputs", INPUTS)
             raise UnfoldError(f"{there} has no folder of {missing} beside it, which would be one of {', '.join(names)}")
@@ -50,9 +50,13 @@ def find_pairs(source: str, split: str = "test") -> list[Pair]:
             f"{folder} holds no pairs: neither folders such as input and target, there or in {split}, "
             "nor images such as 1_blur.png and 1_sharp.png"
         )
-    marked = {path: bool(_INPUT_MARK.search(path.stem)) for path in images_in(folder)}
-    inputs_here, others = ([path for path in marked if marked[path] == side] for side in (True, False))
-    return _match(folder, inputs_here, others, lambda path: _MARK.sub("", path.stem))
+    return _all_matched(folder, *match(*side_by_side(images_in(folder)), unmarked))
+
+
+def side_by_side(files: Iterable[Path]) -> tuple[list[Path], list[Path]]:
+    """Files of one folder as inputs, which are marked (NAME_blur1, NAME_real), and all others."""
+    marked = {path: bool(_INPUT_MARK.search(path.stem)) for path in files}
+    return [path for path in marked if marked[path]], [path for path in marked if not marked[path]]
 
 
 def subfolder(folder: Path, names: Iterable[str]) -> Path | None:
@@ -74,17 +78,35 @@ def read_pair(pair: Pair) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     return y, target
 
 
-def _match(place: Path, inputs: list[Path], targets: list[Path], key: Callable[[Path], str]) -> list[Pair]:
+def stem(path: Path) -> str:
+    """What partners in two folders have in common."""
+    return path.stem
+
+
+def unmarked(path: Path) -> str:
+    """What partners side by side have in common: the name without _blur, _real, _sharp or _mean."""
+    return _MARK.sub("", path.stem)
+
+
+def match(
+    inputs: Iterable[Path], targets: Iterable[Path], key: Callable[[Path], str] = stem
+) -> tuple[list[Pair], list[Path]]:
+    """Pairs of files of one key, and the files that have no partner. UnfoldError where two of a side have one key."""
     of_input, of_target = _by_key(inputs, key), _by_key(targets, key)
     alone = [path for name, path in (of_input | of_target).items() if (name in of_input) != (name in of_target)]
+    pairs = [Pair(path.stem, path, of_target[name]) for name, path in of_input.items() if name in of_target]
+    return pairs, alone
+
+
+def _all_matched(place: Path, pairs: list[Pair], alone: list[Path]) -> list[Pair]:
     if alone:
         first = ", ".join(str(path.relative_to(place)) for path in alone[:3])
         more = f" and {len(alone) - 3} more" if len(alone) > 3 else ""
         raise UnfoldError(f"{place}: {len(alone)} without a partner of the same name: {first}{more}")
-    return [Pair(path.stem, path, of_target[name]) for name, path in of_input.items()]
+    return pairs
 
 
-def _by_key(paths: list[Path], key: Callable[[Path], str]) -> dict[str, Path]:
+def _by_key(paths: Iterable[Path], key: Callable[[Path], str]) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for path in paths:
         if (other := found.setdefault(key(path), path)) is not path:
