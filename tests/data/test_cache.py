@@ -380,7 +380,7 @@ def test_bad_images_are_told(pairs: list[Item], path: Path, tmp_path: Path) -> N
     with pytest.raises(UnfoldError, match=r"one size and depth, and .*0\.png 150x300 .*0\.png 150x299"):
         write_cache(pairs, path.with_name("other.h5"))
     pairs[0].target.write_bytes(b"")  # type: ignore[union-attr]
-    with pytest.raises(UnfoldError, match=r"0\.png is not an image"):
+    with pytest.raises(UnfoldError, match=r"0\.png is empty"):
         write_cache(pairs, path.with_name("other.h5"))
     assert not path.with_name("other.h5").exists()
 

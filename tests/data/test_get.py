@@ -126,14 +126,14 @@ def test_sets_without_an_address_say_where_to_get_them(data: Path, command: Comm
     code, out, err = command("data", "get", "GoPro")
     assert (code, out) == (2, "")
     assert err.count("\n") == 1
-    assert f"put it into {data / 'GoPro'}" in err
-    assert "2103 training and 1111 test pairs" in err
+    assert f"Put it below {data} as GoPro/" in err
+    assert "2103 pairs for training, 1111 for testing" in err
     (data / "GoPro").mkdir(parents=True)
     assert command("data", "get", "GoPro")[0] == 0, "it is there"
     assert "did you mean GoPro" in command("data", "get", "Gopro")[2]
     code, _, err = command("data", "get", "xyz")
     assert code == 2
-    assert "no set is called xyz; there are GoPro, HIDE" in err
+    assert "no set is called xyz; `unfold data list` tells the names" in err
 
 
 @pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])

@@ -107,7 +107,7 @@ def test_an_image_that_cannot_be_used_stops_the_run_and_all_are_named(pictures: 
         read_store(files, read)
     message = str(caught.value)
     assert "broken.png cannot be read" in message
-    assert "empty.png is not an image" in message
+    assert "empty.png is empty" in message
     assert "DATA.SKIP_BAD" in message
     assert "\n" not in message
 
@@ -118,9 +118,9 @@ def test_bad_images_are_left_out_on_demand_and_reported(pictures: Path, caplog: 
     with caplog.at_level(logging.WARNING):
         store, left_out = read_store(files, read, skip_bad=True)
     assert len(store) == 3
-    assert [reason.split("/")[-1] for reason in left_out] == ["empty.png is not an image that can be read"]
+    assert [reason.split("/")[-1] for reason in left_out] == ["empty.png is empty (0 bytes)"]
     assert [record.getMessage() for record in caplog.records] == [
-        f"left out: {pictures / 'empty.png'} is not an image that can be read",
+        f"left out: {pictures / 'empty.png'} is empty (0 bytes)",
         "1 of 4 training images are left out (DATA.SKIP_BAD)",
     ]
 
