@@ -162,7 +162,7 @@ def _add_restore(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--kernel",
         metavar="gauss:WIDTH|FILE|grid",
         help="USRNet, NRL-GDN: the blur: a Gaussian by its standard deviation in pixels of the result, or a file "
-        "(.mat, with :NUMBER where it holds several, or a grey picture); grid: a sheet of several widths to choose from. "
+        "(.mat, with :NUMBER where it holds several, or a grey picture); grid: a sheet of several to choose from. "
         "USRNet's default: what its authors assume for real pictures",
     )
     restore.add_argument(

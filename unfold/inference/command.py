@@ -20,7 +20,7 @@ from unfold.inference.files import Picture, check_format, enlarge_alpha, read_pi
 from unfold.inference.inputs import check_inputs
 from unfold.inference.jobs import Job, find_jobs
 from unfold.inference.memory import available
-from unfold.inference.plan import Tile
+from unfold.inference.plan import Tile, check_tile
 from unfold.inference.restore import Precision, Restored, restore_and_tell
 from unfold.models.registry import info_of
 from unfold.models.unfolding import UnfoldingNetwork
@@ -82,6 +82,7 @@ def run_restore(
             0, write_grid(jobs, net, inputs, estimate=sigma == "estimate", precision=precision, overwrite=overwrite)
         )
     check_inputs(net, inputs)
+    check_tile(net, inputs, tile)
     options = Options(inputs, sigma == "estimate", tile, ensemble, precision)
     there = 0 if overwrite else sum(job.target.exists() for job in jobs)
     grey: list[Path] = []

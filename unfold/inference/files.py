@@ -33,7 +33,7 @@ KEEPS = {
 OPTIONS: dict[str, dict[str, Any]] = {
     ".jpg": {"quality": 95, "subsampling": 0},
     ".jpeg": {"quality": 95, "subsampling": 0},
-    ".webp": {"lossless": True},
+    ".webp": {"lossless": True, "exact": True},
     ".tif": {"compression": "tiff_adobe_deflate"},
     ".tiff": {"compression": "tiff_adobe_deflate"},
 }
@@ -101,16 +101,12 @@ def _read(path: Path, image: Image.Image, largest: float) -> Picture:
     width, height = image.size
     if (size := width * height * len(image.getbands()) * (2 if deep else 1)) > largest:
         raise UnfoldError(f"{path} is {height}x{width}, {size / 1e9:.1f} GB: more than memory allows here")
-    exif, profile = image.getexif(), image.info.get("icc_profile")
-    orientation = exif.get(ExifTags.Base.Orientation, 1)
-    told = _told(exif, image.format)
-    if deep:
-        image.verify() if image.format == "PNG" else image.load()
-        array = _read_deep(path)
-    else:
-        array = np.asarray(_simple(image))
-        # Pillow has turned a TIFF already, and then there is no orientation left.
+    orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    simple = _simple(image)
+    if image.format != "TIFF" or not deep:  # a TIFF has been turned by Pillow; a PNG may tell at its end
         orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    told, profile = _told(image.getexif(), image.format), image.info.get("icc_profile")
+    array = _read_deep(path) if deep else np.asarray(simple)
     array = _upright(array.reshape(*array.shape[:2], -1), orientation)
     alpha = array[..., -1] if array.shape[2] in (2, 4) else None
     pixels = array if alpha is None else array[..., :-1]
@@ -196,7 +192,7 @@ def check_format(path: Path, picture: Picture) -> None:
 def write_picture(path: Path, picture: Picture) -> None:
     """Write the file whole or not at all, in the format of its name, with all that the picture holds.
 
-    JPEG at quality 95 without subsampling, everything else without loss.
+    JPEG at quality 95 without subsampling, everything else without loss; grey with alpha in 16 bits becomes colour.
     """
     check_format(path, picture)
     pixels, suffix = picture.pixels, path.suffix.lower()
@@ -208,17 +204,20 @@ def write_picture(path: Path, picture: Picture) -> None:
             kept = {key: value for key, value in told.items() if value is not None}
             mode.save(file, format=Image.registered_extensions()[suffix], **OPTIONS.get(suffix, {}), **kept)
         elif suffix == ".png":
-            file.write(_deep_png(array, picture))
+            file.write(_deep_png(_expanded(array), picture))
         else:
-            file.write(_deep_tiff(array, picture))
+            file.write(_deep_tiff(_expanded(array), picture))
+
+
+def _expanded(array: Pixels) -> Pixels:
+    """Grey with alpha as colours with alpha: OpenCV knows no other."""
+    return array[..., [0, 0, 0, 1]] if array.shape[2] == 2 else array
 
 
 def _deep_png(array: NDArray[np.uint16], picture: Picture) -> bytes:
     """16 bits by OpenCV, which writes no profile and no EXIF: their chunks follow the header."""
     import cv2
 
-    if array.shape[2] == 2:  # OpenCV knows no grey with alpha
-        array = array[..., [0, 0, 0, 1]]
     order = [2, 1, 0, 3][: array.shape[2]] if array.shape[2] > 1 else [0]
     _, encoded = cv2.imencode(".png", np.ascontiguousarray(array[..., order]))
     png = encoded.tobytes()

@@ -102,11 +102,13 @@ def _free_of_group(folder: Path) -> list[int]:
     for limit, usage in (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes")):
         try:
             most, used = (folder / limit).read_text().strip(), (folder / usage).read_text()
-            told = re.search(r"^(?:total_)?inactive_file (\d+)", (folder / "memory.stat").read_text(), re.MULTILINE)
+            stat = (folder / "memory.stat").read_text()
         except OSError:
             continue
         if most != "max":
-            return [int(most) - int(used) + (int(told[1]) if told else 0)]  # the cache of files gives way
+            # The cache of files gives way. Version 1 tells the group's own, and then that with all groups below.
+            told = re.findall(r"^(?:total_)?inactive_file (\d+)", stat, re.MULTILINE)
+            return [int(most) - int(used) + (int(told[-1]) if told else 0)]
     return []
 
 

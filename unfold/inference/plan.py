@@ -23,10 +23,10 @@ WRAPPING = 24  # pixels that making a tile periodic adds at most
 # Bytes per pixel of the result that arrays take beside the network: input and result, and making them periodic.
 ARRAYS, PERIODIC = 48, 120
 
-# With usrnet_tiny (Gaussian of 1.6 pixels, noise 2.55/255) on a blurred photograph of 512x512, in tiles of 320, the
-# largest difference to the whole, 64 pixels and more from its borders, falls with the halo, 16, 32, 48, 64: 80, 13, 2.7,
-# 0.8 of 255. Blending over a quarter of the halo makes that 0.6 and steps smaller; over all of it, it takes in pixels too
-# near to the tiles' ends: 1.3.
+# usrnet_tiny, gauss:1.6, noise 2.55, on a photograph of 512x512 (wide for it, so that it rings) in tiles of 320: the
+# largest difference to the whole, 64 pixels and more from its borders, falls with the halo, 16, 32, 48, 64: 80, 13,
+# 2.7, 0.8 of 255. Blending over a quarter of the halo makes that 0.6, and steps smaller; over all of it, it takes in
+# pixels too near to the tiles' ends: 1.3.
 USEFUL_HALO, RAMP = 64, 4
 
 
@@ -43,21 +43,31 @@ def choose_tiles(
 
     UnfoldError where the tile is too small to go anywhere.
     """
-    multiple = math.lcm(net.size_multiple, int(inputs.get("scale", 1)))
-    least = smallest_tile(multiple)
+    check_tile(net, inputs, tile)
+    multiple = _multiple(net, inputs)
     wanted = info_of(net).contract.tiling.halo(len(inputs.get("kernel", "0"))) if halo is None else halo
     if tile == "auto":
         free = available(device) - (spare if device.type == "cpu" else 0)
         affordable = SHARE[device.type] * free / bytes_per_pixel(net, inputs, device)
         whole = math.prod(n + WRAPPING for n in size) <= affordable
-        side = max(size) if whole else max(math.isqrt(max(int(affordable), 0)) - WRAPPING, least)
+        side = max(size) if whole else max(math.isqrt(max(int(affordable), 0)) - WRAPPING, smallest_tile(multiple))
     elif tile is None:
         side = max(size)
     else:
         side = tile
-        if side < least:
-            raise UnfoldError(f"tile is at least {least} pixels for this network, not {tile}")
     return _tiles(side, wanted, multiple)
+
+
+def _multiple(net: UnfoldingNetwork, inputs: dict[str, Any]) -> int:
+    """What tiles begin at, in pixels of the result: between pixels of y, and where the network's own levels do."""
+    return math.lcm(net.size_multiple, int(inputs.get("scale", 1)))
+
+
+def check_tile(net: UnfoldingNetwork, inputs: dict[str, Any], tile: Tile) -> None:
+    """UnfoldError for a side that leaves nothing beside the halo."""
+    least = smallest_tile(_multiple(net, inputs))
+    if isinstance(tile, int) and tile < least:
+        raise UnfoldError(f"tile is at least {least} pixels for this network, not {tile}")
 
 
 def smallest_tile(multiple: int) -> int:
