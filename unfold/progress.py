@@ -15,6 +15,6 @@ def progress(items: Collection[T], what: str, unit: str) -> Iterator[T]:
     return iter(tqdm(items, desc=what, unit=unit, delay=2, leave=False, disable=None))
 
 
-def bar(total: float, what: str, unit: str) -> tqdm[Any]:
-    """A bar with an ETA, to be told by ``update`` how much more is done, and to be closed."""
-    return tqdm(total=total, desc=what, unit=unit, unit_scale=True, delay=2, leave=False, disable=None)
+def bar(total: int, what: str, unit: str) -> tqdm[Any]:
+    """A bar with an ETA, to be told by ``update`` how much more is done, and to be closed. Large numbers are cut."""
+    return tqdm(total=total, desc=what, unit=unit, unit_scale=total > 9999, delay=2, leave=False, disable=None)

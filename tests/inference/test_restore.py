@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -181,7 +182,15 @@ def test_out_of_memory_half_way_keeps_what_is_done() -> None:
         return ran(y)
 
     net.forward = forward  # type: ignore[method-assign]
-    told = restore_and_tell(image, net, inputs={}, tile=256)
+    announced, done = list[int](), list[int]()
+
+    def announce(pixels: int) -> Callable[[int], None]:
+        announced.append(pixels)
+        done.clear()
+        return done.append
+
+    told = restore_and_tell(image, net, inputs={}, tile=256, announce=announce)
+    assert announced[0] > announced[1] == sum(done) > 0
     np.testing.assert_array_equal(told.image, 255 - image)
     assert told.tiles.side == 128
     assert 0 < len(net.seen) - 5 <= len(small.seen) / 2

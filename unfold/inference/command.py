@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from unfold.checkpoints.load import load_named
 from unfold.device import pick_device, place
@@ -88,7 +89,7 @@ def run_restore(
     grey: list[Path] = []
     failed: list[str] = []
     left = [job for job in jobs if overwrite or not job.target.exists()]
-    with bar(len(left), "restoring", "picture") as files:
+    with logging_redirect_tqdm(), bar(len(left), "restoring", "picture") as files:
         for job in left:
             try:
                 if restore_file(job, net, options).grey:
@@ -172,7 +173,7 @@ def restore_file(job: Job, net: UnfoldingNetwork, options: Options) -> Picture:
     inputs = options.inputs_for(picture)
     if options.estimate:
         logger.info("%s: estimated noise %.2f (of 255)", job.source.name, 255 * inputs["sigma"])
-    with bar(1, job.source.name, "pixel") as tiles_bar:
+    with bar(picture.pixels.size, job.source.name, "pixel") as tiles_bar:
 
         def announce(pixels: int) -> Callable[[int], Any]:
             tiles_bar.reset(total=pixels)

@@ -17,7 +17,7 @@ from unfold.errors import UnfoldError
 from unfold.inference.inputs import check_image, check_inputs
 from unfold.inference.memory import out_of_memory
 from unfold.inference.plan import Tile, choose_tiles, halved
-from unfold.inference.tiling import Array, Tiles, assemble
+from unfold.inference.tiling import Array, Span, Tiles, assemble
 from unfold.models.nrl_gdn import NRLGDN
 from unfold.models.registry import info_of
 from unfold.models.unfolding import UnfoldingNetwork
@@ -122,7 +122,7 @@ def restore_and_tell(
         written = first + len(rows)
 
     while written < size[0]:
-        done = announce(sum(_area(row.used) * size[1] for row in tiles.spans(size[0], written)))
+        done = announce(_length(tiles.spans(size[0], written)) * _length(tiles.spans(size[1])))
         if not _finished(partial(assemble, run, write, size, tiles, written, done)):
             if tile is None:
                 raise UnfoldError('out of memory for the whole picture at once; restore it in tiles (tile="auto")')
@@ -145,8 +145,8 @@ def _finished(work: Callable[[], None]) -> bool:
     return False
 
 
-def _area(span: slice) -> int:
-    return span.stop - span.start
+def _length(spans: list[Span]) -> int:
+    return sum(len(span.weight) for span in spans)
 
 
 def _framed(image: Image, net: UnfoldingNetwork, inputs: dict[str, Any]) -> tuple[Image, tuple[int, int]]:
