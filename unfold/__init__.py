@@ -13,14 +13,16 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from unfold import metrics
     from unfold.checkpoints.load import load_model
+    from unfold.inference.restore import restore
     from unfold.models.registry import create_model, list_models
 
-__all__ = ["__version__", "create_model", "list_models", "load_model", "metrics"]
+__all__ = ["__version__", "create_model", "list_models", "load_model", "metrics", "restore"]
 
 _HOME = {
     "create_model": "unfold.models.registry",
     "list_models": "unfold.models.registry",
     "load_model": "unfold.checkpoints.load",
+    "restore": "unfold.inference.restore",
 }
 
 

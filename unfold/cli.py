@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import unfold
 from unfold.errors import UnfoldError
@@ -84,6 +84,7 @@ def parser() -> argparse.ArgumentParser:
     test.add_argument("--device", metavar="NAME", help="with --protocol: auto (default), cpu or cuda")
     test.add_argument("overrides", nargs="*", metavar="KEY VALUE", help=OVERRIDES_HELP)
 
+    _add_restore(commands)
     models = commands.add_parser(
         "models",
         help="list the networks, or tell all about one",
@@ -188,6 +189,46 @@ def _add_data(actions: Subparsers) -> None:
     cache.add_argument("--output", "-o", required=True, metavar="FILE", type=Path, help="file to make, .h5")
 
 
+def _add_restore(commands: Subparsers) -> None:
+    restore = commands.add_parser(
+        "restore",
+        help="restore your own pictures",
+        description="Restore pictures of any size: PNG, JPEG, TIFF, WebP, BMP, of 8 or 16 bits, grey or colour. Kept: "
+        "alpha, colour profile, EXIF. Folders are searched with all folders in them; results keep names, formats and "
+        "places; results that are there already are left as they are, so that a run can be continued. Exit code 1: "
+        "some pictures failed, as listed at the end; 2: all did.",
+        epilog="Example: unfold restore holiday -o sharper --weights usrnet_tiny --kernel gauss:1.6 --sigma estimate. "
+        "Which kernel? unfold restore photo.png -o sheet.png --weights usrnet_tiny --kernel grid",
+    )
+    restore.add_argument("inputs", nargs="+", metavar="INPUT", help="files, folders, or patterns such as 'a/*.jpg'")
+    restore.add_argument(
+        "-o", "--output", required=True, metavar="OUT", type=Path, help="folder, or for one picture a file"
+    )
+    restore.add_argument("--weights", required=True, metavar="FILE|NAME", help="checkpoint, or published weights")
+    restore.add_argument("--model", metavar="NAME", help="the network, where the weights do not tell it")
+    restore.add_argument("--scale", type=int, metavar="N", help="USRNet: times larger (default 1: sharpen only)")
+    restore.add_argument(
+        "--kernel",
+        metavar="gauss:WIDTH|FILE|grid",
+        help="USRNet, NRL-GDN: the blur: a Gaussian by its standard deviation in pixels of the result, or a file "
+        "(.mat, with :NUMBER where it holds several, or a grey picture); grid: a sheet of several to choose from. "
+        "USRNet's default: what its authors assume for real pictures",
+    )
+    restore.add_argument(
+        "--sigma", metavar="LEVEL|estimate", help="USRNet: the noise, of 255 (default 2), or from each picture"
+    )
+    restore.add_argument(
+        "--tile",
+        default="auto",
+        metavar="auto|N|none",
+        help="side in pixels of what is restored at once: as memory allows (default), N, or everything",
+    )
+    restore.add_argument("--ensemble", action="store_true", help="mean over eight turned and mirrored pictures")
+    restore.add_argument("--precision", choices=["float32", "bf16"], default="float32")
+    restore.add_argument("--device", default="auto", metavar="NAME", help="auto (default), cpu or cuda")
+    restore.add_argument("--overwrite", action="store_true", help="make results anew that are there already")
+
+
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Parse the command line; KEY VALUE pairs may stand before, between and after the options."""
     top = parser()
@@ -256,6 +297,37 @@ def _test_protocol(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def restore(arguments: argparse.Namespace) -> int:
+    from unfold.inference.command import run_restore
+
+    outcome = run_restore(
+        arguments.inputs,
+        arguments.output,
+        arguments.weights,
+        arguments.model,
+        scale=arguments.scale,
+        kernel=arguments.kernel,
+        sigma=arguments.sigma,
+        tile=_tile(arguments.tile),
+        ensemble=arguments.ensemble,
+        precision=arguments.precision,
+        device=arguments.device,
+        overwrite=arguments.overwrite,
+    )
+    print(outcome.text)
+    return outcome.code
+
+
+def _tile(text: str) -> int | Literal["auto"] | None:
+    if text == "auto":
+        return "auto"
+    if text == "none":
+        return None
+    if not text.isdecimal():
+        raise UnfoldError(f"--tile is auto, none or a number of pixels, not {text!r}")
+    return int(text)
+
+
 def models(arguments: argparse.Namespace) -> int:
     from unfold.report.models import describe_model, format_models
 
@@ -322,6 +394,7 @@ def _prepare(arguments: argparse.Namespace) -> str:
 COMMANDS = {
     "train": train,
     "test": test,
+    "restore": restore,
     "models": models,
     "check": check,
     "convert": convert,

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
+from unfold.inference.memory import Living
 from unfold.models.registry import model_info
 
 PRECISIONS = ("float32", "tf32", "bfloat16")
@@ -62,27 +60,3 @@ def peak_memory(run: Callable[[], object], device: torch.device) -> int:
     run()
     torch.cuda.synchronize()
     return int(torch.cuda.memory_stats()["requested_bytes.all.peak"] - before)
-
-
-class Living(TorchDispatchMode):
-    """Sums the bytes of all tensors that operations made and that are still alive; ``peak`` is the largest sum."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.alive = self.peak = 0
-        self.known: weakref.WeakSet[Any] = weakref.WeakSet()
-
-    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = function(*args, **(kwargs or {}))
-        given = {tensor.untyped_storage() for tensor in tree_leaves((args, kwargs)) if isinstance(tensor, Tensor)}
-        made = {tensor.untyped_storage() for tensor in tree_leaves(result) if isinstance(tensor, Tensor)}
-        for storage in made - given:
-            if storage not in self.known:
-                self.known.add(storage)
-                self.alive += storage.nbytes()
-                self.peak = max(self.peak, self.alive)
-                weakref.finalize(storage, self._died, storage.nbytes())
-        return result
-
-    def _died(self, size: int) -> None:
-        self.alive -= size

@@ -21,11 +21,12 @@ from tests import narrow
 from tests.synthetic import scene
 from unfold.errors import UnfoldError
 from unfold.metrics import psnr, ssim
+from unfold.physics.boundary import periodic
 from unfold.physics.kernels import gaussian_kernel, normalised, shift_kernel
 from unfold.protocols.evaluate import evaluate
 from unfold.protocols.methods import network
 from unfold.protocols.protocol import Case
-from unfold.protocols.usrnet import USRNetBicubic, USRNetReal, USRNetTable1, periodic
+from unfold.protocols.usrnet import USRNetBicubic, USRNetReal, USRNetTable1
 
 Command = Callable[..., tuple[int, str, str]]
 GOLDEN = Path(__file__).parent.parent / "golden"

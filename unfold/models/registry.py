@@ -94,6 +94,14 @@ def model_info(name: str) -> Model:
     return _MODELS[name]
 
 
+def info_of(net: UnfoldingNetwork) -> Model:
+    """A registry entry of a network's class, for its inputs and its contract; UnfoldError where there is none."""
+    for model in _MODELS.values():
+        if isinstance(net, model.build):
+            return model
+    raise UnfoldError(f"{type(net).__name__} is no network of the registry, so that its inputs and reach are not known")
+
+
 def _fits(parameter: inspect.Parameter, value: Any) -> bool:
     """Whether a value is of the kind of the parameter's default, and a count not beyond any use."""
     default = parameter.default

@@ -7,6 +7,7 @@ borders around it, the opposite borders of the image among them, so that the who
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -62,3 +63,17 @@ def wrap_boundary(image: NDArray[Any], size: tuple[int, int]) -> Image:
     upper = np.concatenate([image, side[:, 1:-1]], axis=1)
     lower = np.concatenate([bottom[:-2], corner[1:-1, 1:-1]], axis=1)
     return np.concatenate([upper, lower], axis=0)
+
+
+def periodic(y: NDArray[Any], scale: int) -> Image:
+    """A small image (h,w,C), continued to the right and below until its enlargement by scale is periodic, nearly.
+
+    As USRNet's evaluation of small images does it: its enlargement to nearest neighbours is continued by 16 to 23
+    pixels, decimated, and its own part put back as it was.
+    """
+    height, width = y.shape[:2]
+    large = y.repeat(scale, axis=0).repeat(scale, axis=1)
+    size = tuple(math.ceil(scale * n / 8 + 2) * 8 for n in (height, width))
+    continued = wrap_boundary(large, (size[0], size[1]))[::scale, ::scale]
+    continued[:height, :width] = y
+    return continued

@@ -63,3 +63,19 @@ def shift_kernel(kernel: Kernel, scale: int, upper_left: bool = True) -> Kernel:
 
     distance = (scale - 1) / 2
     return ndimage.shift(kernel, -distance if upper_left else distance, order=1, mode="nearest")
+
+
+def centred_in_odd_square(kernel: Kernel) -> Kernel:
+    """The kernel with zeros around it, odd and square, and its centre pixel (kh//2, kw//2) still in the centre."""
+    rows, columns = kernel.shape
+    side = max(rows, columns) // 2 * 2 + 1
+    before = (side // 2 - rows // 2, side // 2 - columns // 2)
+    return np.pad(kernel, [(n, side - size - n) for n, size in zip(before, kernel.shape, strict=True)])
+
+
+def gaussian_for(width: float, scale: int, size: int = 25) -> Kernel:
+    """A Gaussian for decimation by scale, as USRNet's script for real pictures makes it: shifted and normalised.
+
+    width: standard deviation in pixels of the large image.
+    """
+    return normalised(shift_kernel(gaussian_kernel(size, width), scale))

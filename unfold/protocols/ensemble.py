@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from unfold.errors import UnfoldError
 from unfold.protocols.protocol import Image, Method
@@ -13,8 +14,8 @@ from unfold.protocols.protocol import Image, Method
 def ensembled(method: Method, number: int) -> Method:
     """The mean of a method's results (not clamped) on y, turned by 0 to 3 quarters and mirrored, and turned back.
 
-    number: 8, or 1 for the method itself. The other inputs are handed on as they are: for methods whose only image or
-    kernel is y.
+    number: 8, or 1 for the method itself. A kernel among the inputs is turned with y, see :func:`turned_kernel`; the
+    others are handed on as they are.
     """
     if number == 1:
         return method
@@ -24,12 +25,32 @@ def ensembled(method: Method, number: int) -> Method:
         total = np.zeros((), np.float32)
         for mirrored in (False, True):
             for quarters in range(4):
-                turned = np.rot90(y[:, ::-1] if mirrored else y, quarters)
-                result = np.rot90(method({**inputs, "y": turned}), -quarters)
+                turned = {**inputs, "y": np.rot90(y[:, ::-1] if mirrored else y, quarters)}
+                if "kernel" in inputs:
+                    turned["kernel"] = turned_kernel(inputs["kernel"], inputs.get("scale", 1), mirrored, quarters)
+                result = np.rot90(method(turned), -quarters)
                 total = total + (result[:, ::-1] if mirrored else result)
         return total / np.float32(8)
 
     return mean
+
+
+def turned_kernel(kernel: NDArray[Any], scale: int, mirrored: bool, quarters: int) -> NDArray[Any]:
+    """The kernel that makes the mirrored, then turned y of the picture so changed: odd sides, larger by 2 (scale - 1).
+
+    Decimation keeps the upper left pixel of a block, which mirroring moves: the kernel makes up for it by a shift.
+    """
+
+    def mirrored_along(axis: int) -> NDArray[Any]:
+        return np.roll(np.flip(kernel, axis), 1 - scale, axis)
+
+    kernel = np.pad(kernel, scale - 1)
+    if mirrored:
+        kernel = mirrored_along(1)
+    for _ in range(quarters):
+        kernel = kernel.T
+        kernel = mirrored_along(0)
+    return np.ascontiguousarray(kernel)
 
 
 def check_number(ensemble: int) -> None:

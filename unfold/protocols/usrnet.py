@@ -13,9 +13,9 @@ from unfold.data.images import read_uint8
 from unfold.data.kernels import Kernel, published_kernels
 from unfold.errors import UnfoldError
 from unfold.metrics import psnr, ssim
-from unfold.physics.boundary import wrap_boundary
+from unfold.physics.boundary import periodic
 from unfold.physics.degrade import blur_uint8, crop_to_multiple, decimate_array
-from unfold.physics.kernels import gaussian_kernel, normalised, shift_kernel
+from unfold.physics.kernels import gaussian_for
 from unfold.physics.resize import imresize
 from unfold.protocols.protocol import Case, Image, Protocol, Sample, to_uint8
 
@@ -81,7 +81,7 @@ class USRNetBicubic(_USRNetProtocol):
 
     - Images are cropped to multiples of scale and resized in floats; the small image is not rounded to 8 bits.
     - It is made periodic: enlarged to nearest neighbours, continued to the right and below by 16 to 23 pixels
-      (:func:`unfold.physics.boundary.wrap_boundary`), decimated, and its own part put back as it was. The network's
+      (:func:`unfold.physics.boundary.periodic`), decimated, and its own part put back as it was. The network's
       result is cropped again.
     - The kernel is the published one for the scale, which has negative values and a sum a little off 1; no noise.
     - The result is clamped, rounded to 8 bits and compared without a border of scale pixels: psnr and ssim on Y
@@ -111,7 +111,7 @@ class USRNetBicubic(_USRNetProtocol):
 
 
 # Standard deviations of the blur that is assumed, by scale 1 to 4, and noise in 255 units.
-_ASSUMED = {"chip": ((0.6, 0.9, 1.7, 2.2), 15.0), "general": ((0.4, 0.7, 1.5, 2.0), 2.0)}
+ASSUMED = {"chip": ((0.6, 0.9, 1.7, 2.2), 15.0), "general": ((0.4, 0.7, 1.5, 2.0), 2.0)}
 
 
 @dataclass(frozen=True)
@@ -131,12 +131,12 @@ class USRNetReal(_USRNetProtocol):
 
     def __post_init__(self) -> None:
         _check_scale(self.scale, 1)
-        if self.assumed not in _ASSUMED:
-            raise UnfoldError(f"assumed is one of {', '.join(_ASSUMED)}, not {self.assumed!r}")
+        if self.assumed not in ASSUMED:
+            raise UnfoldError(f"assumed is one of {', '.join(ASSUMED)}, not {self.assumed!r}")
 
     def sample(self, case: Case) -> Sample:
-        widths, noise = _ASSUMED[self.assumed]
-        kernel = normalised(shift_kernel(gaussian_kernel(25, widths[self.scale - 1]), self.scale))
+        widths, noise = ASSUMED[self.assumed]
+        kernel = gaussian_for(widths[self.scale - 1], self.scale)
         y = read_uint8(case.files[0]).astype(np.float32) / np.float32(255)
         height, width = y.shape[0] * self.scale, y.shape[1] * self.scale
         inputs = _inputs(periodic(y, self.scale), kernel, self.scale, noise)
@@ -144,16 +144,6 @@ class USRNetReal(_USRNetProtocol):
 
     def score(self, result: Image, target: Image) -> dict[str, float]:
         raise AssertionError("there is no target")
-
-
-def periodic(y: NDArray[Any], scale: int) -> NDArray[np.float64]:
-    """A small image (h,w,C), continued to the right and below until its enlargement is periodic, nearly."""
-    height, width = y.shape[:2]
-    large = y.repeat(scale, axis=0).repeat(scale, axis=1)
-    size = tuple(math.ceil(scale * n / 8 + 2) * 8 for n in (height, width))
-    continued = wrap_boundary(large, (size[0], size[1]))[::scale, ::scale]
-    continued[:height, :width] = y
-    return continued
 
 
 def _inputs(y: NDArray[Any], kernel: Kernel, scale: int, noise: float) -> dict[str, Any]:

@@ -1,0 +1,217 @@
+"""`unfold restore`: pictures in files and folders through a network, one after the other, and what became of each."""
+
+from __future__ import annotations
+
+import errno
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from unfold.checkpoints.load import load_named
+from unfold.device import pick_device, place
+from unfold.errors import UnfoldError
+from unfold.inference.assume import NOISE, assumed_width, estimated_sigma, gaussian, named_kernel
+from unfold.inference.check import tile_difference
+from unfold.inference.files import Picture, check_format, enlarge_alpha, read_picture, write_picture
+from unfold.inference.inputs import check_inputs
+from unfold.inference.jobs import Job, find_jobs
+from unfold.inference.memory import available
+from unfold.inference.plan import Tile, check_tile
+from unfold.inference.restore import Precision, Restored, restore_and_tell
+from unfold.models.registry import info_of
+from unfold.models.unfolding import UnfoldingNetwork
+from unfold.progress import bar
+
+logger = logging.getLogger("unfold")
+
+MEMORY = 0.5  # of what is free: as much as a picture and its result may take
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to restore: see `unfold restore --help`. estimate: sigma is to be estimated for each picture."""
+
+    inputs: dict[str, Any]
+    estimate: bool
+    tile: Tile
+    ensemble: bool
+    precision: Precision
+
+    def inputs_for(self, picture: Picture) -> dict[str, Any]:
+        return {**self.inputs, "sigma": min(estimated_sigma(picture.pixels), 1)} if self.estimate else self.inputs
+
+
+class Outcome(NamedTuple):
+    """Exit code 0, 1 where some pictures failed, 2 where all did; and what to tell."""
+
+    code: int
+    text: str
+
+
+def run_restore(
+    sources: Sequence[str],
+    output: Path,
+    weights: str,
+    model: str | None = None,
+    *,
+    scale: int | None = None,
+    kernel: str | None = None,
+    sigma: str | None = None,
+    tile: Tile = "auto",
+    ensemble: bool = False,
+    precision: Precision = "float32",
+    device: str = "auto",
+    overwrite: bool = False,
+) -> Outcome:
+    """Restore pictures into files; what is there already is left, unless ``overwrite``.
+
+    A picture that fails does not stop the others. Raises UnfoldError for arguments that do not fit, before any work.
+    """
+    jobs = find_jobs(sources, output)
+    name, _, net = load_named(weights, model)
+    place(net, pick_device(device))
+    inputs = told_inputs(name, net, scale, kernel, sigma)
+    if kernel == "grid":
+        from unfold.inference.grid import write_grid
+
+        return Outcome(
+            0, write_grid(jobs, net, inputs, estimate=sigma == "estimate", precision=precision, overwrite=overwrite)
+        )
+    check_inputs(net, inputs)
+    check_tile(net, inputs, tile)
+    options = Options(inputs, sigma == "estimate", tile, ensemble, precision)
+    there = 0 if overwrite else sum(job.target.exists() for job in jobs)
+    grey: list[Path] = []
+    failed: list[str] = []
+    left = [job for job in jobs if overwrite or not job.target.exists()]
+    with logging_redirect_tqdm(), bar(len(left), "restoring", "picture") as files:
+        for job in left:
+            try:
+                if restore_file(job, net, options).grey:
+                    grey.append(job.source)
+            except UnfoldError as error:
+                failed.append(str(error) if str(job.source) in str(error) else f"{job.source}: {error}")
+            except MemoryError:
+                failed.append(f"{job.source}: out of memory")
+            except OSError as error:
+                if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                    raise
+                failed.append(f"{job.target} cannot be written: {error.strerror or error}")
+            files.update()
+    return Outcome(_code(len(jobs), len(failed)), _summary(len(left) - len(failed), there, grey, failed))
+
+
+def _code(jobs: int, failed: int) -> int:
+    return 0 if not failed else 2 if failed == jobs else 1
+
+
+def _summary(done: int, there: int, grey: list[Path], failed: list[str]) -> str:
+    lines = [f"restored {done}" + (f"; {there} there already (--overwrite makes them anew)" if there else "")]
+    if grey:
+        which = str(grey[0]) + (f" and {len(grey) - 1} more" if len(grey) > 1 else "")
+        lines.append(f"grey, restored as three equal channels, of which the result is the mean: {which}")
+    if failed:
+        lines += [f"failed {len(failed)}:", *(f"  {reason}" for reason in failed)]
+    return "\n".join(lines)
+
+
+def told_inputs(
+    name: str, net: UnfoldingNetwork, scale: int | None, kernel: str | None, sigma: str | None
+) -> dict[str, Any]:
+    """The network's inputs beside y by what was said, and by what is assumed where nothing was, which is logged."""
+    wanted = set(info_of(net).example(8))
+    for option, value in (("kernel", kernel), ("scale", scale), ("sigma", sigma)):
+        if value is not None and option not in wanted:
+            raise UnfoldError(f"{name} does not take --{option}")
+    inputs: dict[str, Any] = {}
+    times = 1 if scale is None else scale
+    if times < 1:
+        raise UnfoldError(f"--scale is a whole number from 1, not {times}")
+    if "scale" in wanted:
+        inputs["scale"] = times
+    if kernel is not None and kernel != "grid":
+        inputs["kernel"] = named_kernel(kernel, times)
+    elif kernel is None and "scale" in wanted:
+        width = assumed_width(times)
+        inputs["kernel"] = gaussian(width, times)
+        logger.info("note: no --kernel is given; assumed is a Gaussian of %g pixels (gauss:%g)", width, width)
+        if times == 1:
+            logger.info("note: at scale 1 that is hardly a blur, and next to nothing will change: give --kernel")
+    elif kernel is None and "kernel" in wanted:
+        raise UnfoldError(f"{name} needs --kernel, gauss:WIDTH or a file")
+    if "sigma" in wanted:
+        inputs["sigma"] = _sigma(sigma)
+    return inputs
+
+
+def _sigma(text: str | None) -> float:
+    if text is None:
+        logger.info("note: no --sigma is given; assumed is noise of %g (of 255)", NOISE)
+        return NOISE / 255
+    if text == "estimate":
+        return 0.0
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1
+    if not 0 <= value <= 255:
+        raise UnfoldError(f"--sigma is a noise level from 0 to 255, or estimate, not {text!r}")
+    return value / 255
+
+
+def restore_file(job: Job, net: UnfoldingNetwork, options: Options) -> Picture:
+    """One picture from file to file; returns what was read. UnfoldError where it cannot be."""
+    scale = int(options.inputs.get("scale", 1))
+    largest = MEMORY * available(torch.device("cpu")) / (1 + 2 * scale**2)  # the result, and once more when written
+    picture = read_picture(job.source, largest)
+    check_format(job.target, picture)
+    inputs = options.inputs_for(picture)
+    if options.estimate:
+        logger.info("%s: estimated noise %.2f (of 255)", job.source.name, 255 * inputs["sigma"])
+    with bar(picture.pixels.size, job.source.name, "pixel") as tiles_bar:
+
+        def announce(pixels: int) -> Callable[[int], Any]:
+            tiles_bar.reset(total=pixels)
+            return tiles_bar.update
+
+        restored = restore_and_tell(
+            picture.pixels,
+            net,
+            inputs=inputs,
+            tile=options.tile,
+            ensemble=options.ensemble,
+            precision=options.precision,
+            announce=announce,
+        )
+    alpha = None if picture.alpha is None else enlarge_alpha(picture.alpha, scale)
+    write_picture(job.target, replace(picture, pixels=restored.image, alpha=alpha))
+    if restored.parts > 1:
+        _tell_difference(job.source.name, picture, net, restored, inputs, options.precision)
+    return picture
+
+
+def _tell_difference(
+    name: str,
+    picture: Picture,
+    net: UnfoldingNetwork,
+    restored: Restored,
+    inputs: dict[str, Any],
+    precision: Precision,
+) -> None:
+    tiles = restored.tiles
+    told = f"{name}: {restored.parts} tiles of {tiles.side} pixels with a halo of {tiles.halo}"
+    try:
+        found = tile_difference(picture.pixels, net, tiles, inputs, precision)
+    except UnfoldError as error:  # the picture is restored and written
+        logger.info("%s; how far they are from the whole could not be measured: %s", told, error)
+        return
+    inside = "" if found.inside is None else f", {found.inside:.2f} away from its borders"
+    logger.info(
+        "%s. On its middle, %dx%d, they differ from the whole by at most %.2f (of 255)%s; %.1f dB",
+        *(told, found.height, found.width, found.largest, inside, found.psnr),
+    )

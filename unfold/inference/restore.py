@@ -1,0 +1,194 @@
+"""One picture of any size through a network: `unfold.restore`."""
+
+from __future__ import annotations
+
+import gc
+import logging
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from unfold.device import pick_device, place
+from unfold.errors import UnfoldError
+from unfold.inference.inputs import check_image, check_inputs
+from unfold.inference.memory import out_of_memory
+from unfold.inference.plan import Tile, choose_tiles, halved
+from unfold.inference.tiling import Array, Span, Tiles, assemble
+from unfold.models.nrl_gdn import NRLGDN
+from unfold.models.registry import info_of
+from unfold.models.unfolding import UnfoldingNetwork
+from unfold.models.usrnet import USRNet
+from unfold.physics.boundary import periodic
+from unfold.protocols.ensemble import ensembled
+from unfold.protocols.methods import network
+from unfold.protocols.protocol import Method
+
+logger = logging.getLogger("unfold")
+
+Image = NDArray[Any]
+Precision = Literal["float32", "bf16"]
+
+
+class Restored(NamedTuple):
+    """The picture, the tiles as they were at the end, and how many of them; one is the whole."""
+
+    image: Image
+    tiles: Tiles
+    parts: int
+
+
+def restore(
+    image: Image,
+    net: UnfoldingNetwork,
+    *,
+    tile: Tile = "auto",
+    ensemble: bool = False,
+    precision: Precision = "float32",
+    device: str | None = None,
+    **inputs: Any,
+) -> Image:
+    """Restore one picture of any size in bounded memory.
+
+    image: (H,W), (H,W,1) or (H,W,3), uint8, uint16 or floating-point in [0,1] -> the same kind, scale times as large,
+    clamped, integers rounded. A grey picture goes through the network as three equal channels and becomes their mean.
+    net: any network but DGUNet-CS, which restores measurements. inputs: what else it takes, as arrays and numbers:
+    kernel (kh,kw), for true convolution (it is brought to sum 1), scale, sigma in [0,1] units.
+
+    tile: side of the square of the result that the network sees at once; None: everything at once; "auto": everything,
+    or as much as memory allows. Tiles overlap by the network's halo, cut short in small tiles, and are blended. No
+    network is exact in tiles, see :func:`unfold.inference.check.tile_difference`. Where memory runs out, the tile is
+    halved. ensemble: the mean over the eight turned and mirrored pictures, with the
+    kernel. precision: "float32", or "bf16" by autocast. device: "auto", "cpu" or "cuda"; None where the network is.
+
+    Borders: for USRNet, whose data step is circular, picture and tiles are continued to be periodic, for NRL-GDN the
+    picture is continued by its edge pixels by the kernel's side, as the published scripts for real pictures do.
+    Raises UnfoldError for what does not fit, and where memory runs out for the smallest tile.
+    """
+    return restore_and_tell(
+        image, net, tile=tile, ensemble=ensemble, precision=precision, device=device, inputs=inputs
+    ).image
+
+
+def restore_and_tell(
+    image: Image,
+    net: UnfoldingNetwork,
+    *,
+    inputs: dict[str, Any],
+    tile: Tile | Tiles = "auto",
+    halo: int | None = None,
+    ensemble: bool = False,
+    precision: Precision = "float32",
+    device: str | None = None,
+    announce: Callable[[int], Callable[[int], Any]] = lambda pixels: lambda done: None,
+) -> Restored:
+    """As :func:`restore`, with the tiles that were used.
+
+    tile: or just these tiles; halo: pixels of the result, in place of the contract's. announce: takes the number of
+    pixels to be done, and returns what takes each tile's pixels when done; called again where tiles become smaller.
+    """
+    check_image(image)
+    inputs = check_inputs(net, inputs)
+    scale = int(inputs.get("scale", 1))
+    where = next(net.parameters()).device
+    if device is not None:
+        where = pick_device(device)
+        place(net, where)
+    padded, offset = _framed(image, net, inputs)
+    size = (padded.shape[0] * scale, padded.shape[1] * scale)
+    result = np.empty((image.shape[0] * scale, image.shape[1] * scale, *image.shape[2:]), image.dtype)
+    tiles = tile if isinstance(tile, Tiles) else choose_tiles(net, inputs, size, where, tile, halo, spare=result.nbytes)
+    method = ensembled(_method(net, where, precision), 8 if ensemble else 1)
+
+    def run(rows: slice, columns: slice) -> Array:
+        window = padded[rows.start // scale : rows.stop // scale, columns.start // scale : columns.stop // scale]
+        estimate = method({**inputs, "y": _to_network(window)})
+        if not np.isfinite(estimate).all():
+            raise UnfoldError("the result is not finite: the weights are not usable for this picture")
+        return estimate.mean(axis=2, keepdims=True) if image.ndim == 2 or image.shape[2] == 1 else estimate
+
+    written = 0
+
+    def write(first: int, rows: Array) -> None:
+        nonlocal written
+        top, left = (scale * n for n in offset)
+        from_row, to_row = max(first, top), min(first + len(rows), top + len(result))
+        if from_row < to_row:
+            part = rows[from_row - first : to_row - first, left : left + result.shape[1]]
+            result[from_row - top : to_row - top] = _to_image(part, result.dtype).reshape(-1, *result.shape[1:])
+        written = first + len(rows)
+
+    while written < size[0]:
+        done = announce(_length(tiles.spans(size[0], written)) * _length(tiles.spans(size[1])))
+        if not _finished(partial(assemble, run, write, size, tiles, written, done)):
+            if tile is None:
+                raise UnfoldError('out of memory for the whole picture at once; restore it in tiles (tile="auto")')
+            tiles = halved(tiles, size)
+            logger.info("note: out of memory; going on with tiles of %d pixels", tiles.side)
+    return Restored(result, tiles, len(tiles.spans(size[0])) * len(tiles.spans(size[1])))
+
+
+def _finished(work: Callable[[], None]) -> bool:
+    """Do it; False where memory ran out, after all that it held has been let go."""
+    try:
+        work()
+        return True
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return False
+
+
+def _length(spans: list[Span]) -> int:
+    return sum(len(span.weight) for span in spans)
+
+
+def _framed(image: Image, net: UnfoldingNetwork, inputs: dict[str, Any]) -> tuple[Image, tuple[int, int]]:
+    """The picture continued by its edge pixels, and at which pixel of it the picture itself begins.
+
+    By what NRL-GDN needs where it takes zeros to be beyond the border, and to the size that a network asks for.
+    """
+    side = len(inputs["kernel"]) if "kernel" in inputs else 0
+    before = side if isinstance(net, NRLGDN) else 0
+    least = max(net.min_size, -(-side // int(inputs.get("scale", 1))))
+    margins = [(before, max(before, least - before - n)) for n in image.shape[:2]]
+    if not np.any(margins):
+        return image, (0, 0)
+    return np.pad(image, [*margins, (0, 0)][: image.ndim], mode="edge"), (before, before)
+
+
+def _method(net: UnfoldingNetwork, device: torch.device, precision: Precision) -> Method:
+    """The network on arrays; USRNet's are made periodic and its results cropped again."""
+    if precision not in ("float32", "bf16"):
+        raise UnfoldError(f"precision is float32 or bf16, not {precision!r}")
+    plain = network(net, set(info_of(net).example(8)), device)
+
+    def run(inputs: dict[str, Any]) -> Image:
+        y = inputs["y"]
+        if isinstance(net, USRNet):
+            inputs = {**inputs, "y": periodic(y, inputs["scale"]).astype(np.float32)}
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+            result = plain(inputs)
+        scale = int(inputs.get("scale", 1))
+        return result[: y.shape[0] * scale, : y.shape[1] * scale]
+
+    return run
+
+
+def _to_network(window: Image) -> NDArray[np.float32]:
+    y = window.astype(np.float32)
+    if window.dtype.kind == "u":
+        y /= np.float32(np.iinfo(window.dtype).max)
+    y = y.reshape(*y.shape[:2], -1)
+    return np.repeat(y, 3, axis=2) if y.shape[2] == 1 else y
+
+
+def _to_image(part: Array, dtype: np.dtype[Any]) -> Image:
+    part = part.clip(0, 1)
+    return np.rint(part * np.iinfo(dtype).max).astype(dtype) if dtype.kind == "u" else part.astype(dtype)
