@@ -291,6 +291,8 @@ def _check(cfg: CfgNode, sources: dict[str, str]) -> None:
 def _check_samples(cfg: CfgNode, fail: Callable[[str, str], NoReturn]) -> None:
     """What some kinds of samples ask of the patch and of the noise."""
     kind, patch = cfg.DATA.KIND, cfg.TRAIN.PATCH
+    if cfg.DATA.SATURATION and kind != "paired":
+        fail("DATA.SATURATION", f"belongs to DATA.KIND paired, and it is {kind}")
     if kind in ("usrnet", "nrl_gdn") and patch < KERNEL:
         fail("TRAIN.PATCH", f"must be at least {KERNEL}, the side of the kernels of DATA.KIND {kind}, and is {patch}")
     if kind == "usrnet":
