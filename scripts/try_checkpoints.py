@@ -256,7 +256,7 @@ def try_damaged(folder: Path, rng: np.random.Generator) -> bool:
     print(f"code that ran: {'YES' if ran else 'none'}; slowest {slowest:.2f} s; peak memory grew by {grown:.0f} MB")
     print("\nfor example")
     for what, message in examples.items():
-        print(textwrap.fill(f"{what}: {message}", 118, initial_indent="  ", subsequent_indent="      "))
+        print(textwrap.fill(f"{what}{message and ': '}{message}", 118, initial_indent="  ", subsequent_indent="      "))
     return not ran and all(word == word.lower() for word in total)
 
 

@@ -279,7 +279,9 @@ def test(arguments: argparse.Namespace) -> int:
 
 def _test_protocol(arguments: argparse.Namespace) -> int:
     if arguments.overrides:
-        raise UnfoldError(f"{arguments.overrides[0]} is a setting for --config; options of a protocol follow its name")
+        raise UnfoldError(
+            f"{arguments.overrides[0]} is a setting for --config; a protocol has options behind its name, and --device"
+        )
     if arguments.data is None:
         raise UnfoldError("give --data, the set or folder of images")
     from unfold.report.protocol import run_protocol

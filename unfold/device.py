@@ -10,12 +10,12 @@ from unfold.models.unfolding import UnfoldingNetwork
 
 def pick_device(name: str) -> torch.device:
     """The device of that name; "auto" is CUDA where there is one, else the CPU. UnfoldError where it is not there."""
+    if name.split(":")[0] not in ("auto", "cpu", "cuda"):
+        raise UnfoldError(f"the device {name} cannot be used here: it is auto, cpu, cuda or cuda:NUMBER")
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-        if device.type not in ("cpu", "cuda"):
-            raise RuntimeError("only cpu and cuda are supported")
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0].split(". ")[0]

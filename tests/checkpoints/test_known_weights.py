@@ -172,6 +172,15 @@ def test_a_file_that_somebody_fetched_by_hand_is_never_deleted(home: Path, cache
     assert (folder / "NRL_GDN.pth").read_text() == "no weights"
 
 
+def test_the_file_of_another_network_under_the_name_is_refused_and_not_recorded(home: Path, cache: Path) -> None:
+    (home / "pretrained").mkdir()
+    path = home / "pretrained" / "dgunet_deblur.pth"
+    path.write_bytes(weights_file("nrl_gdn"))
+    with pytest.raises(UnfoldError, match=r"holds nrl_gdn or .*, and dgunet_deblur is wanted"):
+        find_weights("dgunet_deblur")
+    assert not (cache / "digests.json").exists()
+
+
 def test_a_name_with_an_extension_and_one_too_long(home: Path) -> None:
     with pytest.raises(UnfoldError, match="are called usrnet_tiny, without an extension"):
         find_weights("usrnet_tiny.pth")

@@ -75,7 +75,7 @@ def test_the_sampling_ratio_is_read_from_phi(ratio: float) -> None:
 
 def test_the_three_variants_of_nrl_gdn_need_a_name(tmp_path: Path) -> None:
     torch.save(narrow("nrl_gdn").state_dict(), tmp_path / "w.pth")
-    with pytest.raises(UnfoldError, match="nrl_gdn, nrl_gdn_y0, rgdn_uniform, which share one layout: give name="):
+    with pytest.raises(UnfoldError, match="nrl_gdn, nrl_gdn_y0, rgdn_uniform, which share one layout: give its name"):
         load_model(tmp_path / "w.pth")
     assert load_model(tmp_path / "w.pth", "rgdn_uniform").noise_model == "gradient"
 

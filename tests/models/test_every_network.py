@@ -187,3 +187,18 @@ def test_state_dicts_have_the_published_names_shapes_and_order(name: str) -> Non
         state = create_model(name).state_dict()
     manifest = json.dumps([[key, list(value.shape)] for key, value in state.items()])
     assert hashlib.sha256(manifest.encode()).hexdigest() == published[name]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_images_in_integers_are_refused(name: str) -> None:
+    """They would be taken as floats far beyond [0,1]."""
+    given = inputs(name, 1, 32, 32)
+    key = "image" if "image" in given else "y"
+    with pytest.raises(ValueError, match="must hold floats in \\[0,1\\], not uint8: divide by 255"):
+        narrow(name)(**{**given, key: (255 * given[key]).to(torch.uint8)})
+
+
+@pytest.mark.parametrize("sigma", [2.55, -1.0, float("nan")])
+def test_a_sigma_in_255_units_is_refused(sigma: float) -> None:
+    with pytest.raises(ValueError, match="divide 255 units by 255"):
+        narrow("usrnet")(**{**inputs("usrnet", 1, 24, 24), "sigma": sigma})

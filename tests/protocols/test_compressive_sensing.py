@@ -132,7 +132,7 @@ def test_the_command_line_takes_weights_of_the_ratio_asked_for_and_no_others(
     told = ("--json", tmp_path / "numbers.json", "--output", tmp_path / "out")
     code, table, err = command(*given, "compressive_sensing:ratio=10", *told)
     assert (code, err) == (0, "")
-    assert len(table.splitlines()) == 5
+    assert len(table.splitlines()) == 6
     found = json.loads((tmp_path / "numbers.json").read_text())
     assert found["protocol"]["options"] == {"ratio": 10, "tile": 128}
     saved = np.asarray(Image.open(tmp_path / "out" / "a.png"))

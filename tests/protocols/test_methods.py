@@ -58,6 +58,20 @@ def test_bicubic_and_identity() -> None:
     assert BASELINES["identity"].method(given) is given["y"]
 
 
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_bicubic_is_in_register_where_blocks_keep_their_upper_left_pixel(scale: int) -> None:
+    """On a smooth picture: close to the target, where MATLAB's own grid is off by (scale - 1) / 2 pixels."""
+    rows, columns = np.mgrid[0:48, 0:48] / 8
+    smooth = np.stack([0.5 + 0.4 * np.sin(rows + k) * np.cos(columns) for k in range(3)], axis=-1)
+    small = smooth[::scale, ::scale].astype(np.float32)
+    given = {"y": small, "scale": scale, "offset": (scale - 1) / (2 * scale)}
+    inside = (slice(8, -8), slice(8, -8))
+    matched, centred = (
+        psnr(x[inside], smooth[inside]) for x in (BASELINES["bicubic"].method(given), imresize(small, scale))
+    )
+    assert matched > centred + 4
+
+
 @pytest.mark.parametrize("name", ["tv", "nlm"])
 def test_denoisers_denoise(name: str) -> None:
     protocol = GaussianDenoising(25)

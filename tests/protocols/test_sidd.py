@@ -196,7 +196,7 @@ def test_a_network_runs_by_the_command_line(folder: Path, command: Command, tmp_
     given = ("--data", folder, "--weights", narrow.saved("dgunet_deblur", tmp_path / "net.pth"), "--device", "cpu")
     code, table, err = command("test", "--protocol", "sidd", *given)
     assert (code, err) == (0, "")
-    assert len(table.splitlines()) == 9
+    assert len(table.splitlines()) == 10
 
 
 def test_files_that_are_missing_or_something_else_are_told(folder: Path) -> None:

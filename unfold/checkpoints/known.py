@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from functools import partial
 from pathlib import Path
 
 from unfold.checkpoints.registry import WEIGHTS, Weights
@@ -83,7 +84,10 @@ def obtain(weights: Weights) -> tuple[Path, str]:
             f"{weights.source}, and save the file as {FOLDERS[0] / weights.file} or {weights_folder() / weights.file}"
         )
     if weights.sha256 is None:
-        compare_with_first_use(digest_records(), weights.name, path, digest, weights.url, _check, fresh=fresh)
+        check = partial(_check, model=weights.model)
+        compare_with_first_use(
+            digest_records(), weights.name, path, digest, weights.url if fresh else None, check, fresh=fresh
+        )
     return path, digest
 
 
@@ -92,7 +96,12 @@ def digest_records() -> Path:
     return weights_folder() / "digests.json"
 
 
-def _check(path: Path) -> None:
+def _check(path: Path, model: str) -> None:
+    """UnfoldError for a file that is no checkpoint, or one of another network."""
     from unfold.checkpoints.read import read_checkpoint  # torch, which only a first use needs
+    from unfold.checkpoints.recognise import recognise
 
-    read_checkpoint(path)
+    found = recognise(read_checkpoint(path).state)
+    if found is None or model not in found[0]:
+        holds = " or ".join(found[0]) if found else "no network that is known here"
+        raise UnfoldError(f"{path} holds {holds}, and {model} is wanted: another file has got this name")

@@ -141,10 +141,13 @@ def identify(checkpoint: Checkpoint, path: str | Path, name: str | None = None) 
 
 def _only_name(found: tuple[list[str], dict[str, Any]] | None, path: str | Path) -> str:
     if found is None:
-        raise UnfoldError(f"{path} holds no network that is known here; give name= (see `unfold models`)")
+        raise UnfoldError(f"{path} holds no network that is known here; give its name (see `unfold models`)")
     names, _ = found
     if names[0] == "nrl_gdn":
-        raise UnfoldError(f"{path} fits {', '.join(names)}, which share one layout: give name= to say which it is")
+        raise UnfoldError(
+            f"{path} fits {', '.join(names)}, which share one layout: give its name to say which it is "
+            "(--model or --name, in Python name=)"
+        )
     if len(names) > 1:
         logger.info("note: %s fits %s; taken as %s, which runs the same", path, " and ".join(names), names[0])
     return names[0]

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from unfold.models.unfolding import UnfoldingNetwork
+from unfold.models.unfolding import UnfoldingNetwork, check_image
 from unfold.padding import crop_to, pad_to_multiple
 from unfold.precision import apply_in_full_precision
 from unfold.priors.pathway_unet import (
@@ -119,8 +119,7 @@ class _DGUNet(Family):
     foreign_keys = r"stage1_encoder\.body\.[012]\.(csff_enc|csff_dec|phi|gamma)\.(weight|bias)"
 
     def begin(self, y: Tensor) -> tuple[Tensor, Context]:
-        if y.ndim != 4 or y.shape[1] != 3:
-            raise ValueError(f"y must have shape (B, 3, H, W), not {tuple(y.shape)}")
+        check_image(y, 3)
         height, width = y.shape[-2:]
         if min(height, width) < self.min_size:
             raise ValueError(f"y is {height}x{width}; DGUNet needs at least {self.min_size}x{self.min_size}")

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from unfold.models.dgunet import Family, Stage, UNet, check_widths, step_size
+from unfold.models.unfolding import check_image
 from unfold.padding import pad_to_multiple
 from unfold.physics.sampling import sample, sample_adjoint
 from unfold.precision import at_least_float32, full_precision
@@ -127,8 +128,7 @@ class DGUNetCS(Family):
 
     def measure(self, x: Tensor) -> Tensor:
         """x (B,1,H,W), padded right and bottom by zeros to multiples of 32 -> measurements (B,M,H/32,W/32)."""
-        if x.ndim != 4 or x.shape[1] != 1:
-            raise ValueError(f"an image to measure has shape (B, 1, H, W), not {tuple(x.shape)}")
+        check_image(x, 1, "an image to measure")
         with full_precision(x.device):
             return sample(pad_to_multiple(at_least_float32(x), BLOCK, mode="constant"), self.Phi, BLOCK)
 

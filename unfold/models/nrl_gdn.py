@@ -21,7 +21,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from unfold.models.unfolding import UnfoldingNetwork
+from unfold.models.unfolding import UnfoldingNetwork, check_image
 from unfold.physics.blur import blur, blur_adjoint
 from unfold.precision import at_least_float32, full_precision
 from unfold.priors.conv_block import ConvBlock
@@ -94,8 +94,7 @@ class NRLGDN(UnfoldingNetwork):
         self.d_alpha = ConvBlock(3, width)
 
     def begin(self, y: Tensor, *, kernel: Tensor) -> tuple[Tensor, Context]:
-        if y.ndim != 4 or y.shape[1] != 3:
-            raise ValueError(f"y must have shape (B, 3, H, W), not {tuple(y.shape)}")
+        check_image(y, 3)
         if kernel.ndim != 4 or kernel.shape[1] != 1 or kernel.shape[0] not in (1, len(y)):
             raise ValueError(f"kernel must have shape (B, 1, s, s) or (1, 1, s, s), not {tuple(kernel.shape)}")
         if min(y.shape[-2:]) < self.min_size:

@@ -88,7 +88,7 @@ def list_models() -> list[str]:
 def model_info(name: str) -> Model:
     """The registry's entry for ``name``; UnfoldError with the nearest name where there is none."""
     if name not in _MODELS:
-        near = difflib.get_close_matches(name, _MODELS, n=1)
+        near = difflib.get_close_matches(name.lower(), _MODELS, n=1)
         hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(list_models())}"
         raise UnfoldError(f"no model is called {name!r}{hint}")
     return _MODELS[name]

@@ -11,6 +11,14 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 
+def check_image(y: Tensor, channels: int, what: str = "y") -> None:
+    """ValueError for anything but floats of shape (B,channels,H,W)."""
+    if y.ndim != 4 or y.shape[1] != channels:
+        raise ValueError(f"{what} must have shape (B, {channels}, H, W), not {tuple(y.shape)}")
+    if not y.is_floating_point():
+        raise ValueError(f"{what} must hold floats in [0,1], not {str(y.dtype).removeprefix('torch.')}: divide by 255")
+
+
 class UnfoldingNetwork(nn.Module, ABC):
     """An iterative restoration algorithm with learned steps.
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from unfold.models.unfolding import UnfoldingNetwork
+from unfold.models.unfolding import UnfoldingNetwork, check_image
 from unfold.precision import full_precision
 from unfold.priors.resunet import ResUNet
 from unfold.steps.closed_form import Measurement, PreparedKernel, begin
@@ -79,10 +79,12 @@ class USRNet(UnfoldingNetwork):
     def begin(
         self, y: Tensor, *, kernel: Tensor | PreparedKernel, scale: int, sigma: float | Tensor
     ) -> tuple[Tensor, Context]:
-        if y.ndim != 4 or y.shape[1] != 3:
-            raise ValueError(f"y must have shape (B, 3, h, w), not {tuple(y.shape)}")
+        check_image(y, 3)
         x, data = begin(y, kernel, scale)
-        if isinstance(sigma, (int, float)):  # filled in on the device: sending a number there makes the host wait
+        if isinstance(sigma, (int, float)):
+            if not 0 <= sigma <= 1:
+                raise ValueError(f"sigma is a standard deviation in [0,1] units, not {sigma}: divide 255 units by 255")
+            # filled in on the device: sending a number there makes the host wait
             sigma = x.new_full((1,), sigma)
         levels = torch.as_tensor(sigma, dtype=x.dtype, device=x.device).flatten()
         if len(levels) not in (1, len(y)):

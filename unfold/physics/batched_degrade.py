@@ -7,9 +7,9 @@ from torch import Tensor
 
 from unfold.physics.blur import decimate, kernel_spectrum
 
-# In 255 units. A value this close below a whole number is taken for it, so that the rounding of Fourier transforms, which
-# depends on batch and device, decides nothing. (Whether an even area loses a grey level is decided by the sum of the
-# kernel, which in float32 is some 1e-8 off 1: it does for about half of the training kernels, as published.)
+# In 255 units. A value this close below a whole number is taken for it, so that the rounding of Fourier transforms,
+# which depends on batch and device, decides nothing. (Whether an even area loses a grey level is decided by the sum of
+# the kernel, which in float32 is some 1e-8 off 1: it does for about half of the training kernels, as published.)
 SLACK = 1e-9
 
 

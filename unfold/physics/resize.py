@@ -19,11 +19,11 @@ def _cubic(x: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(x <= 1, near, np.where(x <= 2, far, 0))
 
 
-def _weights(size: int, scale: float) -> NDArray[np.float64]:
+def _weights(size: int, scale: float, offset: float) -> NDArray[np.float64]:
     """One axis as a matrix (ceil(size * scale), size)."""
     length = math.ceil(size * scale)
     stretch = min(scale, 1.0)  # when shrinking, the kernel widens: the low-pass filter that avoids aliasing
-    centre = (np.arange(length) + 0.5) / scale - 0.5
+    centre = (np.arange(length) + 0.5) / scale - 0.5 + offset
     first = np.floor(centre - SUPPORT / stretch / 2).astype(int)
     taps = first[:, None] + np.arange(math.ceil(SUPPORT / stretch) + 2)
     weight = _cubic(stretch * (centre[:, None] - taps))
@@ -35,14 +35,16 @@ def _weights(size: int, scale: float) -> NDArray[np.float64]:
     return matrix
 
 
-def imresize(image: NDArray[Any], scale: float) -> NDArray[np.float64]:
+def imresize(image: NDArray[Any], scale: float, offset: float = 0) -> NDArray[np.float64]:
     """Resize (H,W[,C]) floats by ``scale`` in both directions -> (ceil(H scale), ceil(W scale)[,C]), not clamped.
 
     MATLAB's definition: bicubic, with anti-aliasing when shrinking. To within rounding that is also what its uint8 path
-    computes before it rounds. ValueError where scale is not positive.
+    computes before it rounds. offset: pixels of the image by which the result is read further down and right; none in
+    MATLAB. Where an image was decimated to the upper left pixels of blocks, (scale - 1) / (2 scale) enlarges it in
+    register. ValueError where scale is not positive.
     """
     if not scale > 0:
         raise ValueError(f"scale must be positive, not {scale}")
-    rows, columns = (_weights(n, scale) for n in image.shape[:2])
+    rows, columns = (_weights(n, scale, offset) for n in image.shape[:2])
     tall = np.tensordot(rows, np.asarray(image, dtype=np.float64), axes=(1, 0))
     return np.moveaxis(np.tensordot(columns, tall, axes=(1, 1)), 0, 1)

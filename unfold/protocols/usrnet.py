@@ -66,7 +66,8 @@ class USRNetTable1(_USRNetProtocol):
         _check_size(target, kernel, case)
         small = decimate_array(blur_uint8(target, kernel), self.scale).astype(np.float32) / np.float32(255)
         y = small + np.random.RandomState(0).normal(0, self.noise / 255, small.shape)
-        return Sample(_inputs(y, kernel, self.scale, self.noise), target)
+        corner = (self.scale - 1) / (2 * self.scale)  # of a block, not its middle: for the bicubic baseline
+        return Sample({**_inputs(y, kernel, self.scale, self.noise), "offset": corner}, target)
 
     def score(self, result: Image, target: Image) -> dict[str, float]:
         border = self.scale**2

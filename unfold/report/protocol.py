@@ -19,7 +19,7 @@ from unfold.device import pick_device, place
 from unfold.download import sha256_of
 from unfold.errors import UnfoldError
 from unfold.files import make_folder, whole_file
-from unfold.models.registry import model_info
+from unfold.models.registry import list_models, model_info
 from unfold.protocols.evaluate import Result, evaluate
 from unfold.protocols.methods import BASELINES, baseline, network
 from unfold.protocols.protocol import Case, Method, Protocol
@@ -69,7 +69,9 @@ def run_protocol(
         write(stopped=f"{str(error) or 'interrupted'}; {len(rows)} of {len(cases)} images are done")
         raise
     write()
-    return format_results(rows)
+    options = ", ".join(f"{key} {value}" for key, value in asdict(protocol).items())  # type: ignore[call-overload]
+    title = f"{protocol.name} (version {protocol.version}{options and '; '}{options}) on {source}: {about['model']}"
+    return f"{title}\n{format_results(rows)}"
 
 
 def _prepare_places(cases: Sequence[Case], output: Path | None, json_file: Path | None) -> None:
@@ -92,9 +94,11 @@ def _method(
         if weights is not None:
             raise UnfoldError(f"{model} is a baseline, which has no weights: leave --weights or --model out")
         return baseline(model, protocol), {"model": model, **about}
+    if weights is None and model in list_models():
+        raise UnfoldError(f"{model} is a network, which needs --weights")
     if weights is None:
-        typo = f"{model} is no baseline, {nearest(model, BASELINES)}; " if model else ""
-        raise UnfoldError(f"{typo}give --weights, or --model with one of the baselines {', '.join(BASELINES)}")
+        typo = f"{model} is no baseline, {nearest(model, BASELINES)}" if model else ""
+        raise UnfoldError(typo or f"give --weights, or --model with one of the baselines {', '.join(BASELINES)}")
     name, path, net = load_named(weights, model)
     names = set(model_info(name).example(8))
     if not names <= set(protocol.inputs):
