@@ -17,6 +17,7 @@ from PIL import Image
 
 from tests.mutilated import KINDS, write_mutilated
 from tests.synthetic import scene
+from unfold.data import parallel
 from unfold.data.doctor import Report, examine
 from unfold.data.images import PHOTOGRAPHS, find_images, read_image
 from unfold.data.overlap import Overlap
@@ -249,7 +250,9 @@ def test_bad_arguments_are_told_in_one_line(tmp_path: Path, monkeypatch: pytest.
         examine(["mine", "nowhere"])
 
 
-def test_two_processes_find_the_same(photographs: list[np.ndarray], tmp_path: Path) -> None:
+def test_processes_find_the_same(
+    photographs: list[np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for i in range(64):
         file = io.BytesIO()
         Image.fromarray(scene(seed=i)).save(file, "PNG")
@@ -258,7 +261,100 @@ def test_two_processes_find_the_same(photographs: list[np.ndarray], tmp_path: Pa
         path.write_bytes(file.getvalue()[: 500 if i == 3 else None])
     save(photographs[0], tmp_path / "train" / "a.png")
     save(photographs[0][20:, 30:], tmp_path / "test" / "b.png")
-    one, two = examine([str(tmp_path)]), examine([str(tmp_path)], processes=2)
+    reports = []
+    for count in (1, 2):
+        monkeypatch.setattr(parallel, "processors", lambda count=count: count)
+        reports.append(examine([str(tmp_path)]))
+    one, two = reports
     assert one == two
     assert len(overlaps(two)) == 1
     assert two.errors == 1
+
+
+# Run the command with processes that end as if they were killed.
+KILLED = """
+import os, sys
+from unfold.cli import main
+from unfold.data import doctor, parallel
+parallel.processors = lambda: 2
+def end(unit):
+    os._exit(9)
+doctor._examine = end
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_a_process_that_is_killed_is_told_in_one_line(tmp_path: Path) -> None:
+    for i in range(64):
+        (tmp_path / f"{i}.png").touch()
+    (tmp_path / "killed.py").write_text(KILLED)
+    command = [sys.executable, tmp_path / "killed.py", "data", "doctor", tmp_path]
+    result = subprocess.run(
+        command, capture_output=True, text=True, check=False, env=os.environ | {"PYTHONPATH": ROOT}, timeout=60
+    )
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "reading images: a process was ended from outside" in result.stderr
+    assert result.stderr.count("\n") == 1, result.stderr
+
+
+def test_an_unreadable_target_does_not_mix_up_the_photographs(photographs: list[np.ndarray], tmp_path: Path) -> None:
+    for i, picture in enumerate(photographs[:4]):
+        save(picture, tmp_path / "train" / "input" / f"{i}.png")
+        save(picture // 2, tmp_path / "train" / "target" / f"{i}.png")
+        save(picture[10:, 20:] // 2, tmp_path / "test" / f"{i}.png")
+    broken = tmp_path / "train" / "target" / "0.png"
+    broken.write_bytes(b"nothing")
+    report = examine([str(tmp_path)])
+    assert [finding.paths for finding in report.findings if finding.error] == [(broken,)]
+    (found,) = report.shared.values()
+    test, train = tmp_path / "test", tmp_path / "train"
+    assert [(pair.first, pair.second) for pair in found] == [
+        (test / "0.png", train / "input" / "0.png"),
+        *((test / f"{i}.png", train / "target" / f"{i}.png") for i in (1, 2, 3)),
+    ]
+
+
+def test_sets_without_anything_readable_or_without_corners_are_reported(tmp_path: Path, command: Command) -> None:
+    garbage = tmp_path / "bad" / "a.png"
+    garbage.parent.mkdir()
+    garbage.write_bytes(b"garbage")
+    code, out, err = command("data", "doctor", garbage.parent)
+    assert (code, err) == (1, "")
+    assert "1 images: none readable" in out
+    assert f"{garbage} is not an image" in out
+    for name in ("train", "test"):
+        save(np.full((64, 64, 3), len(name), np.uint8), tmp_path / "flat" / name / "a.png")
+    assert examine([str(tmp_path / "flat")]).shared == {}
+
+
+def test_files_are_taken_whatever_their_extension(tmp_path: Path, command: Command) -> None:
+    for name in ("x.dat", "x"):
+        path = save(scene(), tmp_path / name, format="PNG")
+        code, out, err = command("data", "doctor", path)
+        assert (code, err) == (0, "")
+        assert f"{path} is PNG by its content" in out
+    path.write_bytes(b"numbers")
+    assert command("data", "doctor", path)[0] == 1
+
+
+# A pipe that is opened would keep the test waiting: it is run as a process that can be ended.
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_pipes_and_links_to_themselves_are_reported_and_not_opened(tmp_path: Path) -> None:
+    pipe, loop, lost = (tmp_path / "set" / f"{name}.png" for name in ("pipe", "loop", "lost"))
+    save(scene(), tmp_path / "set" / "good.png")
+    os.mkfifo(pipe)
+    loop.symlink_to(loop)
+    lost.symlink_to(tmp_path / "nowhere.png")
+    code = "import sys; from unfold.cli import main; sys.exit(main())"
+    for arguments in ([tmp_path / "set"], [pipe]):
+        command = [sys.executable, "-c", code, "data", "doctor", *arguments]
+        result = subprocess.run(
+            command, capture_output=True, text=True, check=False, env=os.environ | {"PYTHONPATH": ROOT}, timeout=60
+        )
+        assert (result.returncode, result.stderr) == (1, "")
+        assert f"{pipe} is no regular file, and is not opened" in result.stdout
+    findings = {finding.paths: finding.text for finding in examine([str(tmp_path / "set")]).findings}
+    assert set(findings) == {(pipe,), (loop,), (lost,)}
+    assert findings[loop,].startswith(f"{loop} cannot be read: ")
+    assert findings[lost,] == f"there is no image {lost}"

@@ -129,11 +129,45 @@ def test_sets_without_an_address_say_where_to_get_them(data: Path, command: Comm
     assert f"Put it below {data} as GoPro/" in err
     assert "2103 pairs for training, 1111 for testing" in err
     (data / "GoPro").mkdir(parents=True)
-    assert command("data", "get", "GoPro")[0] == 0, "it is there"
+    assert command("data", "get", "GoPro")[0] == 2, "a folder alone is no set"
     assert "did you mean GoPro" in command("data", "get", "Gopro")[2]
     code, _, err = command("data", "get", "xyz")
     assert code == 2
     assert "no set is called xyz; `unfold data list` tells the names" in err
+
+
+def put(folder: Path, count: int) -> None:
+    folder.mkdir(parents=True)
+    for i in range(count):
+        (folder / f"{i}.png").touch()
+
+
+def test_a_set_is_there_where_all_its_files_are_in_any_layout(data: Path, command: Command) -> None:
+    put(data / "Set12_gray", 12)
+    assert command("data", "get", "Set12") == (
+        0,
+        f"Set12 is in {data / 'Set12_gray'} already; nothing was downloaded\n",
+        "",
+    )
+    put(data / "Rain100H" / "input", 100)
+    code, out, err = command("data", "get", "Rain100H")
+    assert (code, out) == (2, "")
+    assert "200 files, 100 of them there" in err
+    put(data / "Rain100H" / "target", 100)
+    assert f"Rain100H is in {data / 'Rain100H'} already" in command("data", "get", "Rain100H")[1]
+    put(data / "Rain13K" / "train" / "input", 1)
+    assert command("data", "get", "Rain13K")[0] == 0, "nobody knows how many there are"
+
+
+def test_a_part_of_a_set_is_not_taken_for_it_nor_replaced(
+    offered: Server, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(get.ARCHIVES, "Set12", get.ARCHIVES["Rain"])
+    put(data / "Set12", 11)
+    with pytest.raises(UnfoldError, match=r"Set12 is there already, and does not hold all of Set12; move it away"):
+        get_set("Set12")
+    assert offered.requests == []
+    assert len(content(data / "Set12")) == 11
 
 
 @pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])

@@ -147,6 +147,17 @@ def test_what_is_there_is_told_in_a_line(
     assert out == format_sets() + "\n"
 
 
+def test_one_damaged_image_does_not_end_the_list(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pictures: Path
+) -> None:
+    monkeypatch.setenv("UNFOLD_DATA", str(tmp_path))
+    one = DataSet("broken", "", ("pictures/*.png",), 3, "", "", digest=digest(sorted(pictures.glob("*.png"))))
+    (pictures / "picture1.png").write_bytes((pictures / "picture1.png").read_bytes()[:200])
+    assert state(one) == (3, False)
+    monkeypatch.setattr("unfold.report.sets.SETS", (one,))
+    assert "broken  3 files, digest differs" in format_sets()
+
+
 def test_the_id_lists_of_bsds_fit_together() -> None:
     ids = json.loads((ROOT / "datasets" / "bsds_ids.json").read_text())
     train, val, test, bsd68, derain = (

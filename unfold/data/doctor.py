@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
+import stat
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
-from multiprocessing import get_context
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,13 +17,11 @@ from numpy.typing import NDArray
 from unfold.data.images import EXTENSIONS, bit_depth, decode, opened, pixel_digest, read_image
 from unfold.data.layout import Finding, find_sets, pair_up
 from unfold.data.overlap import Corners, Image, Overlap, find_candidates, find_corners, overlay
+from unfold.data.parallel import in_parallel
 from unfold.errors import UnfoldError
-from unfold.progress import progress
 
-T = TypeVar("T")
-R = TypeVar("R")
 SMALLEST = 8  # pixels on a side: what the networks need at least
-ENOUGH_FOR_TWO = 64  # files that are worth the start of two processes
+ENOUGH = 64  # files that are worth the start of processes
 # What Pillow calls the content of files with these names.
 CONTENT = {".jpg": ("JPEG", "MPO"), ".jpeg": ("JPEG", "MPO"), ".tif": ("TIFF",)}
 CONTENT |= {extension: (extension[1:].upper(),) for extension in EXTENSIONS if extension not in CONTENT}
@@ -80,14 +77,15 @@ class Facts(NamedTuple):
     corners: Corners | None = None
 
 
-def examine(paths: Sequence[str], smallest: int = SMALLEST, processes: int = 1) -> Report:
+def examine(paths: Sequence[str], smallest: int = SMALLEST) -> Report:
     """Look over files and folders, at any depth, as they are or under UNFOLD_DATA.
 
-    smallest: pixels that a side must have; processes: that read images, where there are many. Sets and pairs are those
-    of :mod:`unfold.data.layout`. Different sets are searched for the same photographs: of pairs the targets. Memory: up
-    to 160 KB per image, and the pixels of one pair per process.
+    smallest: pixels that a side must have. Sets and pairs are those of :mod:`unfold.data.layout`. Different sets are
+    searched for the same photographs: of pairs the targets, or the inputs where targets cannot be read. Many images
+    are read by all processors, see :func:`unfold.data.parallel.in_parallel`. Memory: up to 160 KB per image, and the
+    pixels of one pair per process.
 
-    UnfoldError where a path does not exist or there are no images.
+    UnfoldError where a path does not exist, there are no images or a process dies.
     """
     names = find_sets(paths)
     if not names:
@@ -97,11 +95,11 @@ def examine(paths: Sequence[str], smallest: int = SMALLEST, processes: int = 1) 
     units = [(pair.input, pair.target) for pair in pairs] + [(path,) for path in names if path not in partners]
     sets = {name: Set(name) for name in names.values()}
     clean: list[Facts] = []
-    for facts, psnr in _spread(_examine, units, "reading images", processes):
+    for facts, psnr in in_parallel(_examine, units, "reading images", "image", ENOUGH):
         for fact in facts:
             _note(fact, sets[names[fact.path]], smallest, findings)
         readable = [fact for fact in facts if not fact.error]
-        clean += readable[-1:]
+        clean += [fact for fact in facts if fact.corners is not None]
         if len(readable) == 2:
             sets[names[facts[0].path]].psnr.update({facts[0].path: psnr} if psnr is not None else {})
             findings += _compare(readable[0], readable[1], psnr)
@@ -110,23 +108,7 @@ def examine(paths: Sequence[str], smallest: int = SMALLEST, processes: int = 1) 
     findings += [finding for one in sets.values() for finding in _odd_ones(one)] + _duplicates(clean, names)
     order = {path: i for i, path in enumerate(names)}
     findings.sort(key=lambda finding: (not finding.error, order.get(finding.paths[0], -1)))
-    return Report(list(sets.values()), findings, _shared(clean, names, processes), len(names))
-
-
-def _spread(work: Callable[[T], R], items: Sequence[T], what: str, processes: int) -> Iterator[R]:
-    """The work done on each item, in order, under a progress bar."""
-    if processes == 1 or len(items) < ENOUGH_FOR_TWO:
-        yield from map(work, progress(items, what, "image"))
-        return
-    with ProcessPoolExecutor(processes, get_context("spawn"), _one_thread) as pool:
-        for _, result in zip(progress(items, what, "image"), pool.map(work, items, chunksize=4), strict=True):
-            yield result
-
-
-def _one_thread() -> None:
-    import cv2
-
-    cv2.setNumThreads(1)
+    return Report(list(sets.values()), findings, _shared(clean, names), len(names))
 
 
 def _examine(unit: tuple[Path, ...]) -> tuple[list[Facts], float | None]:
@@ -135,13 +117,16 @@ def _examine(unit: tuple[Path, ...]) -> tuple[list[Facts], float | None]:
     facts = [fact for fact, _ in read]
     images = [image for _, image in read if image is not None]
     if images:
-        facts[-1] = facts[-1]._replace(corners=find_corners(images[-1])) if not facts[-1].error else facts[-1]
+        last = max(i for i, fact in enumerate(facts) if not fact.error)
+        facts[last] = facts[last]._replace(corners=find_corners(images[-1]))
     if len(images) < 2 or images[0].shape != images[1].shape or images[0].dtype != images[1].dtype:
         return facts, None
     return facts, _psnr(*images)
 
 
 def _read(path: Path) -> tuple[Facts, Image | None]:
+    if _is_special(path):
+        return Facts(path, f"{path} is no regular file, and is not opened"), None
     try:
         with opened(path) as image:
             content, bits, pixels = image.format, bit_depth(image), decode(image, path)
@@ -151,6 +136,14 @@ def _read(path: Path) -> tuple[Facts, Image | None]:
     pixels = pixels if pixels.ndim == 3 else pixels[..., None].repeat(3, axis=2)
     height, width = pixels.shape[:2]
     return Facts(path, size=(height, width), kind=kind, content=content, digest=pixel_digest(pixels)), pixels
+
+
+def _is_special(path: Path) -> bool:
+    """Whether the path leads to what is no regular file: whoever opens a named pipe may wait for ever."""
+    try:
+        return not stat.S_ISREG(path.stat().st_mode)
+    except OSError:  # opening it tells why
+        return False
 
 
 def _psnr(a: Image, b: Image) -> float:
@@ -172,8 +165,7 @@ def _note(fact: Facts, one: Set, smallest: int, findings: list[Finding]) -> None
     if min(fact.size) < smallest:
         text = f"{fact.path} is {height}x{width} pixels, and at least {smallest}x{smallest} are needed"
         findings.append(Finding("size", True, text, (fact.path,)))
-    extension = fact.path.suffix.lower()
-    if fact.content not in CONTENT[extension]:
+    if fact.content not in CONTENT.get(fact.path.suffix.lower(), ()):
         findings.append(Finding("name", False, f"{fact.path} is {fact.content} by its content", (fact.path,)))
 
 
@@ -209,8 +201,8 @@ def _duplicates(clean: Iterable[Facts], names: dict[Path, str]) -> list[Finding]
     ]
 
 
-def _shared(clean: list[Facts], names: dict[Path, str], processes: int) -> dict[tuple[str, str], list[Shared]]:
-    """The photographs that two sets have in common. Files are in the order of the sets."""
+def _shared(clean: list[Facts], names: dict[Path, str]) -> dict[tuple[str, str], list[Shared]]:
+    """The photographs that two sets have in common. Files are in the order of the sets, and all have corners."""
     sets = list(dict.fromkeys(names[fact.path] for fact in clean))
     groups = [sets.index(names[fact.path]) for fact in clean]
     same: dict[bytes, list[int]] = defaultdict(list)
@@ -221,7 +213,8 @@ def _shared(clean: list[Facts], names: dict[Path, str], processes: int) -> dict[
     candidates = find_candidates([fact.corners for fact in clean if fact.corners is not None], groups)
     candidates = [found for found in candidates if clean[found.first].digest != clean[found.second].digest]
     work = [(clean[found.first].path, clean[found.second].path, found.transform) for found in candidates]
-    for found, how in zip(candidates, _spread(_lay, work, "comparing images", processes), strict=True):
+    laid = in_parallel(_lay, work, "comparing images", "image", ENOUGH)
+    for found, how in zip(candidates, laid, strict=True):
         shared += [(found.first, found.second, how)] if how else []
     result: dict[tuple[str, str], list[Shared]] = {}
     for i, j, how in sorted(shared, key=lambda entry: (groups[entry[0]], groups[entry[1]], entry[0], entry[1])):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import os
 import shutil
 from pathlib import Path
 from typing import NamedTuple
 
 from unfold.data.folders import whole_folder
 from unfold.data.images import data_root
-from unfold.data.sets import SETS
+from unfold.data.sets import SETS, look_for
 from unfold.data.unpacking import check_archive, unpack
 from unfold.download import download
 from unfold.errors import UnfoldError
@@ -32,9 +33,10 @@ ARCHIVES: dict[str, Archive] = {}
 def get_set(name: str) -> str:
     """Download a set and unpack it into its folder below UNFOLD_DATA; returns where it is, as text.
 
-    A set that is there is left as it is. The digest of the archive is treated as that of weights: it must be the known
-    one, or where none is known, that of the first use. The archive is deleted once it is unpacked. UnfoldError where
-    the set is not known or has to be fetched by hand, with where and what to check; and as of download and unpack.
+    A set that is there, with as many files as it has and in any of its layouts, is left as it is. The digest of the
+    archive is treated as that of weights: it must be the known one, or where none is known, that of the first use. The
+    archive is deleted once it is unpacked. UnfoldError where the set is not known, is there in part, or has to be
+    fetched by hand, with where and what to check; and as of download and unpack.
     """
     folder = data_root() / name
     known = {one.name: one for one in SETS}
@@ -42,15 +44,22 @@ def get_set(name: str) -> str:
         near = difflib.get_close_matches(name, [*ARCHIVES, *known], n=3)
         hint = f"did you mean {' or '.join(near)}?" if near else "`unfold data list` tells the names"
         raise UnfoldError(f"no set is called {name}; {hint}")
-    if folder.exists():
-        return f"{name} is in {folder} already; nothing was downloaded"
+    files = look_for(known[name]) if name in known else []
+    if files and known[name].files in (0, len(files)):
+        where = os.path.commonpath([path.parent for path in files])
+        return f"{name} is in {where} already; nothing was downloaded"
     if name not in ARCHIVES:
         one = known[name]
         count = f", {one.files} files" if one.files else ""
+        count += f", {len(files)} of them there" if files else ""
         raise UnfoldError(
             f"{name} cannot be downloaded by itself: {one.about}{count}. Source: {one.source}. Put it below "
             f"{data_root()} as {' or '.join(one.layouts)}, and check it with `unfold data list`"
         )
+    if folder.exists():
+        if name in known:
+            raise UnfoldError(f"{folder} is there already, and does not hold all of {name}; move it away and try again")
+        return f"{name} is in {folder} already; nothing was downloaded"
     archive = ARCHIVES[name]
     path = _downloads() / f"{name}_{archive.url.rpartition('/')[2]}"
     fresh = not path.exists()

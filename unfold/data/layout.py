@@ -37,13 +37,13 @@ def find_sets(paths: Sequence[str]) -> dict[Path, str]:
     (one of SPLITS) with all that is in it. UnfoldError where a path does not exist.
     """
     names: dict[Path, str] = {}
-    seen: set[Path] = set()
+    seen: set[str] = set()
     for text in paths:
         root = next((place for place in (as_path(text), data_root() / text) if place.exists()), None)
         if root is None:
             raise UnfoldError(f"there is no {text}, nor {data_root() / text} (UNFOLD_DATA says where data sets lie)")
-        for path in [root] if root.is_file() else _walk(root):
-            if (real := path.resolve()) not in seen:
+        for path in _walk(root) if root.is_dir() else [root]:
+            if (real := os.path.realpath(path)) not in seen:  # Path.resolve raises for a link to itself
                 seen.add(real)
                 names[path] = _set_name(path, root, len(paths) > 1)
     return names

@@ -103,6 +103,8 @@ def find_candidates(images: Sequence[Corners], groups: Sequence[int]) -> list[Ca
     """Pairs of images of different groups that have corners in common, with the transform between them."""
     import cv2
 
+    if len(set(groups)) < 2:
+        return []
     points = np.concatenate([image.points for image in images])
     owner = np.repeat(np.arange(len(images)), [len(image.points) for image in images])
     matches = _matches(np.concatenate([image.words for image in images]), np.asarray(groups)[owner])

@@ -13,6 +13,7 @@ import yaml
 from natsort import natsorted
 
 from unfold.data.images import EXTENSIONS, data_root, pixel_digest, read_image
+from unfold.errors import UnfoldError
 from unfold.progress import progress
 
 
@@ -38,7 +39,7 @@ class DataSet:
 
 
 class State(NamedTuple):
-    """What is there of a set. right: whether the digest is the known one; None where it was not compared."""
+    """What is there of a set. right: whether all can be read and the digest is the known one; None if not compared."""
 
     files: int
     right: bool | None
@@ -70,7 +71,10 @@ def state(one: DataSet) -> State:
     files = look_for(one)
     if not one.digest or len(files) != one.files:
         return State(len(files), None)
-    return State(len(files), digest(files) == one.digest)
+    try:
+        return State(len(files), digest(files) == one.digest)
+    except (UnfoldError, OSError):  # the doctor tells which file
+        return State(len(files), False)
 
 
 def digest(files: list[Path]) -> str:

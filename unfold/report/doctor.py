@@ -16,7 +16,6 @@ from unfold.data.layout import Finding
 from unfold.files import whole_file
 
 SHOWN = 5  # examples of what is no error
-PROCESSES = 2
 
 
 def run_doctor(paths: Sequence[str], json_file: Path | None = None, model: str | None = None) -> tuple[str, bool]:
@@ -25,7 +24,7 @@ def run_doctor(paths: Sequence[str], json_file: Path | None = None, model: str |
     json_file: also write all of it there; model: the network whose sizes are wanted. UnfoldError for bad arguments.
     """
     multiple, smallest = _sizes(model) if model else (1, SMALLEST)
-    report = examine(paths, smallest, PROCESSES)
+    report = examine(paths, smallest)
     if json_file:
         with whole_file(json_file) as file:
             file.write(json.dumps(as_json(report, multiple), indent=1).encode())
