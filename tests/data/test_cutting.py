@@ -126,6 +126,24 @@ def test_gopro_is_read_in_every_layout_and_its_parts_cover_it(tmp_path: Path, la
                     number += 1
 
 
+def test_scenes_of_gopro_that_would_give_one_name_or_are_half_are_told(tmp_path: Path) -> None:
+    home = tmp_path / "gopro"
+    for name in ("s1/blur/1_2", "s1/sharp/1_2", "s1_1/blur/2", "s1_1/sharp/2"):
+        save(home / f"{name}.png", 32, 32, seed=0)
+    with pytest.raises(UnfoldError, match=r"blur/1_2\.png and .*s1_1/blur/2\.png would both be called s1_1_2: give"):
+        prepare_gopro(str(home), tmp_path / "parts")
+    assert not (tmp_path / "parts").exists()
+    for kind in ("blur", "sharp"):
+        (home / "s1" / kind / "1_2.png").rename(home / "s1" / kind / "1_3.png")
+    assert "2 pairs out of 2" in prepare_gopro(str(home), tmp_path / "parts")
+    for kind, missing in (("blur", "targets"), ("sharp", "inputs")):
+        save(home / f"s2{kind}" / kind / "1.png", 32, 32, seed=0)
+        with pytest.raises(UnfoldError, match=f"s2{kind}/{kind} has no folder of {missing} beside it"):
+            prepare_gopro(str(home), tmp_path / "more")
+        (home / f"s2{kind}" / kind / "1.png").unlink()
+        (home / f"s2{kind}" / kind).rmdir()
+
+
 def test_processes_write_the_same_files(sidd: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     prepare_sidd(str(sidd), tmp_path / "one")
     monkeypatch.setattr(parallel, "processors", lambda: 2)
