@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from numpy.typing import NDArray
-from PIL import ExifTags, Image
+from PIL import ExifTags
+from PIL.TiffImagePlugin import IMAGELENGTH, IMAGEWIDTH
 
-from unfold.data.images import find_folder, find_images, read_image
+from unfold.data.images import find_folder, find_images, opened, read_image
 from unfold.data.pairs import INPUTS, TARGETS, Pair, find_pairs, marked_inputs, subfolder
 from unfold.errors import UnfoldError
 from unfold.progress import progress
@@ -92,14 +93,15 @@ def read_files(files: Files) -> dict[str, Pixels]:
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """Height and width of an image as :func:`unfold.data.images.read_image` turns it, from the head of its file."""
-    try:
-        with Image.open(path) as image:
-            width, height = image.size
-            lying = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        height, width = read_image(path, grey=True).shape[:2]  # tells what is wrong
-        lying = False
+    """Height and width of an image as :func:`unfold.data.images.read_image` turns it, from the head of its file.
+
+    UnfoldError where that cannot be read.
+    """
+    with opened(path) as image:
+        # Of a TIFF, some versions of Pillow give the size as turned, others as stored: the tags have the latter.
+        tiff = image.format == "TIFF"
+        width, height = (image.tag_v2[tag] for tag in (IMAGEWIDTH, IMAGELENGTH)) if tiff else image.size
+        lying = image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
     return (width, height) if lying else (height, width)
 
 
