@@ -216,6 +216,18 @@ def test_sources_that_changed_are_told_and_the_cache_is_made_anew(pairs: list[It
     assert np.array_equal(PatchCache(path).crop(1, Window(0, 0, 130, 128))["input"], scene(130, 128))
 
 
+def test_a_cache_of_other_files_and_a_folder_are_not_replaced(pairs: list[Item], path: Path, tmp_path: Path) -> None:
+    write_cache(pairs, path)
+    whole = path.read_bytes()
+    for other in (pairs[:3], [pairs[1], pairs[0], *pairs[2:]], [files_of(pair)["target"] for pair in pairs]):
+        with pytest.raises(UnfoldError, match=r"set\.h5 is a cache of other files: it .*; name another with --output"):
+            write_cache(other, path)
+        assert path.read_bytes() == whole
+    (tmp_path / "dir.h5").mkdir()
+    with pytest.raises(UnfoldError, match=r"dir\.h5 is a folder, and a cache is a file"):
+        write_cache(pairs, tmp_path / "dir.h5")
+
+
 def fail_at(monkeypatch: pytest.MonkeyPatch, name: str, error: Exception) -> None:
     """Decoding ends with an error at the image of that name."""
     decode = cache_writing._decode

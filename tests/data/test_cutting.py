@@ -203,6 +203,29 @@ def test_what_was_begun_of_other_files_is_not_mixed_in(
     assert str(tmp_path) not in json.dumps(plan)
 
 
+def test_what_was_deleted_from_a_finished_set_is_written_again(sidd: Path, tmp_path: Path) -> None:
+    output = tmp_path / "new"
+    prepare_sidd(str(sidd), output)
+    whole = content(output)
+    for name in ("input/1_1.png", "target/3_2.png"):
+        (output / name).unlink()
+    assert "2 files written now" in prepare_sidd(str(sidd), output)
+    assert content(output) == whole
+    assert "all was there already" in prepare_sidd(str(sidd), output)
+
+
+@pytest.mark.parametrize("name", [".", "..", "/"])
+def test_a_folder_that_is_at_hand_is_not_written_into(
+    sidd: Path, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(sidd)
+    before = content(tmp_path)
+    code, _, err = command("data", "prepare", "sidd", sidd, "-o", name)
+    assert code == 2
+    assert f"{Path(name).resolve()} is there already and holds something else" in err
+    assert content(tmp_path) == before
+
+
 def test_sources_that_do_not_fit_are_told(sidd: Path, tmp_path: Path, command: Command) -> None:
     def told(*arguments: object) -> str:
         output = tmp_path / ("new.h5" if arguments[1] == "nowhere" else "new")

@@ -60,23 +60,28 @@ class PatchCache:
 
     def check(self, items: Sequence[Item]) -> None:
         """UnfoldError where these are not the files that the cache was made of, by name, length and SHA-256."""
-        if reason := difference(self, items):
+        if reason := other_files(self, items) or difference(self, items):
             raise UnfoldError(f"{self.path}: {reason}; `unfold data prepare cache` makes it anew")
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_file": None, "_process": 0}
 
 
-def difference(cache: PatchCache, items: Sequence[Item]) -> str | None:
-    """How these files differ from those that the cache was made of; None where they do not."""
+def other_files(cache: PatchCache, items: Sequence[Item]) -> str | None:
+    """How the cache is one of other files than these, by name; None where it is not."""
     if len(items) != len(cache):
         return f"it was made of {len(cache)} images, and there are {len(items)}"
     if cache.manifest["kinds"] != list(files_of(items[0])):
         return f"it holds {' and '.join(cache.manifest['kinds'])}, and {' and '.join(files_of(items[0]))} are wanted"
-    now = sources(items)
-    for before, after in zip(cache.manifest["files"], now["files"], strict=True):
+    for before, after in zip(cache.manifest["files"], sources(items)["files"], strict=True):
         if before != after:
             return f"it was made of {' and '.join(before)} where {' and '.join(after)} would be now"
+    return None
+
+
+def difference(cache: PatchCache, items: Sequence[Item]) -> str | None:
+    """Which of the cache's files (see other_files) has changed since it was made; None where none has."""
+    now = sources(items)
     for item, *lengths in zip(items, cache.manifest["bytes"], now["bytes"], strict=True):
         if changed := _changed(item, *lengths):
             return changed

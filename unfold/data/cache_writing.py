@@ -16,7 +16,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from unfold.data.cache import CHUNK, VERSION, PatchCache, as_bytes, damage, difference, digests_of, opened, sources
+from unfold.data.cache import (
+    CHUNK,
+    VERSION,
+    PatchCache,
+    as_bytes,
+    damage,
+    difference,
+    digests_of,
+    opened,
+    other_files,
+    sources,
+)
 from unfold.data.pairs import Pair
 from unfold.data.parallel import in_parallel
 from unfold.data.stores import Files, Item, Pixels, files_of, find_items, image_size, read_files
@@ -31,17 +42,24 @@ def write_cache(items: Sequence[Item], path: Path) -> int:
     """Decode pairs or images of 8 bits into the cache ``path``; returns how many had to be decoded.
 
     The cache takes its name when it is whole. Until then it is .NAME.part, which a later call continues, also after the
-    process was killed. A cache that is there is kept if it is of these files as they are now and its pixels are sound;
-    else it is made anew. Of several processes that make one cache, one works and the others wait. Files are decoded in
-    processes (see in_parallel). UnfoldError where an image cannot be read or has 16 bits, or another file has the name.
+    process was killed. A cache of these files, by name, that is there is kept if they have not changed and its pixels
+    are sound; else it is made anew. Of several processes that make one cache, one works and the others wait. Files are
+    decoded in processes (see in_parallel). UnfoldError where an image cannot be read or has 16 bits, or something else
+    has the name.
     """
     if not items:
         raise UnfoldError(f"{path}: no images to put into a cache")
+    if path.is_dir():
+        raise UnfoldError(f"{path} is a folder, and a cache is a file: name another with --output")
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.part")
     with alone(path):
         if path.exists():
             cache = PatchCache(path)  # what is no cache is not overwritten
+            if other := other_files(cache, items):
+                raise UnfoldError(
+                    f"{path} is a cache of other files: {other}; name another with --output, or delete it"
+                )
             reason = difference(cache, items) or _unsound(cache)
             if reason is None:
                 return 0
