@@ -133,7 +133,7 @@ def test_bad_training_images_stop_the_run_or_are_left_out_and_listed(
     code, _, err = command("train", "--config", recipe)
     assert code == 2
     assert "1 of 6 training images cannot be used" in err
-    assert "3.png is not an image" in err
+    assert "3.png is empty (0 bytes)" in err
     assert not (tmp_path / "run").exists(), "found before anything is written"
     code, _, _ = command("train", "--config", recipe, "DATA.SKIP_BAD", "true")
     assert code == 0
