@@ -57,7 +57,10 @@ def build_samples(cfg: CfgNode) -> SampleKind:
 
 
 def build_store(cfg: CfgNode) -> tuple[Store, list[str]]:
-    """The images of DATA.TRAIN, a patch cache (.h5) or files read into memory; and the reason for each left out."""
+    """The images of DATA.TRAIN, a patch cache (.h5) or files read into memory; and the reason for each left out.
+
+    UnfoldError where there are none, or they are not what DATA.KIND is made of.
+    """
     samples = build_samples(cfg)
     if not cfg.DATA.TRAIN.endswith(".h5"):
         return read_store(samples.sources(cfg.DATA.TRAIN), samples.read, cfg.DATA.SKIP_BAD)
@@ -66,6 +69,14 @@ def build_store(cfg: CfgNode) -> tuple[Store, list[str]]:
     if paired != (cfg.DATA.KIND == "paired") or cfg.DATA.KIND == "compressive_sensing":
         holds = "pairs" if paired else "colour images"
         raise UnfoldError(f"{cache.path} holds {holds}, which are not what DATA.KIND {cfg.DATA.KIND} is made of")
+    if cfg.DATA.SKIP_BAD:
+        raise UnfoldError(f"DATA.SKIP_BAD leaves out files, and {cache.path} is a cache, of which nothing is left out")
+    grey = [name for name, is_grey in zip(cache.names, cache.manifest["grey"], strict=True) if is_grey]
+    if grey and cfg.DATA.KIND == "gaussian":
+        raise UnfoldError(
+            f"{len(grey)} of {len(cache)} images of {cache.path} are grey, {grey[0]} first, and DATA.KIND gaussian "
+            "wants colour images (RGB): make a cache without them"
+        )
     return cache, []
 
 

@@ -111,6 +111,7 @@ def test_images_are_their_own_targets_and_grey_and_turned_ones_are_read(tmp_path
     Image.fromarray(scene(20, 30)).save(folder / "turned.png", exif=turn)
     items = find_items(str(folder))
     assert write_cache(items, path) == 2
+    assert PatchCache(path).manifest["grey"] == [True, False]
     for store in (PatchCache(path), FileStore(items)):
         assert store.size(1) == (30, 20)
         assert equal(store.crop(1, Window(0, 0, 30, 20)), {"target": np.rot90(scene(20, 30), -1)})
@@ -123,7 +124,7 @@ def test_it_is_chunked_and_tells_what_it_was_made_of_and_not_where(
     write_cache(pairs, path)
     cache = PatchCache(path)
     assert cache.names == ["0", "1", "2", "3"]
-    assert cache.manifest["version"] == 1
+    assert cache.manifest["version"] == 2
     assert cache.manifest["files"][2] == ["2.jpg", "2.png"]
     with h5py.File(path) as file:
         assert file["input/0"].chunks == (128, 128, 3)
@@ -366,8 +367,8 @@ def test_damage_is_one_line(pairs: list[Item], path: Path, tmp_path: Path) -> No
         cache.crop(3, Window(0, 0, 2, 2))
     later = path.with_name("later.h5")
     with h5py.File(later, "w") as file:
-        file["manifest"] = np.frombuffer(b'{"version": 2}', np.uint8)
-    with pytest.raises(UnfoldError, match="of version 2, and 1 is read"):
+        file["manifest"] = np.frombuffer(b'{"version": 3}', np.uint8)
+    with pytest.raises(UnfoldError, match="of version 3, and 2 is read"):
         PatchCache(later)
 
 

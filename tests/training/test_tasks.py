@@ -178,6 +178,28 @@ def test_a_recipe_of_another_task_is_not_tested_as_a_denoiser(tmp_path: Path, co
     assert "DATA.KIND is paired" in err
 
 
+def test_a_cache_is_taken_on_the_terms_of_its_files(
+    recipe: Path, pictures: Path, tmp_path: Path, command: Command
+) -> None:
+    def trained(*overrides: object) -> str:
+        code, _, err = command("train", "--config", recipe, *overrides)
+        assert code in (0, 2)
+        assert code == 0 or err.count("\n") == 1
+        return "" if code == 0 else err
+
+    cache = tmp_path / "set.h5"
+    assert command("data", "prepare", "cache", pictures, "--output", cache)[0] == 0
+    skip = trained("DATA.TRAIN", cache, "DATA.SKIP_BAD", "true")
+    assert "DATA.SKIP_BAD leaves out files, and" in skip
+    assert trained("DATA.TRAIN", cache, "TRAIN.EPOCHS", 1) == ""
+    Image.fromarray(scene(40, 56)[..., 0]).save(pictures / "picture1.png")
+    assert command("data", "prepare", "cache", pictures, "--output", cache)[0] == 0
+    assert "picture1.png is grey, and a colour image" in trained("DATA.TRAIN", pictures, "OUTPUT", tmp_path / "files")
+    told = trained("DATA.TRAIN", cache, "OUTPUT", tmp_path / "cached")
+    assert "1 of 3 images of" in told
+    assert "are grey, picture1 first, and DATA.KIND gaussian wants colour images" in told
+
+
 def test_a_patch_cache_trains_to_the_weights_of_its_files(tmp_path: Path, pairs: Path, command: Command) -> None:
     cache = tmp_path / "set.h5"
     assert command("data", "prepare", "cache", pairs, "--output", cache)[0] == 0

@@ -1,12 +1,12 @@
 """Patch cache: the decoded images of a set in one HDF5 file, in chunks, so that a random crop costs what it shows.
 
-Layout, version 1:
+Layout, version 2:
   target/0, target/1, ...  (H,W,3) uint8 RGB in chunks of 128x128, not compressed (lzf: a quarter smaller, and six times
                            slower to read); of pairs also input/0, ...
   sha256                   (N, kinds, 32) uint8, of each source file; zeros until its pixels are there
   crc32                    (N, kinds) uint32, of each image's pixels
-  manifest                 JSON as uint8: version, date, kinds, and in lists names, sizes, names of the source files and
-                           their lengths in bytes
+  manifest                 JSON as uint8: version, date, kinds, and in lists names, sizes, whether the target's file is
+                           grey (it has three channels here), names of the source files and their lengths in bytes
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from unfold.download import sha256_of
 from unfold.errors import UnfoldError
 
 logger = logging.getLogger("unfold")
-VERSION = 1
+VERSION = 2
 CHUNK = 128  # pixels
 
 

@@ -30,7 +30,7 @@ from unfold.data.cache import (
 )
 from unfold.data.pairs import Pair
 from unfold.data.parallel import in_parallel
-from unfold.data.stores import Files, Item, Pixels, files_of, find_items, image_size, read_files
+from unfold.data.stores import Files, Item, Pixels, files_of, find_items, read_files, read_head
 from unfold.download import alone
 from unfold.errors import UnfoldError
 from unfold.progress import progress
@@ -91,11 +91,13 @@ def prepare_cache(source: str, output: Path) -> str:
 def _plan(items: Sequence[Item]) -> dict[str, Any]:
     """The manifest of a cache of these items."""
     targets = [files_of(item)["target"] for item in items]
+    heads = [read_head(path) for path in progress(targets, "reading sizes", "image")]
     return {
         "version": VERSION,
         "date": datetime.date.today().isoformat(),
         "kinds": list(files_of(items[0])),
-        "sizes": [list(image_size(path)) for path in progress(targets, "reading sizes", "image")],
+        "sizes": [list(head.size) for head in heads],
+        "grey": [head.grey for head in heads],
         **sources(items),
     }
 

@@ -18,7 +18,7 @@ from unfold.data.folders import whole_folder
 from unfold.data.images import find_folder
 from unfold.data.pairs import INPUTS, TARGETS, Pair, find_pairs, subfolder
 from unfold.data.parallel import in_parallel
-from unfold.data.stores import Window, files_of, image_size, read_files
+from unfold.data.stores import Window, files_of, read_files, read_head
 from unfold.errors import UnfoldError
 from unfold.files import whole_file
 
@@ -77,7 +77,7 @@ def grid_windows(pair: Pair, size: int, step: int) -> list[Window]:
 
 
 def _size(pair: Pair, least: int) -> tuple[int, int]:
-    height, width = image_size(pair.input)
+    height, width = read_head(pair.input).size
     if min(height, width) < least:
         raise UnfoldError(f"{pair.input} is {height}x{width}, and parts of {least}x{least} are wanted")
     return height, width

@@ -52,7 +52,7 @@ class FileStore:
 
     def __init__(self, items: Sequence[Item]) -> None:
         self.files = [files_of(item) for item in items]
-        self.sizes = [image_size(files["target"]) for files in progress(self.files, "reading sizes", "image")]
+        self.sizes = [read_head(files["target"]).size for files in progress(self.files, "reading sizes", "image")]
 
     def __len__(self) -> int:
         return len(self.files)
@@ -92,17 +92,22 @@ def read_files(files: Files) -> dict[str, Pixels]:
     return images
 
 
-def image_size(path: Path) -> tuple[int, int]:
-    """Height and width of an image as :func:`unfold.data.images.read_image` turns it, from the head of its file.
+class Head(NamedTuple):
+    """What the head of an image file tells: height and width as turned, and whether it is grey (not a palette)."""
 
-    UnfoldError where that cannot be read.
-    """
+    size: tuple[int, int]
+    grey: bool
+
+
+def read_head(path: Path) -> Head:
+    """The head of an image as :func:`unfold.data.images.read_image` takes it. UnfoldError where it cannot be read."""
     with opened(path) as image:
         # Of a TIFF, some versions of Pillow give the size as turned, others as stored: the tags have the latter.
         tiff = image.format == "TIFF"
         width, height = (image.tag_v2[tag] for tag in (IMAGEWIDTH, IMAGELENGTH)) if tiff else image.size
         lying = image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
-    return (width, height) if lying else (height, width)
+        grey = image.mode in ("1", "L", "LA") or image.mode.startswith("I")
+    return Head((width, height) if lying else (height, width), grey)
 
 
 def inside(window: Window, size: tuple[int, int]) -> tuple[slice, slice]:
