@@ -58,11 +58,6 @@ class PatchCache:
         with damage(self.path):
             return {kind: self._file[f"{kind}/{index}"][rows, columns] for kind in self.manifest["kinds"]}
 
-    def check(self, items: Sequence[Item]) -> None:
-        """UnfoldError where these are not the files that the cache was made of, by name, length and SHA-256."""
-        if reason := other_files(self, items) or difference(self, items):
-            raise UnfoldError(f"{self.path}: {reason}; `unfold data prepare cache` makes it anew")
-
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_file": None, "_process": 0}
 
