@@ -341,6 +341,19 @@ def test_a_full_disk_is_told_and_room_lets_it_go_on(
     assert write_cache(pairs, path) == 3
 
 
+def test_the_room_that_is_asked_for_is_what_the_file_takes(
+    pairs: list[Item], path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Chunks are whole: more than 3 bytes per pixel."""
+    write_cache(pairs, path)
+    size, usage = path.stat().st_size, shutil.disk_usage(path.parent)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=int(0.9 * size)))
+    with pytest.raises(OSError, match="bytes are needed"):
+        write_cache(pairs, path.with_name("other.h5"))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=size))
+    write_cache(pairs, path.with_name("other.h5"))
+
+
 def test_damage_is_one_line(pairs: list[Item], path: Path, tmp_path: Path) -> None:
     with pytest.raises(UnfoldError, match="there is no cache"):
         PatchCache(path)
@@ -402,6 +415,10 @@ def test_pairs_are_told_from_images(tmp_path: Path, pairs: list[Item], pictures:
     for name in ("a_blur1.png", "a_sharp1.png"):
         shutil.copy(pairs[0].target, tmp_path / "side" / name)  # type: ignore[union-attr]
     assert isinstance(find_items(str(tmp_path / "side"))[0], Pair)
+    shutil.copy(pairs[0].target, pictures / "castle_real.png")  # type: ignore[union-attr]
+    assert all(isinstance(item, Path) for item in find_items(str(pictures))), "a name alone makes no pair"
+    (pictures / "castle_mean.txt").touch()
+    assert len(find_items(str(pictures))) == 4
     shutil.rmtree(tmp_path / "set" / "input")
     with pytest.raises(UnfoldError, match="no folder of inputs beside it"):
         find_items(str(tmp_path / "set"))

@@ -198,6 +198,36 @@ def test_mistakes_in_the_validation_set_are_told_by_name_before_the_training_set
     assert "7.png is not an image" in err
 
 
+@pytest.mark.parametrize("kind", ["gaussian", "rain"])
+def test_the_measured_side_of_pairs_is_not_taken_for_clean_images(
+    tmp_path: Path, pairs: Path, command: Command, kind: str
+) -> None:
+    folder = tmp_path / "PolyU"
+    folder.mkdir()
+    for seed, name in enumerate(("a_mean", "a_real")):
+        Image.fromarray(scene(48, 50, seed=seed)).save(folder / f"{name}.png")
+    val = pairs if kind == "rain" else "photographs"
+    text = f"MODEL: {DGUNET}\nDATA: {{KIND: {kind}, TRAIN: {folder}, VAL: {val}}}\nTRAIN: {SHORT}\n"
+    code, _, err = command("train", "--config", written(tmp_path, text))
+    assert code == 2
+    assert f"PolyU holds pairs side by side, such as a_real.png, and DATA.KIND {kind} is made of clean images" in err
+    assert err.count("\n") == 1
+    (folder / "a_mean.png").rename(folder / "b.png")
+    assert command("train", "--config", written(tmp_path, text))[0] == 0, "a name alone makes no pair"
+
+
+def test_images_without_a_partner_are_not_left_out_by_skip_bad(tmp_path: Path, pairs: Path, command: Command) -> None:
+    (pairs / "train" / "input" / "3.png").unlink()
+    text = f"MODEL: {DGUNET}\nDATA: {{KIND: paired, TRAIN: {pairs}, VAL: {pairs}}}\nTRAIN: {SHORT}\n"
+    recipe = written(tmp_path, text)
+    assert "SKIP_BAD" not in command("train", "--config", recipe)[2]
+    code, _, err = command("train", "--config", recipe, "DATA.SKIP_BAD", "true")
+    assert code == 2
+    assert (
+        "1 without a partner of the same name: target/3.png (DATA.SKIP_BAD leaves out what cannot be read, and" in err
+    )
+
+
 def test_a_cache_is_taken_on_the_terms_of_its_files(
     recipe: Path, pictures: Path, tmp_path: Path, command: Command
 ) -> None:

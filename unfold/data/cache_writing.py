@@ -111,7 +111,7 @@ def _allocate(part: Path, plan: dict[str, Any]) -> None:
     import h5py
 
     shape = (len(plan["names"]), len(plan["kinds"]))
-    needed = 3 * len(plan["kinds"]) * sum(height * width for height, width in plan["sizes"])
+    needed = 3 * len(plan["kinds"]) * sum(_stored(height) * _stored(width) for height, width in plan["sizes"])
     if shutil.disk_usage(part.parent).free < needed:
         raise OSError(errno.ENOSPC, f"{needed:,} bytes are needed", str(part))
     begun = part.with_suffix(".begun")
@@ -135,6 +135,12 @@ def _allocate(part: Path, plan: dict[str, Any]) -> None:
             raise OSError(error.errno, error.strerror, str(part)) from None
         os.fsync(whole.fileno())
     begun.replace(part)
+
+
+def _stored(side: int) -> int:
+    """The pixels that a side takes in the file, where chunks are whole."""
+    chunk = min(CHUNK, side)
+    return -(-side // chunk) * chunk
 
 
 def _begun(part: Path, plan: dict[str, Any], items: Sequence[Item]) -> set[int] | None:

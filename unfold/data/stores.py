@@ -71,8 +71,8 @@ def find_items(source: str, split: str = "train") -> list[Item]:
         return [*find_images(source, split)]
     folder = find_folder(source)
     places = (folder, folder / split)
-    paired = any(subfolder(place, names) for place in places for names in (INPUTS, TARGETS)) or marked_inputs(folder)
-    return [*find_pairs(source, split)] if paired else [*find_images(source, split)]
+    paired = any(subfolder(place, names) for place in places for names in (INPUTS, TARGETS))
+    return [*find_pairs(source, split)] if paired or marked_inputs(folder.iterdir()) else [*find_images(source, split)]
 
 
 def files_of(item: Item) -> Files:
