@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from yacs.config import CfgNode
 
 from unfold.config import model_arguments
 from unfold.data.cache import PatchCache
 from unfold.data.images import find_file
+from unfold.data.pairs import NoPartnerError, marked_inputs
 from unfold.data.patches import read_store
 from unfold.data.samples import Denoising, GreyPatches, Paired, SampleKind, SyntheticRain
 from unfold.data.stores import Store
@@ -57,16 +59,44 @@ def build_samples(cfg: CfgNode) -> SampleKind:
 
 
 def build_store(cfg: CfgNode) -> tuple[Store, list[str]]:
-    """The images of DATA.TRAIN, a patch cache (.h5) or files read into memory; and the reason for each left out."""
+    """The images of DATA.TRAIN, a patch cache (.h5) or files read into memory; and the reason for each left out.
+
+    UnfoldError where there are none, or they are not what DATA.KIND is made of.
+    """
     samples = build_samples(cfg)
     if not cfg.DATA.TRAIN.endswith(".h5"):
-        return read_store(samples.sources(cfg.DATA.TRAIN), samples.read, cfg.DATA.SKIP_BAD)
+        return read_store(_sources(cfg, samples), samples.read, cfg.DATA.SKIP_BAD)
     cache = PatchCache(find_file(cfg.DATA.TRAIN, "`unfold data prepare cache` makes one"))
     paired = "input" in cache.manifest["kinds"]
     if paired != (cfg.DATA.KIND == "paired") or cfg.DATA.KIND == "compressive_sensing":
         holds = "pairs" if paired else "colour images"
         raise UnfoldError(f"{cache.path} holds {holds}, which are not what DATA.KIND {cfg.DATA.KIND} is made of")
+    if cfg.DATA.SKIP_BAD:
+        raise UnfoldError(f"DATA.SKIP_BAD leaves out files, and {cache.path} is a cache, of which nothing is left out")
+    grey = [name for name, is_grey in zip(cache.names, cache.manifest["grey"], strict=True) if is_grey]
+    if grey and cfg.DATA.KIND == "gaussian":
+        raise UnfoldError(
+            f"{len(grey)} of {len(cache)} images of {cache.path} are grey, {grey[0]} first, and DATA.KIND gaussian "
+            "wants colour images (RGB): make a cache without them"
+        )
     return cache, []
+
+
+def _sources(cfg: CfgNode, samples: SampleKind) -> Sequence[Any]:
+    try:
+        sources = samples.sources(cfg.DATA.TRAIN)
+    except NoPartnerError as error:
+        if not cfg.DATA.SKIP_BAD:
+            raise
+        raise UnfoldError(
+            f"{error} (DATA.SKIP_BAD leaves out what cannot be read, and not what has no partner)"
+        ) from None
+    if cfg.DATA.KIND != "paired" and (inputs := marked_inputs(sources)):
+        raise UnfoldError(
+            f"DATA.TRAIN {cfg.DATA.TRAIN} holds pairs side by side, such as {inputs[0].name}, and DATA.KIND "
+            f"{cfg.DATA.KIND} is made of clean images: set DATA.KIND paired, or name a folder of clean ones"
+        )
+    return sources
 
 
 # What validation is by default, as near to the published training as protocols come.

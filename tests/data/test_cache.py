@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from tests.synthetic import scene
 from unfold.data import cache_writing, parallel
-from unfold.data.cache import PatchCache
+from unfold.data.cache import PatchCache, difference
 from unfold.data.cache_writing import write_cache
 from unfold.data.images import read_uint8
 from unfold.data.pairs import Pair
@@ -111,6 +111,7 @@ def test_images_are_their_own_targets_and_grey_and_turned_ones_are_read(tmp_path
     Image.fromarray(scene(20, 30)).save(folder / "turned.png", exif=turn)
     items = find_items(str(folder))
     assert write_cache(items, path) == 2
+    assert PatchCache(path).manifest["grey"] == [True, False]
     for store in (PatchCache(path), FileStore(items)):
         assert store.size(1) == (30, 20)
         assert equal(store.crop(1, Window(0, 0, 30, 20)), {"target": np.rot90(scene(20, 30), -1)})
@@ -123,7 +124,7 @@ def test_it_is_chunked_and_tells_what_it_was_made_of_and_not_where(
     write_cache(pairs, path)
     cache = PatchCache(path)
     assert cache.names == ["0", "1", "2", "3"]
-    assert cache.manifest["version"] == 1
+    assert cache.manifest["version"] == 2
     assert cache.manifest["files"][2] == ["2.jpg", "2.png"]
     with h5py.File(path) as file:
         assert file["input/0"].chunks == (128, 128, 3)
@@ -191,29 +192,37 @@ def test_what_is_there_is_kept(pairs: list[Item], path: Path) -> None:
     os.utime(path, (1, 1))
     assert write_cache(pairs, path) == 0
     assert path.stat().st_mtime == 1
-    PatchCache(path).check(pairs)
 
 
 def test_sources_that_changed_are_told_and_the_cache_is_made_anew(pairs: list[Item], path: Path) -> None:
     write_cache(pairs, path)
     cache = PatchCache(path)
+    assert difference(cache, pairs) is None
     source = pairs[1].input  # type: ignore[union-attr]
     content = bytearray(source.read_bytes())
     content[-1] ^= 1  # of the same length, and PIL does not mind
     source.write_bytes(content)
-    with pytest.raises(UnfoldError, match=r"input/1\.png has changed since it was made; .*makes it anew"):
-        cache.check(pairs)
+    assert difference(cache, pairs) == f"{source} has changed since it was made"
     Image.fromarray(scene(130, 128)).save(source)
-    with pytest.raises(UnfoldError, match=r"1\.png has changed"):
-        cache.check(pairs)
-    with pytest.raises(UnfoldError, match="made of 4 images, and there are 3"):
-        cache.check(pairs[:3])
-    with pytest.raises(UnfoldError, match=r"made of 0\.png and 0\.png where 1\.png and 1\.png would be now"):
-        cache.check([pairs[1], pairs[0], *pairs[2:]])
-    with pytest.raises(UnfoldError, match="holds input and target, and target are wanted"):
-        cache.check([pair.target for pair in pairs])  # type: ignore[union-attr]
+    assert difference(cache, pairs) == f"{source} has changed since it was made"
     assert write_cache(pairs, path) == 4
     assert np.array_equal(PatchCache(path).crop(1, Window(0, 0, 130, 128))["input"], scene(130, 128))
+
+
+def test_a_cache_of_other_files_and_a_folder_are_not_replaced(pairs: list[Item], path: Path, tmp_path: Path) -> None:
+    write_cache(pairs, path)
+    whole = path.read_bytes()
+    for other, told in (
+        (pairs[:3], "made of 4 images, and there are 3"),
+        ([pairs[1], pairs[0], *pairs[2:]], r"made of 0\.png and 0\.png where 1\.png and 1\.png would be now"),
+        ([files_of(pair)["target"] for pair in pairs], "holds input and target, and target are wanted"),
+    ):
+        with pytest.raises(UnfoldError, match=rf"set\.h5 is a cache of other files: it .*{told}; name another"):
+            write_cache(other, path)
+        assert path.read_bytes() == whole
+    (tmp_path / "dir.h5").mkdir()
+    with pytest.raises(UnfoldError, match=r"dir\.h5 is a folder, and a cache is a file"):
+        write_cache(pairs, tmp_path / "dir.h5")
 
 
 def fail_at(monkeypatch: pytest.MonkeyPatch, name: str, error: Exception) -> None:
@@ -332,6 +341,19 @@ def test_a_full_disk_is_told_and_room_lets_it_go_on(
     assert write_cache(pairs, path) == 3
 
 
+def test_the_room_that_is_asked_for_is_what_the_file_takes(
+    pairs: list[Item], path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Chunks are whole: more than 3 bytes per pixel."""
+    write_cache(pairs, path)
+    size, usage = path.stat().st_size, shutil.disk_usage(path.parent)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=int(0.9 * size)))
+    with pytest.raises(OSError, match="bytes are needed"):
+        write_cache(pairs, path.with_name("other.h5"))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=size))
+    write_cache(pairs, path.with_name("other.h5"))
+
+
 def test_damage_is_one_line(pairs: list[Item], path: Path, tmp_path: Path) -> None:
     with pytest.raises(UnfoldError, match="there is no cache"):
         PatchCache(path)
@@ -354,8 +376,8 @@ def test_damage_is_one_line(pairs: list[Item], path: Path, tmp_path: Path) -> No
         cache.crop(3, Window(0, 0, 2, 2))
     later = path.with_name("later.h5")
     with h5py.File(later, "w") as file:
-        file["manifest"] = np.frombuffer(b'{"version": 2}', np.uint8)
-    with pytest.raises(UnfoldError, match="of version 2, and 1 is read"):
+        file["manifest"] = np.frombuffer(b'{"version": 3}', np.uint8)
+    with pytest.raises(UnfoldError, match="of version 3, and 2 is read"):
         PatchCache(later)
 
 
@@ -393,6 +415,10 @@ def test_pairs_are_told_from_images(tmp_path: Path, pairs: list[Item], pictures:
     for name in ("a_blur1.png", "a_sharp1.png"):
         shutil.copy(pairs[0].target, tmp_path / "side" / name)  # type: ignore[union-attr]
     assert isinstance(find_items(str(tmp_path / "side"))[0], Pair)
+    shutil.copy(pairs[0].target, pictures / "castle_real.png")  # type: ignore[union-attr]
+    assert all(isinstance(item, Path) for item in find_items(str(pictures))), "a name alone makes no pair"
+    (pictures / "castle_mean.txt").touch()
+    assert len(find_items(str(pictures))) == 4
     shutil.rmtree(tmp_path / "set" / "input")
     with pytest.raises(UnfoldError, match="no folder of inputs beside it"):
         find_items(str(tmp_path / "set"))

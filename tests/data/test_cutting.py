@@ -126,6 +126,24 @@ def test_gopro_is_read_in_every_layout_and_its_parts_cover_it(tmp_path: Path, la
                     number += 1
 
 
+def test_scenes_of_gopro_that_would_give_one_name_or_are_half_are_told(tmp_path: Path) -> None:
+    home = tmp_path / "gopro"
+    for name in ("s1/blur/1_2", "s1/sharp/1_2", "s1_1/blur/2", "s1_1/sharp/2"):
+        save(home / f"{name}.png", 32, 32, seed=0)
+    with pytest.raises(UnfoldError, match=r"blur/1_2\.png and .*s1_1/blur/2\.png would both be called s1_1_2: give"):
+        prepare_gopro(str(home), tmp_path / "parts")
+    assert not (tmp_path / "parts").exists()
+    for kind in ("blur", "sharp"):
+        (home / "s1" / kind / "1_2.png").rename(home / "s1" / kind / "1_3.png")
+    assert "2 pairs out of 2" in prepare_gopro(str(home), tmp_path / "parts")
+    for kind, missing in (("blur", "targets"), ("sharp", "inputs")):
+        save(home / f"s2{kind}" / kind / "1.png", 32, 32, seed=0)
+        with pytest.raises(UnfoldError, match=f"s2{kind}/{kind} has no folder of {missing} beside it"):
+            prepare_gopro(str(home), tmp_path / "more")
+        (home / f"s2{kind}" / kind / "1.png").unlink()
+        (home / f"s2{kind}" / kind).rmdir()
+
+
 def test_processes_write_the_same_files(sidd: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     prepare_sidd(str(sidd), tmp_path / "one")
     monkeypatch.setattr(parallel, "processors", lambda: 2)
@@ -183,6 +201,29 @@ def test_what_was_begun_of_other_files_is_not_mixed_in(
     plan = json.loads((output / "prepared.json").read_text())
     assert len(plan["sources"]) == 8
     assert str(tmp_path) not in json.dumps(plan)
+
+
+def test_what_was_deleted_from_a_finished_set_is_written_again(sidd: Path, tmp_path: Path) -> None:
+    output = tmp_path / "new"
+    prepare_sidd(str(sidd), output)
+    whole = content(output)
+    for name in ("input/1_1.png", "target/3_2.png"):
+        (output / name).unlink()
+    assert "2 files written now" in prepare_sidd(str(sidd), output)
+    assert content(output) == whole
+    assert "all was there already" in prepare_sidd(str(sidd), output)
+
+
+@pytest.mark.parametrize("name", [".", "..", "/"])
+def test_a_folder_that_is_at_hand_is_not_written_into(
+    sidd: Path, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(sidd)
+    before = content(tmp_path)
+    code, _, err = command("data", "prepare", "sidd", sidd, "-o", name)
+    assert code == 2
+    assert f"{Path(name).resolve()} is there already and holds something else" in err
+    assert content(tmp_path) == before
 
 
 def test_sources_that_do_not_fit_are_told(sidd: Path, tmp_path: Path, command: Command) -> None:

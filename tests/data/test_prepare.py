@@ -75,19 +75,43 @@ def test_an_output_folder_is_a_set_of_its_own(sets: Path, command: Command, tmp_
     assert beside == before, "nothing else is written"
 
 
-def test_what_is_right_is_kept_and_what_is_not_is_written_anew(sets: Path) -> None:
+def test_what_is_right_is_kept_and_what_is_missing_is_written(sets: Path) -> None:
     output = sets / "new"
     prepare_rain100h("BSDS", output=output)
-    Image.fromarray(clean(sets, "1") ^ 1).save(output / "target" / "1.png")
-    (output / "target" / "2.png").write_bytes((output / "target" / "2.png").read_bytes()[:5000])
-    damaged = output / "input" / "10.png"
-    damaged.write_bytes(damaged.read_bytes()[:-9] + b"of a size")
+    (output / "target" / "1.png").unlink()
+    (output / "input" / "10.png").unlink()
     for path in sets.rglob("*.png"):
         os.utime(path, (1, 1))
-    assert "2 clean images written, 1 were there already" in prepare_rain100h("BSDS", output=output)
+    assert "1 clean images written, 2 were there already" in prepare_rain100h("BSDS", output=output)
     kept = {str(path.relative_to(output).as_posix()) for path in output.rglob("*.png") if path.stat().st_mtime == 1}
-    assert kept == {"target/10.png", "input/1.png", "input/2.png"}
+    assert kept == {"target/2.png", "target/10.png", "input/1.png", "input/2.png"}
     assert all(np.array_equal(read_pair(pair)[1], clean(sets, pair.name)) for pair in find_pairs("new"))
+
+
+@pytest.mark.parametrize("own", ["target/1.png", "target/1.jpg", "target/a.bmp", "input/10.png", "input/1.JPG"])
+@pytest.mark.parametrize("begun", [False, True])
+def test_images_of_the_user_are_never_replaced_nor_mixed_with(sets: Path, own: str, begun: bool) -> None:
+    output = sets / "Test100"
+    if begun:
+        prepare_rain100h("BSDS", output=output)
+        (output / "target" / "2.png").unlink()
+    (output / own).parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(scene(20, 30)).save(output / own)
+    before = {path: path.read_bytes() for path in output.rglob("*.*")}
+    with pytest.raises(UnfoldError, match=f"{own} is there already and none of what is to be written, .*--output"):
+        prepare_rain100h("BSDS", output=output)
+    assert {path: path.read_bytes() for path in output.rglob("*.*")} == before
+
+
+def test_other_targets_beside_the_inputs_are_not_replaced_nor_damaged_ones(sets: Path) -> None:
+    prepare_rain100h("BSDS")
+    target = sets / "Rain100H" / "target" / "1.png"
+    Image.fromarray(clean(sets, "1") ^ 1).save(target)
+    for content in (target.read_bytes(), target.read_bytes()[:5000]):
+        target.write_bytes(content)
+        with pytest.raises(UnfoldError, match=r"target/1\.png is there already and none of .* or damaged"):
+            prepare_rain100h("BSDS")
+        assert target.read_bytes() == content
 
 
 def test_a_broken_run_leaves_whole_files_and_no_set_that_looks_finished(

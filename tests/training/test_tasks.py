@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -133,7 +134,7 @@ def test_bad_training_images_stop_the_run_or_are_left_out_and_listed(
     code, _, err = command("train", "--config", recipe)
     assert code == 2
     assert "1 of 6 training images cannot be used" in err
-    assert "3.png is not an image" in err
+    assert "3.png is empty (0 bytes)" in err
     assert not (tmp_path / "run").exists(), "found before anything is written"
     code, _, _ = command("train", "--config", recipe, "DATA.SKIP_BAD", "true")
     assert code == 0
@@ -178,6 +179,78 @@ def test_a_recipe_of_another_task_is_not_tested_as_a_denoiser(tmp_path: Path, co
     assert "DATA.KIND is paired" in err
 
 
+@pytest.mark.parametrize("kind", ["paired", "rain"])
+def test_mistakes_in_the_validation_set_are_told_by_name_before_the_training_set_is_read(
+    tmp_path: Path, pairs: Path, command: Command, kind: str
+) -> None:
+    for path in (pairs / "train").rglob("*.png"):
+        path.write_bytes(b"bad, and not reached")
+    train = pairs if kind == "paired" else pairs / "train" / "target"
+    text = f"MODEL: {DGUNET}\nDATA: {{KIND: {kind}, TRAIN: {train}}}\nTRAIN: {SHORT}\n"
+    code, _, err = command("train", "--config", written(tmp_path, text))
+    assert code == 2
+    assert err.startswith("unfold train: DATA.VAL photographs (for the protocol de")
+    assert err.count("\n") == 1
+    (pairs / "val" / "input" / "7.png").write_bytes(b"bad")
+    code, _, err = command("train", "--config", written(tmp_path, text), "DATA.VAL", pairs)
+    assert code == 2
+    assert f"DATA.VAL {pairs} (for the protocol de" in err
+    assert "7.png is not an image" in err
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "rain"])
+def test_the_measured_side_of_pairs_is_not_taken_for_clean_images(
+    tmp_path: Path, pairs: Path, command: Command, kind: str
+) -> None:
+    folder = tmp_path / "PolyU"
+    folder.mkdir()
+    for seed, name in enumerate(("a_mean", "a_real")):
+        Image.fromarray(scene(48, 50, seed=seed)).save(folder / f"{name}.png")
+    val = pairs if kind == "rain" else "photographs"
+    text = f"MODEL: {DGUNET}\nDATA: {{KIND: {kind}, TRAIN: {folder}, VAL: {val}}}\nTRAIN: {SHORT}\n"
+    code, _, err = command("train", "--config", written(tmp_path, text))
+    assert code == 2
+    assert f"PolyU holds pairs side by side, such as a_real.png, and DATA.KIND {kind} is made of clean images" in err
+    assert err.count("\n") == 1
+    (folder / "a_mean.png").rename(folder / "b.png")
+    assert command("train", "--config", written(tmp_path, text))[0] == 0, "a name alone makes no pair"
+
+
+def test_images_without_a_partner_are_not_left_out_by_skip_bad(tmp_path: Path, pairs: Path, command: Command) -> None:
+    (pairs / "train" / "input" / "3.png").unlink()
+    text = f"MODEL: {DGUNET}\nDATA: {{KIND: paired, TRAIN: {pairs}, VAL: {pairs}}}\nTRAIN: {SHORT}\n"
+    recipe = written(tmp_path, text)
+    assert "SKIP_BAD" not in command("train", "--config", recipe)[2]
+    code, _, err = command("train", "--config", recipe, "DATA.SKIP_BAD", "true")
+    assert code == 2
+    assert (
+        "1 without a partner of the same name: target/3.png (DATA.SKIP_BAD leaves out what cannot be read, and" in err
+    )
+
+
+def test_a_cache_is_taken_on_the_terms_of_its_files(
+    recipe: Path, pictures: Path, tmp_path: Path, command: Command
+) -> None:
+    def trained(*overrides: object) -> str:
+        code, _, err = command("train", "--config", recipe, *overrides)
+        assert code in (0, 2)
+        assert code == 0 or err.count("\n") == 1
+        return "" if code == 0 else err
+
+    source, cache = tmp_path / "train", tmp_path / "set.h5"
+    shutil.copytree(pictures, source)
+    assert command("data", "prepare", "cache", source, "--output", cache)[0] == 0
+    skip = trained("DATA.TRAIN", cache, "DATA.SKIP_BAD", "true")
+    assert "DATA.SKIP_BAD leaves out files, and" in skip
+    assert trained("DATA.TRAIN", cache, "TRAIN.EPOCHS", 1) == ""
+    Image.fromarray(scene(40, 56)[..., 0]).save(source / "picture1.png")
+    assert command("data", "prepare", "cache", source, "--output", cache)[0] == 0
+    assert "picture1.png is grey, and a colour image" in trained("DATA.TRAIN", source, "OUTPUT", tmp_path / "files")
+    told = trained("DATA.TRAIN", cache, "OUTPUT", tmp_path / "cached")
+    assert "1 of 3 images of" in told
+    assert "are grey, picture1 first, and DATA.KIND gaussian wants colour images" in told
+
+
 def test_a_patch_cache_trains_to_the_weights_of_its_files(tmp_path: Path, pairs: Path, command: Command) -> None:
     cache = tmp_path / "set.h5"
     assert command("data", "prepare", "cache", pairs, "--output", cache)[0] == 0
@@ -195,9 +268,11 @@ def test_a_patch_cache_trains_to_the_weights_of_its_files(tmp_path: Path, pairs:
         ("compressive_sensing", CS.replace("10", "25"), "holds pairs"),
     ):
         recipe = written(tmp_path, f"DATA: {{KIND: {kind}, TRAIN: {cache}}}\nTRAIN: {SHORT}\nMODEL: {model}\n")
-        code, _, err = command("train", "--config", recipe, "OUTPUT", tmp_path / "refused")
+        val = pairs if kind == "rain" else "photographs"
+        code, _, err = command("train", "--config", recipe, "OUTPUT", tmp_path / "refused", "DATA.VAL", val)
         assert code == 2
         assert told in err
-    code, _, err = command("train", "--config", recipe, "DATA.TRAIN", "nowhere.h5", "DATA.KIND", "rain")
+    code, _, err = command("train", "--config", recipe, "DATA.TRAIN", "nowhere.h5")
     assert code == 2
+    assert "nowhere.h5: `unfold data prepare cache` makes one" in err
     assert err.count("\n") == 1

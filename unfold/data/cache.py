@@ -1,12 +1,12 @@
 """Patch cache: the decoded images of a set in one HDF5 file, in chunks, so that a random crop costs what it shows.
 
-Layout, version 1:
+Layout, version 2:
   target/0, target/1, ...  (H,W,3) uint8 RGB in chunks of 128x128, not compressed (lzf: a quarter smaller, and six times
                            slower to read); of pairs also input/0, ...
   sha256                   (N, kinds, 32) uint8, of each source file; zeros until its pixels are there
   crc32                    (N, kinds) uint32, of each image's pixels
-  manifest                 JSON as uint8: version, date, kinds, and in lists names, sizes, names of the source files and
-                           their lengths in bytes
+  manifest                 JSON as uint8: version, date, kinds, and in lists names, sizes, whether the target's file is
+                           grey (it has three channels here), names of the source files and their lengths in bytes
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from unfold.download import sha256_of
 from unfold.errors import UnfoldError
 
 logger = logging.getLogger("unfold")
-VERSION = 1
+VERSION = 2
 CHUNK = 128  # pixels
 
 
@@ -58,25 +58,25 @@ class PatchCache:
         with damage(self.path):
             return {kind: self._file[f"{kind}/{index}"][rows, columns] for kind in self.manifest["kinds"]}
 
-    def check(self, items: Sequence[Item]) -> None:
-        """UnfoldError where these are not the files that the cache was made of, by name, length and SHA-256."""
-        if reason := difference(self, items):
-            raise UnfoldError(f"{self.path}: {reason}; `unfold data prepare cache` makes it anew")
-
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_file": None, "_process": 0}
 
 
-def difference(cache: PatchCache, items: Sequence[Item]) -> str | None:
-    """How these files differ from those that the cache was made of; None where they do not."""
+def other_files(cache: PatchCache, items: Sequence[Item]) -> str | None:
+    """How the cache is one of other files than these, by name; None where it is not."""
     if len(items) != len(cache):
         return f"it was made of {len(cache)} images, and there are {len(items)}"
     if cache.manifest["kinds"] != list(files_of(items[0])):
         return f"it holds {' and '.join(cache.manifest['kinds'])}, and {' and '.join(files_of(items[0]))} are wanted"
-    now = sources(items)
-    for before, after in zip(cache.manifest["files"], now["files"], strict=True):
+    for before, after in zip(cache.manifest["files"], sources(items)["files"], strict=True):
         if before != after:
             return f"it was made of {' and '.join(before)} where {' and '.join(after)} would be now"
+    return None
+
+
+def difference(cache: PatchCache, items: Sequence[Item]) -> str | None:
+    """Which of the cache's files (see other_files) has changed since it was made; None where none has."""
+    now = sources(items)
     for item, *lengths in zip(items, cache.manifest["bytes"], now["bytes"], strict=True):
         if changed := _changed(item, *lengths):
             return changed

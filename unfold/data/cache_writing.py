@@ -16,10 +16,21 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from unfold.data.cache import CHUNK, VERSION, PatchCache, as_bytes, damage, difference, digests_of, opened, sources
+from unfold.data.cache import (
+    CHUNK,
+    VERSION,
+    PatchCache,
+    as_bytes,
+    damage,
+    difference,
+    digests_of,
+    opened,
+    other_files,
+    sources,
+)
 from unfold.data.pairs import Pair
 from unfold.data.parallel import in_parallel
-from unfold.data.stores import Files, Item, Pixels, files_of, find_items, image_size, read_files
+from unfold.data.stores import Files, Item, Pixels, files_of, find_items, read_files, read_head
 from unfold.download import alone
 from unfold.errors import UnfoldError
 from unfold.progress import progress
@@ -31,17 +42,24 @@ def write_cache(items: Sequence[Item], path: Path) -> int:
     """Decode pairs or images of 8 bits into the cache ``path``; returns how many had to be decoded.
 
     The cache takes its name when it is whole. Until then it is .NAME.part, which a later call continues, also after the
-    process was killed. A cache that is there is kept if it is of these files as they are now and its pixels are sound;
-    else it is made anew. Of several processes that make one cache, one works and the others wait. Files are decoded in
-    processes (see in_parallel). UnfoldError where an image cannot be read or has 16 bits, or another file has the name.
+    process was killed. A cache of these files, by name, that is there is kept if they have not changed and its pixels
+    are sound; else it is made anew. Of several processes that make one cache, one works and the others wait. Files are
+    decoded in processes (see in_parallel). UnfoldError where an image cannot be read or has 16 bits, or something else
+    has the name.
     """
     if not items:
         raise UnfoldError(f"{path}: no images to put into a cache")
+    if path.is_dir():
+        raise UnfoldError(f"{path} is a folder, and a cache is a file: name another with --output")
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.part")
     with alone(path):
         if path.exists():
             cache = PatchCache(path)  # what is no cache is not overwritten
+            if other := other_files(cache, items):
+                raise UnfoldError(
+                    f"{path} is a cache of other files: {other}; name another with --output, or delete it"
+                )
             reason = difference(cache, items) or _unsound(cache)
             if reason is None:
                 return 0
@@ -73,11 +91,13 @@ def prepare_cache(source: str, output: Path) -> str:
 def _plan(items: Sequence[Item]) -> dict[str, Any]:
     """The manifest of a cache of these items."""
     targets = [files_of(item)["target"] for item in items]
+    heads = [read_head(path) for path in progress(targets, "reading sizes", "image")]
     return {
         "version": VERSION,
         "date": datetime.date.today().isoformat(),
         "kinds": list(files_of(items[0])),
-        "sizes": [list(image_size(path)) for path in progress(targets, "reading sizes", "image")],
+        "sizes": [list(head.size) for head in heads],
+        "grey": [head.grey for head in heads],
         **sources(items),
     }
 
@@ -91,7 +111,7 @@ def _allocate(part: Path, plan: dict[str, Any]) -> None:
     import h5py
 
     shape = (len(plan["names"]), len(plan["kinds"]))
-    needed = 3 * len(plan["kinds"]) * sum(height * width for height, width in plan["sizes"])
+    needed = 3 * len(plan["kinds"]) * sum(_stored(height) * _stored(width) for height, width in plan["sizes"])
     if shutil.disk_usage(part.parent).free < needed:
         raise OSError(errno.ENOSPC, f"{needed:,} bytes are needed", str(part))
     begun = part.with_suffix(".begun")
@@ -115,6 +135,12 @@ def _allocate(part: Path, plan: dict[str, Any]) -> None:
             raise OSError(error.errno, error.strerror, str(part)) from None
         os.fsync(whole.fileno())
     begun.replace(part)
+
+
+def _stored(side: int) -> int:
+    """The pixels that a side takes in the file, where chunks are whole."""
+    chunk = min(CHUNK, side)
+    return -(-side // chunk) * chunk
 
 
 def _begun(part: Path, plan: dict[str, Any], items: Sequence[Item]) -> set[int] | None:

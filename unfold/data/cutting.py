@@ -16,9 +16,9 @@ from PIL import Image
 
 from unfold.data.folders import whole_folder
 from unfold.data.images import find_folder
-from unfold.data.pairs import INPUTS, Pair, find_pairs, subfolder
+from unfold.data.pairs import INPUTS, TARGETS, Pair, find_pairs, subfolder
 from unfold.data.parallel import in_parallel
-from unfold.data.stores import Window, files_of, image_size, read_files
+from unfold.data.stores import Window, files_of, read_files, read_head
 from unfold.errors import UnfoldError
 from unfold.files import whole_file
 
@@ -53,7 +53,8 @@ def prepare_gopro(source: str, output: Path) -> str:
 
     The last row and column of parts end at the border, so that 1280x720 gives 4 x 2 parts, and the 2103 pairs 16824, as
     in the field's later practice. source: pairs as find_pairs takes them, in the folder or its folder ``train``, or a
-    folder per scene of such pairs, as published; NAME: of the pair, behind its scene. Else as :func:`prepare_sidd`.
+    folder per scene of such pairs, as published; NAME: of the pair, behind its scene. Else as :func:`prepare_sidd`;
+    UnfoldError also where two pairs would have one name.
     """
     pairs = _gopro_pairs(source)
     plan = {"set": "gopro", "size": GOPRO_SIZE, "step": GOPRO_STEP}
@@ -76,7 +77,7 @@ def grid_windows(pair: Pair, size: int, step: int) -> list[Window]:
 
 
 def _size(pair: Pair, least: int) -> tuple[int, int]:
-    height, width = image_size(pair.input)
+    height, width = read_head(pair.input).size
     if min(height, width) < least:
         raise UnfoldError(f"{pair.input} is {height}x{width}, and parts of {least}x{least} are wanted")
     return height, width
@@ -100,12 +101,21 @@ def _sidd_pairs(folder: Path) -> list[Pair]:
 def _gopro_pairs(source: str) -> list[Pair]:
     home = find_folder(source)
     folder = home / "train" if (home / "train").is_dir() else home
-    scenes = natsorted(path for path in folder.iterdir() if path.is_dir() and subfolder(path, INPUTS))
+    scenes = natsorted(
+        path for path in folder.iterdir() if path.is_dir() and (subfolder(path, INPUTS) or subfolder(path, TARGETS))
+    )
     if not scenes:
         return find_pairs(source, "train")
-    return [
+    pairs = [
         pair._replace(name=f"{scene.name}_{pair.name}") for scene in scenes for pair in find_pairs(str(scene), "train")
     ]
+    seen: dict[str, Pair] = {}
+    for pair in pairs:
+        if (other := seen.setdefault(pair.name.casefold(), pair)) is not pair:
+            raise UnfoldError(
+                f"{other.input} and {pair.input} would both be called {pair.name}: give one of the scenes another name"
+            )
+    return pairs
 
 
 def _one_name(folder: Path, files: Iterable[Path]) -> None:

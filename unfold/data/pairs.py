@@ -11,7 +11,7 @@ import numpy as np
 from natsort import natsorted
 from numpy.typing import NDArray
 
-from unfold.data.images import find_folder, images_in, read_uint8
+from unfold.data.images import EXTENSIONS, find_folder, images_in, read_uint8
 from unfold.errors import UnfoldError
 
 # Names of folders, written in small or capital letters.
@@ -20,6 +20,10 @@ TARGETS = ("target", "targetcrop", "gt", "groundtruth", "sharp", "clean", "norai
 # Marks in the names of files that lie side by side: Flower_blur1 and Flower_sharp1, chair_real and chair_mean.
 _INPUT_MARK = re.compile(r"_(blur|real)(?=\d*$)")
 _MARK = re.compile(r"_(blur|real|sharp|mean)(?=\d*$)")
+
+
+class NoPartnerError(UnfoldError):
+    """Images of a set of pairs have no partner."""
 
 
 class Pair(NamedTuple):
@@ -45,7 +49,7 @@ def find_pairs(source: str, split: str = "test") -> list[Pair]:
         if inputs or targets:
             there, missing, names = (inputs, "targets", TARGETS) if inputs else (targets, "inputs", INPUTS)
             raise UnfoldError(f"{there} has no folder of {missing} beside it, which would be one of {', '.join(names)}")
-    if not marked_inputs(folder):
+    if not marked_inputs(folder.iterdir()):
         raise UnfoldError(
             f"{folder} holds no pairs: neither folders such as input and target, there or in {split}, "
             "nor images such as 1_blur.png and 1_sharp.png"
@@ -102,7 +106,7 @@ def _all_matched(place: Path, pairs: list[Pair], alone: list[Path]) -> list[Pair
     if alone:
         first = ", ".join(str(path.relative_to(place)) for path in alone[:3])
         more = f" and {len(alone) - 3} more" if len(alone) > 3 else ""
-        raise UnfoldError(f"{place}: {len(alone)} without a partner of the same name: {first}{more}")
+        raise NoPartnerError(f"{place}: {len(alone)} without a partner of the same name: {first}{more}")
     return pairs
 
 
@@ -114,6 +118,8 @@ def _by_key(paths: Iterable[Path], key: Callable[[Path], str]) -> dict[str, Path
     return found
 
 
-def marked_inputs(folder: Path) -> bool:
-    """Whether the folder holds files that are called as inputs beside their targets are."""
-    return any(_INPUT_MARK.search(path.stem) for path in folder.iterdir())
+def marked_inputs(files: Iterable[Path]) -> list[Path]:
+    """Those images among the files that are marked as inputs and have the target beside them, in natural order."""
+    inputs, others = side_by_side(natsorted(path for path in files if path.suffix.lower() in EXTENSIONS))
+    names = {unmarked(path) for path in others}
+    return [path for path in inputs if unmarked(path) in names]

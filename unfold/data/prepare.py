@@ -6,15 +6,16 @@ import errno
 import filecmp
 import json
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 import numpy as np
+from natsort import natsorted
 from numpy.typing import NDArray
 from PIL import Image
 
 from unfold.data.folders import whole_folder
-from unfold.data.images import find_folder, images_in, read_image
+from unfold.data.images import EXTENSIONS, find_folder, images_in, read_image
 from unfold.data.pairs import INPUTS, TARGETS, subfolder
 from unfold.errors import UnfoldError
 from unfold.files import whole_file
@@ -31,9 +32,10 @@ def prepare_rain100h(bsds: str, rain: str = "Rain100H", output: Path | None = No
 
     bsds: folder that holds BSDS500's JPEG files, at any depth; rain: folder that holds Rain100H's inputs in a folder of
     :data:`unfold.data.pairs.INPUTS`; both as they are or under UNFOLD_DATA. The clean images are written beside the
-    inputs; or into ``output``, which gets copies of the inputs, too, so that it is a set of its own. What is right
-    already is kept, so that a broken run can be repeated. Returns what was done, in one line. UnfoldError where files
-    are missing or of another size, and where a folder cannot be written.
+    inputs; or into ``output``, which gets copies of the inputs, too, so that it is a set of its own. Only what is
+    missing is written, so that a broken run can be repeated. Returns what was done, in one line. UnfoldError where
+    files are missing or of another size, where a folder cannot be written and, before anything is written, where it
+    holds other images than these.
     """
     home = find_folder(rain)
     inputs = _inputs_of(home)
@@ -41,14 +43,19 @@ def prepare_rain100h(bsds: str, rain: str = "Rain100H", output: Path | None = No
     root = output or home
     target = subfolder(root, TARGETS) or root / "target"
     copies = None if root.resolve() == home.resolve() else subfolder(root, INPUTS) or root / "input"
+    photos = progress(inputs, "reading the photographs", "image")
+    cleans = {target / f"{path.stem}.png": _clean(photographs[RAIN100H[path.stem]]) for path in photos}
+    copied = {copies / path.name: path for path in inputs} if copies else {}
+    _only_these(target, cleans, lambda path: _shows(path, cleans[path]))
+    if copies:
+        _only_these(copies, copied, lambda path: filecmp.cmp(copied[path], path, shallow=False))
     written = 0
     try:
         # Inputs first: without all its targets, the set is refused and not taken for a smaller one.
-        if copies is not None:
-            for path in progress(inputs, "copying the inputs", "image"):
-                _copy(path, copies / path.name)
-        for path in progress(inputs, "preparing Rain100H", "image"):
-            written += _write(_clean(photographs[RAIN100H[path.stem]]), target / f"{path.stem}.png")
+        for path, source in progress(list(copied.items()), "copying the inputs", "image"):
+            _copy(source, path)
+        for path, image in progress(list(cleans.items()), "preparing Rain100H", "image"):
+            written += _write(image, path)
     except OSError as error:
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise UnfoldError(f"{root} cannot be written ({error.strerror}); name a folder with --output") from None
@@ -104,21 +111,35 @@ def _clean(path: Path) -> NDArray[np.uint8]:
     return image.astype(np.uint8, copy=False)[:-1, :-1]
 
 
+def _only_these(folder: Path, wanted: Collection[Path], same: Callable[[Path], bool]) -> None:
+    """UnfoldError where the folder holds another image than the wanted ones, or one that is not the same."""
+    there = (path for path in folder.iterdir() if path.suffix.lower() in EXTENSIONS) if folder.is_dir() else ()
+    for path in natsorted({*there} | {path for path in wanted if path.exists()}):
+        if path not in wanted or not same(path):
+            raise UnfoldError(
+                f"{path} is there already and none of what is to be written, or damaged: "
+                "nothing was written; move it away, or name another folder with --output"
+            )
+
+
+def _shows(path: Path, image: NDArray[np.uint8]) -> bool:
+    """Whether a file holds an image, pixel for pixel."""
+    try:
+        return np.array_equal(read_image(path), image)
+    except UnfoldError:
+        return False
+
+
 def _write(image: NDArray[np.uint8], path: Path) -> bool:
-    """Write an image; False where it was there already, pixel for pixel."""
+    """Write an image; False where there was one already."""
     if path.exists():
-        try:
-            if np.array_equal(read_image(path), image):
-                return False
-        except UnfoldError:
-            pass  # damaged, and written anew
+        return False
     with whole_file(path) as file:
         Image.fromarray(image).save(file, "PNG")
     return True
 
 
 def _copy(source: Path, path: Path) -> None:
-    if path.exists() and filecmp.cmp(source, path, shallow=False):
-        return
-    with source.open("rb") as begin, whole_file(path) as end:
-        shutil.copyfileobj(begin, end)
+    if not path.exists():
+        with source.open("rb") as begin, whole_file(path) as end:
+            shutil.copyfileobj(begin, end)

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from numpy.typing import NDArray
-from PIL import ExifTags, Image
+from PIL import ExifTags
+from PIL.TiffImagePlugin import IMAGELENGTH, IMAGEWIDTH
 
-from unfold.data.images import find_folder, find_images, read_image
+from unfold.data.images import find_folder, find_images, opened, read_image
 from unfold.data.pairs import INPUTS, TARGETS, Pair, find_pairs, marked_inputs, subfolder
 from unfold.errors import UnfoldError
 from unfold.progress import progress
@@ -51,7 +52,7 @@ class FileStore:
 
     def __init__(self, items: Sequence[Item]) -> None:
         self.files = [files_of(item) for item in items]
-        self.sizes = [image_size(files["target"]) for files in progress(self.files, "reading sizes", "image")]
+        self.sizes = [read_head(files["target"]).size for files in progress(self.files, "reading sizes", "image")]
 
     def __len__(self) -> int:
         return len(self.files)
@@ -70,8 +71,8 @@ def find_items(source: str, split: str = "train") -> list[Item]:
         return [*find_images(source, split)]
     folder = find_folder(source)
     places = (folder, folder / split)
-    paired = any(subfolder(place, names) for place in places for names in (INPUTS, TARGETS)) or marked_inputs(folder)
-    return [*find_pairs(source, split)] if paired else [*find_images(source, split)]
+    paired = any(subfolder(place, names) for place in places for names in (INPUTS, TARGETS))
+    return [*find_pairs(source, split)] if paired or marked_inputs(folder.iterdir()) else [*find_images(source, split)]
 
 
 def files_of(item: Item) -> Files:
@@ -91,16 +92,22 @@ def read_files(files: Files) -> dict[str, Pixels]:
     return images
 
 
-def image_size(path: Path) -> tuple[int, int]:
-    """Height and width of an image as :func:`unfold.data.images.read_image` turns it, from the head of its file."""
-    try:
-        with Image.open(path) as image:
-            width, height = image.size
-            lying = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        height, width = read_image(path, grey=True).shape[:2]  # tells what is wrong
-        lying = False
-    return (width, height) if lying else (height, width)
+class Head(NamedTuple):
+    """What the head of an image file tells: height and width as turned, and whether it is grey (not a palette)."""
+
+    size: tuple[int, int]
+    grey: bool
+
+
+def read_head(path: Path) -> Head:
+    """The head of an image as :func:`unfold.data.images.read_image` takes it. UnfoldError where it cannot be read."""
+    with opened(path) as image:
+        # Of a TIFF, some versions of Pillow give the size as turned, others as stored: the tags have the latter.
+        tiff = image.format == "TIFF"
+        width, height = (image.tag_v2[tag] for tag in (IMAGEWIDTH, IMAGELENGTH)) if tiff else image.size
+        lying = image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
+        grey = image.mode in ("1", "L", "LA") or image.mode.startswith("I")
+    return Head((width, height) if lying else (height, width), grey)
 
 
 def inside(window: Window, size: tuple[int, int]) -> tuple[slice, slice]:

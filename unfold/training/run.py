@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from unfold.device import pick_device, place
 from unfold.errors import UnfoldError
 from unfold.models.registry import model_info
 from unfold.protocols.evaluate import check_cases, validate
+from unfold.protocols.protocol import Case, Protocol
 from unfold.report.models import count_parameters
 from unfold.training.log import RunLog
 from unfold.training.losses import charbonnier_of_stages
@@ -65,9 +67,8 @@ def build_trainer(cfg: CfgNode, *, resume: bool = False, overwrite: bool = False
 
     protocol = build_validation(cfg, net)
     samples, names = build_samples(cfg), input_names(cfg)
-    store, left_out = build_store(cfg)
-    held_out = protocol.cases(cfg.DATA.VAL, "val")
-    check_cases(protocol, held_out, smallest_image(cfg))
+    held_out = _validation_cases(cfg, protocol)
+    store, left_out = build_store(cfg)  # decodes the training set, which may take long: after all that is quick
     scales = cfg.DATA.SCALES if "scale" in samples.inputs else (1,)
     loader = DataLoader(
         Patches(store, cfg.TRAIN.PATCH, cfg.SEED, samples.make),
@@ -128,6 +129,16 @@ def build_trainer(cfg: CfgNode, *, resume: bool = False, overwrite: bool = False
     if done:
         logger.info("resuming after epoch %d of %d", done, cfg.TRAIN.EPOCHS)
     return trainer
+
+
+def _validation_cases(cfg: CfgNode, protocol: Protocol) -> Sequence[Case]:
+    """The cases of DATA.VAL, each of which can be read and restored."""
+    try:
+        cases = protocol.cases(cfg.DATA.VAL, "val")
+        check_cases(protocol, cases, smallest_image(cfg))
+    except UnfoldError as error:
+        raise UnfoldError(f"DATA.VAL {cfg.DATA.VAL} (for the protocol {protocol.name}): {error}") from None
+    return cases
 
 
 def _rendered(samples: SampleKind, names: set[str], batch: dict[str, Any]) -> dict[str, Any]:
