@@ -182,8 +182,8 @@ def _add_data(actions: Subparsers) -> None:
         "cache",
         help="one HDF5 file with the decoded images of a folder, to train from",
         description="One HDF5 file with the decoded images or pairs of a folder, from which random crops are read many "
-        "times faster than from files that have to be decoded; 3 to 4 bytes per pixel. One that is there is checked and, "
-        "where its files have changed, made anew.",
+        "times faster than from files that have to be decoded; 3 to 4 bytes per pixel. One that is there is checked "
+        "and, where its files have changed, made anew.",
     )
     cache.add_argument("source", metavar="DIR", help="folder of images, or of pairs; or of `train`")
     cache.add_argument("--output", "-o", required=True, metavar="FILE", type=Path, help="file to make, .h5")
