@@ -21,7 +21,7 @@ HEAVY = ("torch", "torchvision", "cv2", "skimage", "h5py", "numpy", "scipy")
     [
         "import unfold",
         "import unfold; dir(unfold); unfold.__version__",
-        "from unfold.cli import parser; parser().format_help()",
+        "from unfold.arguments import parser; parser().format_help()",
         "from unfold.cli import main\ntry: main(['train', '--help'])\nexcept SystemExit: pass",
     ],
 )
@@ -51,6 +51,7 @@ def test_task_scripts_are_thin_and_are_the_command_line(script: Path) -> None:
 RANKS = [
     {"__main__"},
     {"cli"},
+    {"arguments"},
     {"training", "inference"},
     {"report"},
     {"build"},

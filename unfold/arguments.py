@@ -1,0 +1,235 @@
+"""What the command line takes: the options of every command, and their help."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import unfold
+
+CONFIG_HELP = "recipe, a .yaml file, e.g. tasks/denoise/configs/quickstart.yaml"
+OVERRIDES_HELP = "settings in place of the recipe's, e.g. TRAIN.EPOCHS 10 MODEL.STAGES 5"
+WHERE = (
+    "Images: DATA.TRAIN, DATA.VAL and DATA.TEST are 'photographs' (a few that come with scikit-image) or folders of "
+    "your own, as they are or below $UNFOLD_DATA."
+)
+
+BSDS_HELP = "folder of the JPEG files of BSDS500"
+if TYPE_CHECKING:
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(
+        prog="unfold",
+        description="Deep unfolding image restoration: networks that are optimisation algorithms.",
+        epilog="First steps: `unfold train --config tasks/denoise/configs/quickstart.yaml`, then `unfold test` with "
+        "the same config and `--weights runs/quickstart/checkpoints/last.pth`. `unfold COMMAND --help` tells more.",
+    )
+    top.add_argument("--version", action="version", version=f"unfold {unfold.__version__}")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    train = commands.add_parser(
+        "train",
+        help="train a network from a recipe",
+        description="Train the network of a recipe. The run folder OUTPUT gets config.yaml, log.jsonl, curve.png and "
+        "checkpoints/last.pth and best.pth. Ctrl-C loses at most the epoch under way; --resume goes on from there.",
+        epilog=WHERE + " Every key with its default and meaning: unfold/config.py.",
+    )
+    train.add_argument("--config", required=True, metavar="FILE", help=CONFIG_HELP)
+    train.add_argument("--resume", action="store_true", help="go on from the last checkpoint in OUTPUT")
+    train.add_argument("--overwrite", action="store_true", help="begin anew where OUTPUT holds a run already")
+    train.add_argument("overrides", nargs="*", metavar="KEY VALUE", help=OVERRIDES_HELP)
+
+    test = commands.add_parser(
+        "test",
+        help="evaluate weights on test images",
+        description="Evaluate a network by a recipe (--config): beside classical baselines, with a table (PSNR in dB, "
+        "SSIM, seconds), results.json and one strip of pictures per image. Or by a published protocol (--protocol), "
+        "whose choices docs/protocols.md lists: with a table, and --json and --output for numbers and pictures.",
+        epilog=WHERE + " Example: unfold test --protocol usrnet_table1:scale=4,kernel=3 --data Set5 --weights "
+        "usrnet_tiny",
+    )
+    how = test.add_mutually_exclusive_group(required=True)
+    how.add_argument("--config", metavar="FILE", help=CONFIG_HELP)
+    how.add_argument("--protocol", metavar="NAME[:OPTION=VALUE,...]", help="published evaluation")
+    test.add_argument(
+        "--weights",
+        metavar="FILE|NAME",
+        help="checkpoint, e.g. runs/quickstart/checkpoints/last.pth, or published weights (see `unfold weights list`)",
+    )
+    test.add_argument(
+        "--output",
+        "-o",
+        metavar="DIR",
+        type=Path,
+        help="folder for the results: with --config in place of earlier ones (default: OUTPUT/test), with --protocol "
+        "the restored pictures",
+    )
+    test.add_argument("--data", metavar="SET|FOLDER", help="with --protocol: the images")
+    test.add_argument(
+        "--model",
+        metavar="NAME",
+        help="with --protocol: the network, where the weights do not tell it, or without weights a baseline: identity, "
+        "bicubic, wiener, eq22, tv, nlm",
+    )
+    test.add_argument("--json", metavar="FILE", type=Path, help="with --protocol: write the numbers")
+    test.add_argument("--device", metavar="NAME", help="with --protocol: auto (default), cpu or cuda")
+    test.add_argument("overrides", nargs="*", metavar="KEY VALUE", help=OVERRIDES_HELP)
+
+    _add_restore(commands)
+    models = commands.add_parser(
+        "models",
+        help="list the networks, or tell all about one",
+        description="List the networks: parameters, billions of multiply-accumulates for one 256x256 image, and the "
+        "multiple that images are padded to inside the network. With NAME: what it takes and gives, which sizes, "
+        "bfloat16, and what restoring in tiles changes.",
+    )
+    models.add_argument("name", nargs="?", metavar="NAME", help="one network")
+    check = commands.add_parser(
+        "check",
+        help="compare the networks with numbers of the published code",
+        description="Compare every network with outputs of the published code under weights made by a rule: model, "
+        "parameters, maximum absolute difference. Exit code 1 where one is further off than float32 rounding.",
+    )
+    check.add_argument("--golden", required=True, metavar="DIR", type=Path, help="folder of the golden .npz files")
+    convert = commands.add_parser(
+        "convert",
+        help="turn a checkpoint into safetensors, or into the layout of the authors' code",
+        description="Write the weights of a checkpoint (.pth of any layout in use, .safetensors) as safetensors that "
+        "say which network they are, or with --official as the authors' code reads them.",
+    )
+    convert.add_argument("source", metavar="IN", help="checkpoint to read, or the name of published weights")
+    convert.add_argument("target", metavar="OUT", type=Path, help=".safetensors file to write, .pth with --official")
+    convert.add_argument("--name", help="the network, where the file cannot tell it (see `unfold models`)")
+    convert.add_argument("--official", action="store_true", help="write the layout of the authors' code")
+
+    weights = commands.add_parser(
+        "weights",
+        help="list and download the weights that the papers' authors published",
+        description="The weights that the papers' authors published: looked for in pretrained/ and in the cache "
+        "($UNFOLD_CACHE, else $XDG_CACHE_HOME/unfold, else ~/.cache/unfold), downloaded into the cache, and checked.",
+    )
+    actions = weights.add_subparsers(dest="action", metavar="ACTION", required=True)
+    actions.add_parser("list", help="list them: size, whether the digest is known, where they are")
+    get = actions.add_parser("get", help="download and check; prints path, digest and whether it could be verified")
+    get.add_argument("name", metavar="NAME", help="a name of `unfold weights list`")
+
+    data = commands.add_parser("data", help="list, get, check and make data sets")
+    _add_data(data.add_subparsers(dest="action", metavar="ACTION", required=True))
+    return top
+
+
+def _add_data(actions: Subparsers) -> None:
+    get = actions.add_parser(
+        "get",
+        help="download a set, or tell where to get it",
+        description="Download a set that has an address of its own, check it, and unpack it below $UNFOLD_DATA. Of "
+        "others it tells where to get them and what to check, with exit code 2.",
+    )
+    get.add_argument("name", metavar="NAME", help="e.g. GoPro")
+
+    listing = actions.add_parser("list", help="list the known sets: whether they are there, and complete")
+    listing.add_argument("--markdown", action="store_true", help="print the table of datasets/README.md instead")
+    doctor = actions.add_parser(
+        "doctor",
+        help="look data sets over: damaged files, pairs, sizes, and photographs that are in two sets",
+        description="Read every image below the paths and tell what is damaged, has no partner or an odd kind, the "
+        "PSNR of pairs, and which photographs are in two sets (in train and test, or in two folders): also crops, "
+        "other sizes and other formats. Exit code 1 where there are errors.",
+    )
+    doctor.add_argument("paths", nargs="+", metavar="PATH", help="folders or files, as they are or below $UNFOLD_DATA")
+    doctor.add_argument("--json", metavar="FILE", type=Path, help="write everything that was found")
+    doctor.add_argument("--model", metavar="NAME", help="check sizes for this network")
+    prepare = actions.add_parser(
+        "prepare",
+        help="make a set, or a part of one, of what is at hand",
+        description="Make a set, or a part of one. A broken run is gone on from; what is right already is kept.",
+        epilog="Folders are taken as they are or below $UNFOLD_DATA. Example: unfold data prepare cache GoPro -o "
+        "GoPro.h5",
+    )
+    sets = prepare.add_subparsers(dest="set", metavar="NAME", required=True)
+
+    rain = sets.add_parser(
+        "rain100h",
+        help="the clean images of Rain100H, cut out of BSDS500",
+        description="The clean images of Rain100H, cut out of the photographs of BSDS500, as a folder `target` beside "
+        "its inputs.",
+    )
+    rain.add_argument("--bsds", required=True, metavar="DIR", help=BSDS_HELP)
+    rain.add_argument("--rain", default="Rain100H", metavar="DIR", help="folder of Rain100H (default: Rain100H)")
+    rain.add_argument(
+        "--output", "-o", metavar="DIR", type=Path, help="elsewhere: this folder, copies of the inputs, too"
+    )
+
+    bsd100 = sets.add_parser("bsd100", help="BSD100, cut out of BSDS500")
+    bsd100.add_argument("--bsds", required=True, metavar="DIR", help=BSDS_HELP)
+    sidd = sets.add_parser("sidd", help="300 random 256x256 patches of every pair of SIDD")
+    sidd.add_argument("source", metavar="DIR", help="folder of SIDD's *NOISY*.PNG and *GT*.PNG, at any depth")
+    gopro = sets.add_parser("gopro", help="512x512 parts of GoPro's training pairs, on a grid of step 256")
+    gopro.add_argument("source", metavar="DIR", help="folder of the pairs, or of scenes as published; or of `train`")
+    for cut in (bsd100, sidd, gopro):
+        cut.add_argument("--output", "-o", required=True, metavar="DIR", type=Path, help="folder to make")
+
+    cache = sets.add_parser(
+        "cache",
+        help="one HDF5 file with the decoded images of a folder, to train from",
+        description="One HDF5 file with the decoded images or pairs of a folder, from which random crops are read many "
+        "times faster than from files that have to be decoded; 3 to 4 bytes per pixel. One that is there is checked "
+        "and, where its files have changed, made anew.",
+    )
+    cache.add_argument("source", metavar="DIR", help="folder of images, or of pairs; or of `train`")
+    cache.add_argument("--output", "-o", required=True, metavar="FILE", type=Path, help="file to make, .h5")
+
+
+def _add_restore(commands: Subparsers) -> None:
+    restore = commands.add_parser(
+        "restore",
+        help="restore your own pictures",
+        description="Restore pictures of any size: PNG, JPEG, TIFF, WebP, BMP, of 8 or 16 bits, grey or colour. Kept: "
+        "alpha, colour profile, EXIF. Folders are searched with all folders in them; results keep names, formats and "
+        "places; results that are there already are left as they are, so that a run can be continued. Exit code 1: "
+        "some pictures failed, as listed at the end; 2: all did.",
+        epilog="Example: unfold restore holiday -o sharper --weights usrnet_tiny --kernel gauss:1.6 --sigma estimate. "
+        "Which kernel? unfold restore photo.png -o sheet.png --weights usrnet_tiny --kernel grid",
+    )
+    restore.add_argument("inputs", nargs="+", metavar="INPUT", help="files, folders, or patterns such as 'a/*.jpg'")
+    restore.add_argument(
+        "-o", "--output", required=True, metavar="OUT", type=Path, help="folder, or for one picture a file"
+    )
+    restore.add_argument("--weights", required=True, metavar="FILE|NAME", help="checkpoint, or published weights")
+    restore.add_argument("--model", metavar="NAME", help="the network, where the weights do not tell it")
+    restore.add_argument("--scale", type=int, metavar="N", help="USRNet: times larger (default 1: sharpen only)")
+    restore.add_argument(
+        "--kernel",
+        metavar="gauss:WIDTH|FILE|grid",
+        help="USRNet, NRL-GDN: the blur: a Gaussian by its standard deviation in pixels of the result, or a file "
+        "(.mat, with :NUMBER where it holds several, or a grey picture); grid: a sheet of several to choose from. "
+        "USRNet's default: what its authors assume for real pictures",
+    )
+    restore.add_argument(
+        "--sigma", metavar="LEVEL|estimate", help="USRNet: the noise, of 255 (default 2), or from each picture"
+    )
+    restore.add_argument(
+        "--tile",
+        default="auto",
+        metavar="auto|N|none",
+        help="side in pixels of what is restored at once: as memory allows (default), N, or everything",
+    )
+    restore.add_argument("--ensemble", action="store_true", help="mean over eight turned and mirrored pictures")
+    restore.add_argument("--precision", choices=["float32", "bf16"], default="float32")
+    restore.add_argument("--device", default="auto", metavar="NAME", help="auto (default), cpu or cuda")
+    restore.add_argument("--overwrite", action="store_true", help="make results anew that are there already")
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Parse the command line; KEY VALUE pairs may stand before, between and after the options."""
+    top = parser()
+    arguments, rest = top.parse_known_args(argv)
+    if rest and (not hasattr(arguments, "overrides") or any(word.startswith("--") for word in rest)):
+        top.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:
+        arguments.overrides += rest
+    return arguments
