@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from unfold.arguments import parse
-from unfold.errors import UnfoldError
+from unfold.errors import UnfoldError, out_of_memory
 
 
 def train(arguments: argparse.Namespace) -> int:
@@ -202,7 +202,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"unfold {arguments.command}: {where}{what}", file=sys.stderr)
         return 2
     except (MemoryError, RuntimeError) as error:
-        if not _out_of_memory(error):
+        if not out_of_memory(error):
             raise
         hint = "lower TRAIN.BATCH or TRAIN.PATCH, or set TRAIN.CHECKPOINT_STAGES true"
         hint = hint if arguments.command == "train" else "use smaller images, or the device cpu"
@@ -210,13 +210,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
-
-
-def _out_of_memory(error: Exception) -> bool:
-    """CUDA has a type for it (not imported here, it is torch's), the CPU allocator a sentence."""
-    return (
-        isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "allocate memory" in str(error)
-    )
 
 
 if __name__ == "__main__":

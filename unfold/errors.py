@@ -1,4 +1,9 @@
-"""The one kind of error that a user can cause and mend."""
+"""The one kind of error that a user can cause and mend, and how to tell another."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
 
 
 class UnfoldError(ValueError):
@@ -6,3 +11,17 @@ class UnfoldError(ValueError):
 
     The command line prints it without a traceback and exits with code 2.
     """
+
+
+def check_choice(what: str, name: str, known: Sequence[str]) -> None:
+    """UnfoldError with the nearest name where ``name`` is not among the known ones."""
+    if name not in known:
+        near = difflib.get_close_matches(str(name).lower(), known, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise UnfoldError(f"{what} is one of {', '.join(known)}, not {name!r}{hint}")
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says so: CUDA has a type for it (not imported here, it is torch's), the CPU a sentence."""
+    sentence = isinstance(error, RuntimeError) and "allocate memory" in str(error)
+    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or sentence

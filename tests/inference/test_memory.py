@@ -9,8 +9,9 @@ import torch
 
 from tests.gpu.setting import peak_memory
 from tests.narrow import NAMES, inputs, narrow
+from unfold.errors import out_of_memory
 from unfold.inference import memory
-from unfold.inference.memory import available, needed, out_of_memory
+from unfold.inference.memory import available, needed
 
 CPU = torch.device("cpu")
 

@@ -182,8 +182,8 @@ def decode(image: Any, path: Path) -> NDArray[np.uint8] | NDArray[np.uint16]:
         raise UnfoldError(f"{path} is of kind {kind}, and a colour image (RGB) is wanted{hint}")
     if deep:
         # Pillow turns TIFF while it loads, cv2 likewise.
-        pixels = _read_deep(path)
-        pixels = pixels if image.format == "TIFF" else _turned(pixels, turn)
+        pixels = read_deep(path)
+        pixels = pixels if image.format == "TIFF" else turned(pixels, turn)
     else:
         pixels = np.asarray(ImageOps.exif_transpose(image.convert("L") if image.mode == "1" else image))
     if kind.endswith("A"):
@@ -203,7 +203,7 @@ def bit_depth(image: Any) -> int:
     return 16 if deep else 8
 
 
-def _turned(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
+def turned(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
     """Pixels as an EXIF orientation (1 to 8) says that they are to be shown."""
     if orientation in (5, 6, 7, 8):
         pixels = pixels.swapaxes(0, 1)
@@ -212,13 +212,13 @@ def _turned(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
     return pixels[::rows, ::columns]
 
 
-def _read_deep(path: Path) -> NDArray[np.uint16]:
-    """16 bits per channel, which Pillow would cut to 8."""
+def read_deep(path: Path) -> NDArray[np.uint16]:
+    """16 bits per channel, which Pillow would cut to 8: (H,W), or (H,W,C) in RGB order, alpha last."""
     import cv2
 
     array = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
     if array is None or array.dtype != np.uint16 or array.ndim not in (2, 3):
-        raise UnfoldError(f"{path} has 16 bits per channel in a layout that cannot be read")
+        raise UnfoldError(f"{path} has 16 bits per channel in a layout that cannot be read, or is damaged")
     if array.ndim == 3 and array.shape[2] >= 3:
         array = array[..., [2, 1, 0, *range(3, array.shape[2])]]
     return np.ascontiguousarray(array)

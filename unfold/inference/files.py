@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from unfold.data.images import read_deep, turned
 from unfold.errors import UnfoldError
 from unfold.files import whole_file
 
@@ -107,7 +108,7 @@ def _read(path: Path, image: Image.Image, largest: float) -> Picture:
         orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
     told, profile = _told(image.getexif(), image.format), image.info.get("icc_profile")
     array = _read_deep(path) if deep else np.asarray(simple)
-    array = _upright(array.reshape(*array.shape[:2], -1), orientation)
+    array = turned(array.reshape(*array.shape[:2], -1), orientation)
     alpha = array[..., -1] if array.shape[2] in (2, 4) else None
     pixels = array if alpha is None else array[..., :-1]
     return Picture(np.ascontiguousarray(pixels), alpha, profile, told)
@@ -134,15 +135,10 @@ def _simple(image: Image.Image) -> Image.Image:
 
 
 def _read_deep(path: Path) -> Pixels:
-    """16 bits per channel, which Pillow would cut to 8, in the file's orientation; grey, with or without alpha, too."""
-    import cv2
-
-    array = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
-    if array is None or array.dtype != np.uint16:
-        raise UnfoldError(f"{path} has 16 bits per channel in a layout that cannot be read, or is damaged")
+    """16 bits per channel in the file's orientation; of grey with alpha, two channels."""
+    array = read_deep(path)
     if array.ndim == 2:
         return array
-    array = array[..., [2, 1, 0, 3][: array.shape[2]]]
     grey = (array[..., :1] == array[..., 1:3]).all() and _grey_by_header(path)
     return array[..., [0, 3]] if grey else array
 
@@ -152,17 +148,6 @@ def _grey_by_header(path: Path) -> bool:
     with path.open("rb") as file:
         head = file.read(26)
     return head[:4] == b"\x89PNG" and head[25] == 4
-
-
-def _upright(array: Pixels, orientation: int) -> Pixels:
-    """Apply an EXIF orientation, 1 to 8."""
-    if orientation in (5, 6, 7, 8):
-        array = array.swapaxes(0, 1)
-    if orientation in (2, 3, 6, 7):
-        array = array[:, ::-1]
-    if orientation in (3, 4, 7, 8):
-        array = array[::-1]
-    return array
 
 
 def _told(exif: Image.Exif, kind: str | None) -> bytes | None:

@@ -110,10 +110,3 @@ def _free_of_group(folder: Path) -> list[int]:
             told = re.findall(r"^(?:total_)?inactive_file (\d+)", stat, re.MULTILINE)
             return [int(most) - int(used) + (int(told[-1]) if told else 0)]
     return []
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Whether an error says so: torch has a type for CUDA, and a sentence for the CPU."""
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or (
-        isinstance(error, RuntimeError) and "allocate memory" in str(error)
-    )

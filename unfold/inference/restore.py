@@ -13,9 +13,8 @@ import torch
 from numpy.typing import NDArray
 
 from unfold.device import pick_device, place
-from unfold.errors import UnfoldError
+from unfold.errors import UnfoldError, out_of_memory
 from unfold.inference.inputs import check_image, check_inputs
-from unfold.inference.memory import out_of_memory
 from unfold.inference.plan import Tile, choose_tiles, halved
 from unfold.inference.tiling import Array, Span, Tiles, assemble
 from unfold.models.nrl_gdn import NRLGDN

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from unfold.errors import UnfoldError
+from unfold.errors import UnfoldError, check_choice
 from unfold.metrics.colour import CHANNELS, Channel, convert
 
 Image = Tensor | NDArray[Any]
@@ -37,14 +35,6 @@ def as_pair(a: Image, b: Image, border: int, channel: Channel, round8: bool) -> 
     inside = (..., slice(border, height - border), slice(border, width - border))
     x, y = (convert(batch[inside], channel, round8) for batch in batches)
     return x, y
-
-
-def check_choice(what: str, name: str, known: Sequence[str]) -> None:
-    """UnfoldError with the nearest name where ``name`` is not among the known ones."""
-    if name not in known:
-        near = difflib.get_close_matches(str(name).lower(), known, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise UnfoldError(f"{what} is one of {', '.join(known)}, not {name!r}{hint}")
 
 
 def _batch(image: Image) -> Tensor:

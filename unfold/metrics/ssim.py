@@ -9,9 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from unfold.errors import UnfoldError
+from unfold.errors import UnfoldError, check_choice
 from unfold.metrics.colour import Channel
-from unfold.metrics.pair import Image, as_pair, check_choice
+from unfold.metrics.pair import Image, as_pair
 
 Kind = Literal["wang", "matlab3d", "skimage"]
 KINDS: tuple[str, ...] = get_args(Kind)

@@ -13,11 +13,11 @@ from unfold.data.images import find_folder
 from unfold.errors import UnfoldError
 from unfold.files import whole_file
 from unfold.protocols.ensemble import check_number, ensembled
-from unfold.protocols.protocol import Case, Image, Method, Protocol, Sample
+from unfold.protocols.protocol import Case, Image, Method, Sample, Unscored
 
 
 @dataclass(frozen=True)
-class DND(Protocol):
+class DND(Unscored):
     """DND in DGUNet's denoising table (Mou, Wang, Zhang, CVPR 2022): the files that its server scores.
 
     ensemble: 8, the mean over turned and mirrored crops, or 1. The published test script averages over 8; that the
@@ -32,7 +32,6 @@ class DND(Protocol):
 
     ensemble: int = 8
     name: ClassVar = "dnd"
-    scored: ClassVar = False
 
     def __post_init__(self) -> None:
         check_number(self.ensemble)
@@ -61,9 +60,6 @@ class DND(Protocol):
 
     def finish(self, result: Image) -> Image:
         return result.clip(0, 1)
-
-    def score(self, result: Image, target: Image) -> dict[str, float]:
-        raise AssertionError("there is no target")
 
     def save(self, result: Image, case: Case, folder: Path) -> None:
         from scipy.io import savemat

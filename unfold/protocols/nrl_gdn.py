@@ -13,15 +13,14 @@ from numpy.typing import NDArray
 
 from unfold.data.images import find_folder, find_images, read_uint8
 from unfold.data.kernels import Kernel, published_kernels, read_kernels
-from unfold.errors import UnfoldError
+from unfold.errors import UnfoldError, check_choice
 from unfold.metrics import psnr, ssim
 from unfold.metrics.colour import Channel, convert
-from unfold.metrics.pair import check_choice
 from unfold.physics.degrade import blur_array
 from unfold.physics.kernels import normalised
 from unfold.physics.noise import gaussian_noise
 from unfold.physics.sigma_maps import MapKind, sigma_map
-from unfold.protocols.protocol import Case, Image, Method, Protocol, Sample
+from unfold.protocols.protocol import Case, Image, Method, Protocol, Sample, Unscored
 
 KERNELS = "kernels/kernels_8.mat"
 COUNT = 8
@@ -138,7 +137,7 @@ class NRLGDNUniform(NRLGDNSimulated):
 
 
 @dataclass(frozen=True)
-class NRLGDNReal(Protocol):
+class NRLGDNReal(Unscored):
     """Blurred photographs with estimated kernels, without reference: nothing is scored, the pictures are saved.
 
     - The set is a folder of images, and in it a folder "kernels" with one kernel for each: in natural order of their
@@ -151,7 +150,6 @@ class NRLGDNReal(Protocol):
 
     name: ClassVar = "nrl_gdn_real"
     inputs: ClassVar = ("y", "kernel")
-    scored: ClassVar = False
 
     def cases(self, source: str, split: str = "test") -> list[Case]:
         images = find_images(source, split)
@@ -177,9 +175,6 @@ class NRLGDNReal(Protocol):
 
     def finish(self, result: Image) -> Image:
         return _cut_off(result)
-
-    def score(self, result: Image, target: Image) -> dict[str, float]:
-        raise AssertionError("there is no target")
 
 
 def _odd_square(path: Path) -> Kernel:

@@ -94,6 +94,15 @@ class Protocol(ABC):
         Picture.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).save(folder / f"{case.name}.png")
 
 
+class Unscored(Protocol):
+    """A protocol without references: pictures are saved, nothing is scored."""
+
+    scored = False
+
+    def score(self, result: Image, target: Image) -> dict[str, float]:
+        raise AssertionError("there is no target")
+
+
 def windowed(result: Image, window: tuple[slice, slice]) -> Image:
     """The window of a method's result. ValueError where the result is smaller: the method does something else."""
     if any((part.stop or 0) > size for part, size in zip(window, result.shape, strict=False)):

@@ -17,7 +17,7 @@ from unfold.physics.boundary import periodic
 from unfold.physics.degrade import blur_uint8, crop_to_multiple, decimate_array
 from unfold.physics.kernels import gaussian_for
 from unfold.physics.resize import imresize
-from unfold.protocols.protocol import Case, Image, Protocol, Sample, to_uint8
+from unfold.protocols.protocol import Case, Image, Protocol, Sample, Unscored, to_uint8
 
 KERNELS = "kernels/kernels_12.mat"
 BICUBIC_KERNELS = "kernels/kernels_bicubicx234.mat"
@@ -116,7 +116,7 @@ ASSUMED = {"chip": ((0.6, 0.9, 1.7, 2.2), 15.0), "general": ((0.4, 0.7, 1.5, 2.0
 
 
 @dataclass(frozen=True)
-class USRNetReal(_USRNetProtocol):
+class USRNetReal(Unscored, _USRNetProtocol):
     """Real small images, without reference: nothing is scored, the pictures are saved.
 
     scale: 1 to 4; assumed: which blur and noise the network is told: "general", or "chip" for that picture.
@@ -128,7 +128,6 @@ class USRNetReal(_USRNetProtocol):
     scale: int = 4
     assumed: str = "general"
     name: ClassVar = "usrnet_real"
-    scored: ClassVar = False
 
     def __post_init__(self) -> None:
         _check_scale(self.scale, 1)
@@ -142,9 +141,6 @@ class USRNetReal(_USRNetProtocol):
         height, width = y.shape[0] * self.scale, y.shape[1] * self.scale
         inputs = _inputs(periodic(y, self.scale), kernel, self.scale, noise)
         return Sample(inputs, None, _window((height, width)))
-
-    def score(self, result: Image, target: Image) -> dict[str, float]:
-        raise AssertionError("there is no target")
 
 
 def _inputs(y: NDArray[Any], kernel: Kernel, scale: int, noise: float) -> dict[str, Any]:
