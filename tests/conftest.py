@@ -25,7 +25,8 @@ ROOT = Path(__file__).parent.parent
 TINY = """
 MODEL: {NAME: dgunet_denoise, STAGES: 3, WIDTH: 8, GROWTH: 4, TAIL: 4, OPERATOR_WIDTH: 4}
 TRAIN: {EPOCHS: 3, PATCHES: 6, BATCH: 2, PATCH: 16}
-OPTIM: {LR: 2.0e-3, WARMUP: 1}
+OPTIM: {LR: 2.0e-3}
+SCHEDULE: {WARMUP: 1}
 """
 
 

@@ -40,8 +40,8 @@ def test_a_dumped_config_reads_back_equal(tmp_path: Path) -> None:
 
 
 def test_numbers_are_read_as_people_write_them(tmp_path: Path) -> None:
-    cfg = load_config(write(tmp_path, "OPTIM: {LR: 1e-4}\nDATA: {SIGMA: 15}\n"), ["OPTIM.LR_MIN", "1e-7"])
-    assert (cfg.OPTIM.LR, cfg.DATA.SIGMA, cfg.OPTIM.LR_MIN) == (1e-4, 15.0, 1e-7)
+    cfg = load_config(write(tmp_path, "OPTIM: {LR: 1e-4}\nDATA: {SIGMA: 15}\n"), ["SCHEDULE.LR_MIN", "1e-7"])
+    assert (cfg.OPTIM.LR, cfg.DATA.SIGMA, cfg.SCHEDULE.LR_MIN) == (1e-4, 15.0, 1e-7)
     assert load_config(write(tmp_path, ""), ["OUTPUT", "5"]).OUTPUT == "5", "a folder may be called so"
 
 
@@ -83,7 +83,7 @@ def test_model_arguments_are_those_that_differ_from_the_published(tmp_path: Path
         ("OUTPUT: ''", "OUTPUT names the run folder"),
         ("SEED: 99999999999999999999", "SEED must be below"),
         ("OPTIM: {LR: .inf}", "OPTIM.LR must be finite"),
-        ("OPTIM: {LR: 1e-7}", "defaults: OPTIM.LR_MIN must not exceed OPTIM.LR"),
+        ("OPTIM: {LR: 1e-7}", "defaults: SCHEDULE.LR_MIN must not exceed OPTIM.LR"),
         ("- 1\n- 2", "a config is KEY: value lines"),
         ("a: [1", "is not valid YAML"),
         ("? [1, 2]\n: 3", "is not valid YAML"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,12 +36,21 @@ def parser() -> argparse.ArgumentParser:
         "train",
         help="train a network from a recipe",
         description="Train the network of a recipe. The run folder OUTPUT gets config.yaml, log.jsonl, curve.png and "
-        "checkpoints/last.pth and best.pth. Ctrl-C loses at most the epoch under way; --resume goes on from there.",
+        "checkpoints/last.pth and best.pth. Ctrl-C, SIGTERM and SIGUSR1 let the step end, write a checkpoint and exit "
+        "with code 75; --resume goes on from there, to the same weights. Several GPUs: torchrun (docs/training.md).",
         epilog=WHERE + " Every key with its default and meaning: unfold/config.py.",
     )
     train.add_argument("--config", required=True, metavar="FILE", help=CONFIG_HELP)
-    train.add_argument("--resume", action="store_true", help="go on from the last checkpoint in OUTPUT")
+    train.add_argument(
+        "--resume",
+        nargs="?",
+        const="must",
+        choices=["must", "auto"],
+        help="go on from the newest whole checkpoint in OUTPUT; `--resume auto`: or begin, where there is none",
+    )
     train.add_argument("--overwrite", action="store_true", help="begin anew where OUTPUT holds a run already")
+    train.add_argument("--init", metavar="FILE|NAME", help="weights to begin with, to fine-tune them")
+    train.add_argument("--partial", action="store_true", help="of --init, take what fits; the rest is told")
     train.add_argument("overrides", nargs="*", metavar="KEY VALUE", help=OVERRIDES_HELP)
 
     test = commands.add_parser(
@@ -227,7 +237,11 @@ def _add_restore(commands: Subparsers) -> None:
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Parse the command line; KEY VALUE pairs may stand before, between and after the options."""
     top = parser()
-    arguments, rest = top.parse_known_args(argv)
+    given = list(sys.argv[1:] if argv is None else argv)
+    for i, word in enumerate(given):  # what follows a bare --resume is a KEY, and not its value
+        if word == "--resume" and (i + 1 == len(given) or given[i + 1] != "auto"):
+            given[i] = "--resume=must"
+    arguments, rest = top.parse_known_args(given)
     if rest and (not hasattr(arguments, "overrides") or any(word.startswith("--") for word in rest)):
         top.error(f"unrecognized arguments: {' '.join(rest)}")
     if rest:

@@ -16,19 +16,31 @@ from unfold.errors import UnfoldError, out_of_memory
 
 def train(arguments: argparse.Namespace) -> int:
     from unfold.config import load_config
+    from unfold.training.distributed import processes
     from unfold.training.run import build_trainer
+    from unfold.training.signals import EXIT_STOPPED, Stopped
 
     if arguments.resume and arguments.overwrite:
         raise UnfoldError("--resume continues a run and --overwrite throws it away: give one of them")
+    if arguments.partial and arguments.init is None:
+        raise UnfoldError("--partial says how to take --init WEIGHTS, and there is none")
     cfg = load_config(arguments.config, arguments.overrides)
-    trainer = build_trainer(cfg, resume=arguments.resume, overwrite=arguments.overwrite)
-    try:
-        trainer.fit()
-    except KeyboardInterrupt:
-        hint = "; --resume goes on from there" if trainer.epoch else ", before the end of the first: nothing is kept"
-        print(f"stopped after epoch {trainer.epoch} of {trainer.epochs}{hint}", file=sys.stderr)
-        return 130
-    print(f"done: best validation PSNR {trainer.best:.2f} dB, weights and curve in {trainer.folder}")
+    with processes(cfg.DEVICE) as all_of_us:
+        trainer = build_trainer(
+            cfg,
+            resume="auto" if arguments.resume == "auto" else bool(arguments.resume),
+            overwrite=arguments.overwrite,
+            init=arguments.init,
+            partial=arguments.partial,
+            processes=all_of_us,
+        )
+        try:
+            trainer.fit()
+        except Stopped as stopped:
+            print(f"unfold train: {stopped}", file=sys.stderr)
+            return EXIT_STOPPED
+        if all_of_us.first:
+            print(f"done: best validation PSNR {trainer.best:.2f} dB, weights and curve in {trainer.folder}")
     return 0
 
 

@@ -51,39 +51,71 @@ _C.DATA.VAL_PROTOCOL = ""  # e.g. usrnet_table1:scale=2,kernel=1; empty: what fi
 _C.DATA.SKIP_BAD = False  # leave out training images that cannot be used, instead of stopping before the first step
 
 _C.LOSS = CfgNode()
-_C.LOSS.EPS = 1.0e-3  # Charbonnier, sqrt(d^2 + EPS^2), summed over all stages
+_C.LOSS.PIXEL = "charbonnier"  # sqrt(d^2 + EPS^2), or l1, mse: means over pixels
+_C.LOSS.EPS = 1.0e-3
+_C.LOSS.STAGES = "all"  # all: summed over the stages; last: of the last one
+_C.LOSS.EDGE = 0.0  # weight of the edge loss, that of the images' Laplacians, beside it
+_C.LOSS.CLAMP = False  # cut estimates off to [0,1] first
+_C.LOSS.WEIGHT = 1.0  # of the whole: Adam hardly heeds it
 
 _C.OPTIM = CfgNode()
 _C.OPTIM.LR = 2.0e-4
-_C.OPTIM.LR_MIN = 1.0e-6
-_C.OPTIM.WARMUP = 3  # epochs of linear warm-up
 _C.OPTIM.BETAS = [0.9, 0.999]
 _C.OPTIM.WEIGHT_DECAY = 0.0
+_C.OPTIM.CLIP = 0.0  # largest norm of the gradient; 0: none
+# How weights begin: default (as torch does), orthogonal (gain 0.2, no biases; USRNet), xavier (normal; NRL-GDN).
+_C.OPTIM.START = "default"
+
+# The learning rate, by epochs; by steps where TRAIN.ITERATIONS is set.
+_C.SCHEDULE = CfgNode()
+_C.SCHEDULE.NAME = "cosine"  # to LR_MIN; multistep (GAMMA at each of MILESTONES), step (GAMMA every STEP), constant
+_C.SCHEDULE.WARMUP = 3  # linear, before it
+_C.SCHEDULE.LR_MIN = 1.0e-6
+_C.SCHEDULE.LENGTH = 0  # of half a cosine; 0: what is left after the warm-up
+_C.SCHEDULE.MILESTONES = []
+_C.SCHEDULE.STEP = 1
+_C.SCHEDULE.GAMMA = 0.5
 
 _C.TRAIN = CfgNode()
 _C.TRAIN.EPOCHS = 100
+_C.TRAIN.ITERATIONS = 0  # steps of the run, in place of EPOCHS
 _C.TRAIN.PATCHES = 1600  # random patches that make one epoch
-_C.TRAIN.BATCH = 16
+_C.TRAIN.BATCH = 16  # patches per step, of all GPUs together
+_C.TRAIN.ACCUMULATE = 1  # compute each batch in so many parts, one after the other: less memory, the same step
 _C.TRAIN.PATCH = 128  # side length in pixels
-_C.TRAIN.WORKERS = 0  # processes that load data
+_C.TRAIN.MIXUP = 0.0  # blend pairs of samples by Beta(MIXUP, MIXUP); 0: no
+_C.TRAIN.MIXUP_AFTER = 5  # epochs without that at first
+_C.TRAIN.EMA = 0.0  # decay of a moving average of the weights, which is what is validated and kept; 0: none
+_C.TRAIN.WORKERS = 0  # processes that load data, per GPU
 _C.TRAIN.PRECISION = "float32"  # float32, or bfloat16 (autocast)
 _C.TRAIN.CHECKPOINT_STAGES = False  # less memory, one more forward pass
 _C.TRAIN.VALIDATE_EVERY = 1  # epochs
+_C.TRAIN.SAVE_EVERY = 0  # steps between checkpoints inside an epoch; 0: at its end alone
+_C.TRAIN.KEEP = 2  # newest checkpoints that stay, beside the best
 
 _C.TEST = CfgNode()
 _C.TEST.BASELINES = []  # of tv, nlm: classical methods beside the network
 
 _CHOICES = {
     "TRAIN.PRECISION": ("float32", "bfloat16"),
+    "LOSS.PIXEL": ("charbonnier", "l1", "mse"),
+    "LOSS.STAGES": ("all", "last"),
+    "OPTIM.START": ("default", "orthogonal", "xavier"),
+    "SCHEDULE.NAME": ("cosine", "multistep", "step", "constant"),
     "DATA.KIND": ("gaussian", "paired", "usrnet", "nrl_gdn", "rain", "compressive_sensing"),
 }
 _POSITIVE = (
     "DATA.SIGMA",
     "LOSS.EPS",
+    "LOSS.WEIGHT",
     "OPTIM.LR",
+    "SCHEDULE.STEP",
+    "SCHEDULE.GAMMA",
     "TRAIN.EPOCHS",
     "TRAIN.PATCHES",
     "TRAIN.BATCH",
+    "TRAIN.ACCUMULATE",
+    "TRAIN.KEEP",
     "TRAIN.PATCH",
     "TRAIN.VALIDATE_EVERY",
 )
@@ -97,10 +129,18 @@ _NOT_NEGATIVE = (
     "MODEL.TRAIN_STAGES",
     "MODEL.DEPTH",
     "MODEL.RATIO",
-    "OPTIM.LR_MIN",
-    "OPTIM.WARMUP",
+    "LOSS.EDGE",
     "OPTIM.WEIGHT_DECAY",
+    "OPTIM.CLIP",
+    "SCHEDULE.WARMUP",
+    "SCHEDULE.LR_MIN",
+    "SCHEDULE.LENGTH",
+    "TRAIN.ITERATIONS",
+    "TRAIN.MIXUP",
+    "TRAIN.MIXUP_AFTER",
+    "TRAIN.EMA",
     "TRAIN.WORKERS",
+    "TRAIN.SAVE_EVERY",
 )
 BASELINES = ("tv", "nlm")
 KERNEL, BLOCK = 25, 32  # sides of the kernels of training, and of the blocks that are measured
@@ -274,8 +314,19 @@ def _check(cfg: CfgNode, sources: dict[str, str]) -> None:
         fail("OUTPUT", "names the run folder, and is empty")
     if cfg.SEED >= 2**63:
         fail("SEED", f"must be below 2^63, and is {cfg.SEED}")
-    if cfg.OPTIM.LR_MIN > cfg.OPTIM.LR:
-        fail("OPTIM.LR_MIN", f"must not exceed OPTIM.LR, {cfg.OPTIM.LR}, and is {cfg.OPTIM.LR_MIN}")
+    if cfg.SCHEDULE.LR_MIN > cfg.OPTIM.LR:
+        fail("SCHEDULE.LR_MIN", f"must not exceed OPTIM.LR, {cfg.OPTIM.LR}, and is {cfg.SCHEDULE.LR_MIN}")
+    stones = cfg.SCHEDULE.MILESTONES
+    if not all(type(stone) is int and stone > 0 for stone in stones) or sorted(set(stones)) != stones:
+        fail(
+            "SCHEDULE.MILESTONES", f"is a list of whole numbers above 0, each larger than the one before, not {stones}"
+        )
+    if cfg.SCHEDULE.NAME == "multistep" and not stones:
+        fail("SCHEDULE.MILESTONES", "is what SCHEDULE.NAME multistep needs, and is empty")
+    if cfg.TRAIN.EMA >= 1:
+        fail("TRAIN.EMA", f"is a decay from 0 to below 1, such as 0.999, not {cfg.TRAIN.EMA}")
+    if cfg.TRAIN.ACCUMULATE > cfg.TRAIN.BATCH:
+        fail("TRAIN.ACCUMULATE", f"must not exceed TRAIN.BATCH, {cfg.TRAIN.BATCH}, and is {cfg.TRAIN.ACCUMULATE}")
     if len(cfg.OPTIM.BETAS) != 2 or not all(0 <= beta < 1 for beta in cfg.OPTIM.BETAS):
         fail("OPTIM.BETAS", f"is two numbers from 0 to below 1, not {cfg.OPTIM.BETAS}")
     if not all(type(width) is int and width > 0 for width in cfg.MODEL.WIDTHS):

@@ -1,12 +1,13 @@
-"""The loss is the published formula, over all stages, and reaches all of them."""
+"""Losses are the published formulas, over the stages that they are for, and reach those alone."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import correlate
 
-from unfold.training.losses import charbonnier, charbonnier_of_stages
+from unfold.training.losses import StageLoss, charbonnier, edge, l1, laplacian, mse
 
 
 def test_charbonnier_is_the_formula() -> None:
@@ -19,7 +20,7 @@ def test_charbonnier_is_the_formula() -> None:
 def test_stages_are_summed_and_each_gets_its_gradient() -> None:
     target = torch.rand(1, 3, 4, 4)
     stages = [torch.rand(1, 3, 4, 4, requires_grad=True) for _ in range(3)]
-    loss = charbonnier_of_stages(stages, target)
+    loss = StageLoss(charbonnier, every_stage=True)(stages, target)
     assert loss.item() == pytest.approx(sum(charbonnier(x, target).item() for x in stages), rel=1e-6)
     loss.backward()
     for x in stages:
@@ -29,3 +30,41 @@ def test_stages_are_summed_and_each_gets_its_gradient() -> None:
 
 def test_bfloat16_estimates_are_compared_in_float32() -> None:
     assert charbonnier(torch.rand(1, 3, 4, 4).bfloat16(), torch.rand(1, 3, 4, 4)).dtype == torch.float32
+
+
+def test_the_loss_of_the_last_stage_reaches_no_other() -> None:
+    target = torch.rand(2, 3, 4, 4)
+    stages = [torch.rand(2, 3, 4, 4, requires_grad=True) for _ in range(3)]
+    loss = StageLoss(l1, every_stage=False, weight=0.25)(stages, target)
+    assert loss.item() == pytest.approx(0.25 * np.abs((stages[-1] - target).detach().numpy()).mean(), rel=1e-6)
+    loss.backward()
+    assert [x.grad is not None for x in stages] == [False, False, True]
+
+
+def test_clamped_estimates_get_no_gradient_beyond_the_range() -> None:
+    target = torch.full((1, 1, 1, 3), 0.5)
+    x = torch.tensor([-0.5, 0.25, 1.5]).view(1, 1, 1, 3).requires_grad_()
+    loss = StageLoss(mse, every_stage=True, clamp=True)([x], target)
+    assert loss.item() == pytest.approx((0.25 + 0.0625 + 0.25) / 3)
+    loss.backward()
+    assert x.grad.flatten().tolist() == pytest.approx([0, -2 * 0.25 / 3, 0])
+
+
+def test_the_laplacian_is_the_published_one_written_with_another_library() -> None:
+    x = np.random.default_rng(0).random((11, 14))
+    taps = np.array([0.05, 0.25, 0.4, 0.25, 0.05])
+    kernel = np.outer(taps, taps)
+    low = correlate(x, kernel, mode="nearest")
+    kept = np.zeros_like(low)
+    kept[::2, ::2] = 4 * low[::2, ::2]
+    expected = x - correlate(kept, kernel, mode="nearest")
+    found = laplacian(torch.from_numpy(np.stack([x, 2 * x]))[None])[0].numpy()
+    assert np.allclose(found, np.stack([expected, 2 * expected]), atol=1e-12)
+
+
+def test_the_edge_loss_is_the_charbonnier_loss_of_laplacians_and_is_weighed() -> None:
+    x, target = torch.rand(2, 3, 8, 9), torch.rand(2, 3, 8, 9)
+    expected = charbonnier(laplacian(x), laplacian(target)).item()
+    assert edge(x, target).item() == pytest.approx(expected, rel=1e-6)
+    both = StageLoss(charbonnier, every_stage=True, edge=0.05)([x, x], target).item()
+    assert both == pytest.approx(2 * (charbonnier(x, target).item() + 0.05 * expected), rel=1e-6)

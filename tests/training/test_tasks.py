@@ -73,7 +73,7 @@ def test_a_narrow_usrnet_learns_on_the_photographs(tmp_path: Path, command: Comm
         tmp_path,
         f"MODEL: {USRNET}\nDATA: {{KIND: usrnet, VAL_PROTOCOL: 'usrnet_table1:scale=2,kernel=1'}}\n"
         "TRAIN: {EPOCHS: 4, PATCHES: 96, BATCH: 8, PATCH: 36, VALIDATE_EVERY: 4}\n"
-        "OPTIM: {LR: 4.0e-3, WARMUP: 0}\n",
+        "OPTIM: {LR: 4.0e-3}\nSCHEDULE: {WARMUP: 0}\n",
     )
     code, _, err = command("train", "--config", recipe)
     assert code == 0, err
@@ -89,7 +89,7 @@ def test_a_narrow_dgunet_learns_from_pairs(
     recipe = written(
         tmp_path,
         f"MODEL: {DGUNET}\nDATA: {{KIND: paired, TRAIN: {pairs}, VAL: {pairs}, SATURATION: true}}\n"
-        "TRAIN: {EPOCHS: 2, PATCHES: 40, BATCH: 4, PATCH: 32}\nOPTIM: {LR: 2.0e-3, WARMUP: 0}\n",
+        "TRAIN: {EPOCHS: 2, PATCHES: 40, BATCH: 4, PATCH: 32}\nOPTIM: {LR: 2.0e-3}\nSCHEDULE: {WARMUP: 0}\n",
     )
     code, _, err = command("train", "--config", recipe)
     assert code == 0, err

@@ -51,11 +51,17 @@ class BatchSampler(Sampler[list[Key]]):
     def __iter__(self) -> Iterator[list[Key]]:
         epoch = self.epoch
         for step in range(self.step, -(-self.length // self.batch)):
-            first = step * self.batch
-            count = min(self.batch, self.length - first)
-            own = range(first + count * self.rank // self.world, first + count * (self.rank + 1) // self.world)
-            scale = self.scale_of(epoch, step)
-            yield [Key(epoch, number, scale) for number in own]
+            keys = self.keys(epoch, step)
+            yield keys[len(keys) * self.rank // self.world : len(keys) * (self.rank + 1) // self.world]
+
+    def keys(self, epoch: int, step: int) -> list[Key]:
+        """The samples of a step on all processes together."""
+        first, scale = step * self.batch, self.scale_of(epoch, step)
+        return [Key(epoch, number, scale) for number in range(first, first + self.batch_size(step))]
+
+    def batch_size(self, step: int) -> int:
+        """How many samples a step of any epoch has, on all processes together."""
+        return min(self.batch, self.length - step * self.batch)
 
     def scale_of(self, epoch: int, step: int) -> int:
         """The scale of a step, each of ``scales`` with the same chance."""

@@ -105,8 +105,8 @@ def evaluate_network(
 
 def validate(
     net: UnfoldingNetwork, names: set[str], protocol: Protocol, cases: Sequence[Case], device: torch.device
-) -> float:
-    """Mean PSNR over the cases, in dB. Leaves the network in the mode it was in."""
+) -> list[float]:
+    """PSNR of each case in dB. Leaves the network in the mode it was in."""
     training = net.training
     net.eval()
     restore, scores = network(net, names, device), []
@@ -115,7 +115,7 @@ def validate(
         assert sample.target is not None
         scores.append(protocol.score(protocol.restore(restore, sample), sample.target)["psnr"])
     net.train(training)
-    return float(np.mean(scores))
+    return scores
 
 
 def check_cases(protocol: Protocol, cases: Sequence[Case], smallest: int) -> None:

@@ -1,16 +1,100 @@
-"""Checkpoints of a run: plain tensors and values, whole or absent."""
+"""Checkpoints of a run: plain tensors and values, whole or absent, the newest few."""
 
 from __future__ import annotations
 
+import hashlib
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from unfold.checkpoints.read import Checkpoint, read_checkpoint
+from unfold.errors import UnfoldError
 from unfold.files import whole_file
 
+logger = logging.getLogger("unfold")
 
-def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
-    """Write a checkpoint; a reader sees the old file or the new one, whole."""
+
+def save_checkpoint(path: Path, content: dict[str, Any], keep: int = 1) -> None:
+    """Write a checkpoint with a digest of all its numbers; a reader sees the old file or the new one, whole.
+
+    keep: of last.pth, the one before becomes last-1.pth, that one last-2.pth, and so on, ``keep`` files in all.
+    """
     with whole_file(path) as file:
-        torch.save(content, file)
+        torch.save({**content, "digest": digest_of(content)}, file)
+        file.flush()
+        os.fsync(file.fileno())  # the old ones move when the new one is on the disk
+        if keep > 1 and path.exists():
+            _make_way([path, *(path.with_name(f"{path.stem}-{i}{path.suffix}") for i in range(1, keep))])
+
+
+def _make_way(names: Sequence[Path]) -> None:
+    """Move each file but the first to the next name; the first gets the second name, too, and keeps its own."""
+    for newer, older in reversed(list(pairwise(names[1:]))):
+        if newer.exists():
+            newer.replace(older)
+    names[1].unlink(missing_ok=True)
+    try:
+        names[1].hardlink_to(names[0])
+    except OSError:  # not every file system can
+        names[0].replace(names[1])
+
+
+def digest_of(content: dict[str, Any]) -> str:
+    """SHA-256 over the names and numbers of all tensors, at any depth."""
+    total = hashlib.sha256()
+    for name, tensor in sorted(_tensors(content, ""), key=itemgetter(0)):
+        plain = tensor.detach().cpu().contiguous()
+        total.update(f"{name} {plain.dtype} {tuple(plain.shape)}\n".encode())
+        total.update(plain.view(-1).view(torch.uint8).numpy().tobytes())
+    return total.hexdigest()
+
+
+def _tensors(value: Any, name: str) -> Iterator[tuple[str, Tensor]]:
+    if isinstance(value, Tensor):
+        yield name, value
+    elif isinstance(value, dict):
+        for key in value:
+            yield from _tensors(value[key], f"{name}/{key}")
+    elif isinstance(value, list | tuple):
+        for i, item in enumerate(value):
+            yield from _tensors(item, f"{name}/{i}")
+
+
+def newest_good(folder: Path) -> tuple[Path, Checkpoint] | None:
+    """The newest checkpoint of a run that is whole, with a warning for each that is not; None where there is none.
+
+    UnfoldError where there are some and none is whole.
+    """
+    reasons = []
+    for path in sorted(folder.glob("last*.pth"), key=_age):
+        try:
+            return path, read_run(path)
+        except UnfoldError as error:
+            reasons.append(str(error))
+            logger.warning("%s; going back to the one before", error)
+    if reasons:
+        raise UnfoldError(f"no checkpoint in {folder} is whole: {'; '.join(reasons)}")
+    return None
+
+
+def _age(path: Path) -> int:
+    number = path.stem.removeprefix("last").removeprefix("-")
+    return int(number) if number.isdecimal() else 0
+
+
+def read_run(path: Path) -> Checkpoint:
+    """A checkpoint that a run can go on from. UnfoldError for one that is damaged or holds weights alone."""
+    checkpoint = read_checkpoint(path)
+    if not {"step", "best", "optimizer", "digest"} <= checkpoint.content.keys():
+        raise UnfoldError(f"{path} holds weights but no state of a run; it cannot be resumed")
+    content = {key: value for key, value in checkpoint.content.items() if key != "digest"}
+    if digest_of({"state_dict": checkpoint.state, **content}) != checkpoint.content["digest"]:
+        raise UnfoldError(f"{path} is damaged: its numbers are not those that were written")
+    return checkpoint

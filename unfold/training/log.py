@@ -1,26 +1,43 @@
-"""The log of a run: one JSON object per epoch, and the curve drawn from it."""
+"""The log of a run: one JSON object per epoch, the curve drawn from it, and the last validation image by image."""
 
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
+from unfold.files import whole_file
 from unfold.report.curve import draw_curves
 
 
 class RunLog:
-    """log.jsonl and curve.png in the run folder. A resumed run keeps the rows up to ``epoch`` and goes on."""
+    """log.jsonl, curve.png and validation.json in the run folder.
 
-    def __init__(self, folder: Path, epoch: int = 0) -> None:
-        self.path, self.picture = folder / "log.jsonl", folder / "curve.png"
-        self.rows = [row for row in read_log(self.path) if row["epoch"] <= epoch] if epoch else []
-        self.path.write_text("".join(json.dumps(row) + "\n" for row in self.rows))
+    A resumed run keeps the rows up to ``step`` and goes on. write: not so in processes that only help.
+    """
+
+    def __init__(self, folder: Path, step: int = 0, write: bool = True) -> None:
+        self.path, self.picture, self.scores = (folder / n for n in ("log.jsonl", "curve.png", "validation.json"))
+        self.rows = [row for row in read_log(self.path) if row["step"] <= step] if step else []
+        if write:
+            self._rewrite()
+
+    def _rewrite(self) -> None:
+        with whole_file(self.path) as file:
+            file.write("".join(json.dumps(row) + "\n" for row in self.rows).encode())
 
     def add(self, row: dict[str, Any]) -> None:
         self.rows.append(row)
         with self.path.open("a") as file:
             file.write(json.dumps(row) + "\n")
+            file.flush()
+            os.fsync(file.fileno())  # the checkpoint that ends the epoch comes after it
+
+    def validated(self, step: int, scores: dict[str, float]) -> None:
+        """Write down the last validation: PSNR in dB by image."""
+        with whole_file(self.scores) as file:
+            file.write(json.dumps({"step": step, "psnr": scores}, indent=1).encode())
 
     def draw(self) -> None:
         """Training loss and validation PSNR against the epoch."""

@@ -6,7 +6,7 @@ import functools
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch.utils.data import DataLoader
@@ -22,113 +22,225 @@ from unfold.build import (
     run_folder,
     smallest_image,
 )
-from unfold.checkpoints.load import load_state
-from unfold.checkpoints.read import Checkpoint, read_checkpoint
+from unfold.checkpoints.load import load_state, open_weights
+from unfold.checkpoints.read import Checkpoint
 from unfold.config import differences, load_config, model_arguments
 from unfold.data.batches import BatchSampler, collate
 from unfold.data.patches import Patches
 from unfold.data.samples import SampleKind
+from unfold.data.stores import Store
 from unfold.device import pick_device, place
 from unfold.errors import UnfoldError
+from unfold.files import whole_file
 from unfold.models.registry import model_info
+from unfold.models.unfolding import UnfoldingNetwork
 from unfold.protocols.evaluate import check_cases, validate
 from unfold.protocols.protocol import Case, Protocol
 from unfold.report.models import count_parameters
+from unfold.training.checkpoint import newest_good
+from unfold.training.distributed import Processes
 from unfold.training.log import RunLog
-from unfold.training.losses import charbonnier_of_stages
-from unfold.training.schedule import WarmupCosine
+from unfold.training.losses import Distance, StageLoss, charbonnier, l1, mse
+from unfold.training.mixup import mixed
+from unfold.training.schedule import Factor, Schedule, constant, cosine, multistep, step
+from unfold.training.signals import ignore_in_worker
+from unfold.training.start import fill, take_over
 from unfold.training.trainer import Trainer
+from unfold.training.update import Update
 
 logger = logging.getLogger("unfold")
-MAY_DIFFER = ("OUTPUT", "DEVICE", "TRAIN.WORKERS", "TEST.", "DATA.TEST")  # in a resumed run
+# What may be set anew in a resumed run, and the files of one that are gone when another begins in its folder.
+MAY_DIFFER = ("OUTPUT", "DEVICE", "TRAIN.WORKERS", "TRAIN.SAVE_EVERY", "TRAIN.KEEP", "TEST.", "DATA.TEST")
+OF_A_RUN = ("checkpoints/last.pth", "checkpoints/best.pth", "log.jsonl", "curve.png", "validation.json", "left_out.txt")
 
 
-def build_trainer(cfg: CfgNode, *, resume: bool = False, overwrite: bool = False) -> Trainer:
+def build_trainer(
+    cfg: CfgNode,
+    *,
+    resume: bool | Literal["auto"] = False,
+    overwrite: bool = False,
+    init: str | None = None,
+    partial: bool = False,
+    processes: Processes | None = None,
+) -> Trainer:
     """Everything that a run needs, checked before the first step.
 
-    resume: go on from the run folder's last checkpoint; overwrite: begin anew in a folder that holds a run already.
+    resume: go on from the run folder's newest whole checkpoint, "auto" where there is one; overwrite: begin anew in a
+    folder that holds a run already. init: weights to begin with, a file or name; partial: what of them does not fit
+    stays fresh, and is told. processes: those that share the run.
     Raises UnfoldError.
     """
+    processes = processes or Processes()
     folder = run_folder(cfg)
-    last = folder / "checkpoints" / "last.pth"
-    checkpoint = _checkpoint_to_resume(cfg, last) if resume else None
-    if checkpoint is None and any(last.parent.glob("*.pth")) and not overwrite:
+    found = _run_to_resume(cfg, folder / "checkpoints", must=resume is True) if resume else None
+    if found is None and any((folder / "checkpoints").glob("*.pth")) and not overwrite:
         raise UnfoldError(
             f"{folder} holds a run already: --resume continues it, --overwrite begins anew, OUTPUT names another"
         )
-
-    least = model_info(cfg.MODEL.NAME).build.min_size
-    if least > cfg.TRAIN.PATCH:
-        raise UnfoldError(f"TRAIN.PATCH {cfg.TRAIN.PATCH} is below the {least} pixels that {cfg.MODEL.NAME} needs")
+    if found is not None and init is not None:
+        raise UnfoldError("--init begins a run and --resume continues one: give one of them")
+    _check_sizes(cfg, processes.world)
     device = pick_device(cfg.DEVICE)
     torch.manual_seed(cfg.SEED)
     net = build_network(cfg)
     net.checkpoint_stages = cfg.TRAIN.CHECKPOINT_STAGES
+    fill(net, cfg.OPTIM.START)
+    if init is not None:
+        begin_with(net, cfg.MODEL.NAME, init, partial)
 
     protocol = build_validation(cfg, net)
     samples, names = build_samples(cfg), input_names(cfg)
     held_out = _validation_cases(cfg, protocol)
     store, left_out = build_store(cfg)  # decodes the training set, which may take long: after all that is quick
-    scales = cfg.DATA.SCALES if "scale" in samples.inputs else (1,)
-    loader = DataLoader(
-        Patches(store, cfg.TRAIN.PATCH, cfg.SEED, samples.make),
-        batch_sampler=BatchSampler(cfg.TRAIN.PATCHES, cfg.TRAIN.BATCH, cfg.SEED, scales),
-        collate_fn=collate,
-        num_workers=cfg.TRAIN.WORKERS,
-        persistent_workers=cfg.TRAIN.WORKERS > 0,
-        pin_memory=device.type == "cuda",
-    )
-
-    if checkpoint is not None:
-        load_state(net, checkpoint.state, last)
+    loader = _loader(cfg, samples, store, processes, device)
+    if found is not None:
+        load_state(net, found[1].state, found[0])
     net = place(net, device)
-    trained = [parameter for parameter in net.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.Adam(
-        trained, cfg.OPTIM.LR, betas=tuple(cfg.OPTIM.BETAS), weight_decay=cfg.OPTIM.WEIGHT_DECAY
-    )
-    done = checkpoint.content["epoch"] if checkpoint is not None else 0
-    schedule = WarmupCosine(optimizer, cfg.TRAIN.EPOCHS, cfg.OPTIM.WARMUP, cfg.OPTIM.LR_MIN, done)
-    _prepare_folder(folder, cfg, fresh=checkpoint is None)
-    if left_out:
+    done = found[1].content["step"] if found is not None else 0
+    update, schedule = _update(cfg, net, processes, done)
+    if processes.first:
+        _prepare_folder(folder, cfg, fresh=found is None)
+    if left_out and processes.first:
         (folder / "left_out.txt").write_text("".join(f"{reason}\n" for reason in left_out))
     trainer = Trainer(
-        net=net,
+        update=update,
         loader=loader,
-        render=functools.partial(_rendered, samples, names),
-        loss=functools.partial(charbonnier_of_stages, eps=cfg.LOSS.EPS),
-        optimizer=optimizer,
+        render=functools.partial(_rendered, cfg, samples, names),
         schedule=schedule,
-        validate=lambda: validate(net, names, protocol, held_out, device),
-        log=RunLog(folder, done),
+        validate=functools.partial(_validated, processes, net, names, protocol, held_out, device),
+        log=RunLog(folder, done, write=processes.first),
         folder=folder,
         device=device,
-        epochs=cfg.TRAIN.EPOCHS,
+        steps=total_steps(cfg),
+        per_epoch=steps_per_epoch(cfg),
         validate_every=cfg.TRAIN.VALIDATE_EVERY,
-        autocast=cfg.TRAIN.PRECISION == "bfloat16",
+        schedule_in_steps=cfg.TRAIN.ITERATIONS > 0,
+        save_every=cfg.TRAIN.SAVE_EVERY,
+        keep=cfg.TRAIN.KEEP,
+        processes=processes,
         about={
             "unfold": unfold.__version__,
             "model": {"name": cfg.MODEL.NAME, "arguments": model_arguments(cfg)},
             "protocol": dict(vars(protocol)),
         },
     )
-    if checkpoint is not None:
-        trainer.resume(checkpoint.content)
-    parameters = count_parameters(net)
+    if found is not None:
+        trainer.resume(found[1].state, found[1].content)
+    if processes.first:
+        _tell(cfg, trainer, store, len(held_out))
+    return trainer
+
+
+def _loader(
+    cfg: CfgNode, samples: SampleKind, store: Store, processes: Processes, device: torch.device
+) -> DataLoader[dict[str, Any]]:
+    train, scales = cfg.TRAIN, cfg.DATA.SCALES if "scale" in samples.inputs else (1,)
+    return DataLoader(
+        Patches(store, train.PATCH, cfg.SEED, samples.make),
+        batch_sampler=BatchSampler(train.PATCHES, train.BATCH, cfg.SEED, scales, processes.rank, processes.world),
+        collate_fn=collate,
+        num_workers=train.WORKERS,
+        worker_init_fn=ignore_in_worker,
+        persistent_workers=train.WORKERS > 0,
+        pin_memory=device.type == "cuda",
+    )
+
+
+def _update(cfg: CfgNode, net: UnfoldingNetwork, processes: Processes, done: int) -> tuple[Update, Schedule]:
+    """The optimiser's step and its learning rate, ``done`` steps into the run."""
+    optimizer = torch.optim.Adam(
+        [parameter for parameter in net.parameters() if parameter.requires_grad],
+        cfg.OPTIM.LR,
+        betas=tuple(cfg.OPTIM.BETAS),
+        weight_decay=cfg.OPTIM.WEIGHT_DECAY,
+        fused=True,  # which can leave out a step without asking the GPU
+    )
+    units = done if cfg.TRAIN.ITERATIONS else done // steps_per_epoch(cfg)
+    schedule = Schedule(optimizer, _factor(cfg), cfg.SCHEDULE.WARMUP, units)
+    update = Update(
+        net,
+        processes.wrap(net),
+        build_loss(cfg),
+        optimizer,
+        accumulate=cfg.TRAIN.ACCUMULATE,
+        clip=cfg.OPTIM.CLIP,
+        ema=cfg.TRAIN.EMA,
+        autocast=cfg.TRAIN.PRECISION == "bfloat16",
+    )
+    return update, schedule
+
+
+def build_loss(cfg: CfgNode) -> StageLoss:
+    """The loss of LOSS."""
+    loss = cfg.LOSS
+    distances: dict[str, Distance] = {"charbonnier": functools.partial(charbonnier, eps=loss.EPS), "l1": l1, "mse": mse}
+    return StageLoss(distances[loss.PIXEL], loss.STAGES == "all", loss.EDGE, loss.CLAMP, loss.WEIGHT, loss.EPS)
+
+
+def _factor(cfg: CfgNode) -> Factor:
+    plan = cfg.SCHEDULE
+    units = cfg.TRAIN.ITERATIONS or cfg.TRAIN.EPOCHS
+    if plan.NAME == "cosine":
+        return cosine(plan.LENGTH or max(units - plan.WARMUP, 1), plan.LR_MIN / cfg.OPTIM.LR)
+    if plan.NAME == "multistep":
+        return multistep(plan.MILESTONES, plan.GAMMA)
+    return step(plan.STEP, plan.GAMMA) if plan.NAME == "step" else constant
+
+
+def steps_per_epoch(cfg: CfgNode) -> int:
+    return -(-cfg.TRAIN.PATCHES // cfg.TRAIN.BATCH)
+
+
+def total_steps(cfg: CfgNode) -> int:
+    return cfg.TRAIN.ITERATIONS or cfg.TRAIN.EPOCHS * steps_per_epoch(cfg)
+
+
+def _check_sizes(cfg: CfgNode, world: int) -> None:
+    """UnfoldError where patches or batches are too small for the network or the processes."""
+    least = model_info(cfg.MODEL.NAME).build.min_size
+    if least > cfg.TRAIN.PATCH:
+        raise UnfoldError(f"TRAIN.PATCH {cfg.TRAIN.PATCH} is below the {least} pixels that {cfg.MODEL.NAME} needs")
+    smallest = cfg.TRAIN.PATCHES % cfg.TRAIN.BATCH or min(cfg.TRAIN.PATCHES, cfg.TRAIN.BATCH)
+    if smallest < world:
+        raise UnfoldError(
+            f"the smallest batch of an epoch has {smallest} patches (TRAIN.PATCHES {cfg.TRAIN.PATCHES}, TRAIN.BATCH "
+            f"{cfg.TRAIN.BATCH}), and {world} processes share it: make TRAIN.PATCHES a multiple of TRAIN.BATCH, and "
+            "that no smaller than their number"
+        )
+
+
+def begin_with(net: UnfoldingNetwork, name: str, source: str, partial: bool) -> None:
+    """Weights from a file or of a published name; UnfoldError where they do not fit and ``partial`` is not given."""
+    path, checkpoint, _ = open_weights(source, None)
+    if not partial:
+        try:
+            load_state(net, checkpoint.state, path)
+        except UnfoldError as error:
+            raise UnfoldError(f"--init: {error} (--partial takes over what fits)") from None
+        logger.info("beginning with the weights of %s", path)
+        return
+    fresh = take_over(net, checkpoint.state)
+    if len(fresh) == len(net.state_dict()):
+        raise UnfoldError(f"--init: nothing in {path} fits {name}")
+    logger.info("beginning with the weights of %s; fresh are %s", path, ", ".join(fresh) or "none")
+
+
+def _tell(cfg: CfgNode, trainer: Trainer, store: Store, held_out: int) -> None:
+    net = trainer.update.net
     logger.info(
         "%s: %s parameters, %d stages, %s on %s",
         cfg.MODEL.NAME,
-        f"{parameters:,}",
+        f"{count_parameters(net):,}",
         net.train().count(),
         cfg.TRAIN.PRECISION,
-        device,
+        trainer.device,
     )
-    logger.info("%d training images, %d for validation, run folder %s", len(store), len(held_out), folder)
+    logger.info("%d training images, %d for validation, run folder %s", len(store), held_out, trainer.folder)
     small = sum(min(store.size(i)) < cfg.TRAIN.PATCH for i in range(len(store)))
     if small:
         logger.warning("%d training images are smaller than TRAIN.PATCH and are continued by reflection", small)
-    if done:
-        logger.info("resuming after epoch %d of %d", done, cfg.TRAIN.EPOCHS)
-    return trainer
+    if trainer.step:
+        logger.info("resuming after step %d of %d", trainer.step, trainer.steps)
 
 
 def _validation_cases(cfg: CfgNode, protocol: Protocol) -> Sequence[Case]:
@@ -141,31 +253,51 @@ def _validation_cases(cfg: CfgNode, protocol: Protocol) -> Sequence[Case]:
     return cases
 
 
-def _rendered(samples: SampleKind, names: set[str], batch: dict[str, Any]) -> dict[str, Any]:
+def _validated(
+    processes: Processes,
+    net: UnfoldingNetwork,
+    names: set[str],
+    protocol: Protocol,
+    cases: Sequence[Case],
+    device: torch.device,
+) -> dict[str, float]:
+    """PSNR in dB of every case by its name; each process does its share of them."""
+    shares = processes.gather(validate(net, names, protocol, cases[processes.rank :: processes.world], device))
+    return {case.name: shares[i % processes.world][i // processes.world] for i, case in enumerate(cases)}
+
+
+def _rendered(
+    cfg: CfgNode, samples: SampleKind, names: set[str], batch: dict[str, Any], epoch: int, step: int
+) -> dict[str, Any]:
     """A batch as the trainer takes it: the target, and of the inputs those that the network asks for."""
     rendered = samples.render(batch)
-    return {name: rendered[name] for name in ("target", *names)}
+    given = {name: rendered[name] for name in ("target", *names)}
+    if cfg.TRAIN.MIXUP and epoch >= cfg.TRAIN.MIXUP_AFTER:
+        given = mixed(given, cfg.TRAIN.MIXUP, (cfg.SEED, epoch, step))
+    return given
 
 
-def _checkpoint_to_resume(cfg: CfgNode, last: Path) -> Checkpoint:
-    if not last.exists():
-        raise UnfoldError(f"there is nothing to resume: {last} does not exist")
-    before = load_config(last.parent.parent / "config.yaml")
+def _run_to_resume(cfg: CfgNode, folder: Path, *, must: bool) -> tuple[Path, Checkpoint] | None:
+    """The newest whole checkpoint of the same run; None where there is none, UnfoldError where there must be."""
+    found = newest_good(folder)
+    if found is None:
+        if must:
+            raise UnfoldError(f"there is nothing to resume: {folder} holds no checkpoint")
+        return None
+    before = load_config(folder.parent / "config.yaml")
     changed = [change for change in differences(before, cfg) if not change.startswith(MAY_DIFFER)]
     if changed:
         raise UnfoldError(f"--resume continues the same run, and the config differs: {', '.join(changed)}")
-    checkpoint = read_checkpoint(last)
-    if not {"epoch", "best", "optimizer"} <= checkpoint.content.keys():
-        raise UnfoldError(f"{last} holds weights but no state of a run; it cannot be resumed")
-    return checkpoint
+    return found
 
 
 def _prepare_folder(folder: Path, cfg: CfgNode, *, fresh: bool) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if fresh:
-            for old in ("checkpoints/last.pth", "checkpoints/best.pth", "log.jsonl", "curve.png", "left_out.txt"):
-                (folder / old).unlink(missing_ok=True)
-        (folder / "config.yaml").write_text(cfg.dump())
+            for old in (*folder.glob("checkpoints/last-*.pth"), *(folder / name for name in OF_A_RUN)):
+                old.unlink(missing_ok=True)
+        with whole_file(folder / "config.yaml") as file:
+            file.write(cfg.dump().encode())
     except OSError as error:
         raise UnfoldError(f"the run folder {folder} cannot be written: {error.strerror or error}") from None

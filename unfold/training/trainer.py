@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,127 +17,256 @@ from tqdm import tqdm
 
 from unfold.data.batches import BatchSampler, to_device
 from unfold.errors import UnfoldError
-from unfold.metrics import psnr
-from unfold.models.unfolding import UnfoldingNetwork
 from unfold.training.checkpoint import save_checkpoint
+from unfold.training.distributed import Processes
 from unfold.training.log import RunLog
-from unfold.training.schedule import WarmupCosine
+from unfold.training.schedule import Schedule
+from unfold.training.signals import Request, Stopped, requests_to_stop
+from unfold.training.update import SUMS, Update
+
+BAD_IN_A_ROW = 10  # steps that are skipped before the run stops
+ASK_EVERY = 8  # steps between two questions to the other processes
+LOOK_EVERY = 10  # steps between two readings of what is on the GPU
 
 
 @dataclass
 class Trainer:
     """Trains a network on a loader and writes log, curve and checkpoints into the run folder.
 
-    loader: batches of samples, by a BatchSampler; render: a batch on the device -> {"target": (B,C,H,W), **inputs};
-    loss: (stages, target) -> scalar; validate: the network's quality in dB, called every ``validate_every`` epochs and
-    after the last; autocast: run the network in bfloat16; about: plain values that go into every checkpoint, "model"
-    among them; epoch, best: epochs done and the highest validation PSNR so far.
+    update: one step of the optimiser; loader: batches of samples, by a BatchSampler; render: a batch on the device ->
+    {"target": (B,C,H,W), **inputs}, given the epoch and step it is for; validate: PSNR in dB of each validation image,
+    called every ``validate_every`` epochs and after the last step; about: plain values that go into every checkpoint,
+    "model" among them.
+
+    steps: of the whole run; per_epoch: steps of an epoch; schedule_in_steps: whether the rate changes with them;
+    save_every: steps between checkpoints inside an epoch, 0 for none; keep: how many checkpoints stay.
+    step, best: steps done and the highest validation PSNR so far.
     """
 
-    net: UnfoldingNetwork
+    update: Update
     loader: DataLoader[dict[str, Any]]
-    render: Callable[[dict[str, Any]], dict[str, Any]]
-    loss: Callable[[list[Tensor], Tensor], Tensor]
-    optimizer: torch.optim.Optimizer
-    schedule: WarmupCosine
-    validate: Callable[[], float]
+    render: Callable[[dict[str, Any], int, int], dict[str, Any]]
+    schedule: Schedule
+    validate: Callable[[], dict[str, float]]
     log: RunLog
     folder: Path
     device: torch.device
-    epochs: int
+    steps: int
+    per_epoch: int
     validate_every: int
-    autocast: bool
     about: dict[str, Any]
-    epoch: int = 0
+    schedule_in_steps: bool = False
+    save_every: int = 0
+    keep: int = 2
+    processes: Processes = field(default_factory=Processes)
+    step: int = 0
     best: float = -math.inf
+    sums: Tensor = field(default_factory=lambda: torch.zeros(len(SUMS), dtype=torch.float64))
+    spent: tuple[float, float] = (0.0, 0.0)  # seconds of this epoch so far, and of them waiting for data
 
     def fit(self, until: int | None = None) -> None:
-        """Train to the last epoch, or to the end of epoch ``until``."""
-        per_epoch = self._sampler().length
-        last = self.epochs if until is None else min(until, self.epochs)
-        with tqdm(
-            total=self.epochs * per_epoch,
-            initial=self.epoch * per_epoch,
-            desc="training",
-            unit="image",
-            mininterval=0.5 if sys.stderr.isatty() else 20,
-            dynamic_ncols=True,
-        ) as bar:
-            while self.epoch < last:
-                row = self._train_epoch(bar)
-                if row["epoch"] % self.validate_every == 0 or row["epoch"] == self.epochs:
-                    row["val_psnr"] = self.validate()
-                self._keep(row)
-                self._show(bar, row["loss"], row["train_psnr"])
+        """Train to the last step, or to the end of epoch ``until``.
 
-    def _train_epoch(self, bar: tqdm[Any]) -> dict[str, Any]:
-        self._sampler().start(self.epoch)
-        self.net.train()
-        start, patches = time.perf_counter(), 0
-        # Sums stay on the device: reading them at every step would make the host wait for it.
-        total = torch.zeros(2, dtype=torch.float64, device=self.device)
-        for step, batch in enumerate(self.loader):
-            batch = self.render(to_device(batch, self.device))
-            target = batch.pop("target")
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
-                stages = self.net(**batch, return_stages=True)
-            loss = self.loss(stages, target)
-            self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            self.optimizer.step()
+        Raises Stopped where a signal asked for it, with all of the run's state kept; UnfoldError where it cannot go on.
+        """
+        last = self.steps if until is None else min(until * self.per_epoch, self.steps)
+        self.sums = self.sums.to(self.device)
+        total = self._patches(0, self.steps)
+        with (
+            requests_to_stop() as request,
+            tqdm(
+                total=total,
+                initial=self._patches(0, self.step),
+                desc="training",
+                unit="image",
+                mininterval=0.5 if sys.stderr.isatty() else 20,
+                dynamic_ncols=True,
+                disable=not self.processes.first,
+            ) as bar,
+        ):
+            while self.step < last:
+                self._train_epoch(bar, request)
+                self._end_epoch(bar)
 
-            quality = psnr(stages[-1].detach().clamp(0, 1), target)
-            total += len(target) * torch.stack([loss.detach().double(), quality.mean()])
-            patches += len(target)
-            bar.update(len(target))
-            if step % 10 == 0:
-                self._show(bar, *(total / patches).tolist())
-        seconds = time.perf_counter() - start
-        mean_loss, mean_psnr = (total / patches).tolist()
-        if not (math.isfinite(mean_loss) and all(p.isfinite().all() for p in self.net.parameters())):
-            raise UnfoldError(
-                f"loss or weights became infinite or NaN in epoch {self.epoch + 1} (mean loss {mean_loss}): nothing of "
-                f"that epoch is kept; begin anew with a lower OPTIM.LR (--overwrite, or another OUTPUT)"
-            )
-        return {
-            "epoch": self.epoch + 1,
-            "loss": mean_loss,
-            "train_psnr": mean_psnr,
+    @property
+    def epoch(self) -> int:
+        """Epochs that are done."""
+        return self.step // self.per_epoch
+
+    def _train_epoch(self, bar: tqdm[Any], request: Request) -> None:
+        """The epoch under way, from the step where it is, to its end or the run's."""
+        epoch = self.epoch
+        self.sampler.start(epoch, self.step % self.per_epoch)
+        self.update.net.train()
+        before, begin = self.spent, time.perf_counter()
+        waited = before[1]
+        for batch, wait in self._batches():
+            patches = self.sampler.batch_size(self.step % self.per_epoch)
+            given = self.render(to_device(batch, self.device), epoch, self.step % self.per_epoch)
+            # What a process has beyond its even share counts more, for gradients are averaged over processes.
+            self.sums += self.update(given, len(given["target"]) * self.processes.world / patches)
+            self.step += 1
+            waited += wait
+            self.spent = (before[0] + time.perf_counter() - begin, waited)
+            if self.schedule_in_steps:
+                self.schedule.step()
+            self._look()
+            bar.update(patches)
+            self._show(bar)
+            if self.step % self.per_epoch == 0 or self.step == self.steps:
+                return
+            if self._asked(request):
+                self.save()
+                raise Stopped(f"stopped by {request.signal.name if request.signal else 'another process'} {self}")
+            if self.save_every and self.step % self.save_every == 0:
+                self.save()
+
+    def _batches(self) -> Iterator[tuple[dict[str, Any], float]]:
+        """The loader's batches, and the seconds each was waited for."""
+        begin = time.perf_counter()
+        batches = iter(self.loader)
+        while True:
+            try:
+                batch = next(batches, None)
+            except RuntimeError as error:
+                if "DataLoader worker" not in str(error):
+                    raise
+                if self.processes.world == 1:  # else the others are in the midst of a step
+                    self.save()
+                raise Stopped(
+                    f"a process that loads data died ({' '.join(str(error).split())}); stopped {self}"
+                ) from None
+            if batch is None:
+                return
+            yield batch, time.perf_counter() - begin
+            begin = time.perf_counter()
+
+    def __str__(self) -> str:
+        return f"after step {self.step} of {self.steps}; --resume auto goes on from there"
+
+    def _asked(self, request: Request) -> bool:
+        if self.processes.world > 1 and self.step % ASK_EVERY:
+            return False
+        return self.processes.any(request.signal is not None)
+
+    def _look(self) -> None:
+        """Stop where step after step had to be skipped. On a GPU, reading that waits for it: not at every step."""
+        if self.device.type != "cpu" and self.step % LOOK_EVERY and self.step % self.per_epoch:
+            return
+        bad = int(self.update.bad_in_a_row)
+        if bad < BAD_IN_A_ROW:
+            return
+        samples = [
+            f"{key.epoch}:{key.number}"
+            for step in range(self.step - bad, self.step)
+            for key in self.sampler.keys(step // self.per_epoch, step % self.per_epoch)
+        ]
+        raise UnfoldError(
+            f"the loss or its gradient was infinite or NaN in {bad} steps one after the other, up to step {self.step}; "
+            f"all were skipped, and the last checkpoint is good. Samples (epoch:number): {', '.join(samples[:24])}"
+            f"{', ...' if len(samples) > 24 else ''}. Look at the data, or begin anew with a lower OPTIM.LR or with "
+            "OPTIM.CLIP"
+        )
+
+    def _end_epoch(self, bar: tqdm[Any]) -> None:
+        finished = self.step % self.per_epoch == 0
+        epoch = -(-self.step // self.per_epoch)
+        sums = dict(zip(SUMS, torch.stack(self.processes.gather(self.sums.cpu())).sum(0).tolist(), strict=True))
+        patches, steps = max(sums["patches"], 1), max(sums["steps"], 1)
+        row: dict[str, Any] = {
+            "epoch": epoch,
+            "step": self.step,
+            "loss": sums["loss"] / patches,
+            "train_psnr": sums["psnr"] / patches,
             "val_psnr": None,
-            "lr": self.optimizer.param_groups[0]["lr"],
-            "seconds": round(seconds, 2),
-            "images_per_s": round(patches / seconds, 2),
+            "lr": self.update.optimizer.param_groups[0]["lr"],
+            "gradient": sums["gradient"] / steps,
+            "skipped": int(sums["skipped"]) // self.processes.world,
+            "seconds": round(self.spent[0], 2),
+            "images_per_s": round(sums["patches"] / max(self.spent[0], 1e-9), 2),
+            "data_wait": round(self.spent[1] / max(self.spent[0], 1e-9), 3),
         }
+        if epoch % self.validate_every == 0 or self.step == self.steps:
+            scores = self._validated()
+            row["val_psnr"] = sum(scores.values()) / len(scores)
+            if self.processes.first:
+                self.log.validated(self.step, scores)
+        if finished and not self.schedule_in_steps:
+            self.schedule.step()
+        better = row["val_psnr"] is not None and row["val_psnr"] > self.best
+        self.best = row["val_psnr"] if better else self.best
+        self.sums.zero_()
+        self.spent = (0.0, 0.0)
+        if better:
+            self._write("best.pth", {"state_dict": self.update.weights()}, 1)
+        if self.processes.first:
+            self.log.add(row)
+        # Last, for it ends the epoch: a run killed before this line repeats what came after its last checkpoint.
+        self.save()
+        if self.processes.first:
+            self.log.draw()
+        self._show(bar, row)
 
-    def _sampler(self) -> BatchSampler:
+    def _validated(self) -> dict[str, float]:
+        trained = None
+        if self.update.average:
+            trained = {name: value.clone() for name, value in self.update.net.state_dict().items()}
+            self.update.net.load_state_dict(self.update.average)
+        try:
+            return self.validate()
+        finally:
+            if trained is not None:
+                self.update.net.load_state_dict(trained)
+
+    def save(self) -> None:
+        """Write last.pth: all that the run needs to go on as if nothing had been."""
+        sums = self.processes.gather(self.sums.cpu())
+        self._write("last.pth", {"sums": torch.stack(sums), "state_dict": self.update.weights(), **self.update.state()})
+
+    def _write(self, name: str, content: dict[str, Any], keep: int | None = None) -> None:
+        if not all(value.isfinite().all() for value in content["state_dict"].values()):
+            raise UnfoldError(
+                f"weights became infinite or NaN before step {self.step}: nothing of that is kept; begin anew with a "
+                "lower OPTIM.LR (--overwrite, or another OUTPUT)"
+            )
+        if self.processes.first:
+            counters = {"step": self.step, "epoch": self.epoch, "best": self.best, "spent": list(self.spent)}
+            path = self.folder / "checkpoints" / name
+            save_checkpoint(path, {**self.about, **counters, **content}, self.keep if keep is None else keep)
+
+    def resume(self, weights: dict[str, Tensor], content: dict[str, Any]) -> None:
+        """Go on from a checkpoint; the schedule and the log are the caller's."""
+        self.update.resume(weights, content)
+        self.step, self.best = content["step"], content["best"]
+        self.spent = (content["spent"][0], content["spent"][1])
+        sums, world = content["sums"], self.processes.world
+        if len(sums) == world:
+            self.sums = sums[self.processes.rank].clone()
+        elif self.processes.first:  # another number of processes
+            self.sums = sums.sum(0)
+
+    @property
+    def sampler(self) -> BatchSampler:
         assert isinstance(self.loader.batch_sampler, BatchSampler)
         return self.loader.batch_sampler
 
-    def _show(self, bar: tqdm[Any], loss: float, quality: float) -> None:
+    def _patches(self, first: int, last: int) -> int:
+        """In the steps from ``first`` to before ``last``, of all processes."""
+        epochs, steps = divmod(last, self.per_epoch)
+        before = min(steps * self.sampler.batch, self.sampler.length)
+        return epochs * self.sampler.length + before - (self._patches(0, first) if first else 0)
+
+    def _show(self, bar: tqdm[Any], row: dict[str, Any] | None = None) -> None:
+        if row is None:
+            if self.step % LOOK_EVERY or bar.disable:
+                return
+            loss, quality, _, patches, _, _ = self.sums.tolist()
+            row = {"loss": loss / max(patches, 1), "train_psnr": quality / max(patches, 1)}
         best = f"{self.best:.2f}" if math.isfinite(self.best) else "-"
-        bar.set_postfix_str(f"loss {loss:.4f}, psnr {quality:.2f}, best val {best}", refresh=False)
-
-    def _keep(self, row: dict[str, Any]) -> None:
-        self.schedule.step()
-        better = row["val_psnr"] is not None and row["val_psnr"] > self.best
-        if better:
-            self.best = row["val_psnr"]
-        content = {
-            **self.about,
-            "epoch": row["epoch"],
-            "best": self.best,
-            "state_dict": self.net.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-        }
-        if better:
-            save_checkpoint(self.folder / "checkpoints" / "best.pth", content)
-        self.log.add(row)
-        # Last, for it ends the epoch: a run killed before this line repeats the epoch and its row of the log.
-        save_checkpoint(self.folder / "checkpoints" / "last.pth", content)
-        self.epoch = row["epoch"]
-        self.log.draw()
-
-    def resume(self, checkpoint: dict[str, Any]) -> None:
-        """Take over the optimiser's state and the counters; the network's weights and the schedule are the caller's."""
-        self.optimizer.load_state_dict(checkpoint["optimizer"])
-        self.epoch, self.best = checkpoint["epoch"], checkpoint["best"]
+        wait = self.spent[1] / self.spent[0] if self.spent[0] else 0
+        rate = self.update.optimizer.param_groups[0]["lr"]
+        bar.set_postfix_str(
+            f"loss {row['loss']:.4f}, psnr {row['train_psnr']:.2f}, best val {best}, lr {rate:.1e}, "
+            f"waiting for data {wait:.0%}",
+            refresh=False,
+        )

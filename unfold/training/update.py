@@ -1,0 +1,115 @@
+"""One step of the optimiser: forward, loss, backward, and what keeps a bad step from doing harm."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.nn.utils import clip_grad_norm_
+
+from unfold.metrics import psnr
+from unfold.models.unfolding import UnfoldingNetwork
+
+Loss = Callable[[Sequence[Tensor], Tensor], Tensor]
+SUMS = ("loss", "psnr", "gradient", "patches", "steps", "skipped")  # what a step returns, to be added up
+
+
+@dataclass
+class Update:
+    """Takes batches and trains a network.
+
+    net: the network; model: the network, or what wraps it for several processes; loss: (stages, target) -> scalar;
+    accumulate: a batch is computed in so many parts one after the other, and is one step still; clip: largest norm of
+    the gradient, 0 for none; ema: decay of the weights' moving average, 0 for none; autocast: run in bfloat16.
+
+    A step whose gradient is not finite changes nothing: the optimiser is told on the device, so that nobody waits.
+    """
+
+    net: UnfoldingNetwork
+    model: nn.Module
+    loss: Loss
+    optimizer: torch.optim.Optimizer
+    accumulate: int = 1
+    clip: float = 0.0
+    ema: float = 0.0
+    autocast: bool = False
+    average: dict[str, Tensor] = field(default_factory=dict)
+    bad_in_a_row: Tensor = field(default_factory=lambda: torch.zeros(()))
+
+    def __post_init__(self) -> None:
+        self.trained = [p for p in self.net.parameters() if p.requires_grad]
+        self.bad_in_a_row = self.bad_in_a_row.to(self.trained[0].device)
+        self._now = self.net.state_dict()
+        if self.ema:
+            own = self.net.state_dict(keep_vars=True)  # some stand there under several names
+            copies = {id(value): value.detach().clone() for value in own.values()}
+            self.average = {name: copies[id(value)] for name, value in own.items()}
+
+    def __call__(self, batch: dict[str, Any], share: float = 1.0) -> Tensor:
+        """Train on a batch {"target": (B,C,H,W), **inputs}; returns SUMS of it, on the device.
+
+        share: how much more than the mean over processes this batch counts, where their parts are not equally large.
+        """
+        self.optimizer.zero_grad(set_to_none=True)
+        patches = len(batch["target"])
+        found = [self._part(part, patches, share, last) for part, last in parts(batch, self.accumulate)]
+        loss, quality = torch.stack(found).sum(0)
+        norm = self._apply()
+        fine = norm.isfinite()
+        self.bad_in_a_row = torch.where(fine, 0, self.bad_in_a_row + 1)
+        one = torch.ones_like(norm)
+        sums = torch.stack([patches * loss, patches * quality, norm, patches * one, one, 0 * one]).double()
+        return torch.where(fine, sums, sums.new_tensor([0, 0, 0, 0, 0, 1]))
+
+    def _part(self, part: dict[str, Any], patches: int, share: float, last: bool) -> Tensor:
+        """Add a part's gradient; its share in the batch's loss and PSNR."""
+        target = part.pop("target")
+        together = last or not isinstance(self.model, DistributedDataParallel)
+        with nullcontext() if together else cast("DistributedDataParallel", self.model).no_sync():
+            with torch.autocast(target.device.type, torch.bfloat16, enabled=self.autocast):
+                stages = self.model(**part, return_stages=True)
+            loss = self.loss(stages, target) * (len(target) / patches)
+            # A loss that is not finite makes every gradient so, on all processes: they skip the step together.
+            (loss * share * torch.where(loss.isfinite(), 1.0, torch.nan)).backward()
+        quality = psnr(stages[-1].detach().clamp(0, 1), target).sum() / patches
+        return torch.stack([loss.detach(), quality.to(loss.dtype)])
+
+    def _apply(self) -> Tensor:
+        """The optimiser's step, unless the gradient is not finite; the gradient's norm before clipping."""
+        norm = clip_grad_norm_(self.trained, self.clip or torch.inf)
+        vars(self.optimizer)["found_inf"] = (~norm.isfinite()).float()  # fused ones look for it
+        self.optimizer.step()
+        if self.average:
+            pairs = {id(mean): (mean, self._now[name]) for name, mean in self.average.items()}.values()
+            torch._foreach_lerp_([mean for mean, _ in pairs], [now for _, now in pairs], 1 - self.ema)
+        return norm
+
+    def weights(self) -> dict[str, Tensor]:
+        """The weights to be used: the moving average where there is one."""
+        return self.average or self.net.state_dict()
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint needs beside :meth:`weights`."""
+        state = {"optimizer": self.optimizer.state_dict(), "bad_in_a_row": self.bad_in_a_row}
+        return state | ({"trained": self.net.state_dict()} if self.average else {})
+
+    def resume(self, weights: dict[str, Tensor], state: dict[str, Any]) -> None:
+        """Go on from :meth:`weights` and :meth:`state`."""
+        self.net.load_state_dict(state.get("trained", weights))
+        for name, value in self.average.items():
+            value.copy_(weights[name])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.bad_in_a_row = state["bad_in_a_row"].to(self.bad_in_a_row.device)
+
+
+def parts(batch: dict[str, Any], count: int) -> Iterator[tuple[dict[str, Any], bool]]:
+    """Cut a batch into parts of nearly equal size, and say which is the last. What is no tensor is in all of them."""
+    count = min(count, len(batch["target"]))
+    pieces = {k: v.tensor_split(count) for k, v in batch.items() if isinstance(v, Tensor)}
+    for i in range(count):
+        yield {k: pieces[k][i] if k in pieces else v for k, v in batch.items()}, i == count - 1
