@@ -25,6 +25,8 @@ from unfold.protocols.gaussian_denoising import GaussianDenoising
 from unfold.protocols.protocol import Protocol
 from unfold.protocols.registry import parse_protocol
 
+JOINT = " + "  # between several folders of one training set
+
 
 def build_network(cfg: CfgNode) -> UnfoldingNetwork:
     """The network of MODEL, with fresh weights. UnfoldError where it needs inputs that the samples do not hold."""
@@ -84,7 +86,7 @@ def build_store(cfg: CfgNode) -> tuple[Store, list[str]]:
 
 def _sources(cfg: CfgNode, samples: SampleKind) -> Sequence[Any]:
     try:
-        sources = samples.sources(cfg.DATA.TRAIN)
+        sources = [source for part in cfg.DATA.TRAIN.split(JOINT) for source in samples.sources(part.strip())]
     except NoPartnerError as error:
         if not cfg.DATA.SKIP_BAD:
             raise
@@ -105,7 +107,7 @@ VALIDATION = {
     "usrnet": "usrnet_table1:scale=3,kernel=1",
     "nrl_gdn": "nrl_gdn_nonuniform:kernel=8,map=gauss_mix",
     "rain": "derain_y",
-    "compressive_sensing": "compressive_sensing",
+    "compressive_sensing": "compressive_sensing:ratio={ratio}",
 }
 
 
@@ -113,7 +115,8 @@ def build_validation(cfg: CfgNode, net: UnfoldingNetwork) -> Protocol:
     """The protocol that validates a training run. UnfoldError for one without references, or not for this network."""
     if not cfg.DATA.VAL_PROTOCOL and cfg.DATA.KIND == "gaussian":
         return build_protocol(cfg)
-    protocol = parse_protocol(cfg.DATA.VAL_PROTOCOL or VALIDATION[cfg.DATA.KIND])
+    by_default = VALIDATION.get(cfg.DATA.KIND, "").format(ratio=cfg.MODEL.RATIO or 25)
+    protocol = parse_protocol(cfg.DATA.VAL_PROTOCOL or by_default)
     missing = input_names(cfg) - set(protocol.inputs)
     if missing or not protocol.scored:
         why = f"does not give {', '.join(sorted(missing))}" if missing else "has no references"

@@ -155,7 +155,7 @@ def test_the_command_line_writes_numbers_and_pictures(folder: Path, command: Com
         )
         assert (code, err) == (0, "")
         found = json.loads((tmp_path / f"{name}.json").read_text())
-        assert found["protocol"] == {"name": name, "version": 1, "options": {}}
+        assert found["protocol"] == {"name": name, "version": 1, "options": {"crop": 0}}
         y, target = blurred(45, 51, seed=1)
         row = {key: value for key, value in found["images"][1].items() if key in found["mean"] and key != "seconds"}
         assert row == protocol.score(y, target)
@@ -188,3 +188,16 @@ def test_rainy_pictures_of_rain100h_have_their_known_psnr(command: Command, tmp_
     assert len(found["images"]) == 100
     assert found["mean"]["psnr_rgb"] == pytest.approx(12.1255, abs=1e-3)
     assert found["mean"]["psnr"] == pytest.approx(13.5505, abs=1e-3)
+
+
+def test_crop_takes_the_square_in_the_middle_where_there_is_one(folder: Path) -> None:
+    _, target = blurred(45, 51, seed=1)
+    case = Derain().cases(str(folder))[1]
+    cut = Derain(crop=32).sample(case)
+    assert cut.target is not None
+    assert np.array_equal(cut.target, target[6:38, 9:41])
+    assert cut.inputs["y"].shape == (32, 32, 3)
+    assert np.array_equal(cut.inputs["y"], Derain().sample(case).inputs["y"][6:38, 9:41])
+    assert Derain(crop=46).sample(case).inputs["y"].shape == (45, 51, 3), "too small: all of it"
+    with pytest.raises(UnfoldError, match="crop is a number of pixels"):
+        Deblur(crop=-1)

@@ -16,6 +16,8 @@ from scipy.io import savemat
 
 from tests.synthetic import scene
 from unfold import load_model
+from unfold.build import build_network, build_store, build_validation
+from unfold.config import load_config
 from unfold.physics.degrade import blur_uint8
 from unfold.physics.kernels import gaussian_kernel
 from unfold.training.log import read_log
@@ -276,3 +278,15 @@ def test_a_patch_cache_trains_to_the_weights_of_its_files(tmp_path: Path, pairs:
     assert code == 2
     assert "nowhere.h5: `unfold data prepare cache` makes one" in err
     assert err.count("\n") == 1
+
+
+def test_a_training_set_may_be_several_folders(tmp_path: Path, pairs: Path) -> None:
+    folders = " + ".join(str(pairs / split / "target") for split in ("train", "val"))
+    cfg = load_config(written(tmp_path, f"MODEL: {DGUNET}\nDATA: {{KIND: gaussian, TRAIN: {folders}}}\n"))
+    store, _ = build_store(cfg)
+    assert len(store) == 8
+
+
+def test_the_ratio_of_compressive_sensing_goes_for_validation_too(tmp_path: Path) -> None:
+    cfg = load_config(written(tmp_path, f"MODEL: {CS}\nDATA: {{KIND: compressive_sensing}}\nTRAIN: {{PATCH: 32}}\n"))
+    assert vars(build_validation(cfg, build_network(cfg)))["ratio"] == 10
