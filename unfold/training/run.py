@@ -156,7 +156,7 @@ def _update(cfg: CfgNode, net: UnfoldingNetwork, processes: Processes, done: int
         fused=True,  # which can leave out a step without asking the GPU
     )
     units = done if cfg.TRAIN.ITERATIONS else done // steps_per_epoch(cfg)
-    schedule = Schedule(optimizer, _factor(cfg), cfg.SCHEDULE.WARMUP, units)
+    schedule = Schedule(optimizer, factor(cfg), cfg.SCHEDULE.WARMUP, units)
     update = Update(
         net,
         processes.wrap(net),
@@ -177,7 +177,8 @@ def build_loss(cfg: CfgNode) -> StageLoss:
     return StageLoss(distances[loss.PIXEL], loss.STAGES == "all", loss.EDGE, loss.CLAMP, loss.WEIGHT, loss.EPS)
 
 
-def _factor(cfg: CfgNode) -> Factor:
+def factor(cfg: CfgNode) -> Factor:
+    """The learning rate by units done after the warm-up, over OPTIM.LR."""
     plan = cfg.SCHEDULE
     units = cfg.TRAIN.ITERATIONS or cfg.TRAIN.EPOCHS
     if plan.NAME == "cosine":

@@ -1,0 +1,169 @@
+"""Every recipe says what the paper's training was, builds its network at true width, and trains a narrow one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from scipy.io import savemat
+from yacs.config import CfgNode
+
+from tests.synthetic import scene
+from unfold.build import build_network
+from unfold.config import load_config
+from unfold.physics.kernels import gaussian_kernel
+from unfold.protocols.sidd import CLEAN, NOISY
+from unfold.training.log import read_log
+from unfold.training.run import build_loss, factor, steps_per_epoch, total_steps
+
+Command = Callable[..., tuple[int, str, str]]
+TASKS = Path(__file__).parent.parent.parent / "tasks"
+RECIPES = sorted(f"{path.parent.parent.name}/{path.stem}" for path in TASKS.glob("*/configs/*.yaml"))
+
+DGUNET = {"LOSS.PIXEL": "charbonnier", "LOSS.STAGES": "all", "LOSS.EPS": 1e-3, "OPTIM.BETAS": [0.9, 0.999]}
+ON_PAIRS = {**DGUNET, "TRAIN.BATCH": 16, "SCHEDULE.WARMUP": 3, "SCHEDULE.LR_MIN": 1e-6, "DATA.KIND": "paired"}
+DEBLUR = {**ON_PAIRS, "LOSS.EDGE": 0.05, "OPTIM.LR": 1e-4, "TRAIN.EPOCHS": 3000, "TRAIN.PATCH": 256}
+DEBLUR |= {"DATA.SATURATION": True, "TRAIN.VALIDATE_EVERY": 10, "OPTIM.WEIGHT_DECAY": 0.0, "LOSS.CLAMP": False}
+DERAIN = {**ON_PAIRS, "LOSS.EDGE": 0.05, "OPTIM.LR": 2e-4, "TRAIN.EPOCHS": 250, "TRAIN.PATCH": 256}
+DENOISE = {**ON_PAIRS, "LOSS.EDGE": 0.0, "LOSS.CLAMP": True, "OPTIM.WEIGHT_DECAY": 1e-8, "TRAIN.EPOCHS": 80}
+DENOISE |= {"TRAIN.PATCH": 128, "TRAIN.MIXUP": 0.6, "TRAIN.MIXUP_AFTER": 5, "OPTIM.LR": 1e-4}
+USRNET = {"LOSS.PIXEL": "l1", "LOSS.STAGES": "last", "OPTIM.LR": 1e-4, "OPTIM.START": "orthogonal"}
+USRNET |= {"SCHEDULE.MILESTONES": [100000, 200000, 300000, 400000], "SCHEDULE.GAMMA": 0.5, "SCHEDULE.WARMUP": 0}
+USRNET |= {"TRAIN.ITERATIONS": 500000, "TRAIN.BATCH": 48, "TRAIN.PATCH": 96, "DATA.SCALES": [1, 2, 3, 4]}
+NRL_GDN = {"LOSS.PIXEL": "l1", "LOSS.STAGES": "last", "LOSS.WEIGHT": 1 / 16, "OPTIM.LR": 1e-4, "TRAIN.EPOCHS": 1500}
+NRL_GDN |= {"OPTIM.START": "xavier", "TRAIN.BATCH": 8, "TRAIN.PATCH": 256, "DATA.SIGMA": 12.75}
+CS = {"LOSS.PIXEL": "mse", "LOSS.STAGES": "all", "LOSS.CLAMP": True, "OPTIM.LR": 1e-4, "TRAIN.BATCH": 32}
+FINE = {**CS, "TRAIN.EPOCHS": 100, "SCHEDULE.NAME": "multistep", "SCHEDULE.MILESTONES": [60], "SCHEDULE.GAMMA": 0.5}
+CS |= {"TRAIN.EPOCHS": 400, "TRAIN.PATCH": 32, "SCHEDULE.NAME": "constant", "SCHEDULE.WARMUP": 0}
+
+# recipe: network, its number of parameters, and what the published training had.
+PUBLISHED: dict[str, tuple[str, int, dict[str, Any]]] = {
+    "deblur/dgunet": ("dgunet_deblur", 17_331_512, DEBLUR),
+    "deblur/dgunet_plus": ("dgunet_plus_deblur", 69_572_915, DEBLUR),
+    "deblur/nrl_gdn": ("nrl_gdn", 33_683_584, NRL_GDN),
+    "deblur/nrl_gdn_y0": ("nrl_gdn_y0", 33_683_584, NRL_GDN),
+    "deblur/rgdn_uniform": ("rgdn_uniform", 33_683_584, NRL_GDN),
+    "deblur/usrnet": ("usrnet", 17_016_016, {**USRNET, "DATA.SCALES": [1]}),
+    "derain/dgunet": ("dgunet_derain", 3_661_912, DERAIN),
+    "derain/dgunet_plus": ("dgunet_plus_derain", 12_176_107, DERAIN),
+    "denoise/dgunet": ("dgunet_denoise", 17_331_512, DENOISE),
+    "denoise/dgunet_plus": ("dgunet_plus_denoise", 48_361_987, DENOISE),
+    "denoise/gaussian": ("dgunet_denoise", 17_331_512, {**DENOISE, "DATA.KIND": "gaussian"}),
+    "sr/usrnet": ("usrnet", 17_016_016, USRNET),
+    "sr/usrnet_tiny": ("usrnet_tiny", 590_332, USRNET),
+    "compressive_sensing/dgunet": ("dgunet_cs", 2_546_748, CS),
+    "compressive_sensing/dgunet_fine": ("dgunet_cs", 2_546_748, FINE),
+    "compressive_sensing/dgunet_plus": ("dgunet_plus_cs", 7_072_284, CS),
+    "compressive_sensing/dgunet_plus_fine": ("dgunet_plus_cs", 7_072_284, FINE),
+}
+OURS = {"denoise/quickstart"}
+
+
+def config(recipe: str, *overrides: str) -> CfgNode:
+    task, name = recipe.split("/")
+    return load_config(TASKS / task / "configs" / f"{name}.yaml", overrides)
+
+
+def test_every_recipe_is_one_of_the_papers_or_of_ours() -> None:
+    assert set(RECIPES) == PUBLISHED.keys() | OURS
+    outputs = [config(recipe).OUTPUT for recipe in RECIPES]
+    assert len(set(outputs)) == len(outputs), "each has a run folder of its own"
+
+
+@pytest.mark.parametrize("recipe", PUBLISHED)
+def test_the_recipe_is_the_published_training(recipe: str) -> None:
+    name, _, settings = PUBLISHED[recipe]
+    cfg = config(recipe)
+    assert name == cfg.MODEL.NAME
+    for key, value in settings.items():
+        node = cfg
+        for part in key.split("."):
+            node = node[part]
+        assert node == pytest.approx(value) if isinstance(value, float) else node == value, key
+    build_loss(cfg)
+    assert total_steps(cfg) == (cfg.TRAIN.ITERATIONS or cfg.TRAIN.EPOCHS * steps_per_epoch(cfg))
+
+
+def test_the_published_schedules_end_at_their_published_rates() -> None:
+    assert factor(config("deblur/dgunet"))(2997 - 1) * 1e-4 == pytest.approx(1e-6, rel=1e-3)
+    assert factor(config("denoise/dgunet"))(80 - 4) * 1e-4 == pytest.approx(2.8e-5, rel=0.01)
+    assert factor(config("deblur/nrl_gdn"))(1499) == pytest.approx(0.9**49)
+    assert [factor(config("sr/usrnet"))(t) for t in (99_999, 100_000, 499_999)] == [1, 0.5, 0.0625]
+
+
+@pytest.mark.parametrize("recipe", PUBLISHED)
+def test_the_network_is_built_at_its_published_width(recipe: str) -> None:
+    with torch.device("meta"):
+        net = build_network(config(recipe))
+    assert sum(parameter.numel() for parameter in net.parameters()) == PUBLISHED[recipe][1]
+
+
+NARROW = {
+    "dgunet": "MODEL.STAGES 3 MODEL.WIDTH 8 MODEL.GROWTH 4 MODEL.OPERATOR_WIDTH 4",
+    "dgunet_cs": "MODEL.STAGES 3 MODEL.WIDTH 8 MODEL.GROWTH 4 MODEL.RATIO 10",
+    "usrnet": "MODEL.STAGES 2 MODEL.WIDTHS [8,8,8,8] MODEL.DEPTH 1",
+    "nrl_gdn": "MODEL.STAGES 3 MODEL.TRAIN_STAGES 2 MODEL.WIDTHS [4,4,4,4] MODEL.DEPTH 1 MODEL.WIDTH 4",
+}
+SHORT = "TRAIN.EPOCHS 1 TRAIN.PATCHES 2 TRAIN.BATCH 2 TRAIN.PATCH 36 TRAIN.WORKERS 0 TRAIN.VALIDATE_EVERY 1 DEVICE cpu"
+
+
+def narrow(name: str) -> list[str]:
+    if name.endswith("_cs"):
+        family = "dgunet_cs"
+    else:
+        family = next(f for f in ("dgunet", "usrnet", "nrl_gdn") if name.startswith(f) or f == "nrl_gdn")
+    words = NARROW[family].split()
+    if family.startswith("dgunet") and "plus" not in name:
+        words += ["MODEL.TAIL", "4"]
+    short = SHORT.replace("36", "64") if family == "dgunet_cs" else SHORT
+    return [*words, *short.split(), *(["TRAIN.ITERATIONS", "1"] if family == "usrnet" else [])]
+
+
+def picture(path: Path, seed: int, *, grey: bool = False) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = Image.fromarray(scene(72, 72, seed=seed))
+    (image.convert("L") if grey else image).save(path)
+
+
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two small pictures in the place of every set that a recipe names, in its published layout."""
+    root = tmp_path_factory.mktemp("sets")
+    for i in range(2):
+        for pairs in ("GoPro/train", "GoPro/test", "Rain13K/train", "Rain100L", "SIDD_patches"):
+            picture(root / pairs / "input" / f"{i}.png", i)
+            picture(root / pairs / "target" / f"{i}.png", i + 10)
+        for clean in ("DIV2K/DIV2K_train_HR", "Flickr2K/Flickr2K_HR", "BSDS500/train", "BSDS500/test", "BSDS500/val"):
+            picture(root / clean / f"{i}.png", i)
+        picture(root / "Set5" / f"{i}.bmp", i)
+        picture(root / "Set11_gray" / f"{i}.tif", i, grey=True)
+        picture(root / "Set12_gray" / f"{i}.png", i, grey=True)
+    (root / "SIDD").mkdir()
+    for name in (NOISY, CLEAN):
+        savemat(root / "SIDD" / f"{name}.mat", {name: scene(32, 32)[None, None]})
+    (root / "kernels").mkdir()
+    for name, count in (("kernels_12", 12), ("kernels_8", 8)):
+        cells = np.empty((1, count), dtype=object)
+        for i in range(count):
+            cells[0, i] = gaussian_kernel(25, 0.7 + 0.3 * i)
+        savemat(root / "kernels" / f"{name}.mat", {"kernels": cells})
+    return root
+
+
+@pytest.mark.parametrize("recipe", PUBLISHED)
+def test_the_recipe_trains_on_its_sets(
+    recipe: str, sets: Path, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UNFOLD_DATA", str(sets))
+    task, name = recipe.split("/")
+    path = TASKS / task / "configs" / f"{name}.yaml"
+    code, _, err = command("train", "--config", path, "OUTPUT", tmp_path / "run", *narrow(PUBLISHED[recipe][0]))
+    assert code == 0, err
+    (row,) = read_log(tmp_path / "run" / "log.jsonl")
+    assert np.isfinite([row["loss"], row["val_psnr"], row["train_psnr"]]).all()
+    assert row["skipped"] == 0
