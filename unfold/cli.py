@@ -94,6 +94,27 @@ def restore(arguments: argparse.Namespace) -> int:
     return outcome.code
 
 
+def trace(arguments: argparse.Namespace) -> int:
+    from unfold.inference.trace_command import run_trace
+
+    table = run_trace(
+        arguments.input,
+        arguments.output,
+        arguments.weights,
+        arguments.model,
+        scale=arguments.scale,
+        kernel=arguments.kernel,
+        sigma=arguments.sigma,
+        target=arguments.target,
+        stages=arguments.stages,
+        precision=arguments.precision,
+        device=arguments.device,
+        overwrite=arguments.overwrite,
+    )
+    print(table)
+    return 0
+
+
 def _tile(text: str) -> int | Literal["auto"] | None:
     if text == "auto":
         return "auto"
@@ -171,6 +192,7 @@ COMMANDS = {
     "train": train,
     "test": test,
     "restore": restore,
+    "trace": trace,
     "models": models,
     "check": check,
     "convert": convert,
