@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from PIL import Image
 
+from unfold.errors import UnfoldError
 from unfold.report.curve import ticks
 
 BUDGET = 12_000_000  # bytes that the pictures of a page take at most, as they stand in it
@@ -36,16 +37,17 @@ class Embedded(NamedTuple):
 def embedded_within(pictures: Sequence[Image.Image], budget: int = BUDGET) -> Embedded:
     """All pictures, as good as they can be kept within so many bytes, and all alike.
 
-    PNG without loss; else WebP of quality 95, then 85; else that of half the size, a third, and so on.
+    PNG without loss; else WebP of quality 95, then 85; else that of half the size, a third, and so on. UnfoldError for so many
+    that even that is too much.
     """
     forms = [("PNG", 100, "PNG, without loss"), ("WEBP", 95, "WebP of quality 95"), ("WEBP", 85, "WebP of quality 85")]
     for kind, quality, told in forms:
         if (addresses := _within(budget, pictures, kind, quality)) is not None:
             return Embedded(addresses, told)
-    less = 2
-    while (addresses := _within(budget, [picture.reduce(less) for picture in pictures], "WEBP", 85)) is None:
-        less += 1
-    return Embedded(addresses, f"WebP of quality 85, at 1/{less} of their size")
+    for less in range(2, max(max(picture.size) for picture in pictures)):
+        if (addresses := _within(budget, [picture.reduce(less) for picture in pictures], "WEBP", 85)) is not None:
+            return Embedded(addresses, f"WebP of quality 85, at 1/{less} of their size")
+    raise UnfoldError(f"{len(pictures)} pictures cannot be kept in {budget} bytes of a page: give fewer")
 
 
 def _within(budget: int, pictures: Sequence[Image.Image], kind: str, quality: int) -> list[str] | None:

@@ -51,12 +51,12 @@ def columns(records: Sequence[StageRecord]) -> list[str]:
 
 
 def shown(name: str, value: float | None) -> str:
-    """A figure as the tables have it."""
+    """A figure as the tables have it: PSNR to two decimals, all else to three digits."""
     if value is None:
         return "-"
     if name == "psnr":
         return f"{value:.2f}"
-    return f"{value:.3f}" if name in ("residual", "change", "seconds") else f"{value:.4g}"
+    return f"{value:.0f}" if value >= 99.95 else f"{value:#.3g}"
 
 
 def format_stages(records: Sequence[StageRecord]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.resources
+import re
 from collections.abc import Mapping, Sequence
 from html import escape
 from string import Template
@@ -15,7 +16,12 @@ from unfold.report.page import chart, embedded_within
 from unfold.report.stages import UNITS, StageRecord, columns, figures, series, shown
 
 SHOWN_WIDTH = 640  # pixels that small pictures are enlarged to, by a whole number
-LABELS = {"psnr": "PSNR", "alpha": "\N{GREEK SMALL LETTER ALPHA}", "beta": "\N{GREEK SMALL LETTER BETA}"}
+LABELS = {
+    "psnr": "PSNR",
+    "seconds": "s",
+    "alpha": "\N{GREEK SMALL LETTER ALPHA}",
+    "beta": "\N{GREEK SMALL LETTER BETA}",
+}
 
 
 def trace_page(
@@ -45,30 +51,36 @@ def trace_page(
         for name, address in zip(others, kept.addresses[count:], strict=True)
     ]
     explained = {name: text for name, text in {**UNITS, **meanings}.items() if name in names}
+    explained["pictures"] = f"{kept.told}, in this page"
     if "residual" in meanings and "residual" in names:
         explained["residual"] = f"{UNITS['residual']}; {meanings['residual']}"
     template = importlib.resources.files("unfold.report").joinpath("trace.html").read_text(encoding="utf-8")
     return Template(template).substitute(
         title=escape(title),
         about=escape(about),
-        notes="\n".join(f"<p>{escape(note)}</p>" for note in [*notes, f"Pictures in this page: {kept.told}."]),
+        notes="\n".join(f"<p>{escape(note)}</p>" for note in notes),
         width=shown_width,
         rendering="image-rendering: pixelated;" if shown_width > width else "",
         views=_views(others),
         last=records[-1].k,
         figures="\n".join(stages + compared),
-        head="".join(f'<th scope="col">{escape(LABELS.get(name, name))}</th>' for name in ["stage", *names]),
+        head="".join(f'<th scope="col">{escape(LABELS.get(name, name))}</th>' for name in ["k", *names]),
         rows="\n".join(_row(record, names) for record in records),
         charts="\n".join(_charts(records, names)),
         meanings="\n".join(
-            f"<dt>{escape(LABELS.get(name, name))}</dt><dd>{escape(text)}</dd>" for name, text in explained.items()
+            f"<dt>{escape(LABELS.get(name, name))}</dt><dd>{_marked(text)}</dd>" for name, text in explained.items()
         ),
     )
 
 
 def _figure(which: str, address: str, caption: str) -> str:
-    text = escape(caption)
-    return f'<figure {which}><img src="{address}" alt="{text}"><figcaption>{text}</figcaption></figure>'
+    image = f'<img src="{address}" alt="{escape(caption)}">'
+    return f"<figure {which}>{image}<figcaption>{_marked(caption)}</figcaption></figure>"
+
+
+def _marked(text: str) -> str:
+    """As HTML, with the k of x_k, and what x_{k-1} has in braces, below the line."""
+    return re.sub(r"\bx_(?:\{([^}]+)\}|(\w+))", r"x<sub>\1\2</sub>", escape(text))
 
 
 def _caption(record: StageRecord, names: Sequence[str]) -> str:
