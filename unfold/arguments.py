@@ -214,11 +214,9 @@ def _add_trace(commands: Subparsers) -> None:
     trace = commands.add_parser(
         "trace",
         help="show what every stage of a network makes of one picture",
-        description="Restore one picture at once and show every stage: a table, and in the folder trace.html (a page "
-        "with all pictures in it, a slider and curves), strip.png and trace.json. docs/trace.md tells what the figures "
-        "are.",
-        epilog="Example: unfold trace small.png -o traced --weights usrnet_tiny --scale 2 --kernel gauss:1.6 --sigma "
-        "2.55 --target sharp.png",
+        description="Restore one picture at once and show every stage: a table, and in the folder trace.html (one file "
+        "with pictures, a slider and curves), strip.png and trace.json. What the figures are: docs/trace.md.",
+        epilog="Example: unfold trace a.png -o traced --weights usrnet_tiny --kernel gauss:1.6 --target sharp.png",
     )
     trace.add_argument("input", metavar="INPUT", help="one picture")
     trace.add_argument("-o", "--output", required=True, metavar="DIR", type=Path, help="folder for the results")
@@ -228,13 +226,13 @@ def _add_trace(commands: Subparsers) -> None:
         "--stages",
         type=int,
         metavar="K",
-        help="run K stages: DGUNet any number from 3, its last stage being always the last; NRL-GDN any, without its "
-        "stop rule; USRNet and DGUNet+, which have numbers or weights for each stage, only the first K of theirs",
+        help="run K stages: DGUNet any number from 3, its last stage always last; NRL-GDN any, without its stop rule; "
+        "USRNet and DGUNet+, where each stage has its own numbers or weights, the first K of theirs",
     )
 
 
 def _add_network(command: argparse.ArgumentParser, more: str = "", about: str = "") -> None:
-    """The network, what it takes beside a picture, and how it runs; more: another kernel, and about it."""
+    """The network, what it takes beside a picture, how it runs; more, about: another kernel, and what it is."""
     command.add_argument("--weights", required=True, metavar="FILE|NAME", help="checkpoint, or published weights")
     command.add_argument("--model", metavar="NAME", help="the network, where the weights do not tell it")
     command.add_argument("--scale", type=int, metavar="N", help="USRNet: times larger (default 1: sharpen only)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -111,7 +112,7 @@ def test_psnr_and_change_are_those_of_the_estimates_and_time_goes_on() -> None:
     records = trace(scene(16, 20), net, target, **given_to("usrnet", 2))
     for record in records:
         assert record.psnr == metrics.psnr(record.image.clip(0, 1), target / np.float32(255))
-    for before, after in zip(records, records[1:], strict=False):
+    for before, after in pairwise(records):
         difference = after.image.astype(float) - before.image
         assert after.change == pytest.approx(255 * np.sqrt(np.mean(difference**2)))
         assert after.seconds > before.seconds > 0

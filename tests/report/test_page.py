@@ -58,7 +58,7 @@ def test_a_chart_has_a_marked_dot_for_each_point_inside_it(
     points: list[tuple[float, float]], logarithmic: bool
 ) -> None:
     marks = [7 + i for i in range(len(points))]
-    text = chart("a < b", points, "stage", marks, least=1)
+    text = chart("a < b", points, "stage", marks, end=3, least=1)
     drawing = ElementTree.fromstring(text)
     dots = drawing.findall("circle")
     assert [dot.get("data-k") for dot in dots] == [str(mark) for mark in marks]
@@ -79,6 +79,6 @@ def test_figures_that_no_stage_has_are_left_out_and_others_are_told() -> None:
     ]
     assert columns(records) == ["psnr", "r", "seconds"]
     lines = format_stages(records).splitlines()
-    assert [line.split() for line in lines[1:]] == [["0", "inf", "-", "0.500"], ["1", "20.00", "1.00e-06", "1234"]]
+    assert [line.split() for line in lines[1:]] == [["0", "inf", "-", "0.500"], ["1", "20.00", "1.00e-06", "1234.500"]]
     assert stages_as_json(records)[0] == {"k": 0, "psnr": None, "r": None, "seconds": 0.5}
     assert shown("residual", 99.99) == "100"

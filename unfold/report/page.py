@@ -37,8 +37,8 @@ class Embedded(NamedTuple):
 def embedded_within(pictures: Sequence[Image.Image], budget: int = BUDGET) -> Embedded:
     """All pictures, as good as they can be kept within so many bytes, and all alike.
 
-    PNG without loss; else WebP of quality 95, then 85; else that of half the size, a third, and so on. UnfoldError for so many
-    that even that is too much.
+    PNG without loss; else WebP of quality 95, then 85; else that of half the size, a third, and so on.
+    UnfoldError for so many that even that is too much.
     """
     forms = [("PNG", 100, "PNG, without loss"), ("WEBP", 95, "WebP of quality 95"), ("WEBP", 85, "WebP of quality 85")]
     for kind, quality, told in forms:
@@ -62,17 +62,18 @@ def _within(budget: int, pictures: Sequence[Image.Image], kind: str, quality: in
 
 
 def chart(
-    title: str, points: Sequence[tuple[float, float]], xlabel: str, marks: Sequence[int], least: float = 0
+    title: str, points: Sequence[tuple[float, float]], xlabel: str, marks: Sequence[int], end: float, least: float = 0
 ) -> str:
-    """A curve as an <svg>, without colours of its own: classes grid, line and dot, and currentColor.
+    """A curve as an <svg>, without colours of its own: classes title, grid, line and dot.
 
-    points: finite (x, y); marks: of each point, a number that becomes data-k of its dot. least: distance of ticks of x.
+    points: finite (x, y), x from 0 to end; marks: of each point, a number that becomes data-k of its dot; least: the
+    smallest distance between ticks of x.
     """
     ys = [y for _, y in points]
     logarithmic = min(ys) > 0 and max(ys) >= DECADES * min(ys)
     heights = [math.log10(y) for y in ys] if logarithmic else ys
     xs = [x for x, _ in points]
-    xticks, yticks = ticks(min(xs), max(xs), least=least), ticks(min(heights), max(heights), 4, 1 if logarithmic else 0)
+    xticks, yticks = ticks(0, end, least=least), ticks(min(heights), max(heights), 4, 1 if logarithmic else 0)
 
     def across(x: float) -> float:
         return round(LEFT + (x - xticks[0]) / (xticks[-1] - xticks[0]) * (WIDTH - LEFT - RIGHT), 1)

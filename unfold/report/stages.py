@@ -51,11 +51,13 @@ def columns(records: Sequence[StageRecord]) -> list[str]:
 
 
 def shown(name: str, value: float | None) -> str:
-    """A figure as the tables have it: PSNR to two decimals, all else to three digits."""
+    """A figure as the tables have it: PSNR to two decimals, seconds to three, all else to three digits."""
     if value is None:
         return "-"
     if name == "psnr":
         return f"{value:.2f}"
+    if name == "seconds":
+        return f"{value:.3f}"
     return f"{value:.0f}" if value >= 99.95 else f"{value:#.3g}"
 
 

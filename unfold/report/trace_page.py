@@ -98,24 +98,24 @@ def _row(record: StageRecord, names: Sequence[str]) -> str:
 
 def _views(others: Mapping[str, NDArray[np.float32]]) -> str:
     """A choice between the stages and what to compare them with."""
-    names = ["stage", *others]
     return "\n".join(
         f'<label><input type="radio" name="view" value="{escape(name)}"{" checked" if name == "stage" else ""}> '
         f"{escape(name)}</label>"
-        for name in names
-        if others
+        for name in ["stage", *others]
     )
 
 
 def _charts(records: Sequence[StageRecord], names: Sequence[str]) -> list[str]:
     """Every figure against the stage, and PSNR against time."""
-    found = []
+    found, last = [], records[-1]
     for name in names:
-        if name != "seconds" and (points := series(records, name)):
+        points = series(records, name)
+        marks = [k for k, _ in points]
+        if points and name != "seconds":
             unit = {"psnr": " in dB", "residual": " (of 255)", "change": " (of 255)"}.get(name, "")
-            found.append(chart(LABELS.get(name, name) + unit, points, "stage", [k for k, _ in points], least=1))
-    if points := series(records, "psnr"):
-        seconds = {record.k: record.seconds for record in records}
-        timed = [(seconds[k], value) for k, value in points]
-        found.insert(1, chart("PSNR in dB against time", timed, "seconds", [k for k, _ in points]))
+            found.append(chart(LABELS.get(name, name) + unit, points, "stage", marks, last.k, least=1))
+        if points and name == "psnr":
+            seconds = {record.k: record.seconds for record in records}
+            timed = [(seconds[k], value) for k, value in points]
+            found.append(chart("PSNR in dB against time", timed, "seconds", marks, last.seconds))
     return found
