@@ -90,6 +90,7 @@ def parser() -> argparse.ArgumentParser:
     test.add_argument("overrides", nargs="*", metavar="KEY VALUE", help=OVERRIDES_HELP)
 
     _add_restore(commands)
+    _add_trace(commands)
     models = commands.add_parser(
         "models",
         help="list the networks, or tell all about one",
@@ -209,19 +210,7 @@ def _add_restore(commands: Subparsers) -> None:
     restore.add_argument(
         "-o", "--output", required=True, metavar="OUT", type=Path, help="folder, or for one picture a file"
     )
-    restore.add_argument("--weights", required=True, metavar="FILE|NAME", help="checkpoint, or published weights")
-    restore.add_argument("--model", metavar="NAME", help="the network, where the weights do not tell it")
-    restore.add_argument("--scale", type=int, metavar="N", help="USRNet: times larger (default 1: sharpen only)")
-    restore.add_argument(
-        "--kernel",
-        metavar="gauss:WIDTH|FILE|grid",
-        help="USRNet, NRL-GDN: the blur: a Gaussian by its standard deviation in pixels of the result, or a file "
-        "(.mat, with :NUMBER where it holds several, or a grey picture); grid: a sheet of several to choose from. "
-        "USRNet's default: what its authors assume for real pictures",
-    )
-    restore.add_argument(
-        "--sigma", metavar="LEVEL|estimate", help="USRNet: the noise, of 255 (default 2), or from each picture"
-    )
+    _add_network(restore, "|grid", "grid: a sheet of several to choose from. ")
     restore.add_argument(
         "--tile",
         default="auto",
@@ -229,9 +218,47 @@ def _add_restore(commands: Subparsers) -> None:
         help="side in pixels of what is restored at once: as memory allows (default), N, or everything",
     )
     restore.add_argument("--ensemble", action="store_true", help="mean over eight turned and mirrored pictures")
-    restore.add_argument("--precision", choices=["float32", "bf16"], default="float32")
-    restore.add_argument("--device", default="auto", metavar="NAME", help="auto (default), cpu or cuda")
-    restore.add_argument("--overwrite", action="store_true", help="make results anew that are there already")
+
+
+def _add_trace(commands: Subparsers) -> None:
+    trace = commands.add_parser(
+        "trace",
+        help="show what every stage of a network makes of one picture",
+        description="Restore one picture at once and show every stage: a table, and in the folder trace.html (one file "
+        "with pictures, a slider and curves), strip.png and trace.json. What the figures are: docs/trace.md.",
+        epilog="Example: unfold trace a.png -o traced --weights usrnet_tiny --kernel gauss:1.6 --target sharp.png",
+    )
+    trace.add_argument("input", metavar="INPUT", help="one picture")
+    trace.add_argument("-o", "--output", required=True, metavar="DIR", type=Path, help="folder for the results")
+    _add_network(trace)
+    trace.add_argument("--target", metavar="FILE", help="the picture as it should be, for PSNR")
+    trace.add_argument(
+        "--stages",
+        type=int,
+        metavar="K",
+        help="run K stages: DGUNet any number from 3, its last stage always last; NRL-GDN any, without its stop rule; "
+        "USRNet and DGUNet+, where each stage has its own numbers or weights, the first K of theirs",
+    )
+
+
+def _add_network(command: argparse.ArgumentParser, more: str = "", about: str = "") -> None:
+    """The network, what it takes beside a picture, how it runs; more, about: another kernel, and what it is."""
+    command.add_argument("--weights", required=True, metavar="FILE|NAME", help="checkpoint, or published weights")
+    command.add_argument("--model", metavar="NAME", help="the network, where the weights do not tell it")
+    command.add_argument("--scale", type=int, metavar="N", help="USRNet: times larger (default 1: sharpen only)")
+    command.add_argument(
+        "--kernel",
+        metavar=f"gauss:WIDTH|FILE{more}",
+        help="USRNet, NRL-GDN: the blur: a Gaussian by its standard deviation in pixels of the result, or a file "
+        f"(.mat, with :NUMBER where it holds several, or a grey picture). {about}USRNet's default: what its authors "
+        "assume for real pictures",
+    )
+    command.add_argument(
+        "--sigma", metavar="LEVEL|estimate", help="USRNet: the noise, of 255 (default 2), or from each picture"
+    )
+    command.add_argument("--precision", choices=["float32", "bf16"], default="float32")
+    command.add_argument("--device", default="auto", metavar="NAME", help="auto (default), cpu or cuda")
+    command.add_argument("--overwrite", action="store_true", help="make results anew that are there already")
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:

@@ -8,7 +8,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from unfold.arguments import parse
 from unfold.errors import UnfoldError, out_of_memory
@@ -93,17 +93,34 @@ def restore(arguments: argparse.Namespace) -> int:
         arguments.output,
         arguments.weights,
         arguments.model,
-        scale=arguments.scale,
-        kernel=arguments.kernel,
-        sigma=arguments.sigma,
         tile=_tile(arguments.tile),
         ensemble=arguments.ensemble,
-        precision=arguments.precision,
-        device=arguments.device,
-        overwrite=arguments.overwrite,
+        **_network_options(arguments),
     )
     print(outcome.text)
     return outcome.code
+
+
+def trace(arguments: argparse.Namespace) -> int:
+    from unfold.inference.trace_command import run_trace
+
+    table = run_trace(
+        arguments.input,
+        arguments.output,
+        arguments.weights,
+        arguments.model,
+        target=arguments.target,
+        stages=arguments.stages,
+        **_network_options(arguments),
+    )
+    print(table)
+    return 0
+
+
+def _network_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What `restore` and `trace` share."""
+    names = ("scale", "kernel", "sigma", "precision", "device", "overwrite")
+    return {name: getattr(arguments, name) for name in names}
 
 
 def _tile(text: str) -> int | Literal["auto"] | None:
@@ -183,6 +200,7 @@ COMMANDS = {
     "train": train,
     "test": test,
     "restore": restore,
+    "trace": trace,
     "models": models,
     "check": check,
     "convert": convert,

@@ -101,7 +101,6 @@ def _sheet(panels: Sequence[tuple[str, NDArray[np.float32]]]) -> Image.Image:
     draw = ImageDraw.Draw(sheet)
     for i, (title, pixels) in enumerate(panels):
         left, top = i % ACROSS * (PANEL + GAP), i // ACROSS * (PANEL + CAPTION)
-        colours = np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
-        sheet.paste(to_picture(colours), (left, top))
+        sheet.paste(to_picture(pixels), (left, top))
         text(draw, (left + PANEL / 2, top + PANEL + 5), title, 14, INK, "ma")
     return sheet

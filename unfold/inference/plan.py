@@ -47,15 +47,35 @@ def choose_tiles(
     multiple = _multiple(net, inputs)
     wanted = info_of(net).contract.tiling.halo(len(inputs.get("kernel", "0"))) if halo is None else halo
     if tile == "auto":
-        free = available(device) - (spare if device.type == "cpu" else 0)
-        affordable = SHARE[device.type] * free / bytes_per_pixel(net, inputs, device)
-        whole = math.prod(n + WRAPPING for n in size) <= affordable
-        side = max(size) if whole else max(math.isqrt(max(int(affordable), 0)) - WRAPPING, smallest_tile(multiple))
+        side = affordable_side(net, inputs, size, device, spare=spare)
     elif tile is None:
         side = max(size)
     else:
         side = tile
     return _tiles(side, wanted, multiple)
+
+
+def affordable_side(
+    net: UnfoldingNetwork,
+    inputs: dict[str, Any],
+    size: tuple[int, int],
+    device: torch.device,
+    *,
+    spare: int = 0,
+    each: int = 0,
+) -> int:
+    """Side of the square that memory allows for at once; the longer one of ``size`` where all of it can be.
+
+    Host memory that is kept free besides: spare bytes, and each byte per pixel of the result.
+    """
+    on_cpu = device.type == "cpu"
+    free = available(device) - (spare if on_cpu else 0)
+    pixels = SHARE[device.type] * free / (bytes_per_pixel(net, inputs, device) + (each if on_cpu else 0))
+    if each and not on_cpu:
+        pixels = min(pixels, SHARE["cpu"] * available(torch.device("cpu")) / each)
+    if math.prod(n + WRAPPING for n in size) <= pixels:
+        return max(size)
+    return max(math.isqrt(max(int(pixels), 0)) - WRAPPING, smallest_tile(_multiple(net, inputs)))
 
 
 def _multiple(net: UnfoldingNetwork, inputs: dict[str, Any]) -> int:

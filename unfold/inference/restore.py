@@ -30,6 +30,7 @@ logger = logging.getLogger("unfold")
 
 Image = NDArray[Any]
 Precision = Literal["float32", "bf16"]
+NOT_FINITE = "the result is not finite: the weights are not usable for this picture"
 
 
 class Restored(NamedTuple):
@@ -96,7 +97,7 @@ def restore_and_tell(
     if device is not None:
         where = pick_device(device)
         place(net, where)
-    padded, offset = _framed(image, net, inputs)
+    padded, offset = framed(image, net, inputs)
     size = (padded.shape[0] * scale, padded.shape[1] * scale)
     result = np.empty((image.shape[0] * scale, image.shape[1] * scale, *image.shape[2:]), image.dtype)
     tiles = tile if isinstance(tile, Tiles) else choose_tiles(net, inputs, size, where, tile, halo, spare=result.nbytes)
@@ -104,9 +105,9 @@ def restore_and_tell(
 
     def run(rows: slice, columns: slice) -> Array:
         window = padded[rows.start // scale : rows.stop // scale, columns.start // scale : columns.stop // scale]
-        estimate = method({**inputs, "y": _to_network(window)})
+        estimate = method({**inputs, "y": to_network(window)})
         if not np.isfinite(estimate).all():
-            raise UnfoldError("the result is not finite: the weights are not usable for this picture")
+            raise UnfoldError(NOT_FINITE)
         return estimate.mean(axis=2, keepdims=True) if image.ndim == 2 or image.shape[2] == 1 else estimate
 
     written = 0
@@ -148,7 +149,7 @@ def _length(spans: list[Span]) -> int:
     return sum(len(span.weight) for span in spans)
 
 
-def _framed(image: Image, net: UnfoldingNetwork, inputs: dict[str, Any]) -> tuple[Image, tuple[int, int]]:
+def framed(image: Image, net: UnfoldingNetwork, inputs: dict[str, Any]) -> tuple[Image, tuple[int, int]]:
     """The picture continued by its edge pixels, and at which pixel of it the picture itself begins.
 
     By what NRL-GDN needs where it takes zeros to be beyond the border, and to the size that a network asks for.
@@ -163,24 +164,33 @@ def _framed(image: Image, net: UnfoldingNetwork, inputs: dict[str, Any]) -> tupl
 
 
 def _method(net: UnfoldingNetwork, device: torch.device, precision: Precision) -> Method:
-    """The network on arrays; USRNet's are made periodic and its results cropped again."""
-    if precision not in ("float32", "bf16"):
-        raise UnfoldError(f"precision is float32 or bf16, not {precision!r}")
+    """The network on arrays; its results are cropped where its measurement was continued."""
+    autocast = autocast_for(device, precision)
     plain = network(net, set(info_of(net).example(8)), device)
 
     def run(inputs: dict[str, Any]) -> Image:
         y = inputs["y"]
-        if isinstance(net, USRNet):
-            inputs = {**inputs, "y": periodic(y, inputs["scale"]).astype(np.float32)}
-        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-            result = plain(inputs)
         scale = int(inputs.get("scale", 1))
+        with autocast:
+            result = plain({**inputs, "y": continued(y, net, scale)})
         return result[: y.shape[0] * scale, : y.shape[1] * scale]
 
     return run
 
 
-def _to_network(window: Image) -> NDArray[np.float32]:
+def autocast_for(device: torch.device, precision: Precision) -> torch.autocast:
+    """The context that a network runs in; UnfoldError for a precision that is not there."""
+    if precision not in ("float32", "bf16"):
+        raise UnfoldError(f"precision is float32 or bf16, not {precision!r}")
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+
+
+def continued(y: NDArray[np.float32], net: UnfoldingNetwork, scale: int) -> NDArray[np.float32]:
+    """A measurement (h,w,3) to the right and below, until it is periodic, where the network takes it to be."""
+    return periodic(y, scale).astype(np.float32) if isinstance(net, USRNet) else y
+
+
+def to_network(window: Image) -> NDArray[np.float32]:
     y = window.astype(np.float32)
     if window.dtype.kind == "u":
         y /= np.float32(np.iinfo(window.dtype).max)

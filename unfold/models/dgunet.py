@@ -16,7 +16,8 @@ in a DGUNet with another number of stages.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
@@ -117,6 +118,12 @@ class _DGUNet(Family):
 
     size_multiple = min_size = 2**LEVELS
     foreign_keys = r"stage1_encoder\.body\.[012]\.(csff_enc|csff_dec|phi|gamma)\.(weight|bias)"
+    meanings: Mapping[str, str] = MappingProxyType(
+        {
+            "residual": "A is the operator that the next stage has learned, so that there is none after the last",
+            "r": "step size of the gradient step",
+        }
+    )
 
     def begin(self, y: Tensor) -> tuple[Tensor, Context]:
         check_image(y, 3)
@@ -128,6 +135,12 @@ class _DGUNet(Family):
 
     def last_base(self, v: Tensor, context: Context) -> Tensor:
         return context.y
+
+    def residual(self, k: int, x: Tensor, context: Context) -> Tensor | None:
+        return None if k == self.stages else self.modules_of(k).operator(x) - context.y
+
+    def numbers(self, k: int, context: Context) -> dict[str, Tensor]:
+        return {"r": self.modules_of(k).step}
 
 
 class _MiddleStage(nn.Module):

@@ -15,7 +15,8 @@ is the last.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 import torch
@@ -66,6 +67,9 @@ class NRLGDN(UnfoldingNetwork):
 
     tied = True
     size_multiple = min_size = 8
+    meanings: Mapping[str, str] = MappingProxyType(
+        {"residual": "A blurs by the kernel, with zeros beyond the border of the picture as it was continued"}
+    )
 
     def __init__(
         self,
@@ -118,8 +122,8 @@ class NRLGDN(UnfoldingNetwork):
     def count(self) -> int:
         return self.train_stages if self.training else self.stages
 
-    def residual(self, x: Tensor, context: Context) -> Tensor:
-        """A x - y."""
+    def residual(self, k: int, x: Tensor, context: Context) -> Tensor:
+        """A x - y, with the same A in all stages."""
         with full_precision(x.device):
             return blur(x, context.kernel) - context.y
 
@@ -129,7 +133,7 @@ class NRLGDN(UnfoldingNetwork):
             return blur_adjoint(v, context.kernel)
 
     def stage(self, k: int, x: Tensor, memory: Memory | None, context: Context) -> tuple[Tensor, Memory | None]:
-        residual = self.residual(x, context) if memory is None else memory.residual
+        residual = self.residual(k, x, context) if memory is None else memory.residual
         if self.noise_model == "residual":
             descent = self.adjoint(self.h(residual), context)
         else:
@@ -141,7 +145,7 @@ class NRLGDN(UnfoldingNetwork):
 
     def test(self, k: int, x: Tensor, new: Tensor, memory: Memory | None, context: Context) -> tuple[Tensor, Memory]:
         """The published stop rule. Its residual serves the next step, so that A is applied once per step."""
-        residual = self.residual(new, context)
+        residual = self.residual(k + 1, new, context)
         dims = (1, 2, 3) if self.stop == "sample" else (0, 1, 2, 3)
         error = (0.5 * torch.linalg.vector_norm(residual, dim=dims)).expand(len(x))
         if memory is None:

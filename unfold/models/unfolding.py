@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -38,6 +40,7 @@ class UnfoldingNetwork(nn.Module, ABC):
     min_size: int = 1  # smallest height and width of an input
     unused_keys: str = ""  # regular expression of the parameters that no computation uses; published files hold them
     foreign_keys: str = ""  # of unused parameters that some published files hold and this network has not
+    meanings: Mapping[str, str] = MappingProxyType({})  # of "residual" and of each of the numbers, in words
 
     def __init__(self, stages: int) -> None:
         super().__init__()
@@ -77,9 +80,18 @@ class UnfoldingNetwork(nn.Module, ABC):
         """Turn the loop's estimate into the image that the caller gets (undo padding, for example)."""
         return x
 
-    def iterate(self, *args: Any, **inputs: Any) -> Iterator[Tensor]:
-        """Yield the estimate after each stage, first stage first, holding no more than one stage at a time."""
+    def residual(self, k: int, x: Tensor, context: Any) -> Tensor | None:
+        """A x - y of what stage k = 0..K takes (for k = K: of the result), as large as y; None where A is not known."""
+        return None
+
+    def numbers(self, k: int, context: Any) -> dict[str, Tensor]:
+        """The scalars of stage k = 0..K-1 by the names of the paper, of one sample or (B,1,1,1)."""
+        return {}
+
+    def states(self, *args: Any, **inputs: Any) -> Iterator[tuple[Tensor, Any]]:
+        """Yield x_0, x_1, ... as stages take them, each with the context, holding no more than one stage at a time."""
         x, context = self.begin(*args, **inputs)
+        yield x, context
         memory = None
         for k in range(self.count()):
             if self.checkpoint_stages and torch.is_grad_enabled():
@@ -87,9 +99,14 @@ class UnfoldingNetwork(nn.Module, ABC):
                 x, memory = checkpoint(self.stage, k, x, memory, context, use_reentrant=False, preserve_rng_state=False)
             else:
                 x, memory = self.stage(k, x, memory, context)
-            yield self.finish(x, context)
+            yield x, context
             if self.finished(memory):
                 return
+
+    def iterate(self, *args: Any, **inputs: Any) -> Iterator[Tensor]:
+        """Yield the estimate after each stage, finished, first stage first."""
+        for x, context in islice(self.states(*args, **inputs), 1, None):
+            yield self.finish(x, context)
 
     def forward(self, *args: Any, return_stages: bool = False, **inputs: Any) -> Tensor | list[Tensor]:
         """Restore: the last estimate, or with ``return_stages`` the list of all, first stage first."""

@@ -11,7 +11,8 @@ otherwise. Parameters carry the names of the published checkpoints.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
@@ -64,6 +65,13 @@ class USRNet(UnfoldingNetwork):
     """
 
     size_multiple = 8
+    meanings: Mapping[str, str] = MappingProxyType(
+        {
+            "residual": "A blurs by the kernel with a circular border and keeps every s-th pixel",
+            "alpha": "weight of the estimate before against the measurement in the data step",
+            "beta": "noise level that the prior is told, in [0,1] units",
+        }
+    )
 
     def __init__(
         self,
@@ -95,3 +103,9 @@ class USRNet(UnfoldingNetwork):
         z = context.data.solve(x, context.alphas[:, k : k + 1])
         level = context.betas[:, k : k + 1].expand(-1, -1, *z.shape[-2:])
         return self.p(torch.cat([z, level], dim=1)), None
+
+    def residual(self, k: int, x: Tensor, context: Context) -> Tensor:
+        return context.data.residual(x)
+
+    def numbers(self, k: int, context: Context) -> dict[str, Tensor]:
+        return {"alpha": context.alphas[:, k], "beta": context.betas[:, k]}

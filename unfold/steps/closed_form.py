@@ -51,6 +51,11 @@ class PreparedKernel:
         residual = (spectrum - self._fold(self.otf * fx)) / (self.power + alpha)
         return torch.fft.irfft2(fx + self.otf.conj() * self._tile(residual), s=self.size)
 
+    def residual(self, x: Tensor, spectrum: Tensor) -> Tensor:
+        """S(k * x) - y (B,C,h,w) for an estimate x (B,C,H,W) and the measurement's spectrum."""
+        difference = self._fold(self.otf * torch.fft.rfft2(x)) - spectrum
+        return torch.fft.irfft2(difference, s=self.size) if self.scale == 1 else torch.fft.ifft2(difference).real
+
     def _fold(self, half: Tensor) -> Tensor:
         """Mean over aliases. Keeping every s-th pixel does just that, and spares the other half of the spectrum."""
         if self.scale == 1:
@@ -94,7 +99,7 @@ def prepare(kernel: Tensor, size: tuple[int, int], scale: int) -> PreparedKernel
 
 
 class Measurement(NamedTuple):
-    """A measurement and its operator, ready for :meth:`solve`."""
+    """A measurement and its operator, ready for the data step."""
 
     kernel: PreparedKernel
     spectrum: Tensor
@@ -103,6 +108,11 @@ class Measurement(NamedTuple):
         """The data step for the estimate x (B,C,H,W), in float32 or better."""
         with full_precision(x.device):
             return self.kernel.solve(at_least_float32(x), self.spectrum, alpha)
+
+    def residual(self, x: Tensor) -> Tensor:
+        """S(k * x) - y, in float32 or better."""
+        with full_precision(x.device):
+            return self.kernel.residual(at_least_float32(x), self.spectrum)
 
 
 def begin(y: Tensor, kernel: Tensor | PreparedKernel, scale: int) -> tuple[Tensor, Measurement]:

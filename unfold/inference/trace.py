@@ -1,0 +1,139 @@
+"""An unfolding made visible: what every stage of a network makes of one picture."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import time
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from unfold.errors import UnfoldError
+from unfold.inference.inputs import check_image, check_inputs
+from unfold.inference.restore import NOT_FINITE, Precision, autocast_for, continued, framed, to_network
+from unfold.metrics import psnr
+from unfold.models.nrl_gdn import NRLGDN
+from unfold.models.registry import info_of
+from unfold.models.unfolding import UnfoldingNetwork
+from unfold.protocols.methods import as_tensors
+from unfold.report.stages import StageRecord
+
+
+def trace(
+    image: NDArray[Any],
+    net: UnfoldingNetwork,
+    target: NDArray[Any] | None = None,
+    *,
+    stages: int | None = None,
+    precision: Precision = "float32",
+    **inputs: Any,
+) -> list[StageRecord]:
+    """Restore one picture at once and tell of every estimate: x_0, as the network begins, to x_K.
+
+    image, inputs: as :func:`unfold.restore` takes them. It is framed as there, so that the last estimate, clamped and
+    rounded, is what ``restore(..., tile=None)`` gives; figures count the picture's own pixels. target: of the size of
+    the result, of any kind that an image may have; gives PSNR. stages: another number of them, see :func:`with_stages`.
+    precision: "float32", or "bf16" by autocast. Runs where the network is; on CUDA twice, as a first run also loads.
+    Raises UnfoldError for what does not fit.
+    """
+    check_image(image)
+    inputs = check_inputs(net, inputs)
+    scale = int(inputs.get("scale", 1))
+    grey = image.ndim == 2 or image.shape[2] == 1
+    large = (image.shape[0] * scale, image.shape[1] * scale)
+    wanted = None if target is None else _target(target, (*large, 1 if grey else 3))
+    net, count = with_stages(net, stages)
+    device = next(net.parameters()).device
+    autocast = autocast_for(device, precision)
+    padded, (top, left) = framed(image, net, inputs)
+    y = continued(to_network(padded), net, scale)
+    given = as_tensors({**inputs, "y": y}, set(info_of(net).example(8)), device)
+    own = slice(top, top + image.shape[0]), slice(left, left + image.shape[1])
+    own_large = slice(scale * top, scale * top + large[0]), slice(scale * left, scale * left + large[1])
+
+    records: list[StageRecord] = []
+    seconds, context = 0.0, None
+    with torch.inference_mode(), autocast:
+        if device.type == "cuda":
+            for _ in itertools.islice(net.states(**given), count + 1):
+                pass
+        states = net.states(**given)
+        for k in range(count + 1):
+            start = _now(device)
+            state = next(states, None)
+            seconds += _now(device) - start
+            if state is None:  # the network has ended by itself
+                break
+            x, context = state
+            residual = net.residual(k, x, context)
+            estimate = net.finish(x, context)[0].permute(1, 2, 0).float().cpu().numpy()[own_large]
+            if not np.isfinite(estimate).all():
+                raise UnfoldError(NOT_FINITE)
+            estimate = estimate.mean(axis=2, keepdims=True) if grey else estimate.copy()
+            numbers = {} if k == 0 else net.numbers(k - 1, context)
+            records.append(
+                StageRecord(
+                    k,
+                    estimate,
+                    seconds,
+                    residual=None if residual is None else _rms(residual[0, :, own[0], own[1]].float().cpu().numpy()),
+                    change=None if k == 0 else _rms(estimate - records[-1].image),
+                    psnr=None if wanted is None else psnr(estimate.clip(0, 1), wanted),
+                    numbers={name: float(value.flatten()[0]) for name, value in numbers.items()},
+                )
+            )
+    return records
+
+
+def with_stages(net: UnfoldingNetwork, stages: int | None) -> tuple[UnfoldingNetwork, int]:
+    """The network with so many stages, its weights shared with the one given, and how many it has at most.
+
+    Where one set of weights serves any number (``net.tied``), just so many are run, in NRL-GDN without its stop rule.
+    Where every stage has weights of its own, the run ends after the first of them. None: as the network would.
+    UnfoldError for a number that the network cannot have.
+    """
+    if stages is None:
+        return net, net.count()
+    name = type(net).__name__
+    if stages < 1:
+        raise UnfoldError(f"stages is a whole number from 1, not {stages}")
+    if not net.tied and stages > net.stages:
+        raise UnfoldError(
+            f"{name} has weights for {net.stages} stages, each its own: stages is 1 to {net.stages}, not {stages}"
+        )
+    if not net.tied:
+        return net, stages
+    net = copy.copy(net)
+    try:
+        net.stages = stages
+    except ValueError as error:
+        raise UnfoldError(str(error)) from None
+    if isinstance(net, NRLGDN):
+        net.stop = "never"
+    return net, stages
+
+
+def _target(target: NDArray[Any], shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """In [0,1] and of that shape; a grey one is compared with each colour."""
+    check_image(target)
+    pixels = target.astype(np.float32) / np.float32(np.iinfo(target.dtype).max if target.dtype.kind == "u" else 1)
+    pixels = pixels.reshape(*pixels.shape[:2], -1)
+    if pixels.shape[:2] != shape[:2]:
+        raise UnfoldError(f"the target is {pixels.shape[0]}x{pixels.shape[1]}, and the result {shape[0]}x{shape[1]}")
+    if pixels.shape[2] > shape[2]:
+        raise UnfoldError("the target has colours, and the picture is grey: give a grey target")
+    return np.broadcast_to(pixels, shape)
+
+
+def _rms(values: NDArray[Any]) -> float:
+    """Root mean square, in 255 units."""
+    return 255 * float(np.sqrt(np.square(values, dtype=np.float64).mean()))
+
+
+def _now(device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
