@@ -52,7 +52,7 @@ RANKS = [
     {"__main__"},
     {"cli"},
     {"arguments"},
-    {"training", "inference"},
+    {"training", "inference", "tables"},
     {"report"},
     {"build"},
     {"protocols"},

@@ -1,0 +1,73 @@
+"""What a table of measurements consists of: cells of images, beside what was published."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Status = Literal["done", "partial", "no data", "no weights", "published only"]
+
+
+class ImageScore(NamedTuple):
+    """One method on one image: scores by name (psnr in dB, ssim, ...), seconds, PSNR after each stage (networks only)."""
+
+    name: str
+    scores: dict[str, float]
+    seconds: float
+    stages: list[float]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One number of a table, published and measured.
+
+    row, column: what the table calls them, outer to inner; metric: which score; published, measured: means over images,
+    None where there is none. images: those that were measured, of ``total``; protocol: as text with its options; data:
+    the set; method: the network's or baseline's name. note: why there is no number, or what is to be known of it.
+    """
+
+    row: tuple[str, ...]
+    column: tuple[str, ...]
+    metric: str
+    status: Status
+    published: float | None = None
+    measured: float | None = None
+    images: list[ImageScore] = field(default_factory=list)
+    total: int = 0
+    protocol: str = ""
+    data: str = ""
+    method: str = ""
+    note: str = ""
+
+    @property
+    def difference(self) -> float | None:
+        """Measured less published."""
+        return None if self.published is None or self.measured is None else self.measured - self.published
+
+
+@dataclass(frozen=True)
+class Table:
+    """name: as for `unfold tables`; title: what it shows; source: where the published numbers stand; provenance: how
+    the measured ones came about, plain values by name.
+    """
+
+    name: str
+    title: str
+    source: str
+    cells: list[Cell]
+    provenance: dict[str, Any]
+
+
+class Shown(NamedTuple):
+    """An image to look at: of which cell, its name, and input, result and target (H,W,C), uint8; no target where the
+    protocol has none. The input has the result's size.
+    """
+
+    cell: Cell
+    image: ImageScore
+    input: NDArray[np.uint8]
+    result: NDArray[np.uint8]
+    target: NDArray[np.uint8] | None
