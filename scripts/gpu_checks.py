@@ -171,7 +171,7 @@ def measure(rows: Sequence[Row], build: Build, device: torch.device, until: floa
 
 def output_of(*command: str) -> str:
     try:
-        found = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20)  # noqa: S603  (constants)
+        found = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20)
         return found.stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return "unknown"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import io
 import logging
 import os
 import sys
@@ -11,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from unfold.arguments import parse
-from unfold.errors import UnfoldError, out_of_memory
+from unfold.errors import UnfoldError, one_line, out_of_memory
 
 
 def train(arguments: argparse.Namespace) -> int:
@@ -212,13 +213,16 @@ COMMANDS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code: 0, 2 for bad input (one line on stderr), 130 when interrupted."""
     arguments = parse(argv)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names of files hold what a terminal's encoding may not
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     try:
         code = COMMANDS[arguments.command](arguments)
         sys.stdout.flush()
         return code
     except UnfoldError as error:
-        print(f"unfold {arguments.command}: {error}", file=sys.stderr)
+        print(f"unfold {arguments.command}: {one_line(str(error))}", file=sys.stderr)
         return 2
     except BrokenPipeError:
         # Whoever read our output has gone, as in `unfold models | head`. Python would complain when it flushes at exit.
@@ -228,7 +232,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         resume = " and use --resume" if arguments.command == "train" else ""
         what = f"the disk is full; make room{resume}" if full else error.strerror or str(error)
-        where = f"{error.filename}: " if error.filename else ""
+        where = f"{one_line(str(error.filename))}: " if error.filename else ""
         print(f"unfold {arguments.command}: {where}{what}", file=sys.stderr)
         return 2
     except (MemoryError, RuntimeError) as error:

@@ -13,6 +13,19 @@ class UnfoldError(ValueError):
     """
 
 
+def one_line(text: str) -> str:
+    """Text in which line ends, control characters and bytes that are no UTF-8, as names of files may hold, are spelt
+    out: it stays one line, and does nothing to a terminal.
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def reason_of(error: BaseException) -> str:
+    """What an error of another library says, in one line and without names of files, which stand elsewhere."""
+    told = error.strerror if isinstance(error, OSError) and error.strerror else " ".join(str(error).split())
+    return one_line(told[:160]) or type(error).__name__
+
+
 def check_choice(what: str, name: str, known: Sequence[str]) -> None:
     """UnfoldError with the nearest name where ``name`` is not among the known ones."""
     if name not in known:

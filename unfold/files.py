@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +10,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from unfold.errors import UnfoldError
+
+LONGEST_NAME = 255  # bytes, on the file systems in use
 
 
 def make_folder(folder: Path) -> None:
@@ -30,6 +33,8 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.part")
+    if len(os.fsencode(temporary.name)) > LONGEST_NAME:
+        temporary = path.with_name(f".{hashlib.sha256(os.fsencode(path.name)).hexdigest()}.part")
     try:
         with temporary.open("wb") as file:
             yield file

@@ -145,7 +145,7 @@ def hostile(tmp_path: Path) -> dict[str, tuple[Path, str]]:
     jpeg = io.BytesIO()
     Image.fromarray(scene()).save(jpeg, "JPEG")
     contents = {
-        "empty.png": (b"", "no picture"),
+        "empty.png": (b"", "empty"),
         "text.jpg": (b"hello", "no picture"),
         "cut.png": (whole.getvalue()[:-200], "cannot be read"),
         "cut.jpg": (jpeg.getvalue()[:300], "cannot be read"),

@@ -27,7 +27,8 @@ from natsort import natsorted
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from unfold.errors import UnfoldError
+from unfold.data.deep import read_deep
+from unfold.errors import UnfoldError, reason_of
 from unfold.paths import as_path
 from unfold.progress import progress
 
@@ -148,7 +149,8 @@ def opened(path: Path) -> Iterator[Any]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's, on metadata; a damaged picture raises as well
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=FORMATS) as image:
+            # Of a path, Pillow maps uncompressed files, and in 13.0 jumbles a grey TIFF that is to be turned.
+            with path.open("rb") as file, Image.open(file, formats=FORMATS) as image:
                 yield image
     except UnfoldError:
         raise
@@ -163,8 +165,7 @@ def opened(path: Path) -> Iterator[Any]:
     except MemoryError:
         raise UnfoldError(f"{path} does not fit into memory") from None
     except Exception as error:  # damaged files raise nearly anything
-        reason = " ".join(str(error).split())[:160] or type(error).__name__
-        raise UnfoldError(f"{path} cannot be read: {reason}") from None
+        raise UnfoldError(f"{path} cannot be read: {reason_of(error)}") from None
 
 
 def decode(image: Any, path: Path) -> NDArray[np.uint8] | NDArray[np.uint16]:
@@ -210,18 +211,6 @@ def turned(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
     rows = -1 if orientation in (3, 4, 7, 8) else 1
     columns = -1 if orientation in (2, 3, 6, 7) else 1
     return pixels[::rows, ::columns]
-
-
-def read_deep(path: Path) -> NDArray[np.uint16]:
-    """16 bits per channel, which Pillow would cut to 8: (H,W), or (H,W,C) in RGB order, alpha last."""
-    import cv2
-
-    array = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
-    if array is None or array.dtype != np.uint16 or array.ndim not in (2, 3):
-        raise UnfoldError(f"{path} has 16 bits per channel in a layout that cannot be read, or is damaged")
-    if array.ndim == 3 and array.shape[2] >= 3:
-        array = array[..., [2, 1, 0, *range(3, array.shape[2])]]
-    return np.ascontiguousarray(array)
 
 
 def pixel_digest(pixels: NDArray[Any]) -> bytes:

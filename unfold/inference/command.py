@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +14,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from unfold.checkpoints.load import load_named
 from unfold.device import pick_device, place
-from unfold.errors import UnfoldError
+from unfold.errors import UnfoldError, one_line
 from unfold.inference.assume import NOISE, assumed_width, estimated_sigma, gaussian, named_kernel
 from unfold.inference.check import tile_difference
 from unfold.inference.files import Picture, check_format, enlarge_alpha, read_picture, write_picture
@@ -22,6 +22,7 @@ from unfold.inference.inputs import check_inputs
 from unfold.inference.jobs import Job, find_jobs
 from unfold.inference.memory import available
 from unfold.inference.plan import Tile, check_tile
+from unfold.inference.quiet import quiet_decoders
 from unfold.inference.restore import Precision, Restored, restore_and_tell
 from unfold.models.registry import info_of
 from unfold.models.unfolding import UnfoldingNetwork
@@ -70,7 +71,8 @@ def run_restore(
 ) -> Outcome:
     """Restore pictures into files; what is there already is left, unless ``overwrite``.
 
-    A picture that fails does not stop the others. Raises UnfoldError for arguments that do not fit, before any work.
+    A picture that fails does not stop the others. Raises UnfoldError for arguments that do not fit, before any work;
+    OSError for a full disk and KeyboardInterrupt, after logging what has been done so far.
     """
     jobs = find_jobs(sources, output)
     name, _, net = load_named(weights, model)
@@ -85,39 +87,59 @@ def run_restore(
     check_inputs(net, inputs)
     check_tile(net, inputs, tile)
     options = Options(inputs, sigma == "estimate", tile, ensemble, precision)
-    there = 0 if overwrite else sum(job.target.exists() for job in jobs)
-    grey: list[Path] = []
-    failed: list[str] = []
-    left = [job for job in jobs if overwrite or not job.target.exists()]
-    with logging_redirect_tqdm(), bar(len(left), "restoring", "picture") as files:
-        for job in left:
-            try:
-                if restore_file(job, net, options).grey:
-                    grey.append(job.source)
-            except UnfoldError as error:
-                failed.append(str(error) if str(job.source) in str(error) else f"{job.source}: {error}")
-            except MemoryError:
-                failed.append(f"{job.source}: out of memory")
-            except OSError as error:
-                if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                    raise
-                failed.append(f"{job.target} cannot be written: {error.strerror or error}")
-            files.update()
-    return Outcome(_code(len(jobs), len(failed)), _summary(len(left) - len(failed), there, grey, failed))
+    left = [job for job in jobs if overwrite or not job.target.is_file()]
+    tally = Tally(len(jobs), len(jobs) - len(left))
+    try:
+        with logging_redirect_tqdm(), bar(len(left), "restoring", "picture") as files:
+            for job in left:
+                _restore_one(job, net, options, tally)
+                files.update()
+    except (KeyboardInterrupt, OSError):
+        logger.info("%s", tally.summary())
+        raise
+    return Outcome(tally.code(), tally.summary())
 
 
-def _code(jobs: int, failed: int) -> int:
-    return 0 if not failed else 2 if failed == jobs else 1
+@dataclass
+class Tally:
+    """What became of how many pictures. there: results that were there before."""
+
+    jobs: int
+    there: int
+    done: int = 0
+    grey: list[Path] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+
+    def code(self) -> int:
+        return 0 if not self.failed else 2 if len(self.failed) == self.jobs else 1
+
+    def summary(self) -> str:
+        there = f"; {self.there} there already (--overwrite makes them anew)" if self.there else ""
+        lines = [f"restored {self.done}{there}"]
+        if left := self.jobs - self.there - self.done - len(self.failed):
+            lines.append(f"left {left}: the same command goes on with them")
+        if self.grey:
+            which = str(self.grey[0]) + (f" and {len(self.grey) - 1} more" if len(self.grey) > 1 else "")
+            lines.append(f"grey, restored as three equal channels, of which the result is the mean: {which}")
+        if self.failed:
+            lines += [f"failed {len(self.failed)}:", *(f"  {reason}" for reason in self.failed)]
+        return "\n".join(map(one_line, lines))
 
 
-def _summary(done: int, there: int, grey: list[Path], failed: list[str]) -> str:
-    lines = [f"restored {done}" + (f"; {there} there already (--overwrite makes them anew)" if there else "")]
-    if grey:
-        which = str(grey[0]) + (f" and {len(grey) - 1} more" if len(grey) > 1 else "")
-        lines.append(f"grey, restored as three equal channels, of which the result is the mean: {which}")
-    if failed:
-        lines += [f"failed {len(failed)}:", *(f"  {reason}" for reason in failed)]
-    return "\n".join(lines)
+def _restore_one(job: Job, net: UnfoldingNetwork, options: Options, tally: Tally) -> None:
+    """Restore a picture or note why not; OSError for a full disk."""
+    try:
+        if restore_file(job, net, options).grey:
+            tally.grey.append(job.source)
+        tally.done += 1
+    except UnfoldError as error:
+        tally.failed.append(str(error) if str(job.source) in str(error) else f"{job.source}: {error}")
+    except MemoryError:
+        tally.failed.append(f"{job.source}: out of memory")
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise OSError(error.errno, error.strerror, str(job.target)) from None
+        tally.failed.append(f"{job.source}: {job.target} cannot be written: {error.strerror or error}")
 
 
 def told_inputs(
@@ -166,17 +188,22 @@ def _sigma(text: str | None) -> float:
 
 def restore_file(job: Job, net: UnfoldingNetwork, options: Options) -> Picture:
     """One picture from file to file; returns what was read. UnfoldError where it cannot be."""
-    scale = int(options.inputs.get("scale", 1))
+    if job.problem:
+        raise UnfoldError(job.problem)
+    scale, name = int(options.inputs.get("scale", 1)), one_line(job.source.name)
     largest = MEMORY * available(torch.device("cpu")) / (1 + 2 * scale**2)  # the result, and once more when written
-    picture = read_picture(job.source, largest)
-    check_format(job.target, picture)
+    with quiet_decoders():
+        picture = read_picture(job.source, largest)
+    check_format(job.target, picture, scale)
     inputs = options.inputs_for(picture)
     if options.estimate:
-        logger.info("%s: estimated noise %.2f (of 255)", job.source.name, 255 * inputs["sigma"])
-    with bar(picture.pixels.size, job.source.name, "pixel") as tiles_bar:
+        logger.info("%s: estimated noise %.2f (of 255)", name, 255 * inputs["sigma"])
+    with bar(picture.pixels.size, name[:30], "pixel") as tiles_bar:
 
         def announce(pixels: int) -> Callable[[int], Any]:
-            tiles_bar.reset(total=pixels)
+            if tiles_bar.n:  # tiles have become smaller
+                tiles_bar.reset(total=pixels)
+            tiles_bar.total = pixels  # a reset would show the bar, and at once
             return tiles_bar.update
 
         restored = restore_and_tell(
@@ -191,7 +218,7 @@ def restore_file(job: Job, net: UnfoldingNetwork, options: Options) -> Picture:
     alpha = None if picture.alpha is None else enlarge_alpha(picture.alpha, scale)
     write_picture(job.target, replace(picture, pixels=restored.image, alpha=alpha))
     if restored.parts > 1:
-        _tell_difference(job.source.name, picture, net, restored, inputs, options.precision)
+        _tell_difference(name, picture, net, restored, inputs, options.precision)
     return picture
 
 

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import stat
-import struct
 import warnings
-import zlib
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from unfold.data.images import read_deep, turned
-from unfold.errors import UnfoldError
+from unfold.data.deep import read_deep
+from unfold.data.images import turned
+from unfold.errors import UnfoldError, reason_of
 from unfold.files import whole_file
+from unfold.inference.encode import encode
 
 Pixels = NDArray[Any]
 DEEP, ALPHA, PROFILE = "16 bits per channel", "an alpha channel", "a colour profile"
@@ -31,13 +30,7 @@ KEEPS = {
     ".jpeg": {PROFILE},
     ".bmp": set(),
 }
-OPTIONS: dict[str, dict[str, Any]] = {
-    ".jpg": {"quality": 95, "subsampling": 0},
-    ".jpeg": {"quality": 95, "subsampling": 0},
-    ".webp": {"lossless": True, "exact": True},
-    ".tif": {"compression": "tiff_adobe_deflate"},
-    ".tiff": {"compression": "tiff_adobe_deflate"},
-}
+LARGEST = {".jpg": 65_500, ".jpeg": 65_500, ".webp": 16_383}  # pixels on a side; others have no limit to speak of
 PLAIN = {"1", "L", "LA", "RGB", "RGBA", "P", "PA", "I;16", "I;16B", "I;16L", "I"}
 # Of a TIFF's tags, what is told of the picture and not of the file.
 TOLD = {270, 271, 272, 305, 306, 315, 33432, ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo}
@@ -77,19 +70,20 @@ def read_picture(path: Path, largest: float = float("inf")) -> Picture:
             raise UnfoldError(f"{path} is a folder or a device, and no picture")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of broken EXIF, and of pictures that Pillow takes to be large
-            with Image.open(path, formats=("PNG", "JPEG", "TIFF", "WEBP", "BMP")) as image:
+            # Of a path, Pillow maps uncompressed files, and in 13.0 jumbles a grey TIFF that is to be turned.
+            with path.open("rb") as file, Image.open(file, formats=("PNG", "JPEG", "TIFF", "WEBP", "BMP")) as image:
                 return _read(path, image, largest)
     except UnfoldError:
         raise
     except FileNotFoundError:
         raise UnfoldError(f"there is no picture {path}") from None
     except UnidentifiedImageError:
-        raise UnfoldError(f"{path} is no picture that can be read") from None
+        what = "no picture that can be read" if path.stat().st_size else "empty (0 bytes)"
+        raise UnfoldError(f"{path} is {what}") from None
     except MemoryError:
         raise UnfoldError(f"{path} does not fit into memory") from None
     except Exception as error:  # decoders meet damage with errors of any kind
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UnfoldError(f"{path} cannot be read: {reason}") from None
+        raise UnfoldError(f"{path} cannot be read: {reason_of(error)}") from None
 
 
 def _read(path: Path, image: Image.Image, largest: float) -> Picture:
@@ -102,25 +96,28 @@ def _read(path: Path, image: Image.Image, largest: float) -> Picture:
     width, height = image.size
     if (size := width * height * len(image.getbands()) * (2 if deep else 1)) > largest:
         raise UnfoldError(f"{path} is {height}x{width}, {size / 1e9:.1f} GB: more than memory allows here")
-    orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
     simple = _simple(image)
-    if image.format != "TIFF" or not deep:  # a TIFF has been turned by Pillow; a PNG may tell at its end
-        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
-    told, profile = _told(image.getexif(), image.format), image.info.get("icc_profile")
-    array = _read_deep(path) if deep else np.asarray(simple)
+    array = _read_deep(path, image.info.get("transparency")) if deep else np.asarray(simple)
+    exif = _exif(image)  # after loading: a PNG may tell at its end
+    # Of a TIFF, Pillow and OpenCV have turned the pixels.
+    orientation = 1 if image.format == "TIFF" else exif.get(ExifTags.Base.Orientation, 1)
     array = turned(array.reshape(*array.shape[:2], -1), orientation)
     alpha = array[..., -1] if array.shape[2] in (2, 4) else None
     pixels = array if alpha is None else array[..., :-1]
-    return Picture(np.ascontiguousarray(pixels), alpha, profile, told)
+    return Picture(np.ascontiguousarray(pixels), alpha, image.info.get("icc_profile"), _told(exif, image.format))
 
 
 def _is_deep(path: Path, image: Image.Image) -> bool:
     if image.format == "PNG":
         with path.open("rb") as file:
             return file.read(25)[24] == 16
-    bits = set(image.tag_v2.get(258, (1,))) if image.format == "TIFF" else {8}  # type: ignore[attr-defined]
-    if max(bits) > 8 and bits != {16}:
-        raise UnfoldError(f"{path} has {'/'.join(map(str, sorted(bits)))} bits per channel; 8 and 16 are taken")
+    if image.format != "TIFF":
+        return False
+    tags = image.tag_v2  # type: ignore[attr-defined]
+    bits, formats = set(tags.get(258, (1,))), set(tags.get(339, (1,)))
+    if (max(bits) > 8 and bits != {16}) or formats != {1}:
+        signs = "" if formats == {1} else " with a sign or a point"
+        raise UnfoldError(f"{path} has {'/'.join(map(str, sorted(bits)))} bits per channel{signs}; 8 and 16 are taken")
     return bits == {16}
 
 
@@ -134,11 +131,13 @@ def _simple(image: Image.Image) -> Image.Image:
     return image.convert("L") if image.mode == "1" else image
 
 
-def _read_deep(path: Path) -> Pixels:
-    """16 bits per channel in the file's orientation; of grey with alpha, two channels."""
+def _read_deep(path: Path, transparent: Any) -> Pixels:
+    """16 bits per channel; of grey with alpha, or with one value that is transparent, two channels."""
     array = read_deep(path)
     if array.ndim == 2:
-        return array
+        if transparent is None:
+            return array
+        return np.dstack([array, np.where(array == transparent, 0, 65535).astype(np.uint16)])
     grey = (array[..., :1] == array[..., 1:3]).all() and _grey_by_header(path)
     return array[..., [0, 3]] if grey else array
 
@@ -150,6 +149,16 @@ def _grey_by_header(path: Path) -> bool:
     return head[:4] == b"\x89PNG" and head[25] == 4
 
 
+def _exif(image: Image.Image) -> Image.Exif:
+    """What can be understood of it."""
+    try:
+        exif = image.getexif()
+        exif.tobytes()
+    except Exception:  # damage; the picture does without
+        return Image.Exif()
+    return exif
+
+
 def _told(exif: Image.Exif, kind: str | None) -> bytes | None:
     """EXIF to be written again: upright, and without the sizes of before."""
     if kind == "TIFF":
@@ -157,81 +166,44 @@ def _told(exif: Image.Exif, kind: str | None) -> bytes | None:
             del exif[tag]
     if not exif:
         return None
-    inner = exif.get_ifd(ExifTags.IFD.Exif)
-    for tag in STALE:
-        inner.pop(tag, None)
+    if ExifTags.IFD.Exif in exif:
+        inner = exif.get_ifd(ExifTags.IFD.Exif)
+        for tag in STALE:
+            inner.pop(tag, None)
     if ExifTags.Base.Orientation in exif:
         exif[ExifTags.Base.Orientation] = 1
     return exif.tobytes()
 
 
-def check_format(path: Path, picture: Picture) -> None:
-    """UnfoldError where a file of this name cannot keep what the picture holds."""
-    if path.suffix.lower() not in KEEPS:
+def check_format(path: Path, picture: Picture, scale: int = 1) -> None:
+    """UnfoldError where a file of this name cannot keep what the picture holds, or its size times scale."""
+    suffix = path.suffix.lower()
+    if suffix not in KEEPS:
         raise UnfoldError(f"{path.name}: pictures are written as {', '.join(KEEPS)}")
-    lost = [what for what in picture.holds() if what not in KEEPS[path.suffix.lower()]]
+    lost = [what for what in picture.holds() if what not in KEEPS[suffix]]
     if lost:
-        raise UnfoldError(f"the picture has {' and '.join(lost)}, which {path.suffix} cannot keep: write it as .png")
+        raise UnfoldError(f"the picture has {' and '.join(lost)}, which {suffix} cannot keep: write it as .png")
+    if (side := scale * max(picture.pixels.shape)) > LARGEST.get(suffix, side):
+        raise UnfoldError(f"{side} pixels on a side are more than {suffix} can hold: write it as .png")
 
 
 def write_picture(path: Path, picture: Picture) -> None:
     """Write the file whole or not at all, in the format of its name, with all that the picture holds.
 
-    JPEG at quality 95 without subsampling, everything else without loss; grey with alpha in 16 bits becomes colour.
+    JPEG at quality 95 without subsampling, everything else without loss; grey with alpha in 16 bits becomes colour, and
+    TIFF of 16 bits holds no EXIF. UnfoldError for what the format does not hold; OSError where the disk refuses.
     """
     check_format(path, picture)
-    pixels, suffix = picture.pixels, path.suffix.lower()
+    pixels = picture.pixels
     array = pixels if picture.alpha is None else np.concatenate([pixels, picture.alpha[..., None]], axis=2)
+    try:  # in memory first: where Pillow writes to a file itself, a full disk is an error without a name
+        encoded = encode(array, path.suffix.lower(), picture.profile, picture.exif)
+    except MemoryError:
+        raise
+    except Exception as error:  # such as EXIF too long for the format
+        raise UnfoldError(f"{path} cannot be written: {reason_of(error)}") from None
     with whole_file(path) as file:
-        if array.dtype == np.uint8:
-            told = {"icc_profile": picture.profile, "exif": picture.exif}
-            mode = Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
-            kept = {key: value for key, value in told.items() if value is not None}
-            mode.save(file, format=Image.registered_extensions()[suffix], **OPTIONS.get(suffix, {}), **kept)
-        elif suffix == ".png":
-            file.write(_deep_png(_expanded(array), picture))
-        else:
-            file.write(_deep_tiff(_expanded(array), picture))
-
-
-def _expanded(array: Pixels) -> Pixels:
-    """Grey with alpha as colours with alpha: OpenCV knows no other."""
-    return array[..., [0, 0, 0, 1]] if array.shape[2] == 2 else array
-
-
-def _deep_png(array: NDArray[np.uint16], picture: Picture) -> bytes:
-    """16 bits by OpenCV, which writes no profile and no EXIF: their chunks follow the header."""
-    import cv2
-
-    order = [2, 1, 0, 3][: array.shape[2]] if array.shape[2] > 1 else [0]
-    _, encoded = cv2.imencode(".png", np.ascontiguousarray(array[..., order]))
-    png = encoded.tobytes()
-    chunks = b""
-    if picture.profile is not None:
-        chunks += _chunk(b"iCCP", b"ICC\0\0" + zlib.compress(picture.profile))
-    if picture.exif is not None:
-        chunks += _chunk(b"eXIf", picture.exif.removeprefix(b"Exif\0\0"))
-    return png[:33] + chunks + png[33:]
-
-
-def _chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-
-def _deep_tiff(array: NDArray[np.uint16], picture: Picture) -> bytes:
-    import tifffile
-
-    whole = BytesIO()
-    tifffile.imwrite(
-        whole,
-        array[..., 0] if array.shape[2] == 1 else array,
-        photometric="rgb" if array.shape[2] > 2 else "minisblack",
-        planarconfig=None if array.shape[2] == 1 else "contig",
-        extrasamples=None if picture.alpha is None else ["unassalpha"],
-        iccprofile=picture.profile,
-        metadata=None,
-    )
-    return whole.getvalue()
+        file.write(encoded)
 
 
 def enlarge_alpha(alpha: Pixels, scale: int) -> Pixels:

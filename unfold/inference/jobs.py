@@ -10,14 +10,17 @@ from typing import NamedTuple
 
 from natsort import natsorted
 
-from unfold.errors import UnfoldError
+from unfold.errors import UnfoldError, reason_of
 from unfold.inference.files import KEEPS
 from unfold.paths import as_path
 
 
 class Job(NamedTuple):
+    """problem: why nothing can be done, of a folder that cannot be read."""
+
     source: Path
     target: Path
+    problem: str | None = None
 
 
 def find_jobs(inputs: Sequence[str], output: Path) -> list[Job]:
@@ -26,15 +29,16 @@ def find_jobs(inputs: Sequence[str], output: Path) -> list[Job]:
     Folders are searched with all folders in them, by file name, in natural order; what begins with a dot, links to
     folders and the output folder itself are left out. Results keep their names, and their place below the folder that
     was given. The output is a file where it has a picture's ending and there is one input, a file; else a folder.
-    UnfoldError where there is nothing, where two results would have one name or one the place of its picture.
+    A folder that cannot be read is a job with a problem. UnfoldError where there is nothing, where two results would
+    have one name or one the place of its picture.
     """
-    files: list[tuple[Path, Path]] = []  # with the name below the output
+    files: list[tuple[Path, Path, str | None]] = []  # with the name below the output
     for text in inputs:
         for path in _matches(text):
             if path.is_dir():
-                files += [(file, file.relative_to(path)) for file in _pictures_below(path, output)]
+                files += [(file, file.relative_to(path), told) for file, told in _pictures_below(path, output)]
             else:
-                files.append((path, Path(path.name)))
+                files.append((path, Path(path.name), None))
     if not files:
         raise UnfoldError(f"{', '.join(inputs)}: no pictures ({', '.join(KEEPS)})")
     if _is_file(output) and len(files) == 1 and not as_path(inputs[0]).is_dir():
@@ -42,7 +46,7 @@ def find_jobs(inputs: Sequence[str], output: Path) -> list[Job]:
     elif _is_file(output):
         raise UnfoldError(f"{output} names one picture, and there are several or a folder: give a folder")
     else:
-        jobs = [Job(source, output / name) for source, name in dict.fromkeys(files)]
+        jobs = [Job(source, output / name, problem) for source, name, problem in dict.fromkeys(files)]
     _check(jobs)
     return jobs
 
@@ -62,15 +66,19 @@ def _matches(text: str) -> list[Path]:
     return [Path(name) for name in found if Path(name).suffix.lower() in KEEPS]
 
 
-def _pictures_below(folder: Path, output: Path) -> Iterator[Path]:
-    out = output.resolve()
-    for where, folders, names in os.walk(folder):
+def _pictures_below(folder: Path, output: Path) -> Iterator[tuple[Path, str | None]]:
+    """Pictures, and folders with why they cannot be read."""
+    out = os.path.realpath(output)
+    unread: list[OSError] = []
+    for where, folders, names in os.walk(folder, onerror=unread.append):
         folders[:] = natsorted(
-            name for name in folders if not name.startswith(".") and (Path(where) / name).resolve() != out
+            name for name in folders if not name.startswith(".") and os.path.realpath(Path(where) / name) != out
         )
         for name in natsorted(names):
             if not name.startswith(".") and Path(name).suffix.lower() in KEEPS:
-                yield Path(where) / name
+                yield Path(where) / name, None
+    for error in unread:
+        yield Path(error.filename), f"{error.filename}: this folder cannot be read: {reason_of(error)}"
 
 
 def _check(jobs: Sequence[Job]) -> None:

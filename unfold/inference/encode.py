@@ -1,0 +1,68 @@
+"""Pixels as the bytes of a file, with colour profile and EXIF."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    ".jpg": {"quality": 95, "subsampling": 0},
+    ".jpeg": {"quality": 95, "subsampling": 0},
+    ".webp": {"lossless": True, "exact": True},
+}
+
+
+def encode(array: NDArray[Any], suffix: str, profile: bytes | None, exif: bytes | None) -> bytes:
+    """The file of an image (H,W,C) of 1 to 4 channels, alpha last, uint8, for .png and .tif also uint16.
+
+    TIFF is not compressed: with compression, Pillow fails for EXIF of cameras. Errors of any kind come from below.
+    """
+    if array.dtype == np.uint16:
+        expanded = array[..., [0, 0, 0, 1]] if array.shape[2] == 2 else array  # OpenCV knows no grey with alpha
+        return _deep_png(expanded, profile, exif) if suffix == ".png" else _deep_tiff(expanded, profile)
+    image = Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
+    told = {key: value for key, value in (("icc_profile", profile), ("exif", exif)) if value is not None}
+    whole = BytesIO()
+    image.save(whole, format=Image.registered_extensions()[suffix], **OPTIONS.get(suffix, {}), **told)
+    return whole.getvalue()
+
+
+def _deep_png(array: NDArray[np.uint16], profile: bytes | None, exif: bytes | None) -> bytes:
+    """16 bits by OpenCV, which writes no profile and no EXIF: their chunks follow the header."""
+    import cv2
+
+    order = [2, 1, 0, 3][: array.shape[2]] if array.shape[2] > 1 else [0]
+    _, encoded = cv2.imencode(".png", np.ascontiguousarray(array[..., order]))
+    png = encoded.tobytes()
+    chunks = b""
+    if profile is not None:
+        chunks += _chunk(b"iCCP", b"ICC\0\0" + zlib.compress(profile))
+    if exif is not None:
+        chunks += _chunk(b"eXIf", exif.removeprefix(b"Exif\0\0"))
+    return png[:33] + chunks + png[33:]
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def _deep_tiff(array: NDArray[np.uint16], profile: bytes | None) -> bytes:
+    import tifffile
+
+    whole = BytesIO()
+    tifffile.imwrite(
+        whole,
+        array[..., 0] if array.shape[2] == 1 else array,
+        photometric="rgb" if array.shape[2] > 2 else "minisblack",
+        planarconfig=None if array.shape[2] == 1 else "contig",
+        extrasamples=["unassalpha"] if array.shape[2] == 4 else None,
+        iccprofile=profile,
+        metadata=None,
+    )
+    return whole.getvalue()

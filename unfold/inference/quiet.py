@@ -1,0 +1,29 @@
+"""Libraries that talk into standard error."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+
+
+@contextmanager
+def quiet_decoders() -> Iterator[None]:
+    """Drop what libtiff, libpng and OpenCV write to standard error, and what Pillow logs, about a damaged picture: what
+    matters of it is raised as well, and is told with the picture's name.
+
+    They write to the file descriptor, which the whole process shares: for a command, not for a library.
+    """
+    pillow = logging.getLogger("PIL")
+    with ExitStack() as after:
+        after.callback(pillow.setLevel, pillow.level)
+        pillow.setLevel(logging.CRITICAL)
+        with suppress(OSError):  # closed
+            kept = os.dup(2)
+            after.callback(os.close, kept)
+            after.callback(os.dup2, kept, 2)
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, 2)
+            os.close(nowhere)
+        yield
