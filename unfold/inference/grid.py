@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
 
 from unfold.data.crops import busiest_crop
 from unfold.errors import UnfoldError
@@ -18,10 +17,10 @@ from unfold.inference.jobs import Job
 from unfold.inference.restore import Precision, restore_and_tell
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.progress import progress
-from unfold.report.draw import INK, PAPER, text, to_picture
+from unfold.report.sheet import draw_sheet
 
 WIDTHS = (0.4, 0.7, 1.0, 1.3, 1.6, 2.0, 2.5, 3.0)  # pixels of the result
-PANEL, GAP, CAPTION, ACROSS = 240, 8, 26, 3
+PANEL, ACROSS = 240, 3
 SEARCHED = 2048  # the detail is looked for in the middle of a large picture
 AROUND = 48  # pixels of the result that are restored around the detail
 
@@ -54,7 +53,7 @@ def write_grid(
     for width in progress(WIDTHS, "trying widths", "kernel"):
         panels.append((f"gauss:{width:g}", _restored(picture, window, net, inputs, width, precision)))
     with whole_file(target) as file:
-        _sheet(panels).save(file, format="PNG")
+        draw_sheet(panels, PANEL, ACROSS).save(file, format="PNG")
     return f"{target}: the same detail with kernels of several widths; choose the widest without ringing"
 
 
@@ -92,15 +91,3 @@ def _restored(
         slice(scale * (s.start - w.start), scale * (s.stop - w.start)) for s, w in zip(window, wide, strict=True)
     )
     return _enlarged(result[rows, columns], 1)
-
-
-def _sheet(panels: Sequence[tuple[str, NDArray[np.float32]]]) -> Image.Image:
-    """Panels with their titles below, row by row."""
-    down = -(-len(panels) // ACROSS)
-    sheet = Image.new("RGB", (ACROSS * (PANEL + GAP) - GAP, down * (PANEL + CAPTION)), PAPER)
-    draw = ImageDraw.Draw(sheet)
-    for i, (title, pixels) in enumerate(panels):
-        left, top = i % ACROSS * (PANEL + GAP), i // ACROSS * (PANEL + CAPTION)
-        sheet.paste(to_picture(pixels), (left, top))
-        text(draw, (left + PANEL / 2, top + PANEL + 5), title, 14, INK, "ma")
-    return sheet

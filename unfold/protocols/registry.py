@@ -13,6 +13,7 @@ from unfold.protocols.deblur import Deblur, RealBlur
 from unfold.protocols.derain import Derain
 from unfold.protocols.dnd import DND
 from unfold.protocols.gaussian_denoising import GaussianDenoising
+from unfold.protocols.levin09 import Levin09
 from unfold.protocols.nrl_gdn import NRLGDNNonUniform, NRLGDNReal, NRLGDNUniform
 from unfold.protocols.protocol import Protocol
 from unfold.protocols.sidd import SIDD
@@ -23,7 +24,7 @@ _ALL: list[Any] = [
     *(NRLGDNNonUniform, NRLGDNUniform, NRLGDNReal),
     *(Derain, Deblur, RealBlur),
     *(SIDD, DND, GaussianDenoising),
-    CompressiveSensing,
+    *(CompressiveSensing, Levin09),
 ]
 PROTOCOLS: dict[str, Any] = {protocol.name: protocol for protocol in _ALL}
 
