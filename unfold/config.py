@@ -57,7 +57,10 @@ _C.LOSS.EPS = 1.0e-3
 _C.LOSS.STAGES = "all"  # all: summed over the stages; last: of the last one
 _C.LOSS.EDGE = 0.0  # weight of the edge loss, that of the images' Laplacians, beside it
 _C.LOSS.CLAMP = False  # cut estimates off to [0,1] first
-_C.LOSS.WEIGHT = 1.0  # of the whole: Adam hardly heeds it
+_C.LOSS.WEIGHT = 1.0  # of all that: Adam hardly heeds it where nothing follows
+_C.LOSS.PERCEPTUAL = 0.0  # weight of the distance of the last stage in VGG19's features
+_C.LOSS.VGG = ""  # file of VGG19's weights; empty: torchvision's, downloaded where they are not in torch's cache
+_C.LOSS.ADVERSARIAL = 0.0  # weight of the adversarial loss of the last stage (USRGAN); needs TRAIN.PATCH 96
 
 _C.OPTIM = CfgNode()
 _C.OPTIM.LR = 2.0e-4
@@ -131,6 +134,8 @@ _NOT_NEGATIVE = (
     "MODEL.DEPTH",
     "MODEL.RATIO",
     "LOSS.EDGE",
+    "LOSS.PERCEPTUAL",
+    "LOSS.ADVERSARIAL",
     "OPTIM.WEIGHT_DECAY",
     "OPTIM.CLIP",
     "SCHEDULE.WARMUP",
@@ -145,6 +150,7 @@ _NOT_NEGATIVE = (
 )
 BASELINES = ("tv", "nlm")
 KERNEL, BLOCK = 25, 32  # sides of the kernels of training, and of the blocks that are measured
+JUDGED, SEEN = 96, 16  # sides of the patches that the discriminator takes, and of the smallest that VGG19 does
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> CfgNode:
@@ -335,6 +341,7 @@ def _check(cfg: CfgNode, sources: dict[str, str]) -> None:
     if not cfg.DATA.SCALES or not all(1 <= scale <= 4 for scale in cfg.DATA.SCALES):
         fail("DATA.SCALES", f"is a list of whole numbers from 1 to 4, not {cfg.DATA.SCALES}")
     _check_samples(cfg, fail)
+    _check_networks_of_losses(cfg, fail)
     for baseline in cfg.TEST.BASELINES:
         if baseline not in BASELINES:
             fail("TEST.BASELINES", f"is a list of {', '.join(BASELINES)}, not {baseline!r}")
@@ -354,3 +361,19 @@ def _check_samples(cfg: CfgNode, fail: Callable[[str, str], NoReturn]) -> None:
             fail("DATA.SIGMA", f"must be a whole number for DATA.KIND usrnet, and is {cfg.DATA.SIGMA}")
     if kind == "compressive_sensing" and patch % BLOCK:
         fail("TRAIN.PATCH", f"must be a multiple of {BLOCK}, the side of a block that is measured, and is {patch}")
+
+
+def _check_networks_of_losses(cfg: CfgNode, fail: Callable[[str, str], NoReturn]) -> None:
+    """What VGG19 and the discriminator ask of patches and batches."""
+    loss, train = cfg.LOSS, cfg.TRAIN
+    if (loss.PERCEPTUAL or loss.ADVERSARIAL) and cfg.DATA.KIND == "compressive_sensing":
+        fail("DATA.KIND", "compressive_sensing has grey patches; LOSS.PERCEPTUAL and LOSS.ADVERSARIAL take colour")
+    if loss.PERCEPTUAL and train.PATCH < SEEN:
+        fail("TRAIN.PATCH", f"must be at least {SEEN} for LOSS.PERCEPTUAL, and is {train.PATCH}")
+    if loss.ADVERSARIAL and train.PATCH != JUDGED:
+        fail("TRAIN.PATCH", f"must be {JUDGED}, what the discriminator of LOSS.ADVERSARIAL takes, and is {train.PATCH}")
+    if loss.ADVERSARIAL and train.ACCUMULATE > 1:
+        fail(
+            "TRAIN.ACCUMULATE",
+            f"must be 1 with LOSS.ADVERSARIAL, whose means are over the whole batch, and is {train.ACCUMULATE}",
+        )

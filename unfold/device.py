@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import torch
+from torch import nn
 
 from unfold.errors import UnfoldError
-from unfold.models.unfolding import UnfoldingNetwork
+
+Net = TypeVar("Net", bound=nn.Module)
 
 
 def pick_device(name: str) -> torch.device:
@@ -23,6 +27,6 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
-def place(net: UnfoldingNetwork, device: torch.device) -> UnfoldingNetwork:
+def place(net: Net, device: torch.device) -> Net:
     """Move to the device, in the channels_last layout: the same numbers, and convolutions are faster in it."""
     return net.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -61,7 +61,7 @@ PUBLISHED: dict[str, tuple[str, int, dict[str, Any]]] = {
     "compressive_sensing/dgunet_plus": ("dgunet_plus_cs", 7_072_284, CS),
     "compressive_sensing/dgunet_plus_fine": ("dgunet_plus_cs", 7_072_284, FINE),
 }
-OURS = {"denoise/quickstart"}
+OURS = {"denoise/quickstart", "sr/usrgan", "sr/usrgan_tiny"}
 
 
 def config(recipe: str, *overrides: str) -> CfgNode:
@@ -85,7 +85,7 @@ def test_the_recipe_is_the_published_training(recipe: str) -> None:
         for part in key.split("."):
             node = node[part]
         assert node == pytest.approx(value) if isinstance(value, float) else node == value, key
-    build_loss(cfg)
+    build_loss(cfg, torch.device("cpu"))
     assert total_steps(cfg) == (cfg.TRAIN.ITERATIONS or cfg.TRAIN.EPOCHS * steps_per_epoch(cfg))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -37,16 +37,19 @@ from unfold.models.unfolding import UnfoldingNetwork
 from unfold.protocols.evaluate import check_cases, validate
 from unfold.protocols.protocol import Case, Protocol
 from unfold.report.models import count_parameters
+from unfold.training.adversarial import AdversarialUpdate
 from unfold.training.checkpoint import newest_good
+from unfold.training.discriminator import Discriminator
 from unfold.training.distributed import Processes
 from unfold.training.log import RunLog
 from unfold.training.losses import Distance, StageLoss, charbonnier, l1, mse
 from unfold.training.mixup import mixed
+from unfold.training.perceptual import PerceptualDistance, vgg19_features
 from unfold.training.schedule import Factor, Schedule, constant, cosine, multistep, step
 from unfold.training.signals import ignore_in_worker
 from unfold.training.start import fill, take_over
 from unfold.training.trainer import Trainer
-from unfold.training.update import Update
+from unfold.training.update import Loss, Update
 
 logger = logging.getLogger("unfold")
 # What may be set anew in a resumed run, and the files of one that are gone when another begins in its folder.
@@ -88,6 +91,7 @@ def build_trainer(
     if init is not None:
         begin_with(net, cfg.MODEL.NAME, init, partial)
 
+    loss = build_loss(cfg, device)
     protocol = build_validation(cfg, net)
     samples, names = build_samples(cfg), input_names(cfg)
     held_out = _validation_cases(cfg, protocol)
@@ -97,7 +101,7 @@ def build_trainer(
         load_state(net, found[1].state, found[0])
     net = place(net, device)
     done = found[1].content["step"] if found is not None else 0
-    update, schedule = _update(cfg, net, processes, done)
+    update, schedule = _update(cfg, net, loss, processes, done)
     if processes.first:
         _prepare_folder(folder, cfg, fresh=found is None)
     if left_out and processes.first:
@@ -146,10 +150,18 @@ def _loader(
     )
 
 
-def _update(cfg: CfgNode, net: UnfoldingNetwork, processes: Processes, done: int) -> tuple[Update, Schedule]:
+def _update(
+    cfg: CfgNode, net: UnfoldingNetwork, loss: Loss, processes: Processes, done: int
+) -> tuple[Update, Schedule]:
     """The optimiser's step and its learning rate, ``done`` steps into the run."""
+    nets: list[torch.nn.Module] = [net]
+    kind: Callable[..., Update] = Update
+    if cfg.LOSS.ADVERSARIAL:
+        judge = place(Discriminator(), next(net.parameters()).device)
+        nets.append(judge)
+        kind = functools.partial(AdversarialUpdate, discriminator=judge, weight=cfg.LOSS.ADVERSARIAL)
     optimizer = torch.optim.Adam(
-        [parameter for parameter in net.parameters() if parameter.requires_grad],
+        [{"params": [parameter for parameter in one.parameters() if parameter.requires_grad]} for one in nets],
         cfg.OPTIM.LR,
         betas=tuple(cfg.OPTIM.BETAS),
         weight_decay=cfg.OPTIM.WEIGHT_DECAY,
@@ -157,10 +169,10 @@ def _update(cfg: CfgNode, net: UnfoldingNetwork, processes: Processes, done: int
     )
     units = done if cfg.TRAIN.ITERATIONS else done // steps_per_epoch(cfg)
     schedule = Schedule(optimizer, factor(cfg), cfg.SCHEDULE.WARMUP, units)
-    update = Update(
+    update = kind(
         net,
         processes.wrap(net),
-        build_loss(cfg),
+        loss,
         optimizer,
         accumulate=cfg.TRAIN.ACCUMULATE,
         clip=cfg.OPTIM.CLIP,
@@ -170,11 +182,15 @@ def _update(cfg: CfgNode, net: UnfoldingNetwork, processes: Processes, done: int
     return update, schedule
 
 
-def build_loss(cfg: CfgNode) -> StageLoss:
-    """The loss of LOSS."""
+def build_loss(cfg: CfgNode, device: torch.device) -> Loss:
+    """The loss of LOSS but for its adversarial part. UnfoldError where VGG19's weights are needed and not there."""
     loss = cfg.LOSS
     distances: dict[str, Distance] = {"charbonnier": functools.partial(charbonnier, eps=loss.EPS), "l1": l1, "mse": mse}
-    return StageLoss(distances[loss.PIXEL], loss.STAGES == "all", loss.EDGE, loss.CLAMP, loss.WEIGHT, loss.EPS)
+    pixel = StageLoss(distances[loss.PIXEL], loss.STAGES == "all", loss.EDGE, loss.CLAMP, loss.WEIGHT, loss.EPS)
+    if not loss.PERCEPTUAL:
+        return pixel
+    distance = place(PerceptualDistance(vgg19_features(loss.VGG)), device)
+    return lambda stages, target: pixel(stages, target) + loss.PERCEPTUAL * distance(stages[-1], target)
 
 
 def factor(cfg: CfgNode) -> Factor:
@@ -201,6 +217,11 @@ def _check_sizes(cfg: CfgNode, world: int) -> None:
     least = model_info(cfg.MODEL.NAME).build.min_size
     if least > cfg.TRAIN.PATCH:
         raise UnfoldError(f"TRAIN.PATCH {cfg.TRAIN.PATCH} is below the {least} pixels that {cfg.MODEL.NAME} needs")
+    if cfg.LOSS.ADVERSARIAL and world > 1:
+        raise UnfoldError(
+            f"LOSS.ADVERSARIAL trains in one process, not {world}: the discriminator's means are over the whole batch; "
+            "begin without torchrun"
+        )
     smallest = cfg.TRAIN.PATCHES % cfg.TRAIN.BATCH or min(cfg.TRAIN.PATCHES, cfg.TRAIN.BATCH)
     if smallest < world:
         raise UnfoldError(

@@ -61,8 +61,11 @@ class Trainer:
     processes: Processes = field(default_factory=Processes)
     step: int = 0
     best: float = -math.inf
-    sums: Tensor = field(default_factory=lambda: torch.zeros(len(SUMS), dtype=torch.float64))
     spent: tuple[float, float] = (0.0, 0.0)  # seconds of this epoch so far, and of them waiting for data
+
+    def __post_init__(self) -> None:
+        self.names = self.update.names
+        self.sums = torch.zeros(len(self.names), dtype=torch.float64)
 
     def fit(self, until: int | None = None) -> None:
         """Train to the last step, or to the end of epoch ``until``.
@@ -171,7 +174,7 @@ class Trainer:
     def _end_epoch(self, bar: tqdm[Any]) -> None:
         finished = self.step % self.per_epoch == 0
         epoch = -(-self.step // self.per_epoch)
-        sums = dict(zip(SUMS, torch.stack(self.processes.gather(self.sums.cpu())).sum(0).tolist(), strict=True))
+        sums = dict(zip(self.names, torch.stack(self.processes.gather(self.sums.cpu())).sum(0).tolist(), strict=True))
         patches, steps = max(sums["patches"], 1), max(sums["steps"], 1)
         row: dict[str, Any] = {
             "epoch": epoch,
@@ -181,6 +184,7 @@ class Trainer:
             "val_psnr": None,
             "lr": self.update.optimizer.param_groups[0]["lr"],
             "gradient": sums["gradient"] / steps,
+            **{name: sums[name] / patches for name in self.names[len(SUMS) :]},
             "skipped": int(sums["skipped"]) // self.processes.world,
             "seconds": round(self.spent[0], 2),
             "images_per_s": round(sums["patches"] / max(self.spent[0], 1e-9), 2),
@@ -224,7 +228,8 @@ class Trainer:
         self._write("last.pth", {"sums": torch.stack(sums), "state_dict": self.update.weights(), **self.update.state()})
 
     def _write(self, name: str, content: dict[str, Any], keep: int | None = None) -> None:
-        if not all(value.isfinite().all() for value in content["state_dict"].values()):
+        weights = [*content["state_dict"].values(), *content.get("discriminator", {}).values()]
+        if not all(value.isfinite().all() for value in weights):
             raise UnfoldError(
                 f"weights became infinite or NaN before step {self.step}: nothing of that is kept; begin anew with a "
                 "lower OPTIM.LR (--overwrite, or another OUTPUT)"
@@ -260,7 +265,7 @@ class Trainer:
         if row is None:
             if self.step % LOOK_EVERY or bar.disable:
                 return
-            loss, quality, _, patches, _, _ = self.sums.tolist()
+            loss, quality, _, patches, *_ = self.sums.tolist()
             row = {"loss": loss / max(patches, 1), "train_psnr": quality / max(patches, 1)}
         best = f"{self.best:.2f}" if math.isfinite(self.best) else "-"
         wait = self.spent[1] / self.spent[0] if self.spent[0] else 0

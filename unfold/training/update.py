@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -28,7 +28,10 @@ class Update:
     the gradient, 0 for none; ema: decay of the weights' moving average, 0 for none; autocast: run in bfloat16.
 
     A step whose gradient is not finite changes nothing: the optimiser is told on the device, so that nobody waits.
+    names: what a step returns, SUMS and whatever a kind of update adds.
     """
+
+    names: ClassVar[tuple[str, ...]] = SUMS
 
     net: UnfoldingNetwork
     model: nn.Module
@@ -51,43 +54,52 @@ class Update:
             self.average = {name: copies[id(value)] for name, value in own.items()}
 
     def __call__(self, batch: dict[str, Any], share: float = 1.0) -> Tensor:
-        """Train on a batch {"target": (B,C,H,W), **inputs}; returns SUMS of it, on the device.
+        """Train on a batch {"target": (B,C,H,W), **inputs}; returns ``names`` of it, on the device.
 
         share: how much more than the mean over processes this batch counts, where their parts are not equally large.
         """
         self.optimizer.zero_grad(set_to_none=True)
         patches = len(batch["target"])
         found = [self._part(part, patches, share, last) for part, last in parts(batch, self.accumulate)]
-        loss, quality = torch.stack(found).sum(0)
+        loss, quality, *others = torch.stack(found).sum(0)
         norm = self._apply()
         fine = norm.isfinite()
         self.bad_in_a_row = torch.where(fine, 0, self.bad_in_a_row + 1)
         one = torch.ones_like(norm)
-        sums = torch.stack([patches * loss, patches * quality, norm, patches * one, one, 0 * one]).double()
-        return torch.where(fine, sums, sums.new_tensor([0, 0, 0, 0, 0, 1]))
+        sums = [patches * loss, patches * quality, norm, patches * one, one, 0 * one]
+        sums += [patches * value for value in others]
+        skipped = norm.new_tensor([name == "skipped" for name in self.names], dtype=torch.float64)
+        return torch.where(fine, torch.stack(sums).double(), skipped)
 
     def _part(self, part: dict[str, Any], patches: int, share: float, last: bool) -> Tensor:
-        """Add a part's gradient; its share in the batch's loss and PSNR."""
+        """Add a part's gradient; its share in the batch's loss, PSNR and further losses."""
         target = part.pop("target")
         together = last or not isinstance(self.model, DistributedDataParallel)
         with nullcontext() if together else cast("DistributedDataParallel", self.model).no_sync():
             with torch.autocast(target.device.type, torch.bfloat16, enabled=self.autocast):
                 stages = self.model(**part, return_stages=True)
-            loss = self.loss(stages, target) * (len(target) / patches)
-            # A loss that is not finite makes every gradient so, on all processes: they skip the step together.
-            (loss * share * torch.where(loss.isfinite(), 1.0, torch.nan)).backward()
+            loss, *others = (value * (len(target) / patches) for value in self._losses(stages, target))
+            backward(loss * share)
         quality = psnr(stages[-1].detach().clamp(0, 1), target).sum() / patches
-        return torch.stack([loss.detach(), quality.to(loss.dtype)])
+        return torch.stack([loss.detach(), quality.to(loss.dtype), *others])
+
+    def _losses(self, stages: Sequence[Tensor], target: Tensor) -> tuple[Tensor, ...]:
+        """The network's loss, and those that are only written down, one for each name beyond SUMS."""
+        return (self.loss(stages, target),)
 
     def _apply(self) -> Tensor:
         """The optimiser's step, unless the gradient is not finite; the gradient's norm before clipping."""
-        norm = clip_grad_norm_(self.trained, self.clip or torch.inf)
+        norm = self._norm()
         vars(self.optimizer)["found_inf"] = (~norm.isfinite()).float()  # fused ones look for it
         self.optimizer.step()
         if self.average:
             pairs = {id(mean): (mean, self._now[name]) for name, mean in self.average.items()}.values()
             torch._foreach_lerp_([mean for mean, _ in pairs], [now for _, now in pairs], 1 - self.ema)
         return norm
+
+    def _norm(self) -> Tensor:
+        """The gradient's norm before it is clipped, which is done here; not finite where the step is to be skipped."""
+        return clip_grad_norm_(self.trained, self.clip or torch.inf)
 
     def weights(self) -> dict[str, Tensor]:
         """The weights to be used: the moving average where there is one."""
@@ -105,6 +117,11 @@ class Update:
             value.copy_(weights[name])
         self.optimizer.load_state_dict(state["optimizer"])
         self.bad_in_a_row = state["bad_in_a_row"].to(self.bad_in_a_row.device)
+
+
+def backward(loss: Tensor) -> None:
+    """Add the gradient. A loss that is not finite makes all of it so, on all processes: they skip the step together."""
+    (loss * torch.where(loss.isfinite(), 1.0, torch.nan)).backward()
 
 
 def parts(batch: dict[str, Any], count: int) -> Iterator[tuple[dict[str, Any], bool]]:
