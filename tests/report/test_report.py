@@ -12,7 +12,7 @@ from PIL import Image
 from tests.synthetic import scene
 from unfold.models.dgunet import DGUNet
 from unfold.protocols.evaluate import Score
-from unfold.report.curve import draw_curves, ticks
+from unfold.report.curve import draw_curves, log_ticks, ticks
 from unfold.report.evaluation import _plain
 from unfold.report.models import count_parameters, format_models, gmac
 from unfold.report.strip import PANEL, Panel, draw_strip, some_stages
@@ -41,6 +41,30 @@ def test_ticks_are_round_and_enclose_the_values(low: float, high: float, expecte
     assert ticks(low, high) == pytest.approx(expected)
     assert ticks(1, 3, least=1) == [1, 2, 3]
     assert ticks(1, 1, least=1) == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (0.018, 0.41, [0.01, 0.02, 0.05, 0.1, 0.2, 0.5]),
+        (1e-6, 2e-4, [1e-6, 2e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2e-4]),
+        (3e-8, 2, [1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1, 10]),
+        (1e-30, 1, [1e-30, 1e-27, 1e-24, 1e-21, 1e-18, 1e-15, 1e-12, 1e-9, 1e-6, 1e-3, 1]),
+    ],
+)
+def test_ticks_of_a_logarithmic_axis_enclose_the_values_and_are_few(
+    low: float, high: float, expected: list[float]
+) -> None:
+    assert log_ticks(low, high) == pytest.approx(expected, rel=1e-12)
+
+
+def test_values_of_several_decades_are_drawn_on_a_logarithmic_axis(tmp_path: Path) -> None:
+    decades = [(i, 10.0**-i) for i in range(5)]
+    draw_curves(tmp_path / "c.png", [("loss", decades)], "epoch")
+    with Image.open(tmp_path / "c.png") as picture:
+        pixels = np.asarray(picture).astype(int)
+    rows, columns = np.nonzero((pixels[..., 2] - pixels[..., 0] > 100) & (np.indices(pixels.shape[:2])[0] > 30))
+    assert np.corrcoef(rows, columns)[0, 1] > 0.999, "an exponential is a straight line"
 
 
 @pytest.mark.parametrize(

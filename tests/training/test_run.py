@@ -88,7 +88,7 @@ def test_the_run_folder_holds_config_log_curve_and_both_checkpoints(recipe: Path
     best = max((row for row in rows if row["val_psnr"] is not None), key=lambda row: row["val_psnr"])
     assert content_of(folder / "checkpoints" / "best.pth")["epoch"] == best["epoch"]
     with Image.open(folder / "curve.png") as picture:
-        assert picture.size == (960, 300)
+        assert picture.size == (1440, 300)
     net = load_model(folder / "checkpoints" / "last.pth")
     assert net.stages == 3
     assert not net.training

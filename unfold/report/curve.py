@@ -8,6 +8,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
+from unfold.files import whole_file
 from unfold.report.draw import ACCENT, GRID, INK, PAPER, SOFT, text
 
 WIDTH, HEIGHT = 480, 300  # of one panel
@@ -32,14 +33,33 @@ def ticks(low: float, high: float, about: int = 5, least: float = 0.0) -> list[f
     return [round(i * step, 12) for i in range(first, last + 1)]
 
 
+def log_ticks(low: float, high: float, about: int = 5) -> list[float]:
+    """Powers of ten, and 2 and 5 times them where that gives no more than twice ``about``, beyond ``low`` and ``high``.
+
+    Both above 0.
+    """
+    first, last = math.floor(math.log10(low) + 1e-9), math.ceil(math.log10(high) - 1e-9)
+    fine = [float(f"{m}e{power}") for power in range(first, last + 1) for m in (1, 2, 5)]
+    below = max(i for i, tick in enumerate(fine) if tick <= low * (1 + 1e-9))
+    above = min(i for i, tick in enumerate(fine) if tick >= high * (1 - 1e-9))
+    if above - below < 2 * about:
+        return fine[below : above + 1]
+    every = -(-(last - first) // (2 * about))
+    return [float(f"1e{first + i * every}") for i in range(-(-(last - first) // every) + 1)]
+
+
 def draw_curves(path: Path, curves: Sequence[Curve], xlabel: str) -> None:
-    """One panel per curve, side by side: (title, [(x, y), ...]), x counted. Points that are not finite are left out."""
+    """One panel per curve, side by side: (title, [(x, y), ...]), x counted. Points that are not finite are left out.
+
+    Values above 0 that span more than a factor of ten are drawn on a logarithmic axis.
+    """
     picture = Image.new("RGB", (WIDTH * len(curves) * SCALE, HEIGHT * SCALE), PAPER)
     draw = ImageDraw.Draw(picture)
     for i, (title, points) in enumerate(curves):
         finite = [(x, y) for x, y in points if math.isfinite(x) and math.isfinite(y)]
         _panel(draw, i * WIDTH * SCALE, title, finite, xlabel)
-    picture.resize((WIDTH * len(curves), HEIGHT), Image.Resampling.LANCZOS).save(path)
+    with whole_file(path) as file:
+        picture.resize((WIDTH * len(curves), HEIGHT), Image.Resampling.LANCZOS).save(file, "png")
 
 
 def _panel(
@@ -52,11 +72,13 @@ def _panel(
         text(draw, ((left + right) / 2, (top + bottom) / 2), "no values yet", 13 * SCALE, SOFT, "mm")
         return
     xs, ys = ([point[axis] for point in points] for axis in (0, 1))
-    xticks, yticks = ticks(min(xs), max(xs), least=1), ticks(min(ys), max(ys))
+    decades = min(ys) > 0 and max(ys) > 10 * min(ys)
+    xticks, yticks = ticks(min(xs), max(xs), least=1), (log_ticks if decades else ticks)(min(ys), max(ys))
+    height = math.log if decades else float
 
     def at(x: float, y: float) -> tuple[float, float]:
         u = (x - xticks[0]) / (xticks[-1] - xticks[0])
-        v = (y - yticks[0]) / (yticks[-1] - yticks[0])
+        v = (height(y) - height(yticks[0])) / (height(yticks[-1]) - height(yticks[0]))
         return left + u * (right - left), bottom - v * (bottom - top)
 
     for x in xticks:

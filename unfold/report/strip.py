@@ -25,20 +25,28 @@ class Panel(NamedTuple):
 
 
 def draw_strip(path: Path, panels: Sequence[Panel]) -> None:
-    """Write the panels side by side, pixel for pixel, cropped where the last one (the target) has most detail."""
-    window = busiest_crop(panels[-1].image, PANEL)
+    """Write :func:`strip` as a PNG."""
+    strip(panels).save(path, optimize=True)
+
+
+def strip(panels: Sequence[Panel], side: int = PANEL) -> Image.Image:
+    """The panels side by side, pixel for pixel, cropped where the last one (the target) has most detail.
+
+    side: of the crop in pixels.
+    """
+    window = busiest_crop(panels[-1].image, side)
     height = window[0].stop - window[0].start
-    picture = Image.new("RGB", (len(panels) * (PANEL + GAP) - GAP, height + CAPTION), PAPER)
+    picture = Image.new("RGB", (len(panels) * (side + GAP) - GAP, height + CAPTION), PAPER)
     draw = ImageDraw.Draw(picture)
     for i, panel in enumerate(panels):
-        left = i * (PANEL + GAP)
+        left = i * (side + GAP)
         crop = to_picture(panel.image[window])
-        picture.paste(crop, (left + (PANEL - crop.width) // 2, 0))
-        middle = left + PANEL / 2
+        picture.paste(crop, (left + (side - crop.width) // 2, 0))
+        middle = left + side / 2
         text(draw, (middle, height + 5), panel.title, 14, INK, "ma")
         if panel.psnr is not None:
             text(draw, (middle, height + 22), f"{panel.psnr:.2f} dB", 13, SOFT, "ma")
-    picture.save(path, optimize=True)
+    return picture
 
 
 def some_stages(count: int, most: int) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -40,13 +41,16 @@ class RunLog:
             file.write(json.dumps({"step": step, "psnr": scores}, indent=1).encode())
 
     def draw(self) -> None:
-        """Training loss and validation PSNR against the epoch."""
-        validated = [row for row in self.rows if row["val_psnr"] is not None]
+        """Training loss, validation PSNR and learning rate against the epoch."""
+        validated = [row for row in self.rows if row["val_psnr"] is not None and math.isfinite(row["val_psnr"])]
+        best = max(validated, key=lambda row: row["val_psnr"], default=None)
+        told = f", best {best['val_psnr']:.2f} in epoch {best['epoch']}" if best else ""
         draw_curves(
             self.picture,
             [
                 ("training loss", [(row["epoch"], row["loss"]) for row in self.rows]),
-                ("validation PSNR (dB)", [(row["epoch"], row["val_psnr"]) for row in validated]),
+                (f"validation PSNR (dB){told}", [(row["epoch"], row["val_psnr"]) for row in validated]),
+                ("learning rate", [(row["epoch"], row["lr"]) for row in self.rows]),
             ],
             xlabel="epoch",
         )

@@ -37,6 +37,7 @@ from unfold.models.unfolding import UnfoldingNetwork
 from unfold.protocols.evaluate import check_cases, validate
 from unfold.protocols.protocol import Case, Protocol
 from unfold.report.models import count_parameters
+from unfold.training import board, environment
 from unfold.training.adversarial import AdversarialUpdate
 from unfold.training.checkpoint import newest_good
 from unfold.training.discriminator import Discriminator
@@ -46,15 +47,32 @@ from unfold.training.losses import Distance, StageLoss, charbonnier, l1, mse
 from unfold.training.mixup import mixed
 from unfold.training.perceptual import PerceptualDistance, vgg19_features
 from unfold.training.schedule import Factor, Schedule, constant, cosine, multistep, step
-from unfold.training.signals import ignore_in_worker
 from unfold.training.start import fill, take_over
 from unfold.training.trainer import Trainer
 from unfold.training.update import Loss, Update
+from unfold.training.worker import begin_worker
 
 logger = logging.getLogger("unfold")
 # What may be set anew in a resumed run, and the files of one that are gone when another begins in its folder.
-MAY_DIFFER = ("OUTPUT", "DEVICE", "TRAIN.WORKERS", "TRAIN.SAVE_EVERY", "TRAIN.KEEP", "TEST.", "DATA.TEST")
-OF_A_RUN = ("checkpoints/last.pth", "checkpoints/best.pth", "log.jsonl", "curve.png", "validation.json", "left_out.txt")
+MAY_DIFFER = (
+    "OUTPUT",
+    "DEVICE",
+    "TRAIN.WORKERS",
+    "TRAIN.SAVE_EVERY",
+    "TRAIN.KEEP",
+    "TRAIN.BOARD",
+    "TEST.",
+    "DATA.TEST",
+)
+OF_A_RUN = (
+    "checkpoints/last.pth",
+    "checkpoints/best.pth",
+    "log.jsonl",
+    "curve.png",
+    "validation.json",
+    "left_out.txt",
+    environment.FILE,
+)
 
 
 def build_trainer(
@@ -83,6 +101,8 @@ def build_trainer(
     if found is not None and init is not None:
         raise UnfoldError("--init begins a run and --resume continues one: give one of them")
     _check_sizes(cfg, processes.world)
+    if cfg.TRAIN.BOARD:
+        board.check_installed()
     device = pick_device(cfg.DEVICE)
     torch.manual_seed(cfg.SEED)
     net = build_network(cfg)
@@ -106,6 +126,9 @@ def build_trainer(
         _prepare_folder(folder, cfg, fresh=found is None)
     if left_out and processes.first:
         (folder / "left_out.txt").write_text("".join(f"{reason}\n" for reason in left_out))
+    if processes.first:
+        environment.record_start(folder, done, store, device, cfg.TRAIN.PRECISION, processes)
+    shown = cfg.TRAIN.BOARD and processes.first
     trainer = Trainer(
         update=update,
         loader=loader,
@@ -122,6 +145,7 @@ def build_trainer(
         save_every=cfg.TRAIN.SAVE_EVERY,
         keep=cfg.TRAIN.KEEP,
         processes=processes,
+        board=board.Board(folder, done, net, names, protocol, held_out, device) if shown else None,
         about={
             "unfold": unfold.__version__,
             "model": {"name": cfg.MODEL.NAME, "arguments": model_arguments(cfg)},
@@ -144,7 +168,7 @@ def _loader(
         batch_sampler=BatchSampler(train.PATCHES, train.BATCH, cfg.SEED, scales, processes.rank, processes.world),
         collate_fn=collate,
         num_workers=train.WORKERS,
-        worker_init_fn=ignore_in_worker,
+        worker_init_fn=begin_worker,
         persistent_workers=train.WORKERS > 0,
         pin_memory=device.type == "cuda",
     )
@@ -317,7 +341,8 @@ def _prepare_folder(folder: Path, cfg: CfgNode, *, fresh: bool) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if fresh:
-            for old in (*folder.glob("checkpoints/last-*.pth"), *(folder / name for name in OF_A_RUN)):
+            numbered = (*folder.glob("checkpoints/last-*.pth"), *folder.glob(f"{board.FOLDER}/events.*"))
+            for old in (*numbered, *(folder / name for name in OF_A_RUN)):
                 old.unlink(missing_ok=True)
         with whole_file(folder / "config.yaml") as file:
             file.write(cfg.dump().encode())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -13,12 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
-from tqdm import tqdm
 
 from unfold.data.batches import BatchSampler, to_device
 from unfold.errors import UnfoldError
+from unfold.training.board import Board
 from unfold.training.checkpoint import save_checkpoint
 from unfold.training.distributed import Processes
+from unfold.training.line import Line
 from unfold.training.log import RunLog
 from unfold.training.schedule import Schedule
 from unfold.training.signals import Request, Stopped, requests_to_stop
@@ -39,7 +39,8 @@ class Trainer:
     "model" among them.
 
     steps: of the whole run; per_epoch: steps of an epoch; schedule_in_steps: whether the rate changes with them;
-    save_every: steps between checkpoints inside an epoch, 0 for none; keep: how many checkpoints stay.
+    save_every: steps between checkpoints inside an epoch, 0 for none; keep: how many checkpoints stay; board: for
+    TensorBoard, in the process that writes.
     step, best: steps done and the highest validation PSNR so far.
     """
 
@@ -58,6 +59,7 @@ class Trainer:
     schedule_in_steps: bool = False
     save_every: int = 0
     keep: int = 2
+    board: Board | None = None
     processes: Processes = field(default_factory=Processes)
     step: int = 0
     best: float = -math.inf
@@ -74,18 +76,9 @@ class Trainer:
         """
         last = self.steps if until is None else min(until * self.per_epoch, self.steps)
         self.sums = self.sums.to(self.device)
-        total = self._patches(0, self.steps)
         with (
             requests_to_stop() as request,
-            tqdm(
-                total=total,
-                initial=self._patches(0, self.step),
-                desc="training",
-                unit="image",
-                mininterval=0.5 if sys.stderr.isatty() else 20,
-                dynamic_ncols=True,
-                disable=not self.processes.first,
-            ) as bar,
+            Line(self._patches(0, self.steps), self._patches(0, self.step), self.processes.first) as bar,
         ):
             while self.step < last:
                 self._train_epoch(bar, request)
@@ -96,7 +89,7 @@ class Trainer:
         """Epochs that are done."""
         return self.step // self.per_epoch
 
-    def _train_epoch(self, bar: tqdm[Any], request: Request) -> None:
+    def _train_epoch(self, bar: Line, request: Request) -> None:
         """The epoch under way, from the step where it is, to its end or the run's."""
         epoch = self.epoch
         self.sampler.start(epoch, self.step % self.per_epoch)
@@ -110,10 +103,10 @@ class Trainer:
             self.sums += self.update(given, len(given["target"]) * self.processes.world / patches)
             self.step += 1
             waited += wait
-            self.spent = (before[0] + time.perf_counter() - begin, waited)
             if self.schedule_in_steps:
                 self.schedule.step()
             self._look()
+            self.spent = (before[0] + time.perf_counter() - begin, waited)
             bar.update(patches)
             self._show(bar)
             if self.step % self.per_epoch == 0 or self.step == self.steps:
@@ -171,7 +164,7 @@ class Trainer:
             "OPTIM.CLIP"
         )
 
-    def _end_epoch(self, bar: tqdm[Any]) -> None:
+    def _end_epoch(self, bar: Line) -> None:
         finished = self.step % self.per_epoch == 0
         epoch = -(-self.step // self.per_epoch)
         sums = dict(zip(self.names, torch.stack(self.processes.gather(self.sums.cpu())).sum(0).tolist(), strict=True))
@@ -187,8 +180,7 @@ class Trainer:
             **{name: sums[name] / patches for name in self.names[len(SUMS) :]},
             "skipped": int(sums["skipped"]) // self.processes.world,
             "seconds": round(self.spent[0], 2),
-            "images_per_s": round(sums["patches"] / max(self.spent[0], 1e-9), 2),
-            "data_wait": round(self.spent[1] / max(self.spent[0], 1e-9), 3),
+            **self._speed(sums["patches"]),
         }
         if epoch % self.validate_every == 0 or self.step == self.steps:
             scores = self._validated()
@@ -205,6 +197,8 @@ class Trainer:
             self._write("best.pth", {"state_dict": self.update.weights()}, 1)
         if self.processes.first:
             self.log.add(row)
+        if self.board is not None:
+            self.board.add(row)
         # Last, for it ends the epoch: a run killed before this line repeats what came after its last checkpoint.
         self.save()
         if self.processes.first:
@@ -217,7 +211,10 @@ class Trainer:
             trained = {name: value.clone() for name, value in self.update.net.state_dict().items()}
             self.update.net.load_state_dict(self.update.average)
         try:
-            return self.validate()
+            scores = self.validate()
+            if self.board is not None:
+                self.board.look(self.step)
+            return scores
         finally:
             if trained is not None:
                 self.update.net.load_state_dict(trained)
@@ -261,17 +258,24 @@ class Trainer:
         before = min(steps * self.sampler.batch, self.sampler.length)
         return epochs * self.sampler.length + before - (self._patches(0, first) if first else 0)
 
-    def _show(self, bar: tqdm[Any], row: dict[str, Any] | None = None) -> None:
+    def _show(self, bar: Line, row: dict[str, Any] | None = None) -> None:
         if row is None:
-            if self.step % LOOK_EVERY or bar.disable:
+            if not bar.due() or (self.device.type != "cpu" and self.step % LOOK_EVERY):
                 return
             loss, quality, _, patches, *_ = self.sums.tolist()
             row = {"loss": loss / max(patches, 1), "train_psnr": quality / max(patches, 1)}
-        best = f"{self.best:.2f}" if math.isfinite(self.best) else "-"
-        wait = self.spent[1] / self.spent[0] if self.spent[0] else 0
+            row |= self._speed(patches * self.processes.world)
+        words = [f"{row['images_per_s']:.3g} img/s", f"loss {row['loss']:.4f}", f"psnr {row['train_psnr']:.2f}"]
         rate = self.update.optimizer.param_groups[0]["lr"]
-        bar.set_postfix_str(
-            f"loss {row['loss']:.4f}, psnr {row['train_psnr']:.2f}, best val {best}, lr {rate:.1e}, "
-            f"waiting for data {wait:.0%}",
-            refresh=False,
-        )
+        words += [f"lr {rate:.1e}".replace("e-0", "e-"), f"data wait {row['data_wait']:.0%}"]
+        if math.isfinite(self.best):
+            words.append(f"best validation {self.best:.2f}")
+        bar.tell([*words, f"step {self.step} of {self.steps}"])
+
+    def _speed(self, patches: float) -> dict[str, float]:
+        """Of so many patches in this epoch; and the share of its time that was spent waiting for data."""
+        seconds, waited = self.spent
+        return {
+            "images_per_s": round(patches / max(seconds, 1e-9), 2),
+            "data_wait": round(waited / max(seconds, 1e-9), 3),
+        }
