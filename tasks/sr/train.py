@@ -1,0 +1,8 @@
+"""Train super-resolution: `python tasks/sr/train.py --config FILE` is `unfold train --config FILE`."""
+
+import sys
+
+from unfold.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main(["train", *sys.argv[1:]]))
