@@ -25,7 +25,7 @@ from unfold.tables.definitions import TABLES, find_table
 from unfold.tables.measure import Runner, devices_for, measure
 from unfold.tables.plan import Plan, make_plan
 from unfold.tables.published import read_published
-from unfold.tables.results import Cell, Status, Table
+from unfold.tables.results import Status, Table
 from unfold.tables.shown import candidates, choose, pictures
 from unfold.tables.sources import Digest, digest_of, digests, find_set
 from unfold.tables.weights import Net, open_net
@@ -104,7 +104,7 @@ def measure_table(
             "images": sum(len(cell.keys) for cell in plan.cells) - len(errors),
             "images measured now": new,
             "revisions that measured": sorted(map(str, revisions)),
-            "seconds": round(time.monotonic() - started, 1),
+            "seconds of measuring": round(time.monotonic() - started, 1),
         }
         cells = with_averages(plan, [cell for _, cell in pairs])
         table = Table(name, definition.title, plan.source, cells, about)
@@ -139,13 +139,14 @@ def _option(protocols: Any, name: str) -> str:
 
 
 def _told(table: Table, heads: Sequence[str], output: Path, new: int, errors: dict[str, str]) -> str:
-    """The rows in which something was measured, and what has been written."""
+    """The rows and columns in which something was measured, and what has been written."""
     rows = {cell.row for cell in table.cells if cell.measured is not None}
-    measured: list[Cell] = [cell for cell in table.cells if cell.row in rows]
+    columns = {cell.column for cell in table.cells if cell.measured is not None}
+    measured = [cell for cell in table.cells if cell.row in rows and cell.column in columns]
     count = {status: sum(cell.status == status for cell in table.cells) for status in get_args(Status)}
     lines = [grid(measured, heads)] if measured else []
     lines.append(", ".join(f"{number} {status}" for status, number in count.items()) + f" of {len(table.cells)} cells")
-    lines.append(f"{new} images measured now, in {table.provenance['seconds']} s")
+    lines.append(f"{new} images measured now, in {table.provenance['seconds of measuring']} s")
     lines.append(f"in {output}: table.md, table.csv, table.json, table.html")
     lines += [f"{len(errors)} images failed: {next(iter(errors.values()))}"] if errors else []
     return "\n".join(lines)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from unfold.data.images import data_root
+from unfold.data.pairs import INPUTS, TARGETS
 from unfold.data.sets import SETS, look_for, state
 from unfold.download import sha256_of
 from unfold.errors import UnfoldError
@@ -30,7 +31,10 @@ class Source(NamedTuple):
 def find_set(data: str) -> Path | None:
     """The folder of a set below UNFOLD_DATA, by the layouts of sets.yaml; None where it is not there."""
     files = look_for(next(one for one in SETS if one.name == data))
-    return Path(os.path.commonpath([path.parent for path in files])) if files else None
+    if not files:
+        return None
+    folder = Path(os.path.commonpath([path.parent for path in files]))
+    return folder.parent if folder.name.lower() in INPUTS + TARGETS else folder  # where partners are missing
 
 
 def unlike(data: str) -> str:

@@ -33,7 +33,7 @@ def write_table(folder: Path, table: Table, heads: Sequence[str]) -> None:
 
 
 def as_json(table: Table) -> str:
-    """Everything, a line for each image."""
+    """Everything: cells with the scores of every image, and the provenance."""
     cells = [
         {
             **{field.name: getattr(cell, field.name) for field in fields(cell)},
@@ -71,9 +71,7 @@ def as_csv(table: Table, heads: Sequence[str]) -> str:
     for name, value in flat({"table": table.name, "source": table.source, **table.provenance}):
         text.write(f"# {name}: {value}\n")
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(
-        [*heads, "column", "metric", *NUMBERS, "status", "images", "of", "protocol", "data", "network", "note"]
-    )
+    writer.writerow([*heads, "column", "metric", *NUMBERS, *COLUMNS])
     for cell in table.cells:
         numbers = ["" if value is None else repr(value) for value in (getattr(cell, name) for name in NUMBERS)]
         counts = [len(cell.images), cell.total]
@@ -84,17 +82,21 @@ def as_csv(table: Table, heads: Sequence[str]) -> str:
 
 def as_markdown(table: Table, heads: Sequence[str]) -> str:
     """The table, its notes and its provenance."""
-    notes = dict.fromkeys(f"{' '.join((*cell.row, *cell.column))}: {cell.note}" for cell in table.cells if cell.note)
+    notes: dict[str, list[str]] = {}
+    for cell in table.cells:
+        if cell.note:
+            notes.setdefault(_one_line(cell.note), []).append(" ".join((*cell.row, *cell.column)))
     lines = [
         f"# {table.title}",
         "",
         f"Published: {table.source}.",
         "",
-        "A cell: published / measured / difference; PSNR in dB, -: there is none; (n of N): so many images only.",
+        "A cell: published / measured / difference; PSNR in dB, -: there is none; (n of N): of so "
+        "many images only, so that there is no difference to tell.",
         "",
         grid(table.cells, heads),
         "",
-        *(f"- {_one_line(note)}" for note in notes),
+        *(f"- {note} ({places[0] if len(places) == 1 else f'{len(places)} cells'})" for note, places in notes.items()),
         *([""] if notes else []),
         "## How it was measured",
         "",
