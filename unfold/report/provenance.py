@@ -30,6 +30,7 @@ def provenance(device: torch.device) -> dict[str, Any]:
         "system": platform.platform(),
         "device": str(device),
         "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
+        "tf32 in convolutions": torch.backends.cudnn.allow_tf32 if device.type == "cuda" else None,
     }
 
 

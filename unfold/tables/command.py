@@ -83,7 +83,7 @@ def measure_table(
     devices = devices_for(device, jobs)
     place = torch.device(devices[0])
     with _below(data):
-        nets = [open_net(text) for text in weights]
+        nets = list(dict.fromkeys(open_net(text) for text in weights))
         make_folder(output)
         digest = digests()
         plan = make_plan(definition, nets, limit, precision, place, digest)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -26,7 +26,7 @@ class Task(NamedTuple):
 
     protocol: Protocol
     case: Case
-    methods: Mapping[str, Net | str]
+    methods: dict[str, Net | str]
 
 
 class Measured(NamedTuple):

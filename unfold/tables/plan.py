@@ -66,14 +66,12 @@ class Plan:
 
     def missing(self, scores: Cache) -> list[Task]:
         """What the cache lacks: a task for each case, with all methods that have to be run on it."""
-        tasks: dict[tuple[str, str], Task] = {}
+        tasks: dict[tuple[Setting, str], Task] = {}
         for cell in self.cells:
-            assert cell.method.runs is not None or not cell.cases
             for case, key in zip(cell.cases, cell.keys, strict=True):
                 if scores.get(key) is None and cell.method.runs is not None:
-                    task = Task(cell.protocol, case, {})
-                    place = (cell.setting.protocol + cell.setting.data, case.name)
-                    tasks.setdefault(place, task).methods[key] = cell.method.runs  # type: ignore[index]
+                    place = (cell.setting, case.name)
+                    tasks.setdefault(place, Task(cell.protocol, case, {})).methods[key] = cell.method.runs
         return list(tasks.values())
 
 
