@@ -111,7 +111,7 @@ def measure_table(
         write_table(output, table, definition.heads)
         chosen = choose(candidates(pairs, next(iter(definition.baselines), "")))
         shown = list(pictures(chosen, Runner(devices[0], precision), output / "pictures"))
-    from unfold.tables.page import write_page  # type: ignore[import-not-found]
+    from unfold.tables.page import write_page  # type: ignore[import-not-found,import-untyped,unused-ignore]
 
     write_page(output / "table.html", table, shown)
     return Outcome(_told(table, definition.heads, output, new, errors), 1 if errors else 0)

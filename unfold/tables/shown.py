@@ -62,10 +62,10 @@ def candidates(cells: Sequence[tuple[Planned, Cell]], baseline: str) -> list[Can
 
 
 def choose(found: Sequence[Candidate]) -> list[Candidate]:
-    """The best, best first, and the worst, worst first; no photograph twice among either, no restoration in both."""
+    """From the best to the worst: EACH of either, no photograph twice among them, no restoration in both."""
     ranked = sorted(found, key=lambda one: one.gain, reverse=True)
     best = _distinct(ranked)[: max(1, min(EACH, len(found) // 2))]
-    return best + _distinct([one for one in ranked[::-1] if one not in best])[:EACH]
+    return best + _distinct([one for one in ranked[::-1] if one not in best])[:EACH][::-1]
 
 
 def _distinct(ranked: Sequence[Candidate]) -> list[Candidate]:
