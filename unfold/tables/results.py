@@ -12,7 +12,7 @@ Status = Literal["done", "partial", "no data", "no weights", "published only"]
 
 
 class ImageScore(NamedTuple):
-    """One method on one image: scores by name (psnr in dB, ssim, ...), seconds, PSNR after each stage of a network."""
+    """One method on one image: scores by name (psnr in dB, ssim), seconds, PSNR after each stage (networks only)."""
 
     name: str
     scores: dict[str, float]
