@@ -65,7 +65,8 @@ def choose(found: Sequence[Candidate]) -> list[Candidate]:
     """From the best to the worst: EACH of either, no photograph twice among them, no restoration in both."""
     ranked = sorted(found, key=lambda one: one.gain, reverse=True)
     best = _distinct(ranked)[: max(1, min(EACH, len(found) // 2))]
-    return best + _distinct([one for one in ranked[::-1] if one not in best])[:EACH][::-1]
+    worst = _distinct([one for one in ranked[::-1] if one not in best])[:EACH]
+    return [one for one in ranked if one in best or one in worst]
 
 
 def _distinct(ranked: Sequence[Candidate]) -> list[Candidate]:
