@@ -128,9 +128,47 @@ def parser() -> argparse.ArgumentParser:
     get = actions.add_parser("get", help="download and check; prints path, digest and whether it could be verified")
     get.add_argument("name", metavar="NAME", help="a name of `unfold weights list`")
 
+    _add_tables(commands)
     data = commands.add_parser("data", help="list, get, check and make data sets")
     _add_data(data.add_subparsers(dest="action", metavar="ACTION", required=True))
     return top
+
+
+def _add_tables(commands: Subparsers) -> None:
+    tables = commands.add_parser(
+        "tables",
+        help="measure the tables of the papers beside the published numbers",
+        description="Measure every cell of a published table for which there are images and weights, and write it "
+        "beside the published numbers: table.md, table.csv, table.json and table.html. A run that was stopped goes on "
+        "where it was; what is measured is measured again only where weights, images, protocol or versions have "
+        "changed. Exit code 1: some images failed, or `compare` found a difference.",
+        epilog="`unfold tables list` tells the tables. `unfold tables compare A.json B.json` tells what changed "
+        "between two runs. Example: unfold tables usrnet_bicubic --weights usrnet_tiny. More: docs/tables.md.",
+    )
+    tables.add_argument("words", nargs="*", metavar="NAME", help="a table; or list; or compare A.json B.json")
+    tables.add_argument("--list", action="store_true", help="as `unfold tables list`")
+    tables.add_argument(
+        "--weights",
+        nargs="+",
+        default=[],
+        metavar="[MODEL=]FILE|NAME",
+        help="checkpoints, or published weights; MODEL= where the file does not tell the network",
+    )
+    tables.add_argument("--data", metavar="ROOT", help="folder of the sets, in place of $UNFOLD_DATA")
+    tables.add_argument("--limit", type=int, metavar="N", help="only the first N images of every set")
+    tables.add_argument(
+        "--output", "-o", metavar="DIR", type=Path, help="folder for the results (default: runs/tables/NAME)"
+    )
+    tables.add_argument("--device", default="auto", metavar="NAME", help="auto (default), cpu or cuda")
+    tables.add_argument("--precision", choices=["float32", "bf16"], default="float32", help="of the networks")
+    tables.add_argument("--jobs", type=int, metavar="P", help="processes (default: 1, or one for each GPU)")
+    tables.add_argument(
+        "--tolerance",
+        type=float,
+        default=0.005,
+        metavar="DB",
+        help="with compare: what may differ (default 0.005; a tenth of it for SSIM)",
+    )
 
 
 def _add_data(actions: Subparsers) -> None:

@@ -9,6 +9,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 from unfold.arguments import parse
@@ -163,6 +164,35 @@ def weights(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def tables(arguments: argparse.Namespace) -> int:
+    from unfold.tables.command import compare_files, format_tables, measure_table
+
+    first, *rest = arguments.words or ["list"]
+    if arguments.list or first == "list":
+        print(format_tables(arguments.data))
+        return 0
+    if first == "compare":
+        if len(rest) != 2:
+            raise UnfoldError("compare takes two files: unfold tables compare A.json B.json")
+        found = compare_files(rest[0], rest[1], arguments.tolerance)
+        print(found.text, end="")
+        return int(found.differs)
+    if rest:
+        raise UnfoldError(f"one table at a time: {first}, and what is {rest[0]}?")
+    outcome = measure_table(
+        first,
+        arguments.weights,
+        arguments.output or Path("runs", "tables", first),
+        data=arguments.data,
+        limit=arguments.limit,
+        device=arguments.device,
+        precision=arguments.precision,
+        jobs=arguments.jobs,
+    )
+    print(outcome.text)
+    return outcome.code
+
+
 def data(arguments: argparse.Namespace) -> int:
     if arguments.action == "doctor":
         from unfold.report.doctor import run_doctor
@@ -206,6 +236,7 @@ COMMANDS = {
     "check": check,
     "convert": convert,
     "weights": weights,
+    "tables": tables,
     "data": data,
 }
 

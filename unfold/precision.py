@@ -7,9 +7,14 @@ torch.backends.cudnn.allow_tf32. Fourier transforms and, by default, matrix prod
 from __future__ import annotations
 
 import contextlib
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
+
+from unfold.errors import UnfoldError
+
+Precision = Literal["float32", "bf16"]
 
 
 def full_precision(device: torch.device) -> contextlib.AbstractContextManager[object]:
@@ -28,3 +33,10 @@ def apply_in_full_precision(module: nn.Module, x: Tensor) -> Tensor:
     """``module(x)`` without autocast: for the last layers, whose output is the image or is added to it."""
     with full_precision(x.device):
         return module(at_least_float32(x))
+
+
+def autocast_for(device: torch.device, precision: Precision) -> torch.autocast:
+    """The context that a network runs in; UnfoldError for a precision that is not there."""
+    if precision not in ("float32", "bf16"):
+        raise UnfoldError(f"precision is float32 or bf16, not {precision!r}")
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")

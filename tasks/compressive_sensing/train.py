@@ -1,4 +1,4 @@
-"""Train compressive sensing: `python tasks/compressive_sensing/train.py --config FILE` is `unfold train --config FILE`."""
+"""Train: `python tasks/compressive_sensing/train.py --config FILE` is `unfold train --config FILE`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Train deblurring: `python tasks/deblur/train.py --config FILE` is `unfold train --config FILE`."""
+"""Train: `python tasks/deblur/train.py --config FILE` is `unfold train --config FILE`."""
 
 import sys
 

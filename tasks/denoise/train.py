@@ -1,4 +1,4 @@
-"""Train a denoiser: `python tasks/denoise/train.py --config FILE` is `unfold train --config FILE`."""
+"""Train: `python tasks/denoise/train.py --config FILE` is `unfold train --config FILE`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Train deraining: `python tasks/derain/train.py --config FILE` is `unfold train --config FILE`."""
+"""Train: `python tasks/derain/train.py --config FILE` is `unfold train --config FILE`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Train super-resolution: `python tasks/sr/train.py --config FILE` is `unfold train --config FILE`."""
+"""Train: `python tasks/sr/train.py --config FILE` is `unfold train --config FILE`."""
 
 import sys
 

@@ -30,9 +30,10 @@ from unfold.data.fingerprint import fingerprint
 from unfold.data.images import read_uint8
 from unfold.data.patches import MemoryStore
 from unfold.protocols.gaussian_denoising import GaussianDenoising
+from unfold.report.provenance import revision
 from unfold.training import line, trainer
 from unfold.training import run as training
-from unfold.training.environment import read_starts, revision
+from unfold.training.environment import read_starts
 from unfold.training.line import Line
 from unfold.training.log import read_log
 from unfold.training.run import build_trainer

@@ -25,20 +25,31 @@ def processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def in_parallel(function: Callable[[T], R], items: Collection[T], what: str, unit: str, enough: int = 2) -> Iterator[R]:
+def in_parallel(
+    function: Callable[[T], R],
+    items: Collection[T],
+    what: str,
+    unit: str,
+    enough: int = 2,
+    workers: int | None = None,
+    begin: Callable[[], None] | None = None,
+) -> Iterator[R]:
     """``function`` of every item, in order, under a progress bar; by a process per processor where there are several.
 
     function: a module's own, as processes are started afresh; a script that calls this keeps its work behind
-    ``if __name__ == "__main__"``; enough: so many items are worth the start of processes. Two results more than there
-    are processes are waiting at most. The first error ends it. UnfoldError where a process dies.
+    ``if __name__ == "__main__"``; enough: so many items are worth the start of processes; workers: how many of them, in
+    place of one per processor; begin: what each does first, this process where it works alone. Two results more than
+    there are processes are waiting at most. The first error ends it. UnfoldError where a process dies.
     """
-    workers = min(processors(), len(items))
+    workers = min(workers or processors(), len(items))
     if workers < 2 or len(items) < enough:
+        if begin is not None:
+            begin()
         yield from map(function, progress(items, what, unit))
         return
     # Not forked: the parent may have threads (torch's) or a file of HDF5 open, and neither survives that.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin)
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(begin,))
     try:
         waiting: deque[Future[R]] = deque()
         rest = iter(items)
@@ -51,12 +62,14 @@ def in_parallel(function: Callable[[T], R], items: Collection[T], what: str, uni
         pool.shutdown(cancel_futures=True)
 
 
-def _begin() -> None:
+def _begin(more: Callable[[], None] | None) -> None:
     """Make this a process among others, each of which has one processor."""
     _follow_parent()
     import cv2
 
     cv2.setNumThreads(1)
+    if more is not None:
+        more()
 
 
 def _follow_parent() -> None:

@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from unfold.inference.restore import Precision, restore_and_tell
+from unfold.inference.restore import restore_and_tell
 from unfold.inference.tiling import Tiles
 from unfold.metrics import psnr
 from unfold.models.unfolding import UnfoldingNetwork
+from unfold.precision import Precision
 
 CROP, TILE = 768, 512  # pixels of the result; more where the halo is large
 

@@ -23,9 +23,10 @@ from unfold.inference.jobs import Job, find_jobs
 from unfold.inference.memory import available
 from unfold.inference.plan import Tile, check_tile
 from unfold.inference.quiet import quiet_decoders
-from unfold.inference.restore import Precision, Restored, restore_and_tell
+from unfold.inference.restore import Restored, restore_and_tell
 from unfold.models.registry import info_of
 from unfold.models.unfolding import UnfoldingNetwork
+from unfold.precision import Precision
 from unfold.progress import bar
 
 logger = logging.getLogger("unfold")

@@ -14,8 +14,9 @@ from unfold.files import whole_file
 from unfold.inference.assume import estimated_sigma, gaussian
 from unfold.inference.files import read_picture
 from unfold.inference.jobs import Job
-from unfold.inference.restore import Precision, restore_and_tell
+from unfold.inference.restore import restore_and_tell
 from unfold.models.unfolding import UnfoldingNetwork
+from unfold.precision import Precision
 from unfold.progress import progress
 from unfold.report.sheet import draw_sheet
 

@@ -6,7 +6,7 @@ import gc
 import logging
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from unfold.models.registry import info_of
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.models.usrnet import USRNet
 from unfold.physics.boundary import periodic
+from unfold.precision import Precision, autocast_for
 from unfold.protocols.ensemble import ensembled
 from unfold.protocols.methods import network
 from unfold.protocols.protocol import Method
@@ -29,7 +30,6 @@ from unfold.protocols.protocol import Method
 logger = logging.getLogger("unfold")
 
 Image = NDArray[Any]
-Precision = Literal["float32", "bf16"]
 NOT_FINITE = "the result is not finite: the weights are not usable for this picture"
 
 
@@ -176,13 +176,6 @@ def _method(net: UnfoldingNetwork, device: torch.device, precision: Precision) -
         return result[: y.shape[0] * scale, : y.shape[1] * scale]
 
     return run
-
-
-def autocast_for(device: torch.device, precision: Precision) -> torch.autocast:
-    """The context that a network runs in; UnfoldError for a precision that is not there."""
-    if precision not in ("float32", "bf16"):
-        raise UnfoldError(f"precision is float32 or bf16, not {precision!r}")
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
 def continued(y: NDArray[np.float32], net: UnfoldingNetwork, scale: int) -> NDArray[np.float32]:

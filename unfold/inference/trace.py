@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from unfold.errors import UnfoldError
 from unfold.inference.inputs import check_image, check_inputs
-from unfold.inference.restore import NOT_FINITE, Precision, autocast_for, continued, framed, to_network
+from unfold.inference.restore import NOT_FINITE, continued, framed, to_network
 from unfold.metrics import psnr
 from unfold.models.nrl_gdn import NRLGDN
 from unfold.models.registry import info_of
 from unfold.models.unfolding import UnfoldingNetwork
+from unfold.precision import Precision, autocast_for
 from unfold.protocols.methods import as_tensors
 from unfold.report.stages import StageRecord
 

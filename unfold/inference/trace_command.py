@@ -22,10 +22,11 @@ from unfold.inference.files import read_picture
 from unfold.inference.inputs import check_inputs
 from unfold.inference.memory import available
 from unfold.inference.plan import affordable_side
-from unfold.inference.restore import Precision, to_network
+from unfold.inference.restore import to_network
 from unfold.inference.trace import trace, with_stages
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.paths import as_path
+from unfold.precision import Precision
 from unfold.report.stages import StageRecord, format_stages, stages_as_json
 from unfold.report.strip import Panel, draw_strip, some_stages
 from unfold.report.trace_page import trace_page

@@ -39,6 +39,12 @@ class Result(NamedTuple):
 
 def evaluate(protocol: Protocol, method: Method, cases: Sequence[Case]) -> Iterator[Result]:
     """Degrade, restore and score case by case. UnfoldError where a result cannot be what the protocol asks for."""
+    for case in progress(distinct(cases), "testing", "image"):
+        yield evaluate_case(protocol, method, case, protocol.sample(case))
+
+
+def evaluate_case(protocol: Protocol, method: Method, case: Case, sample: Sample) -> Result:
+    """Restore and score one case, which was degraded to ``sample``. UnfoldError as for :func:`evaluate`."""
 
     def finite(inputs: dict[str, Any]) -> Image:
         image = method(inputs)
@@ -46,23 +52,20 @@ def evaluate(protocol: Protocol, method: Method, cases: Sequence[Case]) -> Itera
             raise UnfoldError("the result is not finite: the weights are not usable")
         return image
 
-    for case in progress(distinct(cases), "testing", "image"):
-        sample = protocol.sample(case)
-        start = time.perf_counter()
-        with _naming(case):
-            image = protocol.restore(finite, sample)
-        seconds = time.perf_counter() - start
-        if sample.target is None:
-            yield Result(case, {}, seconds, image)
-            continue
-        if image.shape != sample.target.shape:
-            raise UnfoldError(
-                f"the result on {case.name} is {_size(image)} and the target {_size(sample.target)}: "
-                f"the method does not do what {protocol.name} asks for"
-            )
-        with _naming(case):
-            scores = protocol.score(image, sample.target)
-        yield Result(case, scores, seconds, image)
+    start = time.perf_counter()
+    with _naming(case):
+        image = protocol.restore(finite, sample)
+    seconds = time.perf_counter() - start
+    if sample.target is None:
+        return Result(case, {}, seconds, image)
+    if image.shape != sample.target.shape:
+        raise UnfoldError(
+            f"the result on {case.name} is {_size(image)} and the target {_size(sample.target)}: "
+            f"the method does not do what {protocol.name} asks for"
+        )
+    with _naming(case):
+        scores = protocol.score(image, sample.target)
+    return Result(case, scores, seconds, image)
 
 
 @contextmanager
@@ -101,6 +104,29 @@ def evaluate_network(
     seconds = time.perf_counter() - start
     scores = [protocol.score(protocol.finish(windowed(x, sample.window)), sample.target) for x in stages]
     return Score(scores[-1]["psnr"], scores[-1]["ssim"], seconds, [score["psnr"] for score in scores]), stages
+
+
+@torch.inference_mode()
+def stage_results(
+    net: UnfoldingNetwork, names: set[str], protocol: Protocol, sample: Sample, device: torch.device
+) -> list[Image]:
+    """What the protocol makes of the estimate after every stage, first to last: finished images.
+
+    The network runs once (once for every part, where the protocol restores parts), and its estimates are played back.
+    """
+    parts: list[list[Image]] = []
+
+    def record(inputs: dict[str, Any]) -> Image:
+        given = as_tensors(inputs, names, device)
+        parts.append([x[0].permute(1, 2, 0).float().cpu().numpy() for x in net.iterate(**given)])
+        return parts[-1][-1]
+
+    def after(stage: int) -> Image:
+        rest = iter(parts)
+        return protocol.restore(lambda inputs: next(rest)[stage], sample)
+
+    result = protocol.restore(record, sample)
+    return [*(after(stage) for stage in range(min(map(len, parts)) - 1)), result]
 
 
 def validate(

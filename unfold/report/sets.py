@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from unfold.data.images import data_root
 from unfold.data.sets import SETS, DataSet, state
+from unfold.report.table import markdown
 
 
 def format_sets() -> str:
@@ -40,5 +41,4 @@ def sets_as_markdown() -> str:
         for one in SETS
     ]
     head = ("set", "holds", "layouts", "files", "use", "source", "licence", "traps", "digest")
-    table = [head, ("---",) * len(head), *rows]
-    return "\n".join(f"| {' | '.join(row)} |" for row in table)
+    return markdown(head, rows)

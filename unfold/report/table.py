@@ -1,4 +1,4 @@
-"""Results as a plain text table: a row per image, a group of columns per method, and the mean."""
+"""Tables as text: results with a row per image, a group of columns per method, and the mean; and Markdown."""
 
 from __future__ import annotations
 
@@ -31,3 +31,9 @@ def format_table(rows: Mapping[str, Mapping[str, Score]], mean: Mapping[str, Sco
 def _line(name: str, row: Mapping[str, Score], wide: int) -> str:
     cells = "".join(f" | {s.psnr:6.2f} {s.ssim:6.4f} {s.seconds:6.2f}" for s in row.values())
     return f"{name:{wide}}{cells}"
+
+
+def markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown; nothing without rows."""
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) if rows else ""

@@ -44,8 +44,10 @@ class Cell:
 
     @property
     def difference(self) -> float | None:
-        """Measured less published."""
-        return None if self.published is None or self.measured is None else self.measured - self.published
+        """Measured less published; None where not all images were measured: these are other images, then."""
+        if self.published is None or self.measured is None or self.status != "done":
+            return None
+        return self.measured - self.published
 
 
 @dataclass(frozen=True)

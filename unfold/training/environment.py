@@ -5,21 +5,15 @@ from __future__ import annotations
 import json
 import os
 import platform
-import shlex
-import shutil
-import subprocess
-import sys
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-import unfold
 from unfold.data.fingerprint import fingerprint
 from unfold.data.stores import Store
 from unfold.files import whole_file
+from unfold.report.provenance import provenance
 from unfold.training.distributed import Processes
 
 FILE = "environment.json"
@@ -32,20 +26,11 @@ def record_start(
     starts = read_starts(folder)
     starts.append(
         {
-            "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            **provenance(device),
             "step": step,
-            "command": shlex.join(sys.argv),
             "folder": str(Path.cwd()),
-            "unfold": unfold.__version__,
-            "git": revision(Path(unfold.__file__).parent),
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "numpy": np.__version__,
             "cuda": torch.version.cuda,
-            "system": platform.platform(),
             "host": platform.node(),
-            "device": str(device),
-            "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
             "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
             "threads": torch.get_num_threads(),
             "processes": processes.world,
@@ -64,27 +49,3 @@ def read_starts(folder: Path) -> list[dict[str, Any]]:
     except (OSError, ValueError):
         return []
     return starts
-
-
-def revision(folder: Path) -> str | None:
-    """The git revision of the source tree that the folder belongs to, with "+" where files of it have changed since.
-
-    None where git does not keep this folder: a package that is installed may lie inside a tree of something else.
-    """
-    if _git(folder, "ls-files", ".") in (None, ""):
-        return None
-    commit = _git(folder, "rev-parse", "HEAD")
-    return commit and commit + ("+" if _git(folder, "status", "--porcelain", "--untracked-files=no") else "")
-
-
-def _git(folder: Path, *words: str) -> str | None:
-    git = shutil.which("git")
-    if git is None:
-        return None
-    try:
-        done = subprocess.run(  # noqa: S603  (words of our own)
-            [git, "-C", str(folder), *words], capture_output=True, text=True, timeout=20, check=True
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()

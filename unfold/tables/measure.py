@@ -1,0 +1,121 @@
+"""Running methods on single cases: in this process, or in several of their own."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+
+from unfold.data.parallel import in_parallel, processors
+from unfold.device import pick_device, place
+from unfold.errors import UnfoldError
+from unfold.models.unfolding import UnfoldingNetwork
+from unfold.precision import Precision, autocast_for
+from unfold.protocols.evaluate import evaluate_case, stage_results
+from unfold.protocols.methods import baseline, network
+from unfold.protocols.protocol import Case, Image, Method, Protocol, Sample
+from unfold.tables.results import ImageScore
+from unfold.tables.weights import Net
+
+
+class Task(NamedTuple):
+    """A case, and the methods that are to be run on it: by the key of the score, the network or a baseline's name."""
+
+    protocol: Protocol
+    case: Case
+    methods: dict[str, Net | str]
+
+
+class Measured(NamedTuple):
+    """A score by its key, or why there is none."""
+
+    key: str
+    score: ImageScore | None
+    error: str = ""
+
+
+class Runner:
+    """Runs tasks on one device. Networks are loaded when they are first needed."""
+
+    def __init__(self, device: str, precision: Precision) -> None:
+        self.device = pick_device(device)
+        self.precision: Precision = precision
+        self._loaded: dict[Net, UnfoldingNetwork] = {}
+
+    def _network(self, net: Net) -> UnfoldingNetwork:
+        if net not in self._loaded:
+            self._loaded[net] = place(net.load(), self.device)
+        return self._loaded[net]
+
+    def _method(self, what: Net | str, protocol: Protocol) -> Method:
+        if isinstance(what, str):
+            return baseline(what, protocol)
+        plain = network(self._network(what), what.names, self.device)
+
+        def run(inputs: dict[str, Any]) -> Image:
+            with autocast_for(self.device, self.precision):
+                return plain(inputs)
+
+        return run
+
+    def run(self, task: Task) -> list[Measured]:
+        """Degrade the case once and run all methods on it; an UnfoldError becomes text."""
+        try:
+            sample = task.protocol.sample(task.case)
+        except UnfoldError as error:
+            return [Measured(key, None, str(error)) for key in task.methods]
+        return [self._measure(task, sample, key, what) for key, what in task.methods.items()]
+
+    def _measure(self, task: Task, sample: Sample, key: str, what: Net | str) -> Measured:
+        try:
+            result = evaluate_case(task.protocol, self._method(what, task.protocol), task.case, sample)
+        except UnfoldError as error:
+            return Measured(key, None, str(error))
+        return Measured(key, ImageScore(task.case.name, result.scores, result.seconds, []))
+
+    def stages(self, net: Net, protocol: Protocol, sample: Sample) -> list[Image]:
+        """The finished result after every stage."""
+        with autocast_for(self.device, self.precision):
+            return stage_results(self._network(net), net.names, protocol, sample, self.device)
+
+    def result(self, what: Net | str, protocol: Protocol, sample: Sample) -> Image:
+        """The finished result."""
+        return protocol.restore(self._method(what, protocol), sample)
+
+
+def devices_for(device: str, jobs: int | None) -> list[str]:
+    """The device of each process. jobs: how many; None: one, or one for each GPU. UnfoldError for less than one."""
+    if jobs is not None and jobs < 1:
+        raise UnfoldError(f"--jobs is a number of processes, 1 or more, not {jobs}")
+    where = pick_device(device)
+    gpus = [f"cuda:{i}" for i in range(torch.cuda.device_count())] if where == torch.device("cuda") else [str(where)]
+    return [gpus[i % len(gpus)] for i in range(jobs or len(gpus))]
+
+
+def measure(tasks: Sequence[Task], devices: Sequence[str], precision: Precision) -> Iterator[Measured]:
+    """The scores of all tasks, under a progress bar; by a process for each device named, where there are several."""
+    workers = min(len(devices), len(tasks))
+    queue = multiprocessing.get_context("spawn").SimpleQueue()
+    for device in devices:
+        queue.put(device)
+    begin = partial(_begin, queue, precision, workers)
+    for found in in_parallel(_run, tasks, "measuring", "image", workers=max(workers, 1), begin=begin):
+        yield from found
+
+
+_runner: Runner | None = None  # of this process
+
+
+def _begin(queue: Any, precision: Precision, workers: int) -> None:
+    global _runner
+    if workers > 1:
+        torch.set_num_threads(max(1, processors() // workers))
+    _runner = Runner(queue.get(), precision)
+
+
+def _run(task: Task) -> list[Measured]:
+    assert _runner is not None
+    return _runner.run(task)

@@ -1,0 +1,46 @@
+"""The published numbers: CSV files beside this one, each of which says where its numbers stand."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import NamedTuple
+
+FOLDER = Path(__file__).with_name("published")
+LABELS = ("method", "scale", "noise", "dataset", "map", "ratio")
+
+
+class Number(NamedTuple):
+    """A published number. note: what is to be known of it, where that is more than the table it is from."""
+
+    value: float
+    note: str
+
+
+class Published(NamedTuple):
+    """Numbers by method, key (as Setting.key has it) and metric; methods in the file's order; source: where from."""
+
+    numbers: dict[tuple[str, tuple[str, ...], str], Number]
+    methods: list[str]
+    source: str
+
+
+def read_published(name: str) -> Published:
+    """The numbers of FOLDER/name.csv.
+
+    Lines that begin with # tell the source and, perhaps, a note. Columns: the method, the parts of the key, and psnr
+    (dB) and ssim; or in place of these a column of psnr for each value of the key's last part. Empty: no number.
+    """
+    lines = (FOLDER / f"{name}.csv").read_text().splitlines()
+    told = dict(line[2:].split(": ", 1) for line in lines if line.startswith("#"))
+    note = told.get("note", "")
+    head, *rows = csv.reader(line for line in lines if not line.startswith("#"))
+    wide = "psnr" not in head
+    keys = sum(column in LABELS for column in head)
+    numbers = {}
+    for row in rows:
+        for column, text in zip(head[keys:], row[keys:], strict=True):
+            key = (*row[1:keys], column) if wide else tuple(row[1:keys])
+            if text:
+                numbers[row[0], key, "psnr" if wide else column] = Number(float(text), note)
+    return Published(numbers, list(dict.fromkeys(row[0] for row in rows)), told["source"])
