@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import pty
+import shlex
 import struct
 import subprocess
 import sys
@@ -151,7 +152,7 @@ def test_each_start_of_a_run_leaves_an_entry_in_environment_json(recipe: Path, t
     assert first["numpy"] == np.__version__
     assert (first["device"], first["precision"], first["processes"]) == ("cpu", "float32", 1)
     assert first["threads"] == torch.get_num_threads()
-    assert Path(sys.argv[0]).name in first["command"]
+    assert first["command"] == shlex.join(["unfold", *sys.argv[1:]])
     images = [{"target": read_uint8(path)} for path in sorted((tmp_path / "pictures").iterdir())]
     assert first["data"] == second["data"] == {"images": 3, "sha256": fingerprint(MemoryStore(images))}
     (folder / "environment.json").write_text("[{")
