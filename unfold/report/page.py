@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import importlib.resources
 import math
 from collections.abc import Sequence
 from html import escape
 from io import BytesIO
+from string import Template
 from typing import NamedTuple
 
 from PIL import Image
@@ -17,6 +19,13 @@ from unfold.report.curve import ticks
 BUDGET = 12_000_000  # bytes that the pictures of a page take at most, as they stand in it
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 320, 190, 46, 12, 26, 34  # of a chart, and its margins
 DECADES = 50  # as many times as the largest value exceeds the smallest, the axis becomes logarithmic
+
+
+def filled(package: str, name: str, **parts: str) -> str:
+    """The template that the package holds, with these parts for its $names, and as $style what all pages share."""
+    style = importlib.resources.files("unfold.report").joinpath("page.css").read_text(encoding="utf-8")
+    template = importlib.resources.files(package).joinpath(name).read_text(encoding="utf-8")
+    return Template(template).substitute(style=style, **parts)
 
 
 def embedded(picture: Image.Image, kind: str = "PNG", quality: int = 95) -> str:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.resources
 import re
 from collections.abc import Mapping, Sequence
 from html import escape
-from string import Template
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unfold.report.draw import to_picture
-from unfold.report.page import chart, embedded_within
+from unfold.report.page import chart, embedded_within, filled
 from unfold.report.stages import UNITS, StageRecord, columns, figures, series, shown
 
 SHOWN_WIDTH = 640  # pixels that small pictures are enlarged to, by a whole number
@@ -54,15 +52,16 @@ def trace_page(
     explained["pictures"] = f"{kept.told}, in this page"
     if "residual" in meanings and "residual" in names:
         explained["residual"] = f"{UNITS['residual']}; {meanings['residual']}"
-    template = importlib.resources.files("unfold.report").joinpath("trace.html").read_text(encoding="utf-8")
-    return Template(template).substitute(
+    return filled(
+        "unfold.report",
+        "trace.html",
         title=escape(title),
         about=escape(about),
         notes="\n".join(f"<p>{escape(note)}</p>" for note in notes),
-        width=shown_width,
+        width=str(shown_width),
         rendering="image-rendering: pixelated;" if shown_width > width else "",
         views=_views(others),
-        last=records[-1].k,
+        last=str(records[-1].k),
         figures="\n".join(stages + compared),
         head="".join(f'<th scope="col">{escape(LABELS.get(name, name))}</th>' for name in ["k", *names]),
         rows="\n".join(_row(record, names) for record in records),
