@@ -20,12 +20,16 @@ def train(arguments: argparse.Namespace) -> int:
     from unfold.training.run import build_trainer
     from unfold.training.signals import EXIT_STOPPED, Stopped
 
-    if arguments.resume and arguments.overwrite:
-        raise UnfoldError("--resume continues a run and --overwrite throws it away: give one of them")
-    if arguments.partial and arguments.init is None:
-        raise UnfoldError("--partial says how to take --init WEIGHTS, and there is none")
-    cfg = load_config(arguments.config, arguments.overrides)
-    with processes(cfg.DEVICE) as all_of_us:
+    def lost(reason: str) -> None:
+        print(f"\nunfold train: {reason}; the last checkpoint is good, --resume auto goes on from it", file=sys.stderr)
+
+    with processes(lost) as all_of_us:
+        if arguments.resume and arguments.overwrite:
+            raise UnfoldError("--resume continues a run and --overwrite throws it away: give one of them")
+        if arguments.partial and arguments.init is None:
+            raise UnfoldError("--partial says how to take --init WEIGHTS, and there is none")
+        cfg = load_config(arguments.config, arguments.overrides)
+        all_of_us.join(cfg.DEVICE)
         trainer = build_trainer(
             cfg,
             resume="auto" if arguments.resume == "auto" else bool(arguments.resume),
@@ -37,7 +41,8 @@ def train(arguments: argparse.Namespace) -> int:
         try:
             trainer.fit()
         except Stopped as stopped:
-            print(f"unfold train: {stopped}", file=sys.stderr)
+            if all_of_us.first:
+                print(f"unfold train: {stopped}", file=sys.stderr)
             return EXIT_STOPPED
         if all_of_us.first:
             print(f"done: best validation PSNR {trainer.best:.2f} dB, weights and curve in {trainer.folder}")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import logging
+import multiprocessing
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -37,6 +40,7 @@ from unfold.models.unfolding import UnfoldingNetwork
 from unfold.protocols.evaluate import check_cases, validate
 from unfold.protocols.protocol import Case, Protocol
 from unfold.report.models import count_parameters
+from unfold.training.agreement import check_data, check_recipes
 from unfold.training.checkpoint import newest_good
 from unfold.training.distributed import Processes
 from unfold.training.log import RunLog
@@ -72,11 +76,8 @@ def build_trainer(
     """
     processes = processes or Processes()
     folder = run_folder(cfg)
-    found = _run_to_resume(cfg, folder / "checkpoints", must=resume is True) if resume else None
-    if found is None and any((folder / "checkpoints").glob("*.pth")) and not overwrite:
-        raise UnfoldError(
-            f"{folder} holds a run already: --resume continues it, --overwrite begins anew, OUTPUT names another"
-        )
+    check_recipes(processes, cfg)
+    found = processes.from_first(lambda: _find_run(cfg, folder, resume, overwrite))
     if found is not None and init is not None:
         raise UnfoldError("--init begins a run and --resume continues one: give one of them")
     _check_sizes(cfg, processes.world)
@@ -90,8 +91,9 @@ def build_trainer(
 
     protocol = build_validation(cfg, net)
     samples, names = build_samples(cfg), input_names(cfg)
-    held_out = _validation_cases(cfg, protocol)
+    held_out = _validation_cases(cfg, protocol, processes)
     store, left_out = build_store(cfg)  # decodes the training set, which may take long: after all that is quick
+    check_data(processes, store, held_out)
     loader = _loader(cfg, samples, store, processes, device)
     if found is not None:
         load_state(net, found[1].state, found[0])
@@ -105,7 +107,7 @@ def build_trainer(
     trainer = Trainer(
         update=update,
         loader=loader,
-        render=functools.partial(_rendered, cfg, samples, names),
+        render=functools.partial(_rendered, cfg, samples, names, processes.rank),
         schedule=schedule,
         validate=functools.partial(_validated, processes, net, names, protocol, held_out, device),
         log=RunLog(folder, done, write=processes.first),
@@ -134,6 +136,8 @@ def build_trainer(
 def _loader(
     cfg: CfgNode, samples: SampleKind, store: Store, processes: Processes, device: torch.device
 ) -> DataLoader[dict[str, Any]]:
+    if cfg.TRAIN.WORKERS:
+        atexit.register(_end_workers)
     train, scales = cfg.TRAIN, cfg.DATA.SCALES if "scale" in samples.inputs else (1,)
     return DataLoader(
         Patches(store, train.PATCH, cfg.SEED, samples.make),
@@ -144,6 +148,13 @@ def _loader(
         persistent_workers=train.WORKERS > 0,
         pin_memory=device.type == "cuda",
     )
+
+
+def _end_workers() -> None:
+    """Kill processes that load data and are left after an error: Python would wait for them, who heed no SIGTERM."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # where torch tells that workers died
+    for worker in multiprocessing.active_children():
+        worker.kill()
 
 
 def _update(cfg: CfgNode, net: UnfoldingNetwork, processes: Processes, done: int) -> tuple[Update, Schedule]:
@@ -159,7 +170,7 @@ def _update(cfg: CfgNode, net: UnfoldingNetwork, processes: Processes, done: int
     schedule = Schedule(optimizer, _factor(cfg), cfg.SCHEDULE.WARMUP, units)
     update = Update(
         net,
-        processes.wrap(net),
+        processes.wrap(net, model_info(cfg.MODEL.NAME).example(cfg.TRAIN.PATCH)),
         build_loss(cfg),
         optimizer,
         accumulate=cfg.TRAIN.ACCUMULATE,
@@ -243,11 +254,11 @@ def _tell(cfg: CfgNode, trainer: Trainer, store: Store, held_out: int) -> None:
         logger.info("resuming after step %d of %d", trainer.step, trainer.steps)
 
 
-def _validation_cases(cfg: CfgNode, protocol: Protocol) -> Sequence[Case]:
-    """The cases of DATA.VAL, each of which can be read and restored."""
+def _validation_cases(cfg: CfgNode, protocol: Protocol, processes: Processes) -> Sequence[Case]:
+    """The cases of DATA.VAL, each of which can be read and restored; each process tries its share of them."""
     try:
         cases = protocol.cases(cfg.DATA.VAL, "val")
-        check_cases(protocol, cases, smallest_image(cfg))
+        check_cases(protocol, cases[processes.rank :: processes.world], smallest_image(cfg))
     except UnfoldError as error:
         raise UnfoldError(f"DATA.VAL {cfg.DATA.VAL} (for the protocol {protocol.name}): {error}") from None
     return cases
@@ -267,14 +278,26 @@ def _validated(
 
 
 def _rendered(
-    cfg: CfgNode, samples: SampleKind, names: set[str], batch: dict[str, Any], epoch: int, step: int
+    cfg: CfgNode, samples: SampleKind, names: set[str], rank: int, batch: dict[str, Any], epoch: int, step: int
 ) -> dict[str, Any]:
     """A batch as the trainer takes it: the target, and of the inputs those that the network asks for."""
     rendered = samples.render(batch)
     given = {name: rendered[name] for name in ("target", *names)}
     if cfg.TRAIN.MIXUP and epoch >= cfg.TRAIN.MIXUP_AFTER:
-        given = mixed(given, cfg.TRAIN.MIXUP, (cfg.SEED, epoch, step))
+        given = mixed(given, cfg.TRAIN.MIXUP, (cfg.SEED, epoch, step, rank))
     return given
+
+
+def _find_run(
+    cfg: CfgNode, folder: Path, resume: bool | Literal["auto"], overwrite: bool
+) -> tuple[Path, Checkpoint] | None:
+    """The checkpoint to go on from, or None to begin; UnfoldError where that would spoil a run."""
+    found = _run_to_resume(cfg, folder / "checkpoints", must=resume is True) if resume else None
+    if found is None and any((folder / "checkpoints").glob("*.pth")) and not overwrite:
+        raise UnfoldError(
+            f"{folder} holds a run already: --resume continues it, --overwrite begins anew, OUTPUT names another"
+        )
+    return found
 
 
 def _run_to_resume(cfg: CfgNode, folder: Path, *, must: bool) -> tuple[Path, Checkpoint] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -24,8 +25,8 @@ from unfold.training.schedule import Schedule
 from unfold.training.signals import Request, Stopped, requests_to_stop
 from unfold.training.update import SUMS, Update
 
+DIED = 1000  # no signal's number
 BAD_IN_A_ROW = 10  # steps that are skipped before the run stops
-ASK_EVERY = 8  # steps between two questions to the other processes
 LOOK_EVERY = 10  # steps between two readings of what is on the GPU
 
 
@@ -100,7 +101,7 @@ class Trainer:
         self.update.net.train()
         before, begin = self.spent, time.perf_counter()
         waited = before[1]
-        for batch, wait in self._batches():
+        for batch, wait in self._batches(request):
             patches = self.sampler.batch_size(self.step % self.per_epoch)
             given = self.render(to_device(batch, self.device), epoch, self.step % self.per_epoch)
             # What a process has beyond its even share counts more, for gradients are averaged over processes.
@@ -115,39 +116,41 @@ class Trainer:
             self._show(bar)
             if self.step % self.per_epoch == 0 or self.step == self.steps:
                 return
-            if self._asked(request):
-                self.save()
-                raise Stopped(f"stopped by {request.signal.name if request.signal else 'another process'} {self}")
             if self.save_every and self.step % self.save_every == 0:
                 self.save()
 
-    def _batches(self) -> Iterator[tuple[dict[str, Any], float]]:
-        """The loader's batches, and the seconds each was waited for."""
-        begin = time.perf_counter()
+    def _batches(self, request: Request) -> Iterator[tuple[dict[str, Any], float]]:
+        """The loader's batches, and the seconds each was waited for; Stopped before one where that is asked for."""
         batches = iter(self.loader)
         while True:
+            begin, died = time.perf_counter(), ""
             try:
                 batch = next(batches, None)
             except RuntimeError as error:
                 if "DataLoader worker" not in str(error):
                     raise
-                if self.processes.world == 1:  # else the others are in the midst of a step
-                    self.save()
-                raise Stopped(
-                    f"a process that loads data died ({' '.join(str(error).split())}); stopped {self}"
-                ) from None
+                batch, died = {}, f"a process that loads data died ({' '.join(str(error).split())}); stopped"
             if batch is None:
                 return
-            yield batch, time.perf_counter() - begin
-            begin = time.perf_counter()
+            wait = time.perf_counter() - begin
+            self._stop_if_asked(request, died)
+            yield batch, wait
 
     def __str__(self) -> str:
         return f"after step {self.step} of {self.steps}; --resume auto goes on from there"
 
-    def _asked(self, request: Request) -> bool:
-        if self.processes.world > 1 and self.step % ASK_EVERY:
-            return False
-        return self.processes.any(request.signal is not None)
+    def _stop_if_asked(self, request: Request, died: str) -> None:
+        """Keep the run's state and raise Stopped where any process was asked to stop, or cannot load its data.
+
+        Asked before each step: so all stop at the same one, and one that died is noticed before the GPU is waited for.
+        """
+        number = self.processes.highest(DIED if died else request.signal or 0)
+        if not number:
+            return
+        if self.step % self.per_epoch:  # else it was saved at the end of the epoch
+            self.save()
+        reasons = self.processes.gather(died)
+        raise Stopped(f"{max(reasons) or f'stopped by {signal.Signals(number).name}'} {self}")
 
     def _look(self) -> None:
         """Stop where step after step had to be skipped. On a GPU, reading that waits for it: not at every step."""
