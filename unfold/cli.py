@@ -15,6 +15,17 @@ from unfold.errors import UnfoldError, out_of_memory
 
 
 def train(arguments: argparse.Namespace) -> int:
+    from unfold.training.signals import EXIT_STOPPED, Stopped, stopped_at_once
+
+    try:
+        with stopped_at_once():
+            return _train(arguments)
+    except Stopped as stopped:
+        print(f"unfold train: {stopped}", file=sys.stderr)
+        return EXIT_STOPPED
+
+
+def _train(arguments: argparse.Namespace) -> int:
     from unfold.config import load_config
     from unfold.training.distributed import processes
     from unfold.training.run import build_trainer
@@ -40,7 +51,7 @@ def train(arguments: argparse.Namespace) -> int:
         )
         try:
             trainer.fit()
-        except Stopped as stopped:
+        except Stopped as stopped:  # all of them together
             if all_of_us.first:
                 print(f"unfold train: {stopped}", file=sys.stderr)
             return EXIT_STOPPED
@@ -184,6 +195,8 @@ def _prepare(arguments: argparse.Namespace) -> str:
     return prepare(arguments.source, arguments.output)
 
 
+BROKEN_OFF = 75  # EXIT_STOPPED, for a run that ends early and must not look done
+
 COMMANDS = {
     "train": train,
     "test": test,
@@ -197,7 +210,11 @@ COMMANDS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit code: 0, 2 for bad input (one line on stderr), 130 when interrupted."""
+    """Run a command and return its exit code.
+
+    0; 2 for bad input (one line on stderr); 75 where a run of `train` is not done and --resume auto goes on; 130 when
+    interrupted.
+    """
     arguments = parse(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     try:
@@ -209,8 +226,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except BrokenPipeError:
         # Whoever read our output has gone, as in `unfold models | head`. Python would complain when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        return BROKEN_OFF if arguments.command == "train" else 0
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         resume = " and use --resume" if arguments.command == "train" else ""

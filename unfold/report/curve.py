@@ -8,6 +8,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
+from unfold.files import whole_file
 from unfold.report.draw import ACCENT, GRID, INK, PAPER, SOFT, text
 
 WIDTH, HEIGHT = 480, 300  # of one panel
@@ -39,7 +40,8 @@ def draw_curves(path: Path, curves: Sequence[Curve], xlabel: str) -> None:
     for i, (title, points) in enumerate(curves):
         finite = [(x, y) for x, y in points if math.isfinite(x) and math.isfinite(y)]
         _panel(draw, i * WIDTH * SCALE, title, finite, xlabel)
-    picture.resize((WIDTH * len(curves), HEIGHT), Image.Resampling.LANCZOS).save(path)
+    with whole_file(path) as file:
+        picture.resize((WIDTH * len(curves), HEIGHT), Image.Resampling.LANCZOS).save(file, "PNG")
 
 
 def _panel(

@@ -24,7 +24,7 @@ from torch.nn.parallel import DistributedDataParallel
 from unfold import progress
 from unfold.errors import UnfoldError
 from unfold.models.unfolding import UnfoldingNetwork
-from unfold.training.watch import Watch
+from unfold.training.watch import Watch, code_of
 
 T = TypeVar("T")
 
@@ -151,7 +151,7 @@ def processes(lost: Callable[[str], None]) -> Iterator[Processes]:
     except BaseException as error:
         if watch.fail(error):
             raise
-        raise SystemExit(1) from None
+        raise SystemExit(code_of(error)) from None
 
 
 def _be_silent() -> None:

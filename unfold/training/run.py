@@ -41,7 +41,7 @@ from unfold.protocols.evaluate import check_cases, validate
 from unfold.protocols.protocol import Case, Protocol
 from unfold.report.models import count_parameters
 from unfold.training.agreement import check_data, check_recipes
-from unfold.training.checkpoint import newest_good
+from unfold.training.checkpoint import make_newest, newest_good
 from unfold.training.distributed import Processes
 from unfold.training.log import RunLog
 from unfold.training.losses import Distance, StageLoss, charbonnier, l1, mse
@@ -98,19 +98,20 @@ def build_trainer(
     if found is not None:
         load_state(net, found[1].state, found[0])
     net = place(net, device)
-    done = found[1].content["step"] if found is not None else 0
-    update, schedule = _update(cfg, net, processes, done)
+    # Of an epoch whose end is pending, neither the log nor the schedule has heard yet.
+    done, pending = (found[1].content["step"], found[1].content["pending"]) if found is not None else (0, False)
+    update, schedule = _update(cfg, net, processes, done, pending)
     if processes.first:
-        _prepare_folder(folder, cfg, fresh=found is None)
-    if left_out and processes.first:
-        (folder / "left_out.txt").write_text("".join(f"{reason}\n" for reason in left_out))
+        _prepare_folder(folder, cfg, left_out, fresh=found is None)
+        if found is not None:
+            make_newest(found[0])
     trainer = Trainer(
         update=update,
         loader=loader,
         render=functools.partial(_rendered, cfg, samples, names, processes.rank),
         schedule=schedule,
         validate=functools.partial(_validated, processes, net, names, protocol, held_out, device),
-        log=RunLog(folder, done, write=processes.first),
+        log=RunLog(folder, done - pending, write=processes.first),
         folder=folder,
         device=device,
         steps=total_steps(cfg),
@@ -157,8 +158,10 @@ def _end_workers() -> None:
         worker.kill()
 
 
-def _update(cfg: CfgNode, net: UnfoldingNetwork, processes: Processes, done: int) -> tuple[Update, Schedule]:
-    """The optimiser's step and its learning rate, ``done`` steps into the run."""
+def _update(
+    cfg: CfgNode, net: UnfoldingNetwork, processes: Processes, done: int, pending: bool
+) -> tuple[Update, Schedule]:
+    """The optimiser's step and its learning rate, ``done`` steps into the run; pending: see Trainer."""
     optimizer = torch.optim.Adam(
         [parameter for parameter in net.parameters() if parameter.requires_grad],
         cfg.OPTIM.LR,
@@ -166,7 +169,7 @@ def _update(cfg: CfgNode, net: UnfoldingNetwork, processes: Processes, done: int
         weight_decay=cfg.OPTIM.WEIGHT_DECAY,
         fused=True,  # which can leave out a step without asking the GPU
     )
-    units = done if cfg.TRAIN.ITERATIONS else done // steps_per_epoch(cfg)
+    units = done if cfg.TRAIN.ITERATIONS else (done - pending) // steps_per_epoch(cfg)
     schedule = Schedule(optimizer, _factor(cfg), cfg.SCHEDULE.WARMUP, units)
     update = Update(
         net,
@@ -314,7 +317,7 @@ def _run_to_resume(cfg: CfgNode, folder: Path, *, must: bool) -> tuple[Path, Che
     return found
 
 
-def _prepare_folder(folder: Path, cfg: CfgNode, *, fresh: bool) -> None:
+def _prepare_folder(folder: Path, cfg: CfgNode, left_out: list[str], *, fresh: bool) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if fresh:
@@ -322,5 +325,8 @@ def _prepare_folder(folder: Path, cfg: CfgNode, *, fresh: bool) -> None:
                 old.unlink(missing_ok=True)
         with whole_file(folder / "config.yaml") as file:
             file.write(cfg.dump().encode())
+        if left_out:
+            with whole_file(folder / "left_out.txt") as file:
+                file.write("".join(f"{reason}\n" for reason in left_out).encode())
     except OSError as error:
         raise UnfoldError(f"the run folder {folder} cannot be written: {error.strerror or error}") from None

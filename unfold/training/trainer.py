@@ -6,7 +6,7 @@ import math
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from unfold.data.batches import BatchSampler, to_device
 from unfold.errors import UnfoldError
 from unfold.training.checkpoint import save_checkpoint
 from unfold.training.distributed import Processes
+from unfold.training.loading import WorkerDied, batches
 from unfold.training.log import RunLog
 from unfold.training.schedule import Schedule
 from unfold.training.signals import Request, Stopped, requests_to_stop
@@ -41,7 +42,8 @@ class Trainer:
 
     steps: of the whole run; per_epoch: steps of an epoch; schedule_in_steps: whether the rate changes with them;
     save_every: steps between checkpoints inside an epoch, 0 for none; keep: how many checkpoints stay.
-    step, best: steps done and the highest validation PSNR so far.
+    step, best: steps done and the highest validation PSNR so far; pending: the steps of an epoch are done and its end,
+    with validation and log, is not.
     """
 
     update: Update
@@ -61,6 +63,7 @@ class Trainer:
     keep: int = 2
     processes: Processes = field(default_factory=Processes)
     step: int = 0
+    pending: bool = False
     best: float = -math.inf
     sums: Tensor = field(default_factory=lambda: torch.zeros(len(SUMS), dtype=torch.float64))
     spent: tuple[float, float] = (0.0, 0.0)  # seconds of this epoch so far, and of them waiting for data
@@ -85,9 +88,10 @@ class Trainer:
                 disable=not self.processes.first,
             ) as bar,
         ):
-            while self.step < last:
-                self._train_epoch(bar, request)
-                self._end_epoch(bar)
+            while self.step < last or self.pending:
+                if not self.pending:
+                    self._train_epoch(bar, request)
+                self._end_epoch(bar, request)
 
     @property
     def epoch(self) -> int:
@@ -101,7 +105,14 @@ class Trainer:
         self.update.net.train()
         before, begin = self.spent, time.perf_counter()
         waited = before[1]
-        for batch, wait in self._batches(request):
+        source = batches(self.loader)
+        while not self.pending:
+            died = ""
+            try:
+                batch, wait = next(source)
+            except WorkerDied as death:
+                died = f"a process that loads data died ({death}); stopped"
+            self._stop_if_asked(request, died)
             patches = self.sampler.batch_size(self.step % self.per_epoch)
             given = self.render(to_device(batch, self.device), epoch, self.step % self.per_epoch)
             # What a process has beyond its even share counts more, for gradients are averaged over processes.
@@ -114,32 +125,15 @@ class Trainer:
             self._look()
             bar.update(patches)
             self._show(bar)
-            if self.step % self.per_epoch == 0 or self.step == self.steps:
-                return
-            if self.save_every and self.step % self.save_every == 0:
+            self.pending = self.step % self.per_epoch == 0 or self.step == self.steps
+            if not self.pending and self.save_every and self.step % self.save_every == 0:
                 self.save()
-
-    def _batches(self, request: Request) -> Iterator[tuple[dict[str, Any], float]]:
-        """The loader's batches, and the seconds each was waited for; Stopped before one where that is asked for."""
-        batches = iter(self.loader)
-        while True:
-            begin, died = time.perf_counter(), ""
-            try:
-                batch = next(batches, None)
-            except RuntimeError as error:
-                if "DataLoader worker" not in str(error):
-                    raise
-                batch, died = {}, f"a process that loads data died ({' '.join(str(error).split())}); stopped"
-            if batch is None:
-                return
-            wait = time.perf_counter() - begin
-            self._stop_if_asked(request, died)
-            yield batch, wait
+        self._stop_if_asked(request)
 
     def __str__(self) -> str:
         return f"after step {self.step} of {self.steps}; --resume auto goes on from there"
 
-    def _stop_if_asked(self, request: Request, died: str) -> None:
+    def _stop_if_asked(self, request: Request, died: str = "") -> None:
         """Keep the run's state and raise Stopped where any process was asked to stop, or cannot load its data.
 
         Asked before each step: so all stop at the same one, and one that died is noticed before the GPU is waited for.
@@ -147,7 +141,7 @@ class Trainer:
         number = self.processes.highest(DIED if died else request.signal or 0)
         if not number:
             return
-        if self.step % self.per_epoch:  # else it was saved at the end of the epoch
+        if self.pending or self.step % self.per_epoch:  # else it was saved at the end of the epoch
             self.save()
         reasons = self.processes.gather(died)
         raise Stopped(f"{max(reasons) or f'stopped by {signal.Signals(number).name}'} {self}")
@@ -171,9 +165,11 @@ class Trainer:
             "OPTIM.CLIP"
         )
 
-    def _end_epoch(self, bar: tqdm[Any]) -> None:
+    def _end_epoch(self, bar: tqdm[Any], request: Request) -> None:
         finished = self.step % self.per_epoch == 0
         epoch = -(-self.step // self.per_epoch)
+        if epoch == 1:
+            self.save()  # else a run killed below could leave a best.pth and nothing to go on from
         sums = dict(zip(SUMS, torch.stack(self.processes.gather(self.sums.cpu())).sum(0).tolist(), strict=True))
         patches, steps = max(sums["patches"], 1), max(sums["steps"], 1)
         row: dict[str, Any] = {
@@ -190,7 +186,7 @@ class Trainer:
             "data_wait": round(self.spent[1] / max(self.spent[0], 1e-9), 3),
         }
         if epoch % self.validate_every == 0 or self.step == self.steps:
-            scores = self._validated()
+            scores = self._validated(request)
             row["val_psnr"] = sum(scores.values()) / len(scores)
             if self.processes.first:
                 self.log.validated(self.step, scores)
@@ -200,23 +196,32 @@ class Trainer:
         self.best = row["val_psnr"] if better else self.best
         self.sums.zero_()
         self.spent = (0.0, 0.0)
+        self.pending = False
         if better:
             self._write("best.pth", {"state_dict": self.update.weights()}, 1)
         if self.processes.first:
             self.log.add(row)
+            self.log.draw()
         # Last, for it ends the epoch: a run killed before this line repeats what came after its last checkpoint.
         self.save()
-        if self.processes.first:
-            self.log.draw()
         self._show(bar, row)
 
-    def _validated(self) -> dict[str, float]:
+    def _validated(self, request: Request) -> dict[str, float]:
+        """Validate the weights to be used. Where a signal stops that, the run's state is kept as it was before."""
+        try:
+            return self._scores(request)
+        except Stopped as stopped:
+            self.save()
+            raise Stopped(f"{stopped} {self}") from None
+
+    def _scores(self, request: Request) -> dict[str, float]:
         trained = None
         if self.update.average:
             trained = {name: value.clone() for name, value in self.update.net.state_dict().items()}
             self.update.net.load_state_dict(self.update.average)
         try:
-            return self.validate()
+            with request.heeded_at_once(self.processes.world == 1):  # several must leave it together
+                return self.validate()
         finally:
             if trained is not None:
                 self.update.net.load_state_dict(trained)
@@ -233,14 +238,15 @@ class Trainer:
                 "lower OPTIM.LR (--overwrite, or another OUTPUT)"
             )
         if self.processes.first:
-            counters = {"step": self.step, "epoch": self.epoch, "best": self.best, "spent": list(self.spent)}
+            counters: dict[str, Any] = {"step": self.step, "epoch": self.epoch, "pending": self.pending}
+            counters |= {"best": self.best, "spent": list(self.spent)}
             path = self.folder / "checkpoints" / name
             save_checkpoint(path, {**self.about, **counters, **content}, self.keep if keep is None else keep)
 
     def resume(self, weights: dict[str, Tensor], content: dict[str, Any]) -> None:
         """Go on from a checkpoint; the schedule and the log are the caller's."""
         self.update.resume(weights, content)
-        self.step, self.best = content["step"], content["best"]
+        self.step, self.pending, self.best = content["step"], content["pending"], content["best"]
         self.spent = (content["spent"][0], content["spent"][1])
         sums, world = content["sums"], self.processes.world
         if len(sums) == world:

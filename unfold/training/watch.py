@@ -17,11 +17,16 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from unfold.training.signals import EXIT_STOPPED
+from unfold.training.signals import EXIT_STOPPED, Stopped
 
 FOR_EVER = timedelta(days=365)
 PATIENCE = 5  # seconds in which it shows whether an error comes from a dead process
 FINE = 0
+
+
+def code_of(error: BaseException) -> int:
+    """What processes exit with that leave another one to tell of the error."""
+    return EXIT_STOPPED if isinstance(error, Stopped) else 1
 
 
 class Watch:
@@ -51,7 +56,8 @@ class Watch:
             # Whoever talks to a dead process has an error. The one that watches it knows better: here, the thread ends
             # this process, or will when the others have ended.
             self.thread.join(PATIENCE)
-        atexit.register(self._say, 1)  # when the error is told: torchrun then ends those that have not ended
+        # When the error is told: torchrun then ends those that have not ended.
+        atexit.register(self._say, code_of(error))
         return self._first_to_tell()
 
     def _wait(self) -> None:
