@@ -17,17 +17,32 @@ from unfold.errors import UnfoldError, one_line, out_of_memory
 
 
 def train(arguments: argparse.Namespace) -> int:
+    from unfold.training.signals import EXIT_STOPPED, Stopped, stopped_at_once
+
+    try:
+        with stopped_at_once():
+            return _train(arguments)
+    except Stopped as stopped:
+        print(f"unfold train: {stopped}", file=sys.stderr)
+        return EXIT_STOPPED
+
+
+def _train(arguments: argparse.Namespace) -> int:
     from unfold.config import load_config
     from unfold.training.distributed import processes
     from unfold.training.run import build_trainer
     from unfold.training.signals import EXIT_STOPPED, Stopped
 
-    if arguments.resume and arguments.overwrite:
-        raise UnfoldError("--resume continues a run and --overwrite throws it away: give one of them")
-    if arguments.partial and arguments.init is None:
-        raise UnfoldError("--partial says how to take --init WEIGHTS, and there is none")
-    cfg = load_config(arguments.config, arguments.overrides)
-    with processes(cfg.DEVICE) as all_of_us:
+    def lost(reason: str) -> None:
+        print(f"\nunfold train: {reason}; the last checkpoint is good, --resume auto goes on from it", file=sys.stderr)
+
+    with processes(lost) as all_of_us:
+        if arguments.resume and arguments.overwrite:
+            raise UnfoldError("--resume continues a run and --overwrite throws it away: give one of them")
+        if arguments.partial and arguments.init is None:
+            raise UnfoldError("--partial says how to take --init WEIGHTS, and there is none")
+        cfg = load_config(arguments.config, arguments.overrides)
+        all_of_us.join(cfg.DEVICE)
         trainer = build_trainer(
             cfg,
             resume="auto" if arguments.resume == "auto" else bool(arguments.resume),
@@ -38,8 +53,9 @@ def train(arguments: argparse.Namespace) -> int:
         )
         try:
             trainer.fit()
-        except Stopped as stopped:
-            print(f"unfold train: {stopped}", file=sys.stderr)
+        except Stopped as stopped:  # all of them together
+            if all_of_us.first:
+                print(f"unfold train: {stopped}", file=sys.stderr)
             return EXIT_STOPPED
         if all_of_us.first:
             print(f"done: best validation PSNR {trainer.best:.2f} dB, weights and curve in {trainer.folder}")
@@ -227,6 +243,8 @@ def _prepare(arguments: argparse.Namespace) -> str:
     return prepare(arguments.source, arguments.output)
 
 
+BROKEN_OFF = 75  # EXIT_STOPPED, for a run that ends early and must not look done
+
 COMMANDS = {
     "train": train,
     "test": test,
@@ -242,7 +260,11 @@ COMMANDS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit code: 0, 2 for bad input (one line on stderr), 130 when interrupted."""
+    """Run a command and return its exit code.
+
+    0; 2 for bad input (one line on stderr); 75 where a run of `train` is not done and --resume auto goes on; 130 when
+    interrupted.
+    """
     arguments = parse(argv)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -257,8 +279,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except BrokenPipeError:
         # Whoever read our output has gone, as in `unfold models | head`. Python would complain when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        return BROKEN_OFF if arguments.command == "train" else 0
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         resume = " and use --resume" if arguments.command == "train" else ""

@@ -41,5 +41,8 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # what fails to write does not say where
+        raise
     finally:
         temporary.unlink(missing_ok=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -131,3 +132,11 @@ def test_costs_are_those_of_the_published_networks() -> None:
     net = DGUNet(8, 4, 4, 3, 4)
     assert gmac("dgunet_derain", 64) == pytest.approx(4 * gmac("dgunet_derain", 32), rel=1e-2)
     assert count_parameters(net) == sum({id(p): p.numel() for p in net.state_dict(keep_vars=True).values()}.values())
+
+
+def test_values_that_are_equal_but_for_rounding_and_tiny_ones_have_ticks_of_their_own() -> None:
+    for low, high in [(1e-3 - 2e-19, 1e-3), (0.0, 1e-14), (3e-15, 5e-15), (0.0, 0.0), (-1e-20, 1e-20)]:
+        found = ticks(low, high)
+        assert found[0] <= low
+        assert found[-1] >= high
+        assert all(a < b for a, b in pairwise(found))

@@ -23,14 +23,14 @@ def ticks(low: float, high: float, about: int = 5, least: float = 0.0) -> list[f
 
     least: the smallest distance between two, 1 for what is counted.
     """
-    if not high > low:
+    if high - low <= 1e-9 * max(abs(low), abs(high)):  # equal but for rounding
         pad = max(abs(low) * 0.1 or 1.0, least)
         low, high = low - pad, high + pad
     raw = max((high - low) / about, least)
     power = 10 ** math.floor(math.log10(raw))
     step = next(m * power for m in (1, 2, 5, 10) if m * power >= raw * (1 - 1e-9))
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return [round(i * step, 12) for i in range(first, last + 1)]
+    return [float(f"{i * step:.12g}") for i in range(first, last + 1)]
 
 
 def log_ticks(low: float, high: float, about: int = 5) -> list[float]:

@@ -27,7 +27,12 @@ def save_checkpoint(path: Path, content: dict[str, Any], keep: int = 1) -> None:
     keep: of last.pth, the one before becomes last-1.pth, that one last-2.pth, and so on, ``keep`` files in all.
     """
     with whole_file(path) as file:
-        torch.save({**content, "digest": digest_of(content)}, file)
+        try:
+            torch.save({**content, "digest": digest_of(content)}, file)
+        except RuntimeError as error:
+            if isinstance(error.__context__, OSError):  # a full disk, over which torch stumbles a second time
+                raise error.__context__ from None
+            raise
         file.flush()
         os.fsync(file.fileno())  # the old ones move when the new one is on the disk
         if keep > 1 and path.exists():
@@ -82,6 +87,14 @@ def newest_good(folder: Path) -> tuple[Path, Checkpoint] | None:
     if reasons:
         raise UnfoldError(f"no checkpoint in {folder} is whole: {'; '.join(reasons)}")
     return None
+
+
+def make_newest(path: Path) -> None:
+    """Let the checkpoint that a run goes on from be last.pth again, where newer ones are damaged.
+
+    Else the next one would push this one out, and be the only one that is whole: not even that while it is written.
+    """
+    path.replace(path.with_name("last.pth"))
 
 
 def _age(path: Path) -> int:

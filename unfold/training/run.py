@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import logging
+import multiprocessing
+import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -39,7 +42,8 @@ from unfold.protocols.protocol import Case, Protocol
 from unfold.report.models import count_parameters
 from unfold.training import board, environment
 from unfold.training.adversarial import AdversarialUpdate
-from unfold.training.checkpoint import newest_good
+from unfold.training.agreement import check_data, check_recipes
+from unfold.training.checkpoint import make_newest, newest_good
 from unfold.training.discriminator import Discriminator
 from unfold.training.distributed import Processes
 from unfold.training.log import RunLog
@@ -93,14 +97,11 @@ def build_trainer(
     """
     processes = processes or Processes()
     folder = run_folder(cfg)
-    found = _run_to_resume(cfg, folder / "checkpoints", must=resume is True) if resume else None
-    if found is None and any((folder / "checkpoints").glob("*.pth")) and not overwrite:
-        raise UnfoldError(
-            f"{folder} holds a run already: --resume continues it, --overwrite begins anew, OUTPUT names another"
-        )
+    _check_sizes(cfg, processes.world)
+    check_recipes(processes, cfg)
+    found = processes.from_first(lambda: _find_run(cfg, folder, resume, overwrite))
     if found is not None and init is not None:
         raise UnfoldError("--init begins a run and --resume continues one: give one of them")
-    _check_sizes(cfg, processes.world)
     if cfg.TRAIN.BOARD:
         board.check_installed()
     device = pick_device(cfg.DEVICE)
@@ -114,28 +115,29 @@ def build_trainer(
     loss = build_loss(cfg, device)
     protocol = build_validation(cfg, net)
     samples, names = build_samples(cfg), input_names(cfg)
-    held_out = _validation_cases(cfg, protocol)
+    held_out = _validation_cases(cfg, protocol, processes)
     store, left_out = build_store(cfg)  # decodes the training set, which may take long: after all that is quick
+    check_data(processes, store, held_out)
     loader = _loader(cfg, samples, store, processes, device)
     if found is not None:
         load_state(net, found[1].state, found[0])
     net = place(net, device)
-    done = found[1].content["step"] if found is not None else 0
-    update, schedule = _update(cfg, net, loss, processes, done)
+    # Of an epoch whose end is pending, neither the log nor the schedule has heard yet.
+    done, pending = (found[1].content["step"], found[1].content["pending"]) if found is not None else (0, False)
+    update, schedule = _update(cfg, net, loss, processes, done, pending)
     if processes.first:
-        _prepare_folder(folder, cfg, fresh=found is None)
-    if left_out and processes.first:
-        (folder / "left_out.txt").write_text("".join(f"{reason}\n" for reason in left_out))
-    if processes.first:
+        _prepare_folder(folder, cfg, left_out, fresh=found is None)
+        if found is not None:
+            make_newest(found[0])
         environment.record_start(folder, done, store, device, cfg.TRAIN.PRECISION, processes)
     shown = cfg.TRAIN.BOARD and processes.first
     trainer = Trainer(
         update=update,
         loader=loader,
-        render=functools.partial(_rendered, cfg, samples, names),
+        render=functools.partial(_rendered, cfg, samples, names, processes.rank),
         schedule=schedule,
         validate=functools.partial(_validated, processes, net, names, protocol, held_out, device),
-        log=RunLog(folder, done, write=processes.first),
+        log=RunLog(folder, done - pending, write=processes.first),
         folder=folder,
         device=device,
         steps=total_steps(cfg),
@@ -162,6 +164,8 @@ def build_trainer(
 def _loader(
     cfg: CfgNode, samples: SampleKind, store: Store, processes: Processes, device: torch.device
 ) -> DataLoader[dict[str, Any]]:
+    if cfg.TRAIN.WORKERS:
+        atexit.register(_end_workers)
     train, scales = cfg.TRAIN, cfg.DATA.SCALES if "scale" in samples.inputs else (1,)
     return DataLoader(
         Patches(store, train.PATCH, cfg.SEED, samples.make),
@@ -174,10 +178,17 @@ def _loader(
     )
 
 
+def _end_workers() -> None:
+    """Kill processes that load data and are left after an error: Python would wait for them, who heed no SIGTERM."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # where torch tells that workers died
+    for worker in multiprocessing.active_children():
+        worker.kill()
+
+
 def _update(
-    cfg: CfgNode, net: UnfoldingNetwork, loss: Loss, processes: Processes, done: int
+    cfg: CfgNode, net: UnfoldingNetwork, loss: Loss, processes: Processes, done: int, pending: bool
 ) -> tuple[Update, Schedule]:
-    """The optimiser's step and its learning rate, ``done`` steps into the run."""
+    """The optimiser's step and its learning rate, ``done`` steps into the run; pending: see Trainer."""
     nets: list[torch.nn.Module] = [net]
     kind: Callable[..., Update] = Update
     if cfg.LOSS.ADVERSARIAL:
@@ -191,11 +202,11 @@ def _update(
         weight_decay=cfg.OPTIM.WEIGHT_DECAY,
         fused=True,  # which can leave out a step without asking the GPU
     )
-    units = done if cfg.TRAIN.ITERATIONS else done // steps_per_epoch(cfg)
+    units = done if cfg.TRAIN.ITERATIONS else (done - pending) // steps_per_epoch(cfg)
     schedule = Schedule(optimizer, factor(cfg), cfg.SCHEDULE.WARMUP, units)
     update = kind(
         net,
-        processes.wrap(net),
+        processes.wrap(net, model_info(cfg.MODEL.NAME).example(cfg.TRAIN.PATCH)),
         loss,
         optimizer,
         accumulate=cfg.TRAIN.ACCUMULATE,
@@ -289,11 +300,11 @@ def _tell(cfg: CfgNode, trainer: Trainer, store: Store, held_out: int) -> None:
         logger.info("resuming after step %d of %d", trainer.step, trainer.steps)
 
 
-def _validation_cases(cfg: CfgNode, protocol: Protocol) -> Sequence[Case]:
-    """The cases of DATA.VAL, each of which can be read and restored."""
+def _validation_cases(cfg: CfgNode, protocol: Protocol, processes: Processes) -> Sequence[Case]:
+    """The cases of DATA.VAL, each of which can be read and restored; each process tries its share of them."""
     try:
         cases = protocol.cases(cfg.DATA.VAL, "val")
-        check_cases(protocol, cases, smallest_image(cfg))
+        check_cases(protocol, cases[processes.rank :: processes.world], smallest_image(cfg))
     except UnfoldError as error:
         raise UnfoldError(f"DATA.VAL {cfg.DATA.VAL} (for the protocol {protocol.name}): {error}") from None
     return cases
@@ -313,14 +324,26 @@ def _validated(
 
 
 def _rendered(
-    cfg: CfgNode, samples: SampleKind, names: set[str], batch: dict[str, Any], epoch: int, step: int
+    cfg: CfgNode, samples: SampleKind, names: set[str], rank: int, batch: dict[str, Any], epoch: int, step: int
 ) -> dict[str, Any]:
     """A batch as the trainer takes it: the target, and of the inputs those that the network asks for."""
     rendered = samples.render(batch)
     given = {name: rendered[name] for name in ("target", *names)}
     if cfg.TRAIN.MIXUP and epoch >= cfg.TRAIN.MIXUP_AFTER:
-        given = mixed(given, cfg.TRAIN.MIXUP, (cfg.SEED, epoch, step))
+        given = mixed(given, cfg.TRAIN.MIXUP, (cfg.SEED, epoch, step, rank))
     return given
+
+
+def _find_run(
+    cfg: CfgNode, folder: Path, resume: bool | Literal["auto"], overwrite: bool
+) -> tuple[Path, Checkpoint] | None:
+    """The checkpoint to go on from, or None to begin; UnfoldError where that would spoil a run."""
+    found = _run_to_resume(cfg, folder / "checkpoints", must=resume is True) if resume else None
+    if found is None and any((folder / "checkpoints").glob("*.pth")) and not overwrite:
+        raise UnfoldError(
+            f"{folder} holds a run already: --resume continues it, --overwrite begins anew, OUTPUT names another"
+        )
+    return found
 
 
 def _run_to_resume(cfg: CfgNode, folder: Path, *, must: bool) -> tuple[Path, Checkpoint] | None:
@@ -337,7 +360,7 @@ def _run_to_resume(cfg: CfgNode, folder: Path, *, must: bool) -> tuple[Path, Che
     return found
 
 
-def _prepare_folder(folder: Path, cfg: CfgNode, *, fresh: bool) -> None:
+def _prepare_folder(folder: Path, cfg: CfgNode, left_out: list[str], *, fresh: bool) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if fresh:
@@ -346,5 +369,8 @@ def _prepare_folder(folder: Path, cfg: CfgNode, *, fresh: bool) -> None:
                 old.unlink(missing_ok=True)
         with whole_file(folder / "config.yaml") as file:
             file.write(cfg.dump().encode())
+        if left_out:
+            with whole_file(folder / "left_out.txt") as file:
+                file.write("".join(f"{reason}\n" for reason in left_out).encode())
     except OSError as error:
         raise UnfoldError(f"the run folder {folder} cannot be written: {error.strerror or error}") from None

@@ -13,20 +13,37 @@ EXIT_STOPPED = 75  # "temporary failure" in sysexits.h: nothing is wrong, --resu
 STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 
 
-class Stopped(Exception):  # noqa: N818  (it is no error)
+class Stopped(BaseException):  # no Exception, which those who read damaged files catch
     """A run ended early with all its state kept; the message says why and where, on one line."""
 
 
 class Request:
-    """Which signal asked the run to stop, if any did; it is heeded between two steps."""
+    """Which signal asked the run to stop, if any did; it is heeded between two steps, or at once where that is safe."""
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
+        self._now = False
 
     def receive(self, number: int, frame: FrameType | None) -> None:
         if self.signal is signal.SIGINT and number == signal.SIGINT:
             raise KeyboardInterrupt  # the second Ctrl-C: now
         self.signal = signal.Signals(number)
+        self._heed()
+
+    def _heed(self) -> None:
+        if self._now and self.signal:
+            self._now = False
+            raise Stopped(f"stopped by {self.signal.name}")
+
+    @contextmanager
+    def heeded_at_once(self, now: bool = True) -> Iterator[None]:
+        """Within, if ``now``, a signal raises Stopped at once: for work that changes nothing of the run's state."""
+        self._now = now
+        try:
+            self._heed()
+            yield
+        finally:
+            self._now = False
 
 
 @contextmanager
@@ -34,6 +51,7 @@ def requests_to_stop() -> Iterator[Request]:
     """Within, STOPPING signals are noted instead of ending the process."""
     request = Request()
     before: dict[signal.Signals, Any] = {}
+    death = signal.getsignal(signal.SIGCHLD)
     if threading.current_thread() is threading.main_thread():  # Python allows it there alone
         before = {number: signal.signal(number, request.receive) for number in STOPPING}
     try:
@@ -41,9 +59,48 @@ def requests_to_stop() -> Iterator[Request]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        if before:
+            signal.signal(signal.SIGCHLD, death)
+
+
+@contextmanager
+def stopped_at_once() -> Iterator[None]:
+    """Within, where no run is under way yet, SIGTERM and SIGUSR1 raise Stopped. (SIGINT is Python's KeyboardInterrupt.)
+
+    A process that was stopped heeds no other signal on its way out, which would change its exit code.
+    """
+    heeded = (signal.SIGTERM, signal.SIGUSR1)
+
+    def ignore(number: int, frame: FrameType | None) -> None: ...
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        for other in heeded:
+            signal.signal(other, ignore)
+        name = signal.Signals(number).name
+        raise Stopped(f"stopped by {name} outside the steps of the run; --resume auto begins it or goes on")
+
+    before: dict[signal.Signals, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        before = {number: signal.signal(number, stop) for number in heeded}
+    try:
+        yield
+    except Stopped:
+        before = dict.fromkeys(before, ignore)
+        raise
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def ignore_in_worker(worker: int) -> None:
-    """For processes that load data: who stops the run stops them, and what a terminal sends to all does not."""
+    """For processes that load data: who stops the run stops them, and what a terminal sends to all does not.
+
+    SIGTERM is ignored once, for a scheduler sends it to all; the next may be the run's, to one that does not end.
+    """
     for number in STOPPING:
         signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _obey_the_next)
+
+
+def _obey_the_next(number: int, frame: FrameType | None) -> None:
+    signal.signal(number, signal.SIG_DFL)

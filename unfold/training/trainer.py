@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,13 +20,14 @@ from unfold.training.board import Board
 from unfold.training.checkpoint import save_checkpoint
 from unfold.training.distributed import Processes
 from unfold.training.line import Line
+from unfold.training.loading import WorkerDied, batches
 from unfold.training.log import RunLog
 from unfold.training.schedule import Schedule
 from unfold.training.signals import Request, Stopped, requests_to_stop
 from unfold.training.update import SUMS, Update
 
+DIED = 1000  # no signal's number
 BAD_IN_A_ROW = 10  # steps that are skipped before the run stops
-ASK_EVERY = 8  # steps between two questions to the other processes
 LOOK_EVERY = 10  # steps between two readings of what is on the GPU
 
 
@@ -41,7 +43,8 @@ class Trainer:
     steps: of the whole run; per_epoch: steps of an epoch; schedule_in_steps: whether the rate changes with them;
     save_every: steps between checkpoints inside an epoch, 0 for none; keep: how many checkpoints stay; board: for
     TensorBoard, in the process that writes.
-    step, best: steps done and the highest validation PSNR so far.
+    step, best: steps done and the highest validation PSNR so far; pending: the steps of an epoch are done and its end,
+    with validation and log, is not.
     """
 
     update: Update
@@ -62,6 +65,7 @@ class Trainer:
     board: Board | None = None
     processes: Processes = field(default_factory=Processes)
     step: int = 0
+    pending: bool = False
     best: float = -math.inf
     spent: tuple[float, float] = (0.0, 0.0)  # seconds of this epoch so far, and of them waiting for data
 
@@ -80,9 +84,10 @@ class Trainer:
             requests_to_stop() as request,
             Line(self._patches(0, self.steps), self._patches(0, self.step), self.processes.first) as bar,
         ):
-            while self.step < last:
-                self._train_epoch(bar, request)
-                self._end_epoch(bar)
+            while self.step < last or self.pending:
+                if not self.pending:
+                    self._train_epoch(bar, request)
+                self._end_epoch(bar, request)
 
     @property
     def epoch(self) -> int:
@@ -96,7 +101,14 @@ class Trainer:
         self.update.net.train()
         before, begin = self.spent, time.perf_counter()
         waited = before[1]
-        for batch, wait in self._batches():
+        source = batches(self.loader)
+        while not self.pending:
+            died = ""
+            try:
+                batch, wait = next(source)
+            except WorkerDied as death:
+                died = f"a process that loads data died ({death}); stopped"
+            self._stop_if_asked(request, died)
             patches = self.sampler.batch_size(self.step % self.per_epoch)
             given = self.render(to_device(batch, self.device), epoch, self.step % self.per_epoch)
             # What a process has beyond its even share counts more, for gradients are averaged over processes.
@@ -109,41 +121,26 @@ class Trainer:
             self.spent = (before[0] + time.perf_counter() - begin, waited)
             bar.update(patches)
             self._show(bar)
-            if self.step % self.per_epoch == 0 or self.step == self.steps:
-                return
-            if self._asked(request):
+            self.pending = self.step % self.per_epoch == 0 or self.step == self.steps
+            if not self.pending and self.save_every and self.step % self.save_every == 0:
                 self.save()
-                raise Stopped(f"stopped by {request.signal.name if request.signal else 'another process'} {self}")
-            if self.save_every and self.step % self.save_every == 0:
-                self.save()
-
-    def _batches(self) -> Iterator[tuple[dict[str, Any], float]]:
-        """The loader's batches, and the seconds each was waited for."""
-        begin = time.perf_counter()
-        batches = iter(self.loader)
-        while True:
-            try:
-                batch = next(batches, None)
-            except RuntimeError as error:
-                if "DataLoader worker" not in str(error):
-                    raise
-                if self.processes.world == 1:  # else the others are in the midst of a step
-                    self.save()
-                raise Stopped(
-                    f"a process that loads data died ({' '.join(str(error).split())}); stopped {self}"
-                ) from None
-            if batch is None:
-                return
-            yield batch, time.perf_counter() - begin
-            begin = time.perf_counter()
+        self._stop_if_asked(request)
 
     def __str__(self) -> str:
         return f"after step {self.step} of {self.steps}; --resume auto goes on from there"
 
-    def _asked(self, request: Request) -> bool:
-        if self.processes.world > 1 and self.step % ASK_EVERY:
-            return False
-        return self.processes.any(request.signal is not None)
+    def _stop_if_asked(self, request: Request, died: str = "") -> None:
+        """Keep the run's state and raise Stopped where any process was asked to stop, or cannot load its data.
+
+        Asked before each step: so all stop at the same one, and one that died is noticed before the GPU is waited for.
+        """
+        number = self.processes.highest(DIED if died else request.signal or 0)
+        if not number:
+            return
+        if self.pending or self.step % self.per_epoch:  # else it was saved at the end of the epoch
+            self.save()
+        reasons = self.processes.gather(died)
+        raise Stopped(f"{max(reasons) or f'stopped by {signal.Signals(number).name}'} {self}")
 
     def _look(self) -> None:
         """Stop where step after step had to be skipped. On a GPU, reading that waits for it: not at every step."""
@@ -164,9 +161,11 @@ class Trainer:
             "OPTIM.CLIP"
         )
 
-    def _end_epoch(self, bar: Line) -> None:
+    def _end_epoch(self, bar: Line, request: Request) -> None:
         finished = self.step % self.per_epoch == 0
         epoch = -(-self.step // self.per_epoch)
+        if epoch == 1:
+            self.save()  # else a run killed below could leave a best.pth and nothing to go on from
         sums = dict(zip(self.names, torch.stack(self.processes.gather(self.sums.cpu())).sum(0).tolist(), strict=True))
         patches, steps = max(sums["patches"], 1), max(sums["steps"], 1)
         row: dict[str, Any] = {
@@ -183,7 +182,7 @@ class Trainer:
             **self._speed(sums["patches"]),
         }
         if epoch % self.validate_every == 0 or self.step == self.steps:
-            scores = self._validated()
+            scores = self._validated(request)
             row["val_psnr"] = sum(scores.values()) / len(scores)
             if self.processes.first:
                 self.log.validated(self.step, scores)
@@ -193,28 +192,37 @@ class Trainer:
         self.best = row["val_psnr"] if better else self.best
         self.sums.zero_()
         self.spent = (0.0, 0.0)
+        self.pending = False
         if better:
             self._write("best.pth", {"state_dict": self.update.weights()}, 1)
         if self.processes.first:
             self.log.add(row)
+            self.log.draw()
         if self.board is not None:
             self.board.add(row)
         # Last, for it ends the epoch: a run killed before this line repeats what came after its last checkpoint.
         self.save()
-        if self.processes.first:
-            self.log.draw()
         self._show(bar, row)
 
-    def _validated(self) -> dict[str, float]:
+    def _validated(self, request: Request) -> dict[str, float]:
+        """Validate the weights to be used. Where a signal stops that, the run's state is kept as it was before."""
+        try:
+            return self._scores(request)
+        except Stopped as stopped:
+            self.save()
+            raise Stopped(f"{stopped} {self}") from None
+
+    def _scores(self, request: Request) -> dict[str, float]:
         trained = None
         if self.update.average:
             trained = {name: value.clone() for name, value in self.update.net.state_dict().items()}
             self.update.net.load_state_dict(self.update.average)
         try:
-            scores = self.validate()
-            if self.board is not None:
-                self.board.look(self.step)
-            return scores
+            with request.heeded_at_once(self.processes.world == 1):  # several must leave it together
+                scores = self.validate()
+                if self.board is not None:
+                    self.board.look(self.step)
+                return scores
         finally:
             if trained is not None:
                 self.update.net.load_state_dict(trained)
@@ -232,14 +240,15 @@ class Trainer:
                 "lower OPTIM.LR (--overwrite, or another OUTPUT)"
             )
         if self.processes.first:
-            counters = {"step": self.step, "epoch": self.epoch, "best": self.best, "spent": list(self.spent)}
+            counters: dict[str, Any] = {"step": self.step, "epoch": self.epoch, "pending": self.pending}
+            counters |= {"best": self.best, "spent": list(self.spent)}
             path = self.folder / "checkpoints" / name
             save_checkpoint(path, {**self.about, **counters, **content}, self.keep if keep is None else keep)
 
     def resume(self, weights: dict[str, Tensor], content: dict[str, Any]) -> None:
         """Go on from a checkpoint; the schedule and the log are the caller's."""
         self.update.resume(weights, content)
-        self.step, self.best = content["step"], content["best"]
+        self.step, self.pending, self.best = content["step"], content["pending"], content["best"]
         self.spent = (content["spent"][0], content["spent"][1])
         sums, world = content["sums"], self.processes.world
         if len(sums) == world:
