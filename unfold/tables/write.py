@@ -29,7 +29,7 @@ def write_table(folder: Path, table: Table, heads: Sequence[str]) -> None:
         ("table.json", as_json(table)),
     ):
         with whole_file(folder / name) as file:
-            file.write(text.encode())
+            file.write(text.encode("utf-8", "backslashreplace"))  # names of files may be no text
 
 
 def as_json(table: Table) -> str:
