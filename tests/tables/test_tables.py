@@ -502,6 +502,20 @@ def test_compare_finds_the_image_that_changed(data: Path, tmp_path: Path, comman
     assert command("tables", "compare", a, c, "--tolerance", 0.5)[0] == 1
 
 
+@pytest.mark.parametrize(("name", "value"), [("provenance", "none"), ("measured", "much"), ("published", [1])])
+def test_compare_refuses_a_file_with_words_for_numbers(
+    name: str, value: Any, data: Path, tmp_path: Path, command: Command
+) -> None:
+    assert command("tables", "usrnet_bicubic", "--limit", 1, "-o", tmp_path / "t")[0] == 0
+    file = tmp_path / "t" / "table.json"
+    told = json.loads(file.read_text())
+    (told if name in told else told["cells"][0])[name] = value
+    file.write_text(json.dumps(told))
+    code, _, err = command("tables", "compare", file, file)
+    assert (code, err.count("\n")) == (2, 1)
+    assert "is no table.json" in err
+
+
 def test_compare_refuses_different_tables(data: Path, tmp_path: Path, command: Command) -> None:
     for name in ("derain", "deblur"):
         assert command("tables", name, "-o", tmp_path / name)[0] == 0
