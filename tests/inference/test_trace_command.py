@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -91,6 +92,22 @@ def test_the_page_asks_for_nothing_and_escapes_names(usrnet: Path, tmp_path: Pat
     assert all(image["src"].startswith("data:image/") for image in page.all("img"))
     assert "default-src 'none'" in page.all("meta")[2]["content"]
     assert json.loads((tmp_path / "o" / "trace.json").read_text())["picture"] == name
+
+
+def test_a_name_that_is_no_text_is_spelt_out(usrnet: Path, small: Path, tmp_path: Path, command: Command) -> None:
+    odd = small.rename(tmp_path / os.fsdecode(b"\xff.png"))
+    assert command("trace", odd, "-o", tmp_path / "out", "--weights", usrnet)[0] == 0
+    assert "<title>\\udcff.png" in (tmp_path / "out" / "trace.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 30)])
+def test_pictures_of_one_pixel_across_are_traced(
+    size: tuple[int, int], usrnet: Path, tmp_path: Path, command: Command
+) -> None:
+    Image.fromarray(scene(30, 30)[: size[0], : size[1]]).save(tmp_path / "thin.png")
+    given = (tmp_path / "thin.png", "--weights", usrnet)
+    assert command("trace", *given, "-o", tmp_path / "out")[0] == 0
+    assert command("restore", *given, "-o", tmp_path / "sheet.png", "--kernel", "grid")[0] == 0
 
 
 def test_a_network_that_ends_by_itself_says_so_and_runs_on_when_told(

@@ -107,7 +107,7 @@ def test_every_number_of_the_table_stands_in_the_list_and_in_the_grid(tmp_path: 
     assert grid[2:] == [
         ["x2"],
         ["old", "31.00", "28.75"],
-        ["net", "31.00 31.50 \N{MINUS SIGN}0.50", "31.00 29.25 +1.75 2 of 3 images"],
+        ["net", "31.00 31.50 \N{MINUS SIGN}0.50", "31.00 29.25 2 of 3 images"],
         ["x3"],
         ["net no weights", "15.75", "14.62"],
         ["other", "[1] no data", "31.00"],

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -25,8 +24,10 @@ from unfold.protocols import derain, usrnet
 from unfold.protocols.evaluate import evaluate, evaluate_case
 from unfold.protocols.methods import baseline, network
 from unfold.report.golden import fill, usrnet_rule
+from unfold.tables import command as tables
 from unfold.tables import measure, shown
 from unfold.tables.definitions import IMAGES, TABLES
+from unfold.tables.grid import missing
 from unfold.tables.published import read_published
 from unfold.tables.results import Shown, Table
 from unfold.tables.weights import Net, open_net
@@ -39,9 +40,7 @@ Command = Callable[..., tuple[int, str, str]]
 def pages(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Path, Table, list[Shown]]]:
     """What is given to the page, which is not written here."""
     given: list[tuple[Path, Table, list[Shown]]] = []
-    page = ModuleType("unfold.tables.page")
-    page.write_page = lambda path, table, pictures: given.append((path, table, list(pictures)))  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "unfold.tables.page", page)
+    monkeypatch.setattr(tables, "write_page", lambda path, table, pictures: given.append((path, table, list(pictures))))
     return given
 
 
@@ -345,7 +344,7 @@ def test_the_average_of_deraining_needs_all_five_sets_and_weighs_them_alike(
     sets = [cells(tmp_path / "t", row=("rainy input",), data=name, metric="psnr")[0] for name in names]
     (average,) = cells(tmp_path / "t", row=("rainy input",), column=("Average",), metric="psnr")
     assert average.measured == pytest.approx(np.mean([cell.measured for cell in sets]))
-    assert average.status == "partial"
+    assert (average.status, average.total, missing(average)) == ("partial", 0, "partial")
     assert cells(tmp_path / "t", row=("DGUNet",), column=("Average",), metric="ssim")[0].published == 0.923
     protocol = derain.Derain()
     expected = [
@@ -404,6 +403,42 @@ def test_an_image_that_cannot_be_read_is_told_and_the_others_are_measured(
     assert "3.png" in cell.note
 
 
+def test_a_name_that_is_no_text_is_written_all_the_same(data: Path, tmp_path: Path, command: Command) -> None:
+    (data / "Set5" / os.fsdecode(b"4\xff.png")).write_bytes(b"damaged")
+    assert command("tables", "usrnet_bicubic", "-o", tmp_path / "t")[0] == 1
+    assert "4\\udcff.png" in (tmp_path / "t" / "table.md").read_text()
+
+
+def test_two_images_of_one_name_are_told_and_neither_is_measured(data: Path, tmp_path: Path, command: Command) -> None:
+    Image.fromarray(scene(26, 24, seed=9)).save(data / "Set5" / "3.bmp")
+    assert command("tables", "usrnet_bicubic", "-o", tmp_path / "t")[0] == 0
+    (cell,) = cells(tmp_path / "t", row=("x2", "bicubic"), column=("Set5",))
+    assert (cell.status, cell.images) == ("no data", [])
+    assert "two images called 3" in cell.note
+
+
+def test_an_image_too_large_for_memory_is_told_and_the_others_are_measured(
+    data: Path, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(protocol: Any, method: Any, case: Any, sample: Any) -> Any:
+        if case.name == "3":
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes.")
+        return evaluate_case(protocol, method, case, sample)
+
+    monkeypatch.setattr(measure, "evaluate_case", full)
+    assert command("tables", "usrnet_bicubic", "-o", tmp_path / "t")[0] == 1
+    (cell,) = cells(tmp_path / "t", row=("x2", "bicubic"), column=("Set5",))
+    assert (cell.status, len(cell.images)) == ("partial", 4)
+    assert "3: out of memory" in cell.note
+
+
+def test_weights_that_are_given_twice_have_one_row(data: Path, weights: Path, tmp_path: Path, command: Command) -> None:
+    copied = shutil.copy(weights, tmp_path / "copy.pth")
+    given = ("--weights", weights, copied, "--limit", 1)
+    assert command("tables", "usrnet_bicubic", *given, "-o", tmp_path / "t")[0] == 0
+    assert len(cells(tmp_path / "t", method="usrnet", column=("Set5",), status="partial")) == 3
+
+
 def test_the_images_shown_are_those_that_gain_most_and_least(
     data: Path, weights: Path, tmp_path: Path, command: Command, pages: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -431,6 +466,12 @@ def test_the_images_shown_are_those_that_gain_most_and_least(
         assert one.input.shape == one.result.shape == one.target.shape
         whole = np.asarray(Image.open(data / "Set5" / f"{one.image.name}.png"))
         assert np.array_equal(one.target, whole[: one.target.shape[0], : one.target.shape[1]])
+    kept = next((tmp_path / "t" / "pictures").iterdir())
+    whole_file = kept.read_bytes()
+    for start in range(0, len(whole_file) - 8, len(whole_file) // 60):  # wherever it is damaged
+        kept.write_bytes(whole_file[:start] + b"\xff" * 8 + whole_file[start + 8 :])
+        shown._read(kept)
+    kept.write_bytes(whole_file)
     monkeypatch.setattr(shown, "_restore", None)
     assert command(*given)[0] == 0
     again = pages[1][2]
@@ -459,6 +500,20 @@ def test_compare_finds_the_image_that_changed(data: Path, tmp_path: Path, comman
     told["cells"][0]["published"] += 1
     c.write_text(json.dumps(told))
     assert command("tables", "compare", a, c, "--tolerance", 0.5)[0] == 1
+
+
+@pytest.mark.parametrize(("name", "value"), [("provenance", "none"), ("measured", "much"), ("published", [1])])
+def test_compare_refuses_a_file_with_words_for_numbers(
+    name: str, value: Any, data: Path, tmp_path: Path, command: Command
+) -> None:
+    assert command("tables", "usrnet_bicubic", "--limit", 1, "-o", tmp_path / "t")[0] == 0
+    file = tmp_path / "t" / "table.json"
+    told = json.loads(file.read_text())
+    (told if name in told else told["cells"][0])[name] = value
+    file.write_text(json.dumps(told))
+    code, _, err = command("tables", "compare", file, file)
+    assert (code, err.count("\n")) == (2, 1)
+    assert "is no table.json" in err
 
 
 def test_compare_refuses_different_tables(data: Path, tmp_path: Path, command: Command) -> None:

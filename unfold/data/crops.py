@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 def busiest_crop(image: NDArray[np.float32], size: int) -> tuple[slice, slice]:
     """The square window of that size (less in a smaller image) with the largest mean gradient: where details are."""
     grey = image.mean(axis=2)
-    rows, columns = np.gradient(grey)
-    energy = np.abs(rows) + np.abs(columns)
+    slopes = (np.abs(np.gradient(grey, axis=axis)) for axis in (0, 1) if grey.shape[axis] > 1)
+    energy = sum(slopes, np.zeros_like(grey))
     height, width = (min(size, n) for n in grey.shape)
     total = np.pad(energy, ((1, 0), (1, 0))).cumsum(0).cumsum(1)
     sums = total[height:, width:] - total[:-height, width:] - total[height:, :-width] + total[:-height, :-width]

@@ -160,4 +160,4 @@ def _write(
         meanings=net.meanings,
     )
     with whole_file(output / "trace.html") as file:
-        file.write(page.encode())
+        file.write(page.encode("utf-8", "backslashreplace"))  # names of files may be no text

@@ -74,7 +74,6 @@ def _average(parts: list[Cell], title: str, published: float | None) -> Cell:
         status,
         published,
         float(np.mean(values)) if whole else None,
-        total=sum(cell.total for cell in parts),
         protocol=parts[0].protocol,
         method=parts[0].method,
         note="unweighted mean of the sets" + (f", which needs {lacking}" if lacking else ""),

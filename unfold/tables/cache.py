@@ -94,4 +94,4 @@ def score_of(told: Mapping[str, Any]) -> ImageScore:
 
 
 def _infinite(values: Iterable[float | None]) -> list[float]:
-    return [math.inf if value is None else value for value in values]
+    return [math.inf if value is None else float(value) for value in values]

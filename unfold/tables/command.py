@@ -23,6 +23,7 @@ from unfold.tables.assemble import cells_of, with_averages
 from unfold.tables.cache import Cache, Entry
 from unfold.tables.definitions import TABLES, find_table
 from unfold.tables.measure import Runner, devices_for, measure
+from unfold.tables.page import write_page
 from unfold.tables.plan import Plan, make_plan
 from unfold.tables.published import read_published
 from unfold.tables.results import Status, Table
@@ -83,7 +84,7 @@ def measure_table(
     devices = devices_for(device, jobs)
     place = torch.device(devices[0])
     with _below(data):
-        nets = list(dict.fromkeys(open_net(text) for text in weights))
+        nets = list({(net.model, net.sha256): net for net in map(open_net, weights)}.values())
         make_folder(output)
         digest = digests()
         plan = make_plan(definition, nets, limit, precision, place, digest)
@@ -111,8 +112,6 @@ def measure_table(
         write_table(output, table, definition.heads)
         chosen = choose(candidates(pairs, next(iter(definition.baselines), "")))
         shown = list(pictures(chosen, Runner(devices[0], precision), output / "pictures"))
-    from unfold.tables.page import write_page  # type: ignore[import-not-found,import-untyped,unused-ignore]
-
     write_page(output / "table.html", table, shown)
     return Outcome(_told(table, definition.heads, output, new, errors), 1 if errors else 0)
 

@@ -11,7 +11,7 @@ import torch
 
 from unfold.data.parallel import in_parallel, processors
 from unfold.device import pick_device, place
-from unfold.errors import UnfoldError
+from unfold.errors import UnfoldError, out_of_memory
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.precision import Precision, autocast_for
 from unfold.protocols.evaluate import evaluate_case, stage_results
@@ -74,6 +74,10 @@ class Runner:
             result = evaluate_case(task.protocol, self._method(what, task.protocol), task.case, sample)
         except UnfoldError as error:
             return Measured(key, None, str(error))
+        except (MemoryError, RuntimeError) as error:
+            if not out_of_memory(error):
+                raise
+            return Measured(key, None, f"{task.case.name}: out of memory")
         return Measured(key, ImageScore(task.case.name, result.scores, result.seconds, []))
 
     def stages(self, net: Net, protocol: Protocol, sample: Sample) -> list[Image]:

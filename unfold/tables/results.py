@@ -25,8 +25,9 @@ class Cell:
     """One number of a table, published and measured.
 
     row, column: what the table calls them, outer to inner; metric: which score; published, measured: means over images,
-    None where there is none. images: those that were measured, of ``total``; protocol: as text with its options; data:
-    the set; method: the network's or baseline's name. note: why there is no number, or what is to be known of it.
+    None where there is none. images: those that were measured, of ``total``, 0 for a mean of cells; protocol: as text
+    with its options; data: the set; method: the network's or baseline's name. note: why there is no number, or what is
+    to be known of it.
     """
 
     row: tuple[str, ...]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -93,7 +92,7 @@ def _read(path: Path) -> dict[str, NDArray[np.uint8]] | None:
     try:
         with np.load(path) as file:
             return dict(file)
-    except (OSError, ValueError, zipfile.BadZipFile):  # not there, or damaged
+    except Exception:  # not there, or damaged, which is an error of any kind
         return None
 
 

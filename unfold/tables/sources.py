@@ -14,6 +14,7 @@ from unfold.data.pairs import INPUTS, TARGETS
 from unfold.data.sets import SETS, look_for, state
 from unfold.download import sha256_of
 from unfold.errors import UnfoldError
+from unfold.protocols.evaluate import distinct
 from unfold.protocols.protocol import Case, Protocol
 from unfold.tables.definitions import Setting
 
@@ -52,7 +53,7 @@ def find_cases(
     if folder is None or missing:
         return f"no data: {' and '.join(([] if folder else [setting.data]) + missing)}"
     try:
-        cases = protocol.cases(str(folder.resolve()))
+        cases = distinct(protocol.cases(str(folder.resolve())))
     except UnfoldError as error:
         return f"no data: {setting.data} ({error})"
     notes = [unlike(setting.data)]

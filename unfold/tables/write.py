@@ -29,7 +29,7 @@ def write_table(folder: Path, table: Table, heads: Sequence[str]) -> None:
         ("table.json", as_json(table)),
     ):
         with whole_file(folder / name) as file:
-            file.write(text.encode())
+            file.write(text.encode("utf-8", "backslashreplace"))  # names of files may be no text
 
 
 def as_json(table: Table) -> str:
@@ -52,7 +52,7 @@ def read_table(path: Path) -> Table:
     try:
         told = json.loads(path.read_text())
         cells = [_cell(cell) for cell in told["cells"]]
-        return Table(told["name"], told["title"], told["source"], cells, told["provenance"])
+        return Table(told["name"], told["title"], told["source"], cells, dict(told["provenance"]))
     except FileNotFoundError:
         raise UnfoldError(f"there is no {path}") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -62,6 +62,7 @@ def read_table(path: Path) -> Table:
 def _cell(told: dict[str, Any]) -> Cell:
     values = {field.name: told[field.name] for field in fields(Cell)}
     values.update(row=tuple(told["row"]), column=tuple(told["column"]), images=[*map(score_of, told["images"])])
+    values.update({name: told[name] if told[name] is None else float(told[name]) for name in NUMBERS[:2]})
     return Cell(**values)
 
 
