@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
 from pathlib import Path
-from pkgutil import resolve_name
-from typing import Any
 
 import pytest
 import torch
-from torch import nn
 
 from tests.narrow import NAMES, inputs, narrow, of_sample
+from tests.watching import watch_precision
 from unfold import create_model, list_models
 from unfold.metrics import psnr
-from unfold.steps.closed_form import PreparedKernel
-from unfold.steps.gradient import LearnedOperator
 
 
 def dead_in_compressive_sensing(stages: list[str]) -> set[str]:
@@ -87,34 +82,8 @@ def test_stages_do_something(name: str) -> None:
 def test_under_autocast_all_physics_and_the_last_layers_stay_float32(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every operator of the data steps, and every layer whose output is an image, is watched."""
-    seen: dict[str, set[torch.dtype]] = {}
-
-    def watch(where: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        def watched(*args: Any, **named: Any) -> Any:
-            result = function(*args, **named)
-            tensors = [t for t in (*args, *named.values(), result) if isinstance(t, torch.Tensor)]
-            seen.setdefault(where, set()).update(t.dtype for t in tensors)
-            return result
-
-        return watched
-
-    operators = ("nrl_gdn.blur", "nrl_gdn.blur_adjoint", "nrl_gdn.inverse_filter")
-    for where in (f"unfold.models.{o}" for o in (*operators, "dgunet_cs.sample", "dgunet_cs.sample_adjoint")):
-        monkeypatch.setattr(where, watch(where, resolve_name(where)))
-    monkeypatch.setattr(PreparedKernel, "solve", watch("solve", PreparedKernel.solve))
     net, given = narrow(name), inputs(name, 2, 32, 24)
-    colours = given["image"].shape[1] if "image" in given else 3
-    learned = {
-        layer for operator in net.modules() if isinstance(operator, LearnedOperator) for layer in operator.modules()
-    }
-    for key, layer in net.named_modules():
-        if (
-            isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d))
-            and layer.out_channels == colours
-            and layer not in learned
-        ):
-            layer.register_forward_hook(lambda m, args, out, key=key: seen.setdefault(key, set()).add(out.dtype))
+    seen = watch_precision(net, monkeypatch)
     with torch.inference_mode():
         exact = net(**given)
         seen.clear()
