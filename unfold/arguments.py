@@ -51,6 +51,12 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--overwrite", action="store_true", help="begin anew where OUTPUT holds a run already")
     train.add_argument("--init", metavar="FILE|NAME", help="weights to begin with, to fine-tune them")
     train.add_argument("--partial", action="store_true", help="of --init, take what fits; the rest is told")
+    train.add_argument(
+        "--check",
+        action="store_true",
+        help="train nothing and write nothing: build all, run two small steps, restore an image, and tell what the run "
+        "will take: memory, hours, disk",
+    )
     train.add_argument("overrides", nargs="*", metavar="KEY VALUE", help=OVERRIDES_HELP)
 
     test = commands.add_parser(

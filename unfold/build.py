@@ -65,9 +65,13 @@ def build_store(cfg: CfgNode) -> tuple[Store, list[str]]:
 
     UnfoldError where there are none, or they are not what DATA.KIND is made of.
     """
+    if cfg.DATA.TRAIN.endswith(".h5"):
+        return _open_cache(cfg), []
     samples = build_samples(cfg)
-    if not cfg.DATA.TRAIN.endswith(".h5"):
-        return read_store(_sources(cfg, samples), samples.read, cfg.DATA.SKIP_BAD)
+    return read_store(_sources(cfg, samples), samples.read, cfg.DATA.SKIP_BAD)
+
+
+def _open_cache(cfg: CfgNode) -> PatchCache:
     cache = PatchCache(find_file(cfg.DATA.TRAIN, "`unfold data prepare cache` makes one"))
     paired = "input" in cache.manifest["kinds"]
     if paired != (cfg.DATA.KIND == "paired") or cfg.DATA.KIND == "compressive_sensing":
@@ -81,7 +85,15 @@ def build_store(cfg: CfgNode) -> tuple[Store, list[str]]:
             f"{len(grey)} of {len(cache)} images of {cache.path} are grey, {grey[0]} first, and DATA.KIND gaussian "
             "wants colour images (RGB): make a cache without them"
         )
-    return cache, []
+    return cache
+
+
+def check_training_set(cfg: CfgNode) -> None:
+    """UnfoldError where DATA.TRAIN is not there, or not what DATA.KIND is made of by its names. Reads no image."""
+    if cfg.DATA.TRAIN.endswith(".h5"):
+        _open_cache(cfg)
+    else:
+        _sources(cfg, build_samples(cfg))
 
 
 def _sources(cfg: CfgNode, samples: SampleKind) -> Sequence[Any]:

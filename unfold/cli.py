@@ -10,10 +10,13 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from unfold.arguments import parse
 from unfold.errors import UnfoldError, one_line, out_of_memory
+
+if TYPE_CHECKING:
+    from unfold.training.trainer import Trainer
 
 
 def train(arguments: argparse.Namespace) -> int:
@@ -29,9 +32,10 @@ def train(arguments: argparse.Namespace) -> int:
 
 def _train(arguments: argparse.Namespace) -> int:
     from unfold.config import load_config
+    from unfold.training.check import check_run
     from unfold.training.distributed import processes
+    from unfold.training.memory import what_helps_without_memory
     from unfold.training.run import build_trainer
-    from unfold.training.signals import EXIT_STOPPED, Stopped
 
     def lost(reason: str) -> None:
         print(f"\nunfold train: {reason}; the last checkpoint is good, --resume auto goes on from it", file=sys.stderr)
@@ -42,23 +46,32 @@ def _train(arguments: argparse.Namespace) -> int:
         if arguments.partial and arguments.init is None:
             raise UnfoldError("--partial says how to take --init WEIGHTS, and there is none")
         cfg = load_config(arguments.config, arguments.overrides)
+        begin: dict[str, Any] = {
+            "resume": "auto" if arguments.resume == "auto" else bool(arguments.resume),
+            "overwrite": arguments.overwrite,
+            "init": arguments.init,
+            "partial": arguments.partial,
+            "processes": all_of_us,
+        }
+        if arguments.check:
+            print(check_run(cfg, **begin))
+            return 0
         all_of_us.join(cfg.DEVICE)
-        trainer = build_trainer(
-            cfg,
-            resume="auto" if arguments.resume == "auto" else bool(arguments.resume),
-            overwrite=arguments.overwrite,
-            init=arguments.init,
-            partial=arguments.partial,
-            processes=all_of_us,
-        )
-        try:
-            trainer.fit()
-        except Stopped as stopped:  # all of them together
-            if all_of_us.first:
-                print(f"unfold train: {stopped}", file=sys.stderr)
-            return EXIT_STOPPED
-        if all_of_us.first:
-            print(f"done: best validation PSNR {trainer.best:.2f} dB, weights and curve in {trainer.folder}")
+        with what_helps_without_memory(cfg, all_of_us.world):
+            return _run(build_trainer(cfg, **begin))
+
+
+def _run(trainer: Trainer) -> int:
+    from unfold.training.signals import EXIT_STOPPED, Stopped
+
+    try:
+        trainer.fit()
+    except Stopped as stopped:  # all processes together
+        if trainer.processes.first:
+            print(f"unfold train: {stopped}", file=sys.stderr)
+        return EXIT_STOPPED
+    if trainer.processes.first:
+        print(f"done: best validation PSNR {trainer.best:.2f} dB, weights and curve in {trainer.folder}")
     return 0
 
 
@@ -292,9 +305,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (MemoryError, RuntimeError) as error:
         if not out_of_memory(error):
             raise
-        hint = "lower TRAIN.BATCH or TRAIN.PATCH, or set TRAIN.CHECKPOINT_STAGES true"
-        hint = hint if arguments.command == "train" else "use smaller images, or the device cpu"
-        print(f"unfold {arguments.command}: out of memory; {hint}", file=sys.stderr)
+        print(f"unfold {arguments.command}: out of memory; use smaller images, or the device cpu", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130

@@ -150,6 +150,7 @@ _NOT_NEGATIVE = (
     "TRAIN.SAVE_EVERY",
 )
 BASELINES = ("tv", "nlm")
+UNMIXED = ("usrnet", "nrl_gdn", "compressive_sensing")  # a blend of two blurred images has no one kernel, for example
 KERNEL, BLOCK = 25, 32  # sides of the kernels of training, and of the blocks that are measured
 JUDGED, SEEN = 96, 16  # sides of the patches that the discriminator takes, and of the smallest that VGG19 does
 
@@ -181,6 +182,18 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> CfgNode:
 def model_arguments(cfg: CfgNode) -> dict[str, Any]:
     """What MODEL says beyond the name: constructor arguments that differ from the published ones."""
     return {key.lower(): value for key, value in cfg.MODEL.items() if key != "NAME" and value not in (0, [])}
+
+
+def altered(cfg: CfgNode, values: dict[str, Any]) -> CfgNode:
+    """A copy with other values, by key ("TRAIN.PATCH"), checked likewise. UnfoldError where they do not fit."""
+    copy = cfg.clone()
+    copy.defrost()
+    for key, value in values.items():
+        section, name = key.split(".")
+        copy[section][name] = value
+    _check(copy, {})
+    copy.freeze()
+    return copy
 
 
 def differences(a: CfgNode, b: CfgNode) -> list[str]:
@@ -353,6 +366,8 @@ def _check_samples(cfg: CfgNode, fail: Callable[[str, str], NoReturn]) -> None:
     kind, patch = cfg.DATA.KIND, cfg.TRAIN.PATCH
     if cfg.DATA.SATURATION and kind != "paired":
         fail("DATA.SATURATION", f"belongs to DATA.KIND paired, and it is {kind}")
+    if cfg.TRAIN.MIXUP and kind in UNMIXED:
+        fail("TRAIN.MIXUP", f"blends images, and samples of DATA.KIND {kind} are more than those: set it 0")
     if kind in ("usrnet", "nrl_gdn") and patch < KERNEL:
         fail("TRAIN.PATCH", f"must be at least {KERNEL}, the side of the kernels of DATA.KIND {kind}, and is {patch}")
     if kind == "usrnet":

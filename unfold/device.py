@@ -29,4 +29,6 @@ def pick_device(name: str) -> torch.device:
 
 def place(net: Net, device: torch.device) -> Net:
     """Move to the device, in the channels_last layout: the same numbers, and convolutions are faster in it."""
+    if any(type(parameter).__name__ == "FakeTensor" for parameter in net.parameters()):
+        return net  # without numbers, to be counted: there is nothing to move, and torch could not
     return net.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -24,6 +24,11 @@ def make_folder(folder: Path) -> None:
         raise UnfoldError(f"the folder {folder} cannot be written")
 
 
+def nearest(path: Path) -> Path:
+    """The path, or what is there of it: the nearest folder above."""
+    return next(place for place in (path, *path.absolute().parents) if place.exists())
+
+
 @contextmanager
 def whole_file(path: Path) -> Iterator[BinaryIO]:
     """A file to write into that takes the name ``path`` when the block ends, and vanishes where the block fails.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -17,14 +19,20 @@ def count_parameters(net: UnfoldingNetwork) -> int:
 
 
 def gmac(name: str, size: int = SIZE) -> float:
-    """Billions of multiply-accumulates for one square image: convolutions and matrix products, not Fourier transforms.
+    """Billions of multiply-accumulates of a published network for one square image, see :func:`count_gmac`."""
+    with torch.device("meta"):
+        return count_gmac(create_model(name), model_info(name).example(size))
+
+
+def count_gmac(net: UnfoldingNetwork, given: dict[str, Any]) -> float:
+    """Billions of multiply-accumulates for these inputs: convolutions and matrix products, not Fourier transforms.
 
     Of the stages that run in training: NRL-GDN, which stops by itself at evaluation, has no other fixed number. Nothing
-    is computed: the network is built without its numbers (meta tensors).
+    is computed where network and inputs are without numbers (meta tensors).
     """
     counter = FlopCounterMode(display=False)
-    with torch.device("meta"), torch.no_grad(), counter:
-        create_model(name)(**model_info(name).example(size))
+    with torch.no_grad(), counter:
+        net(**given)
     return float(counter.get_total_flops()) / 2e9
 
 

@@ -51,8 +51,6 @@ def vgg19_features(file: str = "") -> nn.Module:
     ImageNet, in torch's cache, which are downloaded (548 MB) where they are not there.
     Raises UnfoldError: no such file, no connection, other weights.
     """
-    from torchvision.models import vgg19
-
     try:
         path = as_path(file) if file else _torchvisions()
         state = read_checkpoint(path).state
@@ -60,7 +58,7 @@ def vgg19_features(file: str = "") -> nn.Module:
         mend = "LOSS.VGG names the file" if file else "or set LOSS.VGG to where the file is"
         raise UnfoldError(f"LOSS.PERCEPTUAL needs VGG19's weights: {error}; {mend}") from None
     with torch.device("meta"):  # the whole network has 144 million parameters, most of them not wanted here
-        features = vgg19(weights=None).features[:LAYERS]
+        features = vgg19_layers()
     own = {name: f"features.{name}" for name in features.state_dict()}
     for name, value in features.state_dict().items():
         if own[name] not in state or state[own[name]].shape != value.shape:
@@ -69,6 +67,13 @@ def vgg19_features(file: str = "") -> nn.Module:
             )
     features.load_state_dict({name: state[key].float() for name, key in own.items()}, assign=True)
     return features.eval().requires_grad_(False)
+
+
+def vgg19_layers() -> nn.Module:
+    """VGG19 up to LAYERS, with fresh weights."""
+    from torchvision.models import vgg19
+
+    return vgg19(weights=None).features[:LAYERS]
 
 
 def _torchvisions() -> Path:

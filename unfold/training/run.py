@@ -6,6 +6,7 @@ import atexit
 import functools
 import logging
 import multiprocessing
+import os
 import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ from unfold.build import (
     build_samples,
     build_store,
     build_validation,
+    check_training_set,
     input_names,
     run_folder,
     smallest_image,
@@ -33,8 +35,8 @@ from unfold.data.patches import Patches
 from unfold.data.samples import SampleKind
 from unfold.data.stores import Store
 from unfold.device import pick_device, place
-from unfold.errors import UnfoldError
-from unfold.files import whole_file
+from unfold.errors import UnfoldError, out_of_memory
+from unfold.files import nearest, whole_file
 from unfold.models.registry import model_info
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.protocols.evaluate import check_cases, validate
@@ -46,6 +48,7 @@ from unfold.training.agreement import check_data, check_recipes
 from unfold.training.checkpoint import make_newest, newest_good
 from unfold.training.discriminator import Discriminator
 from unfold.training.distributed import Processes
+from unfold.training.limits import in_vain
 from unfold.training.log import RunLog
 from unfold.training.losses import Distance, StageLoss, charbonnier, l1, mse
 from unfold.training.mixup import mixed
@@ -87,17 +90,21 @@ def build_trainer(
     init: str | None = None,
     partial: bool = False,
     processes: Processes | None = None,
+    dry: bool = False,
 ) -> Trainer:
     """Everything that a run needs, checked before the first step.
 
     resume: go on from the run folder's newest whole checkpoint, "auto" where there is one; overwrite: begin anew in a
     folder that holds a run already. init: weights to begin with, a file or name; partial: what of them does not fit
-    stays fresh, and is told. processes: those that share the run.
+    stays fresh, and is told. processes: those that share the run. dry: write nothing, not even the run folder.
     Raises UnfoldError.
     """
     processes = processes or Processes()
+    writes = processes.first and not dry
     folder = run_folder(cfg)
-    _check_sizes(cfg, processes.world)
+    check_sizes(cfg, processes.world)
+    if processes.first:
+        _check_folder(folder)
     check_recipes(processes, cfg)
     found = processes.from_first(lambda: _find_run(cfg, folder, resume, overwrite))
     if found is not None and init is not None:
@@ -111,33 +118,34 @@ def build_trainer(
     fill(net, cfg.OPTIM.START)
     if init is not None:
         begin_with(net, cfg.MODEL.NAME, init, partial)
+    if found is not None:
+        load_state(net, found[1].state, found[0])
 
     loss = build_loss(cfg, device)
     protocol = build_validation(cfg, net)
     samples, names = build_samples(cfg), input_names(cfg)
+    check_training_set(cfg)
     held_out = _validation_cases(cfg, protocol, processes)
     store, left_out = build_store(cfg)  # decodes the training set, which may take long: after all that is quick
     check_data(processes, store, held_out)
     loader = _loader(cfg, samples, store, processes, device)
-    if found is not None:
-        load_state(net, found[1].state, found[0])
     net = place(net, device)
     # Of an epoch whose end is pending, neither the log nor the schedule has heard yet.
     done, pending = (found[1].content["step"], found[1].content["pending"]) if found is not None else (0, False)
-    update, schedule = _update(cfg, net, loss, processes, done, pending)
-    if processes.first:
+    update, schedule = build_update(cfg, net, loss, processes, done, pending)
+    if writes:
         _prepare_folder(folder, cfg, left_out, fresh=found is None)
         if found is not None:
             make_newest(found[0])
         environment.record_start(folder, done, store, device, cfg.TRAIN.PRECISION, processes)
-    shown = cfg.TRAIN.BOARD and processes.first
+    shown = cfg.TRAIN.BOARD and writes
     trainer = Trainer(
         update=update,
         loader=loader,
         render=functools.partial(_rendered, cfg, samples, names, processes.rank),
         schedule=schedule,
         validate=functools.partial(_validated, processes, net, names, protocol, held_out, device),
-        log=RunLog(folder, done - pending, write=processes.first),
+        log=RunLog(folder, done - pending, write=writes),
         folder=folder,
         device=device,
         steps=total_steps(cfg),
@@ -185,8 +193,8 @@ def _end_workers() -> None:
         worker.kill()
 
 
-def _update(
-    cfg: CfgNode, net: UnfoldingNetwork, loss: Loss, processes: Processes, done: int, pending: bool
+def build_update(
+    cfg: CfgNode, net: UnfoldingNetwork, loss: Loss, processes: Processes, done: int = 0, pending: bool = False
 ) -> tuple[Update, Schedule]:
     """The optimiser's step and its learning rate, ``done`` steps into the run; pending: see Trainer."""
     nets: list[torch.nn.Module] = [net]
@@ -217,14 +225,17 @@ def _update(
     return update, schedule
 
 
-def build_loss(cfg: CfgNode, device: torch.device) -> Loss:
-    """The loss of LOSS but for its adversarial part. UnfoldError where VGG19's weights are needed and not there."""
+def build_loss(cfg: CfgNode, device: torch.device, features: torch.nn.Module | None = None) -> Loss:
+    """The loss of LOSS but for its adversarial part. UnfoldError where VGG19's weights are needed and not there.
+
+    features: VGG19's, in place of those that LOSS.VGG names.
+    """
     loss = cfg.LOSS
     distances: dict[str, Distance] = {"charbonnier": functools.partial(charbonnier, eps=loss.EPS), "l1": l1, "mse": mse}
     pixel = StageLoss(distances[loss.PIXEL], loss.STAGES == "all", loss.EDGE, loss.CLAMP, loss.WEIGHT, loss.EPS)
     if not loss.PERCEPTUAL:
         return pixel
-    distance = place(PerceptualDistance(vgg19_features(loss.VGG)), device)
+    distance = place(PerceptualDistance(features or vgg19_features(loss.VGG)), device)
     return lambda stages, target: pixel(stages, target) + loss.PERCEPTUAL * distance(stages[-1], target)
 
 
@@ -247,7 +258,7 @@ def total_steps(cfg: CfgNode) -> int:
     return cfg.TRAIN.ITERATIONS or cfg.TRAIN.EPOCHS * steps_per_epoch(cfg)
 
 
-def _check_sizes(cfg: CfgNode, world: int) -> None:
+def check_sizes(cfg: CfgNode, world: int) -> None:
     """UnfoldError where patches or batches are too small for the network or the processes."""
     least = model_info(cfg.MODEL.NAME).build.min_size
     if least > cfg.TRAIN.PATCH:
@@ -296,6 +307,8 @@ def _tell(cfg: CfgNode, trainer: Trainer, store: Store, held_out: int) -> None:
     small = sum(min(store.size(i)) < cfg.TRAIN.PATCH for i in range(len(store)))
     if small:
         logger.warning("%d training images are smaller than TRAIN.PATCH and are continued by reflection", small)
+    for text in in_vain(cfg, trainer.steps, trainer.per_epoch):
+        logger.warning(text)
     if trainer.step:
         logger.info("resuming after step %d of %d", trainer.step, trainer.steps)
 
@@ -319,7 +332,15 @@ def _validated(
     device: torch.device,
 ) -> dict[str, float]:
     """PSNR in dB of every case by its name; each process does its share of them."""
-    shares = processes.gather(validate(net, names, protocol, cases[processes.rank :: processes.world], device))
+    try:
+        shares = processes.gather(validate(net, names, protocol, cases[processes.rank :: processes.world], device))
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        raise UnfoldError(
+            "out of memory while DATA.VAL is restored, whole images at once: name smaller images, or a "
+            "DATA.VAL_PROTOCOL that takes parts of them (crop, tile)"
+        ) from None
     return {case.name: shares[i % processes.world][i // processes.world] for i, case in enumerate(cases)}
 
 
@@ -356,8 +377,20 @@ def _run_to_resume(cfg: CfgNode, folder: Path, *, must: bool) -> tuple[Path, Che
     before = load_config(folder.parent / "config.yaml")
     changed = [change for change in differences(before, cfg) if not change.startswith(MAY_DIFFER)]
     if changed:
-        raise UnfoldError(f"--resume continues the same run, and the config differs: {', '.join(changed)}")
+        raise UnfoldError(
+            f"--resume continues the same run, and the config differs: {', '.join(changed)} "
+            "(--overwrite begins anew, OUTPUT names another folder)"
+        )
     return found
+
+
+def _check_folder(folder: Path) -> None:
+    """UnfoldError where the run folder could not be written; nothing is made."""
+    there = nearest(folder)
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise UnfoldError(
+            f"OUTPUT {folder} cannot be written: {there} is {'read-only' if there.is_dir() else 'a file'}; name another"
+        )
 
 
 def _prepare_folder(folder: Path, cfg: CfgNode, left_out: list[str], *, fresh: bool) -> None:

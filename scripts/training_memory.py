@@ -1,0 +1,59 @@
+"""What a training step really takes in memory, against what `unfold train --check` counts for it.
+
+    python scripts/training_memory.py RECIPE [KEY VALUE ...]
+
+Two steps of the recipe's network on a batch of zeros of its size, on DEVICE. Measured on the CPU: the process's largest
+resident memory less what it held after steps of a tiny network; on CUDA: the allocator's largest sum of blocks.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from yacs.config import CfgNode
+
+from unfold.build import build_network
+from unfold.config import altered, load_config
+from unfold.device import pick_device, place
+from unfold.training.distributed import Processes
+from unfold.training.memory import example_batch, step_memory
+from unfold.training.run import build_loss, build_update
+
+
+def resident() -> int:
+    """Bytes that this process holds now."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+def train(cfg: CfgNode, device: torch.device) -> None:
+    """Two steps."""
+    net = place(build_network(cfg), device).train()
+    net.checkpoint_stages = cfg.TRAIN.CHECKPOINT_STAGES
+    update, _ = build_update(cfg, net, build_loss(cfg, device), Processes())
+    batch = example_batch(cfg, cfg.TRAIN.BATCH)
+    for _ in range(2):
+        update({name: value.to(device) if isinstance(value, Tensor) else value for name, value in batch.items()})
+
+
+def main() -> None:
+    cfg = load_config(sys.argv[1], sys.argv[2:])
+    device = pick_device(cfg.DEVICE)
+    tiny = {"NAME": "dgunet_deblur", "STAGES": 3, "WIDTH": 4, "GROWTH": 2, "TAIL": 4, "OPERATOR_WIDTH": 4, "RATIO": 0}
+    small = {"TRAIN.PATCH": 32, "TRAIN.BATCH": 1, "TRAIN.ACCUMULATE": 1, "DATA.KIND": "paired"}
+    train(altered(cfg, {f"MODEL.{name}": value for name, value in tiny.items()} | small), device)  # loads the libraries
+    before = resident()
+    train(cfg, device)
+    if device.type == "cuda":
+        measured = torch.cuda.max_memory_allocated(device)
+    else:
+        measured = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
+    counted = step_memory(cfg)
+    print(f"measured {measured / 1e6:.0f} MB, counted {counted / 1e6:.0f} MB, {measured / counted:.2f} of it")
+
+
+if __name__ == "__main__":
+    main()

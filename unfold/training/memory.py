@@ -1,0 +1,117 @@
+"""How much memory a training step takes, counted without computing, and which settings take less."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from traceback import clear_frames
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+from yacs.config import CfgNode
+
+from unfold.build import build_network
+from unfold.config import altered
+from unfold.device import place
+from unfold.errors import UnfoldError, out_of_memory
+from unfold.inference.memory import Living
+from unfold.models.registry import model_info
+from unfold.training.distributed import Processes
+from unfold.training.perceptual import vgg19_layers
+from unfold.training.run import build_loss, build_update, check_sizes
+
+
+def step_memory(cfg: CfgNode, world: int = 1) -> int:
+    """Bytes that a training run holds at most: weights, average, gradients, Adam's two moments and activations.
+
+    The very step runs on tensors without numbers, so that this takes seconds and hardly any memory, whatever the size.
+    Not seen are the images, workspaces of the libraries below and what an allocator rounds up.
+    world: processes that share a batch; the count is of one of them.
+    """
+    patches = -(-min(cfg.TRAIN.BATCH, cfg.TRAIN.PATCHES) // world)
+    device = torch.device("cpu")
+    with FakeTensorMode():
+        features = vgg19_layers().requires_grad_(False) if cfg.LOSS.PERCEPTUAL else None
+        loss = build_loss(cfg, device, features)
+        with Living() as living:
+            net = place(build_network(cfg), device).train()
+            net.checkpoint_stages = cfg.TRAIN.CHECKPOINT_STAGES
+            update, _ = build_update(cfg, net, loss, Processes())
+            for parameter in (p for group in update.optimizer.param_groups for p in group["params"]):
+                parameter.grad = torch.zeros_like(parameter)
+            update.optimizer.step()  # Adam's moments are there from now on
+            update(example_batch(cfg, patches))
+    judged = sum(parameter.nbytes for parameter in features.parameters()) if features else 0
+    # DistributedDataParallel keeps the gradients a second time, in buckets.
+    buckets = sum(parameter.nbytes for parameter in update.trained) if world > 1 else 0
+    return living.peak + judged + buckets
+
+
+def example_batch(cfg: CfgNode, patches: int) -> dict[str, Any]:
+    """A batch as the network takes it, of zeros."""
+    scale = min(cfg.DATA.SCALES) if cfg.DATA.KIND == "usrnet" else 1
+    example = model_info(cfg.MODEL.NAME).example(cfg.TRAIN.PATCH // scale)
+    given = {
+        name: value.new_zeros(patches, *value.shape[1:]) if isinstance(value, Tensor) else value
+        for name, value in example.items()
+    }
+    if "scale" in given:
+        given["scale"] = scale
+    channels = given["y" if "y" in given else "image"].shape[1]
+    return {"target": torch.zeros(patches, channels, cfg.TRAIN.PATCH, cfg.TRAIN.PATCH), **given}
+
+
+def legal(cfg: CfgNode, values: dict[str, Any]) -> CfgNode | None:
+    """The recipe with other values; None where it could not be trained so."""
+    try:
+        other = altered(cfg, values)
+        check_sizes(other, 1)
+    except UnfoldError:
+        return None
+    return other
+
+
+def smallest_patch(cfg: CfgNode) -> int:
+    """The side of the smallest patch that the recipe could be trained with."""
+    return next(side for side in range(1, cfg.TRAIN.PATCH + 1) if legal(cfg, {"TRAIN.PATCH": side}))
+
+
+def what_helps(cfg: CfgNode, world: int = 1) -> str:
+    """For a run that is out of memory: the count of its step, and three settings with which it is less."""
+    train = cfg.TRAIN
+    share = -(-min(train.BATCH, train.PATCHES) // world)
+    half = next((side for side in range(train.PATCH // 2, 0, -1) if legal(cfg, {"TRAIN.PATCH": side})), train.PATCH)
+    settings: list[tuple[str, Any]] = [
+        ("CHECKPOINT_STAGES", True),
+        ("ACCUMULATE", min(4 * train.ACCUMULATE, share)),
+        ("PATCH", half),
+        ("BATCH", max(train.BATCH // 2, world)),
+        ("PRECISION", "bfloat16"),
+    ]
+    now = step_memory(cfg, world)
+    less: list[str] = []
+    for name, value in settings:
+        other = legal(cfg, {f"TRAIN.{name}": value}) if train[name] != value else None
+        if other is not None and len(less) < 3 and (then := step_memory(other, world)) < now:
+            less.append(f"{in_bytes(then)} with TRAIN.{name} {str(value).lower()}")
+    told = f"; it would take {', '.join(less)}" if less else ", and no setting of TRAIN makes it less: narrow the MODEL"
+    return f"a training step takes {in_bytes(now)} (estimated){told}"
+
+
+@contextmanager
+def what_helps_without_memory(cfg: CfgNode, world: int = 1) -> Iterator[None]:
+    """Within, being out of memory becomes an UnfoldError that says what helps."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        clear_frames(error.__traceback__)  # they hold all that the step held
+        raise UnfoldError(f"out of memory: {what_helps(cfg, world)}") from None
+
+
+def in_bytes(size: int) -> str:
+    """In MB or GB, by powers of ten."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
