@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -142,6 +143,8 @@ def _loader(
         collate_fn=collate,
         num_workers=train.WORKERS,
         worker_init_fn=ignore_in_worker,
+        # Not Python 3.14's forkserver, of which a killed run would leave one behind, with its workers, for ever.
+        multiprocessing_context="fork" if train.WORKERS and sys.platform == "linux" else None,
         persistent_workers=train.WORKERS > 0,
         pin_memory=device.type == "cuda",
     )
