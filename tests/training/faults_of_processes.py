@@ -13,7 +13,7 @@ import termios
 import time
 
 from tests.training import spoiled
-from tests.training.real_runs import Run
+from tests.training.real_runs import Run, ending
 from tests.training.trial import Notes, TooLateError, Trial, check, parts
 
 
