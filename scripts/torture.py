@@ -14,10 +14,6 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-import random
-import shutil
-import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -32,9 +28,7 @@ import torch
 
 from tests.training import faults_of_files as files
 from tests.training import faults_of_processes as processes
-from tests.training.real_runs import Place, ending
-from tests.training.trial import Notes, TooLateError, Trial, check
-from unfold.errors import UnfoldError
+from tests.training.trial import Ground, Notes, Trial, attempt
 
 
 def faults(n: int) -> Iterator[tuple[str, int, Callable[[Trial], Notes]]]:
@@ -63,20 +57,6 @@ def faults(n: int) -> Iterator[tuple[str, int, Callable[[Trial], Notes]]]:
     yield "resumed when it was done", max(n // 25, 1), files.finished
 
 
-def attempt(fault: Callable[[Trial], Notes], trial: Trial) -> Notes | str:
-    """The fault's notes, or what went wrong."""
-    for _ in range(20):
-        try:
-            return fault(trial)
-        except TooLateError:
-            shutil.rmtree(trial.folder, ignore_errors=True)
-            shutil.rmtree(f"{trial.folder}_pictures", ignore_errors=True)
-            shutil.rmtree(f"{trial.folder}_reference", ignore_errors=True)
-        except (AssertionError, UnfoldError, OSError, subprocess.CalledProcessError) as error:
-            return f"{type(error).__name__}: {error}"
-    return "the moment was missed 20 times"
-
-
 def row(what: str, outcomes: list[Notes | str]) -> str:
     """A line of the table."""
     good = [outcome for outcome in outcomes if not isinstance(outcome, str)]
@@ -88,26 +68,16 @@ def row(what: str, outcomes: list[Notes | str]) -> str:
     return f"| {what} | {len(outcomes)} | {len(good)} of {len(outcomes)} | {told} |"
 
 
-def torture(place: Place, n: int, only: str, seed: int) -> bool:
+def torture(ground: Ground, n: int, only: str) -> bool:
     """Do all of it, print the table, and tell whether all ended well."""
-    place.finish("warm")
     begin = time.monotonic()
-    reference = ending(place.finish("reference").folder)
-    seconds = time.monotonic() - begin
-    base = place.start("base", "TRAIN.SAVE_EVERY", 1)
-    check(base.wait_for(lambda: base.step >= 5), "no second epoch")
-    base.kill(signal.SIGTERM)
-    check(base.wait() == 75, "the run could not be stopped")
     print("| fault | how often | ended identical | notes |\n|---|---|---|---|", flush=True)
     wrong = False
     with ThreadPoolExecutor(2) as pool:
         for what, count, fault in faults(n):
             if only not in fault.__name__:
                 continue
-            trials = [
-                Trial(place, f"{fault.__name__}{i}", i, random.Random(f"{seed} {what} {i}"), reference, seconds, "base")  # noqa: S311
-                for i in range(count)
-            ]
+            trials = [Trial(ground, f"{fault.__name__}{i}", i) for i in range(count)]
             outcomes = list(pool.map(lambda trial, fault=fault: attempt(fault, trial), trials))
             print(row(what, outcomes), flush=True)
             for trial, outcome in zip(trials, outcomes, strict=True):
@@ -115,9 +85,9 @@ def torture(place: Place, n: int, only: str, seed: int) -> bool:
                     wrong = True
                     print(f"{trial.name}: {outcome}", file=sys.stderr)
     time.sleep(10)  # an orphan looks for its parent every 5 seconds
-    left = place.left_behind()
+    left = ground.place.left_behind()
     print(
-        f"\n{len(left)} processes left behind; a run takes {seconds:.1f} s, all of it took "
+        f"\n{len(left)} processes left behind; a run takes {ground.seconds:.1f} s, all of it took "
         f"{time.monotonic() - begin:.0f} s; torch {torch.__version__}, Python {platform.python_version()}."
     )
     return not wrong and not left
@@ -127,10 +97,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/torture", description="Torment training runs and resume them.")
     parser.add_argument("n", nargs="?", type=int, default=50, metavar="N", help="how often -9 kills (50)")
     parser.add_argument("--only", default="", metavar="NAME", help="faults whose function has this in its name")
-    parser.add_argument("--seed", type=int, default=0, help="of the moments and places (0)")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="torture") as folder:
-        return 0 if torture(Place(Path(folder)), arguments.n, arguments.only, arguments.seed) else 1
+        return 0 if torture(Ground(Path(folder)), arguments.n, arguments.only) else 1
 
 
 if __name__ == "__main__":

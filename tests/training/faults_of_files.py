@@ -91,7 +91,8 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 def full_disk(trial: Trial) -> Notes:
-    size = (trial.place.folder / trial.base / "checkpoints" / "last.pth").stat().st_size
+    size = trial.copy_base().stat().st_size
+    shutil.rmtree(trial.folder)
     trial.folder.mkdir()
     space = int(size * trial.rng.uniform(1.2, 3.1))
     mount = ["mount", "-t", "tmpfs", "-o", f"size={space}", "tmpfs", str(trial.folder)]

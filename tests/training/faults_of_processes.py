@@ -64,8 +64,7 @@ def asked(trial: Trial, number: int, everyone: bool = False) -> Notes:
     time.sleep(trial.rng.uniform(0, trial.seconds))
     begin = time.monotonic()
     (run.kill_all if everyone else run.kill)(number)
-    run.process.join(120)
-    early = run.process.exitcode == 130 and not (trial.folder / "config.yaml").exists()  # Ctrl-C before the run
+    early = run.wait() == 130 and not (trial.folder / "config.yaml").exists()  # Ctrl-C before the run
     notes = trial.stopped(run, begin, 130 if early else 75)
     trial.whole()
     trial.compare()
@@ -133,7 +132,7 @@ def ctrl_c_twice(trial: Trial) -> Notes:
     begin = time.monotonic()
     run.kill_all(signal.SIGINT)
     time.sleep(0.5)
-    check(run.process.is_alive(), "the first ended the run amid a step")
+    check(run.code is None, "the first ended the run amid a step")
     run.kill_all(signal.SIGINT)
     notes = trial.stopped(run, begin, 130)
     trial.compare()

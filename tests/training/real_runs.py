@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ ROOT = Path(__file__).parents[2]
 TIMING = ("seconds", "images_per_s", "data_wait")
 PATIENCE = 120.0  # seconds for anything that must happen
 os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *sys.path])  # for what is started from anywhere else
+LOCK = threading.Lock()  # two threads that look for the exit code of one process would take it from each other
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["unfold.cli", "unfold.training.run", "torch._dynamo", "h5py", "cv2", __name__])
 
@@ -58,30 +60,37 @@ class Run:
         last = self.folder / "checkpoints" / "last.pth"
         return read_checkpoint(last).content["step"] if last.is_file() else -1
 
+    @property
+    def code(self) -> int | None:
+        """The exit code, -9 of one that was killed; None while it runs."""
+        with LOCK:
+            return self.process.exitcode
+
     def wait(self) -> int:
-        """The exit code, -9 of one that was killed."""
-        self.process.join(PATIENCE)
-        if self.process.exitcode is None:
-            self.process.kill()
+        """The exit code, when it has one."""
+        self.wait_for(lambda: False)
+        code = self.code
+        if code is None:
+            self.kill()
             raise AssertionError(f"{self.folder}: the process does not end")
-        return self.process.exitcode
+        return code
 
     def wait_for(self, condition: Callable[[], Any]) -> bool:
         """Whether it comes to be while the process runs."""
         end = time.monotonic() + PATIENCE
-        while time.monotonic() < end and self.process.is_alive():
+        while time.monotonic() < end and self.code is None:
             if condition():
                 return True
-            time.sleep(0.0005)
+            time.sleep(0.001)
         return False
 
     def kill(self, number: int = signal.SIGKILL) -> None:
-        if self.process.is_alive():
+        with contextlib.suppress(ProcessLookupError):  # it was quicker
             os.kill(self.pid, number)
 
     def kill_all(self, number: int) -> None:
         """As a terminal or a scheduler does: the processes that load data get it, too."""
-        if self.process.is_alive():
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, number)
 
     def children(self) -> list[int]:
@@ -122,7 +131,8 @@ class Place:
         run = Run(None, self.folder / f"{Path(name).name}.txt", self.folder / name)
         run.printed.unlink(missing_ok=True)
         run.process = CONTEXT.Process(target=_unfold, args=(self.words(name, *words), run.printed, before))
-        run.process.start()
+        with LOCK:
+            run.process.start()
         self.groups.add(run.pid)
         assert run.wait_for(run.printed.exists)
         return run

@@ -5,13 +5,16 @@ from __future__ import annotations
 import random
 import shutil
 import signal
+import subprocess
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.training.real_runs import Place, Run, unlike
+from tests.training.real_runs import Place, Run, ending, unlike
 from unfold.checkpoints.read import read_checkpoint
+from unfold.errors import UnfoldError
 from unfold.training.checkpoint import read_run
 
 Notes = dict[str, float]  # for the table: texts to be filled with the sum of the numbers, or the largest
@@ -26,17 +29,35 @@ def check(good: object, what: str) -> None:
         raise AssertionError(what)
 
 
+class Ground:
+    """What trials share: how a run ends that nothing happens to, and one that was stopped in its second epoch."""
+
+    def __init__(self, folder: Path) -> None:
+        self.place = Place(folder)
+        self.stopped: Path | None = None
+        for i in range(20):
+            run = self.place.start(f"stopped{i}", "TRAIN.SAVE_EVERY", 1)
+            if run.wait_for(lambda run=run: run.step >= 5):
+                run.kill(signal.SIGTERM)
+            if run.wait() == 75:
+                self.stopped = run.folder
+                break
+        begin = time.monotonic()
+        self.reference = ending(self.place.finish("reference").folder)
+        self.seconds = time.monotonic() - begin
+
+
 @dataclass
 class Trial:
-    """One fault of one run. name: of its folder; workers: processes that load its data."""
+    """One fault of one run. name: of its folder; number: odd for one with processes that load data."""
 
-    place: Place
+    ground: Ground
     name: str
     number: int
-    rng: random.Random
-    reference: dict[str, Any]
-    seconds: float  # that a run takes
-    base: str  # a run stopped in its second epoch
+
+    def __post_init__(self) -> None:
+        self.place, self.seconds = self.ground.place, self.ground.seconds
+        self.rng = random.Random(self.name)
 
     @property
     def workers(self) -> tuple[str, int]:
@@ -51,7 +72,8 @@ class Trial:
 
     def copy_base(self) -> Path:
         """A copy of the stopped run; its last checkpoint."""
-        shutil.copytree(self.place.folder / self.base, self.folder)
+        assert self.ground.stopped is not None, "no run could be stopped"
+        shutil.copytree(self.ground.stopped, self.folder)
         return self.folder / "checkpoints" / "last.pth"
 
     def stopped(self, run: Run, begin: float, code: int = 75) -> Notes:
@@ -74,7 +96,7 @@ class Trial:
     def compare(self, *words: object, reference: dict[str, Any] | None = None, **options: Any) -> None:
         """Resume to the end, and compare."""
         self.place.finish(self.name, *self.workers, *words, **options)
-        different = unlike(self.folder, reference or self.reference)
+        different = unlike(self.folder, reference or self.ground.reference)
         check(not different, f"{len(different)} values differ, {different[:3]}")
         check(not parts(self.folder), f"left: {parts(self.folder)}")
 
@@ -82,6 +104,19 @@ class Trial:
         """Every checkpoint that has its name can be read."""
         for path in (self.folder / "checkpoints").glob("*.pth"):
             read_checkpoint(path) if path.stem == "best" else read_run(path)
+
+
+def attempt(fault: Callable[[Trial], Notes], trial: Trial) -> Notes | str:
+    """The fault's notes, or what went wrong."""
+    for _ in range(20):
+        try:
+            return fault(trial)
+        except TooLateError:
+            for end in ("", "_pictures", "_reference"):
+                shutil.rmtree(f"{trial.folder}{end}", ignore_errors=True)
+        except (AssertionError, UnfoldError, OSError, subprocess.CalledProcessError) as error:
+            return f"{type(error).__name__}: {error}"
+    return "the moment was missed 20 times"
 
 
 def parts(folder: Path) -> list[Path]:
