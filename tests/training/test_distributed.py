@@ -130,7 +130,7 @@ def told(found: list[Ended]) -> list[str]:
     ("what", "line"),
     [
         ("unreadable", "unfold train: an image here cannot be read"),
-        ("memory", "unfold train: out of memory; lower TRAIN.BATCH"),
+        ("memory", "unfold train: out of memory: a training step takes"),
         ("mistake", "RuntimeError: a mistake of ours"),
         ("another recipe", "process 1 was started by another recipe or command line than process 0: OPTIM.LR 0.002 ->"),
         ("no recipe", "unfold train: config none.yaml: there is no such file"),

@@ -122,6 +122,9 @@ def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_is_used(
     assert "last.pth is damaged" in caplog.text
     assert "going back to the one before" in caplog.text
     assert trainer.step == 3
+    trainer.save()
+    steps = [read_run(path).content["step"] for path in last.parent.glob("last*.pth")]
+    assert steps == [3, 3], "the damaged one is pushed out, not the good one"
     trainer.fit()
     assert_same(tmp_path / "whole", tmp_path / "run")
     for path in last.parent.glob("last*.pth"):

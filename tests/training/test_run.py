@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import resource
+import shutil
 import subprocess
 import sys
 import time
@@ -22,7 +25,7 @@ from unfold.config import load_config
 from unfold.errors import UnfoldError
 from unfold.training import checkpoint, trainer
 from unfold.training.log import RunLog, read_log
-from unfold.training.run import build_trainer
+from unfold.training.run import _prepare_folder, build_trainer
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -219,6 +222,45 @@ def test_a_full_disk_ends_in_one_line(recipe: Path, command: Command, monkeypatc
     assert code == 2
     assert "the disk is full; make room and use --resume" in err
     assert "Traceback" not in err
+
+
+def test_a_file_system_that_takes_no_more_leaves_the_old_checkpoint_and_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "last.pth"
+    checkpoint.save_checkpoint(path, {"w": torch.zeros(3), "step": 1})
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        with pytest.raises(OSError, match="File too large") as error:  # torch says: unexpected pos 64 vs 0
+            checkpoint.save_checkpoint(path, {"w": torch.zeros(100_000), "step": 2})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert error.value.filename == str(path)
+    assert torch.load(path, weights_only=True)["step"] == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["last.pth"]
+
+
+def test_curve_and_left_out_are_whole_or_absent(
+    recipe: Path, tmp_path: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(pictures, tmp_path / "some_bad")
+    (tmp_path / "some_bad" / "bad.png").write_bytes(b"none")
+    words = ("DATA.SKIP_BAD", "true", "DATA.TRAIN", str(tmp_path / "some_bad"))
+    train(recipe, *words, until=1)
+    run, names = tmp_path / "run", ("curve.png", "left_out.txt")
+    before = {name: (run / name).read_bytes() for name in names}
+    assert b"bad.png is not an image" in before["left_out.txt"]
+    trainer = build_trainer(load_config(recipe, words), resume=True)
+
+    def break_off(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", break_off)
+    with pytest.raises(OSError, match="No space"):
+        trainer.log.draw()
+    with pytest.raises(UnfoldError, match="No space"):
+        _prepare_folder(run, load_config(recipe, words), ["another"], fresh=False)
+    assert {name: (run / name).read_bytes() for name in names} == before
+    assert list(run.rglob(".*.part")) == []
 
 
 def test_a_log_cut_short_by_a_crash_is_read_up_to_the_cut(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from torch.utils.data import DataLoader
 
 from unfold.errors import UnfoldError
+from unfold.training.signals import kept_waiting
 
 
 class WorkerDied(Exception):  # noqa: N818  (the run can go on)
@@ -28,15 +29,19 @@ def batches(loader: DataLoader[dict[str, Any]]) -> Iterator[tuple[dict[str, Any]
     while True:
         try:
             if source is None:
-                source = iter(loader)
+                with kept_waiting():
+                    source = iter(loader)
                 _hear_of_deaths_by_asking()
             batch = next(source, None)
         except UnfoldError as error:
             raise UnfoldError(_own_words(error)) from None
-        except OSError as error:
-            if not str(error).startswith("Caught"):
+        except (OSError, EOFError) as error:
+            if str(error).startswith("Caught"):
+                raise OSError(_own_words(error)) from None
+            if not loader.num_workers:
                 raise
-            raise OSError(_own_words(error)) from None
+            # A batch has been announced, and who has it is gone.
+            raise WorkerDied(f"{type(error).__name__} {' '.join(str(error).split())}") from None
         except RuntimeError as error:
             if not str(error).startswith("DataLoader worker"):  # what a worker raised begins with "Caught"
                 raise

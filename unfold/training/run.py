@@ -8,6 +8,7 @@ import logging
 import multiprocessing
 import os
 import signal
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -181,6 +182,8 @@ def _loader(
         collate_fn=collate,
         num_workers=train.WORKERS,
         worker_init_fn=begin_worker,
+        # Not Python 3.14's forkserver, of which a killed run would leave one behind, with its workers, for ever.
+        multiprocessing_context="fork" if train.WORKERS and sys.platform == "linux" else None,
         persistent_workers=train.WORKERS > 0,
         pin_memory=device.type == "cuda",
     )

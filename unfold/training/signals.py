@@ -92,14 +92,26 @@ def stopped_at_once() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+@contextmanager
+def kept_waiting() -> Iterator[None]:
+    """Within, signals wait: processes that are begun here would be ended by one before they know better."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
+
+
 def ignore_in_worker(worker: int) -> None:
     """For processes that load data: who stops the run stops them, and what a terminal sends to all does not.
 
     SIGTERM is ignored once, for a scheduler sends it to all; the next may be the run's, to one that does not end.
+    What came since :func:`kept_waiting` comes now.
     """
     for number in STOPPING:
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _obey_the_next)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
 
 
 def _obey_the_next(number: int, frame: FrameType | None) -> None:

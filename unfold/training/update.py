@@ -27,8 +27,8 @@ class Update:
     accumulate: a batch is computed in so many parts one after the other, and is one step still; clip: largest norm of
     the gradient, 0 for none; ema: decay of the weights' moving average, 0 for none; autocast: run in bfloat16.
 
-    A step whose gradient is not finite changes nothing: the optimiser is told on the device, so that nobody waits.
-    names: what a step returns, SUMS and whatever a kind of update adds.
+    A step whose gradient is not finite changes neither weights nor optimiser, which is told on the device, so that
+    nobody waits. names: what a step returns, SUMS and whatever a kind of update adds.
     """
 
     names: ClassVar[tuple[str, ...]] = SUMS
