@@ -29,6 +29,7 @@ def train(arguments: argparse.Namespace) -> int:
 def _train(arguments: argparse.Namespace) -> None:
     from unfold.config import load_config
     from unfold.training.distributed import processes
+    from unfold.training.loading import end_workers
     from unfold.training.run import build_trainer
 
     if arguments.resume and arguments.overwrite:
@@ -45,7 +46,10 @@ def _train(arguments: argparse.Namespace) -> None:
             partial=arguments.partial,
             processes=all_of_us,
         )
-        trainer.fit()
+        try:
+            trainer.fit()
+        finally:
+            end_workers(trainer.loader)
         if all_of_us.first:
             print(f"done: best validation PSNR {trainer.best:.2f} dB, weights and curve in {trainer.folder}")
 
