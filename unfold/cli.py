@@ -62,6 +62,7 @@ def _train(arguments: argparse.Namespace) -> int:
 
 
 def _run(trainer: Trainer) -> int:
+    from unfold.training.loading import end_workers
     from unfold.training.signals import EXIT_STOPPED, Stopped
 
     try:
@@ -70,6 +71,8 @@ def _run(trainer: Trainer) -> int:
         if trainer.processes.first:
             print(f"unfold train: {stopped}", file=sys.stderr)
         return EXIT_STOPPED
+    finally:
+        end_workers(trainer.loader)
     if trainer.processes.first:
         print(f"done: best validation PSNR {trainer.best:.2f} dB, weights and curve in {trainer.folder}")
     return 0

@@ -18,7 +18,13 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> Ground:
 
 @pytest.mark.parametrize(
     "fault",
-    [processes.killed_while_writing, processes.sigterm_to_all, processes.no_reader, files.truncated],
+    [
+        processes.killed_while_writing,
+        processes.sigterm_to_all,
+        processes.no_reader,
+        files.truncated,
+        files.file_limit,
+    ],
     ids=lambda fault: fault.__name__,
 )
 def test_a_tormented_run_ends_as_one_that_was_left_alone(ground: Ground, fault: Callable[[Trial], Notes]) -> None:

@@ -87,7 +87,10 @@ class Trial:
 
     def refused(self, run: Run, words: str) -> None:
         """Exit code 2 and one clear line."""
+        run.wait_for(lambda: "unfold train: " in run.printed.read_text())
+        begin = time.monotonic()
         code, line = run.wait(), run.last_line()
+        check(time.monotonic() - begin < 10, "it did not end when it had said why")
         if code == 0:
             raise TooLateError
         check(code == 2 and words in line and line.startswith("unfold train: "), f"exit code {code}: {line}")

@@ -52,6 +52,15 @@ def batches(loader: DataLoader[dict[str, Any]]) -> Iterator[tuple[dict[str, Any]
         begin = time.perf_counter()
 
 
+def end_workers(loader: DataLoader[dict[str, Any]]) -> None:
+    """End the processes that load data, which stay from epoch to epoch.
+
+    Left to Python, that may come after it has begun to wait for them: errors keep alive what they came through.
+    """
+    if (source := getattr(loader, "_iterator", None)) is not None:
+        source._shutdown_workers()
+
+
 def _hear_of_deaths_by_asking() -> None:
     """Take away torch's handler, which raises wherever the run is when a worker dies: it may be amid a step.
 

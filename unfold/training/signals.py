@@ -10,6 +10,7 @@ from types import FrameType
 from typing import Any
 
 EXIT_STOPPED = 75  # "temporary failure" in sysexits.h: nothing is wrong, --resume auto goes on
+GRACE = 30  # seconds
 STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 
 
@@ -105,8 +106,9 @@ def kept_waiting() -> Iterator[None]:
 def ignore_in_worker(worker: int) -> None:
     """For processes that load data: who stops the run stops them, and what a terminal sends to all does not.
 
-    SIGTERM is ignored once, for a scheduler sends it to all; the next may be the run's, to one that does not end.
-    What came since :func:`kept_waiting` comes now.
+    SIGTERM is ignored for the GRACE in which the run ends its step, for a scheduler sends it to all; no longer, for the
+    run may send it, too, to one that does not end, and would wait for ever. What came since :func:`kept_waiting` comes
+    now.
     """
     for number in STOPPING:
         signal.signal(number, signal.SIG_IGN)
@@ -115,4 +117,5 @@ def ignore_in_worker(worker: int) -> None:
 
 
 def _obey_the_next(number: int, frame: FrameType | None) -> None:
+    signal.alarm(GRACE)
     signal.signal(number, signal.SIG_DFL)
