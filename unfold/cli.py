@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
 import io
 import logging
@@ -284,8 +285,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parse(argv)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # names of files hold what a terminal's encoding may not
+            with contextlib.suppress(OSError):  # where the stream has been put to other use
+                stream.reconfigure(errors="backslashreplace")  # names of files hold what a terminal's encoding may not
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    logging.raiseExceptions = False  # nobody reads any more: the work goes on, and says so no more
     try:
         code = COMMANDS[arguments.command](arguments)
         sys.stdout.flush()
