@@ -193,13 +193,11 @@ def step_seconds(cfg: CfgNode, tried: list[Step]) -> float:
 
 def _loading(cfg: CfgNode, trainer: Trainer) -> float:
     """Seconds in which one process makes a batch of the recipe's patches; of a few samples, the first left out."""
-    begin, spent = time.perf_counter(), []
-    for number in range(9):
-        before = time.perf_counter()
-        trainer.loader.dataset[Key(0, number, trainer.sampler.scales[0])]
-        spent.append(time.perf_counter() - before)
-        if time.perf_counter() - begin > ENOUGH / 2 and number:
-            break
+    spent: list[float] = []
+    while len(spent) < 2 or (len(spent) < 9 and sum(spent) < ENOUGH / 2):
+        begin = time.perf_counter()
+        trainer.loader.dataset[Key(0, len(spent), trainer.sampler.scales[0])]
+        spent.append(time.perf_counter() - begin)
     return min(cfg.TRAIN.BATCH, cfg.TRAIN.PATCHES) * float(np.mean(spent[1:]))
 
 
