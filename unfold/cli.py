@@ -24,8 +24,11 @@ def train(arguments: argparse.Namespace) -> int:
     from unfold.training.signals import EXIT_STOPPED, Stopped, stopped_at_once
 
     try:
-        with stopped_at_once():
-            return _train(arguments)
+        with stopped_at_once() as heed_no_more:
+            code = _train(arguments)
+            if code == EXIT_STOPPED:
+                heed_no_more()
+            return code
     except Stopped as stopped:
         print(f"unfold train: {stopped}", file=sys.stderr)
         return EXIT_STOPPED

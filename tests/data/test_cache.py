@@ -381,6 +381,16 @@ def test_damage_is_one_line(pairs: list[Item], path: Path, tmp_path: Path) -> No
         PatchCache(later)
 
 
+def test_one_that_is_cut_off_while_it_is_read_is_told(pairs: list[Item], path: Path) -> None:
+    write_cache(pairs, path)
+    cache = PatchCache(path)
+    window = Window(0, 0, 16, 16)
+    cache.crop(0, window)
+    os.truncate(path, path.stat().st_size // 2)
+    with pytest.raises(UnfoldError, match=r"damaged or no cache \(its end is gone\)"):
+        cache.crop(0, window)
+
+
 def test_a_cache_with_damaged_pixels_is_made_anew(pairs: list[Item], path: Path) -> None:
     write_cache(pairs, path)
     with h5py.File(path, "r+") as file:

@@ -45,9 +45,9 @@ def flipped(trial: Trial) -> Notes:
     return {
         "{:.0f} found and named": told,
         "{:.0f} in what nothing reads": not told,
-        "of {:.0f} more, only read,": FLIPS,
-        "{:.0f} refused": refused,
-        "{:.0f} read with every number intact": FLIPS - refused,
+        "{:.0f} more, only read": FLIPS,
+        "{:.0f} of these refused": refused,
+        "{:.0f} of these with every number intact": FLIPS - refused,
     }
 
 

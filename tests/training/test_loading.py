@@ -89,7 +89,7 @@ def test_a_signal_that_comes_while_processes_are_begun_ends_none_of_them(monkeyp
     before = signal.signal(signal.SIGTERM, lambda number, frame: got.append(number))
 
     def disturbed(self: DataLoader[Any]) -> Any:
-        os.kill(os.getpid(), signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
         assert not got, "it waits"
         return begin(self)
 

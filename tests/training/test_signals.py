@@ -103,6 +103,18 @@ def test_stopped_while_the_run_is_built(
     signal.raise_signal(number)  # a second one on the way out changes nothing
 
 
+def test_a_second_signal_on_the_way_out_does_not_change_the_exit_code(
+    recipe: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(trainer: Trainer) -> None:
+        raise Stopped("stopped after step 1")
+
+    monkeypatch.setattr(Trainer, "fit", stopped)
+    assert command("train", "--config", recipe)[::2] == (EXIT_STOPPED, "unfold train: stopped after step 1\n")
+    signal.raise_signal(signal.SIGTERM)
+    signal.raise_signal(signal.SIGUSR1)
+
+
 def test_handlers_are_as_before_when_a_run_is_done(recipe: Path) -> None:
     before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT, signal.SIGCHLD)]
     assert main(["train", "--config", str(recipe), "TRAIN.EPOCHS", "1", "TRAIN.WORKERS", "1"]) == 0

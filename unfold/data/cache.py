@@ -42,7 +42,7 @@ class PatchCache:
             self.manifest = _manifest(file, path)
         self.names: list[str] = self.manifest["names"]
         self._file: Any = None
-        self._process = 0
+        self._bytes = self._process = 0
 
     def __len__(self) -> int:
         return len(self.names)
@@ -55,8 +55,16 @@ class PatchCache:
         rows, columns = inside(window, self.size(index))
         if self._process != os.getpid():
             self._file, self._process = _open(self.path), os.getpid()
+            self._bytes = self._length()
         with damage(self.path):
-            return {kind: self._file[f"{kind}/{index}"][rows, columns] for kind in self.manifest["kinds"]}
+            pixels = {kind: self._file[f"{kind}/{index}"][rows, columns] for kind in self.manifest["kinds"]}
+            if self._length() < self._bytes:  # HDF5 reads zeros beyond the end
+                raise OSError("its end is gone")
+            return pixels
+
+    def _length(self) -> int:
+        """Bytes of the file that is open, whatever has its name now."""
+        return os.fstat(self._file.id.get_vfd_handle()).st_size
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_file": None, "_process": 0}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -65,10 +65,11 @@ def requests_to_stop() -> Iterator[Request]:
 
 
 @contextmanager
-def stopped_at_once() -> Iterator[None]:
+def stopped_at_once() -> Iterator[Callable[[], None]]:
     """Within, where no run is under way yet, SIGTERM and SIGUSR1 raise Stopped. (SIGINT is Python's KeyboardInterrupt.)
 
-    A process that was stopped heeds no other signal on its way out, which would change its exit code.
+    A process that was stopped heeds no other signal on its way out, which would change its exit code; nor after a call
+    of what this yields.
     """
     heeded = (signal.SIGTERM, signal.SIGUSR1)
 
@@ -83,10 +84,14 @@ def stopped_at_once() -> Iterator[None]:
     before: dict[signal.Signals, Any] = {}
     if threading.current_thread() is threading.main_thread():
         before = {number: signal.signal(number, stop) for number in heeded}
+
+    def heed_no_more() -> None:
+        before.update(dict.fromkeys(before, ignore))
+
     try:
-        yield
+        yield heed_no_more
     except Stopped:
-        before = dict.fromkeys(before, ignore)
+        heed_no_more()
         raise
     finally:
         for number, handler in before.items():
