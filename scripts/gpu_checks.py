@@ -34,7 +34,7 @@ from unfold import create_model, list_models
 from unfold.device import place
 from unfold.files import whole_file
 from unfold.models.unfolding import UnfoldingNetwork
-from unfold.training.losses import charbonnier_of_stages
+from unfold.training.losses import StageLoss, charbonnier
 
 SECONDS = 390.0  # after which no measurement begins
 TEST_SECONDS = 200.0  # after which the tests are ended
@@ -104,7 +104,7 @@ def training_step(row: Row, net: UnfoldingNetwork, device: torch.device) -> Call
         with computed_in(row.precision, device):
             stages = net(**given, return_stages=True)
         with computed_in("tf32" if row.precision == "tf32" else "float32", device):
-            loss = charbonnier_of_stages(stages, target)
+            loss = StageLoss(charbonnier, every_stage=True)(stages, target)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()

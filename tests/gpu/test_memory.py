@@ -14,7 +14,7 @@ from tests.narrow import inputs, narrow
 from unfold import create_model
 from unfold.device import place
 from unfold.models.unfolding import UnfoldingNetwork
-from unfold.training.losses import charbonnier_of_stages
+from unfold.training.losses import StageLoss, charbonnier
 
 NAMES = ("dgunet_deblur", "dgunet_plus_deblur", "dgunet_cs", "dgunet_plus_cs", "usrnet", "nrl_gdn")
 Record = Callable[[str, object], None]
@@ -52,7 +52,7 @@ def test_checkpointed_stages_lower_the_peak_of_a_training_step_and_keep_the_grad
     def step() -> None:
         net.zero_grad(set_to_none=False)  # gradients are there before and after: what is left is the activations
         stages = net(**given, return_stages=True)
-        charbonnier_of_stages(stages, torch.full_like(stages[-1], 0.5)).backward()
+        StageLoss(charbonnier, every_stage=True)(stages, torch.full_like(stages[-1], 0.5)).backward()
 
     step()
     peaks, gradients = [], []

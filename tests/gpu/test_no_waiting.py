@@ -18,7 +18,7 @@ from tests.gpu.setting import random_inputs
 from tests.narrow import ARGUMENTS, NAMES
 from unfold import create_model, list_models
 from unfold.device import place
-from unfold.training.losses import charbonnier_of_stages
+from unfold.training.losses import StageLoss, charbonnier
 
 CUDA = pytest.param("cuda", marks=pytest.mark.gpu)
 Record = Callable[[str, object], None]
@@ -82,7 +82,7 @@ def test_a_training_step_does_not_wait(name: str, device: torch.device) -> None:
 
     def step() -> None:
         stages = net(**given, return_stages=True)
-        loss = charbonnier_of_stages(stages, torch.zeros_like(stages[-1]))
+        loss = StageLoss(charbonnier, every_stage=True)(stages, torch.zeros_like(stages[-1]))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()

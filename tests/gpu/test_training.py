@@ -15,7 +15,7 @@ from unfold import load_model
 from unfold.config import load_config
 from unfold.device import pick_device, place
 from unfold.errors import UnfoldError
-from unfold.training.losses import charbonnier_of_stages
+from unfold.training.losses import StageLoss, charbonnier
 from unfold.training.run import build_trainer
 
 on_cuda = pytest.mark.parametrize("device", [pytest.param("cuda", marks=pytest.mark.gpu)], indirect=True)
@@ -41,7 +41,7 @@ def one_step(name: str, given: dict[str, Any], device: torch.device) -> tuple[li
     losses = []
     for _ in range(2):
         stages = net(**placed, return_stages=True)
-        loss = charbonnier_of_stages(stages, torch.full_like(stages[-1], 0.5))
+        loss = StageLoss(charbonnier, every_stage=True)(stages, torch.full_like(stages[-1], 0.5))
         losses.append(loss.item())
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -69,7 +69,7 @@ def test_a_run_can_be_resumed_and_its_weights_give_the_same_on_the_cpu(
     def train(folder: str, *words: str, until: int | None = None, resume: bool = False) -> Path:
         overrides = ["DEVICE", str(device), "TRAIN.WORKERS", "1", "OUTPUT", str(tmp_path / folder), *words]
         trainer = build_trainer(load_config(recipe, overrides), resume=resume)
-        assert next(trainer.net.parameters()).device.type == device.type
+        assert next(trainer.update.net.parameters()).device.type == device.type
         trainer.fit(until)
         return tmp_path / folder / "checkpoints" / "last.pth"
 
