@@ -225,7 +225,9 @@ def test_an_interrupted_run_tells_what_is_done_and_goes_on(
         patch.setattr(Path, "replace", interrupted)
         logged: list[str] = []
         patch.setattr(module.logger, "info", lambda text, *values: logged.append(text % values))
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)  # shells let background jobs ignore it
         assert command("restore", pictures, "-o", out, "--weights", blind)[0] == 130
+        signal.signal(signal.SIGINT, before)
     assert logged[-1] == "restored 1\nleft 2: the same command goes on with them"
     assert [path.name for path in out.iterdir()] == ["picture0.png"]
     told = command("restore", pictures, "-o", out, "--weights", blind)[1]
