@@ -15,6 +15,7 @@ from PIL import Image
 
 from tests.synthetic import scene
 from unfold import create_model
+from unfold.cli import main
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -247,3 +248,11 @@ def test_check_compares_with_the_goldens_at_hand_and_names_the_others(tmp_path: 
     path.write_bytes(b"no numbers")
     assert_one_line(command("check", "--golden", tmp_path), "usrnet_prior_usrnet_tiny.npz cannot be read")
     assert_one_line(command("check", "--golden", tmp_path / "nowhere"), "none of the golden files")
+
+
+def test_ctrl_c_while_the_command_line_is_read_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(argv: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("unfold.cli.parse", interrupted)
+    assert main(["models"]) == 130

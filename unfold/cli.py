@@ -285,7 +285,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     0; 2 for bad input (one line on stderr); 75 where a run of `train` is not done and --resume auto goes on; 130 when
     interrupted.
     """
-    arguments = parse(argv)
+    try:
+        return _carry_out(parse(argv))
+    except KeyboardInterrupt:
+        return 130
+
+
+def _carry_out(arguments: argparse.Namespace) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             with contextlib.suppress(OSError):  # where the stream has been put to other use
@@ -316,8 +322,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"unfold {arguments.command}: out of memory; use smaller images, or the device cpu", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        return 130
 
 
 if __name__ == "__main__":

@@ -40,8 +40,8 @@ _C.DATA = CfgNode()
 # way: gaussian (white noise), usrnet, nrl_gdn (blur, decimation and noise of those papers), rain, compressive_sensing.
 _C.DATA.KIND = "gaussian"
 # "photographs" is the set that comes with scikit-image; anything else is a folder of images, or of pairs, as it is or
-# under UNFOLD_DATA. TRAIN may also be several folders, "a + b", or a patch cache, a .h5 file of `unfold data prepare
-# cache`.
+# under UNFOLD_DATA, or a part of one: "mine[:-8]" is all but the last 8 in natural order, "mine[-8:]" these 8. TRAIN
+# may also be several, "a + b", or a patch cache, a .h5 file of `unfold data prepare cache`.
 _C.DATA.TRAIN = "photographs"
 _C.DATA.VAL = "photographs"
 _C.DATA.TEST = "photographs"

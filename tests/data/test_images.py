@@ -40,6 +40,24 @@ def test_a_folder_is_listed_in_natural_order_also_below_unfold_data(
     assert [path.name for path in find_images("mine", "test")] == expected
 
 
+def test_a_slice_of_a_folder_is_a_slice_of_its_images_in_natural_order(tmp_path: Path) -> None:
+    for i in range(12):
+        (tmp_path / f"{i}.png").touch()
+
+    def found(part: str) -> list[int]:
+        return [int(path.stem) for path in find_images(f"{tmp_path}{part}", "test")]
+
+    everything = list(range(12))
+    assert found("[:-3]") + found("[-3:]") == found("[:5]") + found("[5:]") == found("[:]") == found("") == everything
+    assert found("[2:4]") == [2, 3]
+    assert found("[10:99]") == [10, 11]
+    with pytest.raises(UnfoldError, match=r"\[12:\] is none of the 12 images there"):
+        found("[12:]")
+    with pytest.raises(UnfoldError, match="there is no folder"):
+        found("[::2]")
+    assert [path.name for path in find_images("photographs[1:]", "test")] == ["chelsea.png"]
+
+
 @pytest.mark.parametrize("kind", ["png", "bmp", "tif", "ppm", "webp"])
 def test_lossless_files_come_back_to_the_digit(tmp_path: Path, kind: str) -> None:
     picture = scene(20, 30)

@@ -10,6 +10,7 @@ from PIL import Image
 
 from tests.synthetic import scene
 from unfold.data.pairs import INPUTS, TARGETS, Pair, find_pairs, read_pair
+from unfold.data.stores import find_items
 from unfold.errors import UnfoldError
 
 
@@ -28,6 +29,15 @@ def test_partners_have_one_name_whatever_their_extension_and_come_in_natural_ord
     touch(tmp_path / "target", "9.png", "10.bmp", "b.c.jpg", "notes.txt")
     expected = [("9", "9.JPG", "9.png"), ("10", "10.png", "10.bmp"), ("b.c", "b.c.png", "b.c.jpg")]
     assert names(find_pairs(str(tmp_path))) == expected
+
+
+def test_a_slice_of_a_set_is_a_slice_of_its_pairs(tmp_path: Path) -> None:
+    for side in ("input", "target"):
+        touch(tmp_path / side, *(f"{i}.png" for i in range(11)))
+    parts = [[pair.name for pair in find_pairs(f"{tmp_path}{part}")] for part in ("[:-2]", "[-2:]", "")]
+    assert parts[0] + parts[1] == parts[2] == [str(i) for i in range(11)]
+    assert parts[1] == ["9", "10"]
+    assert find_items(f"{tmp_path}[:3]") == find_pairs(str(tmp_path))[:3]
 
 
 @pytest.mark.parametrize("below", ["", "test"])

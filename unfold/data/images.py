@@ -16,11 +16,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from natsort import natsorted
@@ -33,6 +34,9 @@ from unfold.paths import as_path
 from unfold.progress import progress
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm")
+
+_SLICE = re.compile(r"(.*[^\[])\[(-?\d*):(-?\d*)\]")  # photos[:-8]
+Item = TypeVar("Item")
 
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM")  # no others: for some, Pillow starts programs
 
@@ -54,12 +58,32 @@ PHOTOGRAPHS = {
 def find_images(source: str, split: str) -> list[Path]:
     """The image files of a set, in natural order.
 
-    source: "photographs" (the split of PHOTOGRAPHS) or a folder, as it is or under UNFOLD_DATA; split: train, val or
-    test. Raises UnfoldError where the folder or its images are missing.
+    source: "photographs" (the split of PHOTOGRAPHS) or a folder, as it is or under UNFOLD_DATA, or a part of one, see
+    :func:`sliced`; split: train, val or test. Raises UnfoldError where the folder or its images are missing.
     """
-    if source.rstrip("/") == "photographs":
-        return _photographs(split)
-    return images_in(find_folder(source))
+    name, part = sliced(source)
+    if name.rstrip("/") == "photographs":
+        return chosen(_photographs(split), part, source)
+    return chosen(images_in(find_folder(name)), part, source)
+
+
+def sliced(source: str) -> tuple[str, slice]:
+    """A set's name without its slice, and the slice, all where there is none.
+
+    As of a Python list in natural order: "photos[:-8]" are all images but the last 8, "photos[-8:]" these 8.
+    """
+    found = _SLICE.fullmatch(source)
+    if found is None:
+        return source, slice(None)
+    name, first, end = found.groups()
+    return name, slice(int(first) if first.strip("-") else None, int(end) if end.strip("-") else None)
+
+
+def chosen(items: list[Item], part: slice, source: str) -> list[Item]:
+    """A slice of a set. UnfoldError where it is empty."""
+    if not items[part]:
+        raise UnfoldError(f"{source} is none of the {len(items)} images there")
+    return items[part]
 
 
 def images_in(folder: Path) -> list[Path]:

@@ -11,7 +11,7 @@ import numpy as np
 from natsort import natsorted
 from numpy.typing import NDArray
 
-from unfold.data.images import EXTENSIONS, find_folder, images_in, read_uint8
+from unfold.data.images import EXTENSIONS, chosen, find_folder, images_in, read_uint8, sliced
 from unfold.errors import UnfoldError
 
 # Names of folders, written in small or capital letters.
@@ -39,9 +39,14 @@ def find_pairs(source: str, split: str = "test") -> list[Pair]:
 
     source: a folder, as it is or under UNFOLD_DATA, with one folder of INPUTS and one of TARGETS in it, or in its
     folder ``split``; or with files side by side that are called NAME_blur and NAME_sharp, or NAME_real and NAME_mean,
-    with the same number behind, or none. UnfoldError where there are no pairs, or an image has no partner or two.
+    with the same number behind, or none; or a slice of these pairs, "name[:-4]". UnfoldError where there are no pairs,
+    or an image has no partner or two.
     """
-    folder = find_folder(source)
+    name, part = sliced(source)
+    return chosen(_all_pairs(find_folder(name), split), part, source)
+
+
+def _all_pairs(folder: Path, split: str) -> list[Pair]:
     for place in (folder, folder / split):
         inputs, targets = subfolder(place, INPUTS), subfolder(place, TARGETS)
         if inputs and targets:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags
 from PIL.TiffImagePlugin import IMAGELENGTH, IMAGEWIDTH
 
-from unfold.data.images import find_folder, find_images, opened, read_image
+from unfold.data.images import find_folder, find_images, opened, read_image, sliced
 from unfold.data.pairs import INPUTS, TARGETS, Pair, find_pairs, marked_inputs, subfolder
 from unfold.errors import UnfoldError
 from unfold.progress import progress
@@ -67,9 +67,10 @@ class FileStore:
 
 def find_items(source: str, split: str = "train") -> list[Item]:
     """The pairs of a folder where it holds pairs (see find_pairs), else its images. UnfoldError as of those."""
-    if source.rstrip("/") == "photographs":
+    name = sliced(source)[0]
+    if name.rstrip("/") == "photographs":
         return [*find_images(source, split)]
-    folder = find_folder(source)
+    folder = find_folder(name)
     places = (folder, folder / split)
     paired = any(subfolder(place, names) for place in places for names in (INPUTS, TARGETS))
     return [*find_pairs(source, split)] if paired or marked_inputs(folder.iterdir()) else [*find_images(source, split)]
