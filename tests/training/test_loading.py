@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
+import sys
+import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 from unfold.errors import UnfoldError
 from unfold.training.loading import WorkerDied, batches
 from unfold.training.signals import ignore_in_worker
+from unfold.training.worker import end_with
 
 
 class Bad(Dataset[dict[str, Any]]):
@@ -99,3 +104,33 @@ def test_a_signal_that_comes_while_processes_are_begun_ends_none_of_them(monkeyp
     finally:
         signal.signal(signal.SIGTERM, before)
     assert got == [signal.SIGTERM]
+
+
+def test_one_whose_parent_died_before_it_began_ends_itself() -> None:
+    loader = DataLoader(Bad(lambda: None), num_workers=1, worker_init_fn=lambda worker: end_with(parent=1))
+    with pytest.raises(WorkerDied):
+        list(batches(loader))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere torch's workers look every 5 seconds")
+def test_one_ends_at_once_with_the_process_that_runs_it() -> None:
+    receiver, sender = multiprocessing.Pipe(duplex=False)
+
+    def run() -> None:
+        def begin(worker: int, parent: int = os.getpid()) -> None:
+            end_with(parent)
+            sender.send(os.getpid())
+
+        for _ in DataLoader(Bad(lambda: None), num_workers=1, worker_init_fn=begin, persistent_workers=True):
+            time.sleep(60)
+
+    process = multiprocessing.get_context("fork").Process(target=run)
+    process.start()
+    worker = receiver.recv()
+    assert Path(f"/proc/{worker}").exists()
+    process.kill()
+    process.join()
+    end = time.monotonic() + 3
+    while Path(f"/proc/{worker}").exists() and time.monotonic() < end:
+        time.sleep(0.01)
+    assert not Path(f"/proc/{worker}").exists()

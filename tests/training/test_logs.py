@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import functools
 import json
 import os
 import pty
@@ -155,6 +156,10 @@ def test_each_start_of_a_run_leaves_an_entry_in_environment_json(recipe: Path, t
     assert first["command"] == shlex.join(["unfold", *sys.argv[1:]])
     images = [{"target": read_uint8(path)} for path in sorted((tmp_path / "pictures").iterdir())]
     assert first["data"] == second["data"] == {"images": 3, "sha256": fingerprint(MemoryStore(images))}
+    before = (folder / "environment.json").read_bytes()
+    build(recipe, resume=True).fit()
+    assert (folder / "environment.json").read_bytes() == before, "a run that is done is not started"
+    build(recipe, overwrite=True).fit(until=1)
     (folder / "environment.json").write_text("[{")
     build(recipe, resume=True)
     assert len(read_starts(folder)) == 1, "what is damaged stops no run"
@@ -306,12 +311,14 @@ def test_a_process_that_loads_data_has_one_thread(recipe: Path) -> None:
     before = cv2.getNumThreads()
     try:
         cv2.setNumThreads(4)
-        (found,) = DataLoader(Threads(), num_workers=1, worker_init_fn=begin_worker)
+        (found,) = DataLoader(
+            Threads(), num_workers=1, worker_init_fn=functools.partial(begin_worker, parent=os.getpid())
+        )
         assert found.tolist() == [[1, 1]]
     finally:
         cv2.setNumThreads(before)
     loader = build(recipe, "TRAIN.WORKERS 1").loader
-    assert loader.worker_init_fn is begin_worker
+    assert loader.worker_init_fn.func is begin_worker
     assert loader.persistent_workers
 
 

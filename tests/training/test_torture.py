@@ -24,6 +24,7 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> Ground:
         processes.no_reader,
         files.truncated,
         files.file_limit,
+        files.finished,
     ],
     ids=lambda fault: fault.__name__,
 )

@@ -138,7 +138,8 @@ def build_trainer(
         _prepare_folder(folder, cfg, left_out, fresh=found is None)
         if found is not None:
             make_newest(found[0])
-        environment.record_start(folder, done, store, device, cfg.TRAIN.PRECISION, processes)
+        if done < total_steps(cfg) or pending:
+            environment.record_start(folder, done, store, device, cfg.TRAIN.PRECISION, processes)
     shown = cfg.TRAIN.BOARD and writes
     trainer = Trainer(
         update=update,
@@ -181,7 +182,7 @@ def _loader(
         batch_sampler=BatchSampler(train.PATCHES, train.BATCH, cfg.SEED, scales, processes.rank, processes.world),
         collate_fn=collate,
         num_workers=train.WORKERS,
-        worker_init_fn=begin_worker,
+        worker_init_fn=functools.partial(begin_worker, parent=os.getpid()),
         # Not Python 3.14's forkserver, of which a killed run would leave one behind, with its workers, for ever.
         multiprocessing_context="fork" if train.WORKERS and sys.platform == "linux" else None,
         persistent_workers=train.WORKERS > 0,
