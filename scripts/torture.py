@@ -44,6 +44,7 @@ def faults(n: int) -> Iterator[tuple[str, int, Callable[[Trial], Notes]]]:
     yield "Ctrl-C at a terminal, 2 workers", max(n // 25, 1), processes.ctrl_c
     yield "Ctrl-C twice in a step of a minute", max(n // 25, 1), processes.ctrl_c_twice
     yield "a worker killed by -9", max(n // 10, 1), processes.dead_worker
+    yield "one of two processes of a run killed by -9", max(n // 10, 1), processes.dead_rank
     yield "nobody reads its output any more", max(n // 25, 1), processes.no_reader
     yield "newest checkpoint truncated", max(n // 5, 1), files.truncated
     yield "newest checkpoint, one bit flipped", max(2 * n // 5, 1), files.flipped

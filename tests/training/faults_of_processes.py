@@ -12,8 +12,9 @@ import sys
 import termios
 import time
 
+from tests import ranks
 from tests.training import spoiled
-from tests.training.real_runs import Run, ending
+from tests.training.real_runs import Run, ending, unlike
 from tests.training.trial import Notes, TooLateError, Trial, check, parts
 
 
@@ -166,3 +167,28 @@ def nan_batch(trial: Trial) -> Notes:
     kill(trial, trial.start(before=spoiled.nan_batch), trial.seconds)
     trial.compare(reference=expected, before=spoiled.nan_batch)
     return {}
+
+
+def dead_rank(trial: Trial) -> Notes:
+    """Of a run by two processes, one dies; both go on from the last checkpoint."""
+
+    def train(name: str, *event: object) -> list[ranks.Ended]:
+        argv = trial.place.words(name, "--resume", "auto", *trial.workers, "TRAIN.SAVE_EVERY", 1)
+        out = trial.place.folder / f"{name}_printed"
+        return ranks.ended(ranks.start(2, out, ranks.commands, argv, *event), out)
+
+    whole = f"{trial.name}_reference"
+    check([code for code, *_ in train(whole)] == [0, 0], "two processes that were left alone")
+    which, step = trial.number // 2 % 2, trial.rng.randrange(8)
+    begin = time.monotonic()
+    killed = train(trial.name, which, step, "SIGKILL")
+    seconds = time.monotonic() - begin
+    expected = [75, 75]
+    expected[which] = -signal.SIGKILL
+    check([code for code, *_ in killed] == expected, f"{killed}")
+    line = f"process {which} of 2 died; the last checkpoint is good"
+    check(line in killed[1 - which][2], f"not told: {killed[1 - which][2]}")
+    check([code for code, *_ in train(trial.name)] == [0, 0], "resumed")
+    different = unlike(trial.folder, ending(trial.place.folder / whole))
+    check(not different, f"{len(different)} values differ, {different[:3]}")
+    return {"slowest begin, steps and end {:.1f} s": seconds}
