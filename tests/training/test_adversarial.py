@@ -17,9 +17,10 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torchvision.models import VGG19_Weights, vgg19
+from torchvision.models import VGG19_Weights
 
 from tests import server as web
+from tests.standins import random_vgg19
 from unfold.config import load_config
 from unfold.errors import UnfoldError
 from unfold.training import run
@@ -272,16 +273,7 @@ def test_several_processes_are_refused(recipe: Path, tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def vgg(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file with torchvision's names for VGG19 and weights of our own, without the linear layers that nobody reads."""
-    with torch.device("meta"):
-        features = vgg19(weights=None).features
-    noise, state = torch.Generator().manual_seed(0), {}
-    for name, value in features.state_dict().items():
-        gain = (2 / value[0].numel()) ** 0.5 if value.ndim == 4 else 0.1
-        state[f"features.{name}"] = gain * torch.randn(value.shape, generator=noise)
-    path = tmp_path_factory.mktemp("vgg") / "vgg19.pth"
-    torch.save(state, path)
-    return path
+    return random_vgg19(tmp_path_factory.mktemp("vgg") / "vgg19.pth")
 
 
 def test_the_perceptual_distance_is_that_of_conv5_4_before_its_relu(vgg: Path) -> None:

@@ -1,0 +1,80 @@
+"""What does every recipe take? `unfold train --check` of each at its true width, as one table in Markdown.
+
+    python scripts/check_recipes.py [KEY VALUE ...]
+
+The sets need not be there: made-up pictures of 480x320 stand in their place, and random weights in VGG19's, which
+changes neither memory nor the time of a step. Hours are those of the steps alone, without validation, on this machine.
+KEY VALUE go to every recipe. Some minutes on a machine that does nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+import torch
+
+from tests.standins import random_vgg19, stand_ins
+
+TASKS = Path(__file__).parent.parent / "tasks"
+FIGURES = {
+    "network": r"network +(\S+), ([\d,]+) parameters",
+    "work": r"work +(\S+) GMAC",
+    "memory": r"memory +(.+?) for a step of (\d+) of (\d+)x",
+    "step": r"step +(\S+) s for .*by .* and \S+ s for (\d+ of \d+)x",
+    "run": r"run +([\d,]+) steps",
+}
+HEAD = (
+    "| recipe | network | parameters | GMAC per patch | step of | memory | s per step | by a step of | steps | hours |"
+)
+
+
+def row(recipe: Path, words: list[str]) -> str:
+    """A line of the table, or what went wrong."""
+    name = f"{recipe.parent.parent.name}/{recipe.stem}"
+    command = [sys.executable, "-m", "unfold", "train", "--check", "--overwrite", "--config", str(recipe), *words]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=TASKS.parent)
+    if done.returncode:
+        return f"| {name} | {done.stderr.strip()} |"
+    found = {key: re.search(pattern, done.stdout) for key, pattern in FIGURES.items()}
+    assert all(found.values()), done.stdout
+    network, work, memory, step, run = (match.groups() for match in found.values() if match)
+    hours = float(step[0]) * int(run[0].replace(",", "")) / 3600
+    cells = [
+        name,
+        *network,
+        work[0],
+        f"{memory[1]} of {memory[2]}",
+        memory[0],
+        step[0],
+        step[1],
+        run[0],
+        f"{hours:,.3g}",
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def main() -> int:
+    print(f"| {' | '.join(COLUMNS)} |\n{'|---' * len(COLUMNS)}|", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        stand_ins(root, 320, 480, block=256, count=10)
+        os.environ["UNFOLD_DATA"] = folder
+        vgg = ["LOSS.VGG", str(random_vgg19(root / "vgg19.pth"))]
+        for recipe in sorted(TASKS.glob("*/configs/*.yaml")):
+            words = [*sys.argv[1:], *(vgg if "usrgan" in recipe.stem else [])]
+            print(row(recipe, words), flush=True)
+    threads = f"{torch.get_num_threads()} threads" if not torch.cuda.is_available() else torch.cuda.get_device_name()
+    print(f"\ntorch {torch.__version__}, Python {platform.python_version()}, {threads}.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,58 @@
+"""Made-up pictures in the place of every set that a recipe names, in its layout, and made-up weights of VGG19."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from scipy.io import savemat
+from torchvision.models import vgg19
+
+from tests.synthetic import scene
+from unfold.physics.kernels import gaussian_kernel
+from unfold.protocols.sidd import CLEAN, NOISY
+
+PAIRS = ("GoPro/train", "GoPro/test", "Rain13K/train", "Rain100L", "SIDD_patches")
+CLEAN_SETS = ("DIV2K/DIV2K_train_HR", "Flickr2K/Flickr2K_HR", "BSDS500/train", "BSDS500/test", "BSDS500/val")
+
+
+def stand_ins(root: Path, height: int, width: int, block: int, count: int = 2) -> None:
+    """``count`` pictures of height x width in every set below ``root``, SIDD's blocks of block x block."""
+
+    def picture(path: Path, seed: int, *, grey: bool = False) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        image = Image.fromarray(scene(height, width, seed=seed))
+        (image.convert("L") if grey else image).save(path)
+
+    for i in range(count):
+        for pairs in PAIRS:
+            picture(root / pairs / "input" / f"{i}.png", i)
+            picture(root / pairs / "target" / f"{i}.png", i + 10)
+        for clean in CLEAN_SETS:
+            picture(root / clean / f"{i}.png", i)
+        picture(root / "Set5" / f"{i}.bmp", i)
+        picture(root / "Set11_gray" / f"{i}.tif", i, grey=True)
+        picture(root / "Set12_gray" / f"{i}.png", i, grey=True)
+    (root / "SIDD").mkdir()
+    for name in (NOISY, CLEAN):
+        savemat(root / "SIDD" / f"{name}.mat", {name: scene(block, block)[None, None]})
+    (root / "kernels").mkdir()
+    for name, kernels in (("kernels_12", 12), ("kernels_8", 8)):
+        cells = np.empty((1, kernels), dtype=object)
+        for i in range(kernels):
+            cells[0, i] = gaussian_kernel(25, 0.7 + 0.3 * i)
+        savemat(root / "kernels" / f"{name}.mat", {"kernels": cells})
+
+
+def random_vgg19(path: Path) -> Path:
+    """A file with torchvision's names for VGG19 and random weights (He), without the linear layers."""
+    with torch.device("meta"):
+        features = vgg19(weights=None).features
+    noise, state = torch.Generator().manual_seed(0), {}
+    for name, value in features.state_dict().items():
+        gain = (2 / value[0].numel()) ** 0.5 if value.ndim == 4 else 0.1
+        state[f"features.{name}"] = gain * torch.randn(value.shape, generator=noise)
+    torch.save(state, path)
+    return path
