@@ -31,9 +31,8 @@ FIGURES = {
     "step": r"step +(\S+) s for .*by .* and \S+ s for (\d+ of \d+)x",
     "run": r"run +([\d,]+) steps",
 }
-HEAD = (
-    "| recipe | network | parameters | GMAC per patch | step of | memory | s per step | by a step of | steps | hours |"
-)
+COLUMNS = ["recipe", "network", "parameters", "GMAC per patch", "step of", "memory"]
+COLUMNS += ["s per step", "by a step of", "steps", "hours"]
 
 
 def row(recipe: Path, words: list[str]) -> str:
@@ -46,18 +45,8 @@ def row(recipe: Path, words: list[str]) -> str:
     found = {key: re.search(pattern, done.stdout) for key, pattern in FIGURES.items()}
     assert all(found.values()), done.stdout
     network, work, memory, step, run = (match.groups() for match in found.values() if match)
-    hours = float(step[0]) * int(run[0].replace(",", "")) / 3600
-    cells = [
-        name,
-        *network,
-        work[0],
-        f"{memory[1]} of {memory[2]}",
-        memory[0],
-        step[0],
-        step[1],
-        run[0],
-        f"{hours:,.3g}",
-    ]
+    size, hours = f"{memory[1]} of {memory[2]}", float(step[0]) * int(run[0].replace(",", "")) / 3600
+    cells = [name, *network, *work, size, memory[0], *step, *run, f"{hours:,.3g}"]
     return f"| {' | '.join(cells)} |"
 
 
