@@ -3,8 +3,8 @@
     python scripts/check_recipes.py [KEY VALUE ...]
 
 The sets need not be there: made-up pictures of 480x320 stand in their place, and random weights in VGG19's, which
-changes neither memory nor the time of a step. Hours are those of the steps alone, without validation, on this machine.
-KEY VALUE go to every recipe. Some minutes on a machine that does nothing else.
+changes neither memory nor the time of a step. Hours are those of the steps alone, without validation, on this machine;
+EFLOP are 10^18 operations of all steps, a backward pass counted as two forward ones. KEY VALUE go to every recipe.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ FIGURES = {
     "run": r"run +([\d,]+) steps",
 }
 COLUMNS = ["recipe", "network", "parameters", "GMAC per patch", "step of", "memory"]
-COLUMNS += ["s per step", "by a step of", "steps", "hours"]
+COLUMNS += ["s per step", "by a step of", "steps", "hours", "EFLOP"]
 
 
 def row(recipe: Path, words: list[str]) -> str:
@@ -45,8 +45,9 @@ def row(recipe: Path, words: list[str]) -> str:
     found = {key: re.search(pattern, done.stdout) for key, pattern in FIGURES.items()}
     assert all(found.values()), done.stdout
     network, work, memory, step, run = (match.groups() for match in found.values() if match)
-    size, hours = f"{memory[1]} of {memory[2]}", float(step[0]) * int(run[0].replace(",", "")) / 3600
-    cells = [name, *network, *work, size, memory[0], *step, *run, f"{hours:,.3g}"]
+    size, steps = f"{memory[1]} of {memory[2]}", int(run[0].replace(",", ""))
+    hours, operations = float(step[0]) * steps / 3600, 6e9 * float(work[0]) * int(memory[1]) * steps
+    cells = [name, *network, *work, size, memory[0], *step, *run, f"{hours:,.3g}", f"{operations / 1e18:.3g}"]
     return f"| {' | '.join(cells)} |"
 
 
