@@ -21,7 +21,7 @@ from unfold.config import altered, load_config
 from unfold.device import pick_device, place
 from unfold.training.distributed import Processes
 from unfold.training.memory import example_batch, step_memory
-from unfold.training.run import build_loss, build_update
+from unfold.training.parts import build_loss, build_update
 
 
 def resident() -> int:

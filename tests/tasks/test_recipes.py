@@ -16,7 +16,7 @@ from unfold.build import build_network
 from unfold.config import load_config
 from unfold.training import check
 from unfold.training.log import read_log
-from unfold.training.run import build_loss, factor, steps_per_epoch, total_steps
+from unfold.training.parts import build_loss, factor, steps_per_epoch, total_steps
 
 Command = Callable[..., tuple[int, str, str]]
 TASKS = Path(__file__).parent.parent.parent / "tasks"

@@ -23,13 +23,14 @@ from tests import server as web
 from tests.standins import random_vgg19
 from unfold.config import load_config
 from unfold.errors import UnfoldError
-from unfold.training import run
+from unfold.training import parts
 from unfold.training.adversarial import AdversarialUpdate, fooling_loss, judging_loss
 from unfold.training.checkpoint import read_run
 from unfold.training.discriminator import Discriminator
 from unfold.training.distributed import Processes
 from unfold.training.log import read_log
 from unfold.training.losses import l1
+from unfold.training.parts import build_loss
 from unfold.training.perceptual import PerceptualDistance, vgg19_features
 from unfold.training.run import build_trainer
 from unfold.training.trainer import Trainer
@@ -55,7 +56,7 @@ class Tint(nn.Module):
 @pytest.fixture
 def _narrow(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs with a discriminator of a sixteenth of the width, which is trained in no time."""
-    monkeypatch.setattr(run, "Discriminator", functools.partial(Discriminator, 4))
+    monkeypatch.setattr(parts, "Discriminator", functools.partial(Discriminator, 4))
 
 
 def build(recipe: Path, folder: Path, words: str = WORDS, **options: Any) -> Trainer:
@@ -309,8 +310,8 @@ def test_the_perceptual_loss_is_added_with_its_weight(recipe: Path, vgg: Path) -
     cfg = load_config(recipe, f"LOSS.STAGES last LOSS.PERCEPTUAL 3.0 LOSS.VGG {vgg} TRAIN.PATCH 16".split())
     x, target, cpu = torch.rand(1, 3, 16, 16), torch.rand(1, 3, 16, 16), torch.device("cpu")
     distance = PerceptualDistance(vgg19_features(str(vgg)))(x, target).item()
-    expected = run.build_loss(plain, cpu)([target, x], target).item() + 3 * distance
-    assert run.build_loss(cfg, cpu)([target, x], target).item() == pytest.approx(expected, rel=1e-6)
+    expected = build_loss(plain, cpu)([target, x], target).item() + 3 * distance
+    assert build_loss(cfg, cpu)([target, x], target).item() == pytest.approx(expected, rel=1e-6)
 
 
 def test_vgg_weights_that_cannot_be_had_are_one_line_that_says_where_to_put_them(

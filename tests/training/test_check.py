@@ -18,7 +18,8 @@ from unfold.training.checkpoint import save_checkpoint, size_on_disk
 from unfold.training.distributed import Processes
 from unfold.training.limits import in_vain
 from unfold.training.memory import smallest_patch
-from unfold.training.run import build_trainer, steps_per_epoch, total_steps
+from unfold.training.parts import steps_per_epoch, total_steps
+from unfold.training.run import build_trainer
 
 Command = Callable[..., tuple[int, str, str]]
 

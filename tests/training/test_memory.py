@@ -20,7 +20,7 @@ from unfold.training import memory
 from unfold.training.distributed import Processes
 from unfold.training.losses import StageLoss, charbonnier
 from unfold.training.memory import example_batch, step_memory, what_helps
-from unfold.training.run import build_loss, build_update
+from unfold.training.parts import build_loss, build_update
 from unfold.training.trainer import Trainer
 from unfold.training.update import Update
 

@@ -19,8 +19,9 @@ from unfold.errors import UnfoldError, out_of_memory
 from unfold.inference.memory import Living
 from unfold.models.registry import model_info
 from unfold.training.distributed import Processes
+from unfold.training.limits import check_sizes
+from unfold.training.parts import build_loss, build_update
 from unfold.training.perceptual import vgg19_layers
-from unfold.training.run import build_loss, build_update, check_sizes
 
 
 def step_memory(cfg: CfgNode, world: int = 1) -> int:

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import atexit
 import functools
 import logging
-import multiprocessing
 import os
-import signal
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch.utils.data import DataLoader
 from yacs.config import CfgNode
 
 import unfold
@@ -31,34 +26,25 @@ from unfold.build import (
 from unfold.checkpoints.load import load_state, open_weights
 from unfold.checkpoints.read import Checkpoint
 from unfold.config import differences, load_config, model_arguments
-from unfold.data.batches import BatchSampler, collate
-from unfold.data.patches import Patches
 from unfold.data.samples import SampleKind
 from unfold.data.stores import Store
 from unfold.device import pick_device, place
 from unfold.errors import UnfoldError, out_of_memory
 from unfold.files import nearest, whole_file
-from unfold.models.registry import model_info
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.protocols.evaluate import check_cases, validate
 from unfold.protocols.protocol import Case, Protocol
 from unfold.report.models import count_parameters
 from unfold.training import board, environment
-from unfold.training.adversarial import AdversarialUpdate
 from unfold.training.agreement import check_data, check_recipes
 from unfold.training.checkpoint import make_newest, newest_good
-from unfold.training.discriminator import Discriminator
 from unfold.training.distributed import Processes
-from unfold.training.limits import in_vain
+from unfold.training.limits import check_sizes, in_vain
 from unfold.training.log import RunLog
-from unfold.training.losses import Distance, StageLoss, charbonnier, l1, mse
 from unfold.training.mixup import mixed
-from unfold.training.perceptual import PerceptualDistance, vgg19_features
-from unfold.training.schedule import Factor, Schedule, constant, cosine, multistep, step
+from unfold.training.parts import build_loader, build_loss, build_update, steps_per_epoch, total_steps
 from unfold.training.start import fill, take_over
 from unfold.training.trainer import Trainer
-from unfold.training.update import Loss, Update
-from unfold.training.worker import begin_worker
 
 logger = logging.getLogger("unfold")
 # What may be set anew in a resumed run, and the files of one that are gone when another begins in its folder.
@@ -96,8 +82,9 @@ def build_trainer(
     """Everything that a run needs, checked before the first step.
 
     resume: go on from the run folder's newest whole checkpoint, "auto" where there is one; overwrite: begin anew in a
-    folder that holds a run already. init: weights to begin with, a file or name; partial: what of them does not fit
-    stays fresh, and is told. processes: those that share the run. dry: write nothing, not even the run folder.
+    folder that holds a run already. init: weights to begin with, a file or name, which with "auto" a run that goes on
+    does not heed; partial: what of them does not fit stays fresh, and is told. processes: those that share the run.
+    dry: write nothing, not even the run folder.
     Raises UnfoldError.
     """
     processes = processes or Processes()
@@ -109,7 +96,9 @@ def build_trainer(
     check_recipes(processes, cfg)
     found = processes.from_first(lambda: _find_run(cfg, folder, resume, overwrite))
     if found is not None and init is not None:
-        raise UnfoldError("--init begins a run and --resume continues one: give one of them")
+        if resume != "auto":
+            raise UnfoldError("--init begins a run and --resume continues one: give one of them, or --resume auto")
+        init = None  # one command for every start of a job
     if cfg.TRAIN.BOARD:
         board.check_installed()
     device = pick_device(cfg.DEVICE)
@@ -129,7 +118,7 @@ def build_trainer(
     held_out = _validation_cases(cfg, protocol, processes)
     store, left_out = build_store(cfg)  # decodes the training set, which may take long: after all that is quick
     check_data(processes, store, held_out)
-    loader = _loader(cfg, samples, store, processes, device)
+    loader = build_loader(cfg, samples, store, processes, device)
     net = place(net, device)
     # Of an epoch whose end is pending, neither the log nor the schedule has heard yet.
     done, pending = (found[1].content["step"], found[1].content["pending"]) if found is not None else (0, False)
@@ -169,116 +158,6 @@ def build_trainer(
     if processes.first:
         _tell(cfg, trainer, store, len(held_out))
     return trainer
-
-
-def _loader(
-    cfg: CfgNode, samples: SampleKind, store: Store, processes: Processes, device: torch.device
-) -> DataLoader[dict[str, Any]]:
-    if cfg.TRAIN.WORKERS:
-        atexit.register(_end_workers)
-    train, scales = cfg.TRAIN, cfg.DATA.SCALES if "scale" in samples.inputs else (1,)
-    return DataLoader(
-        Patches(store, train.PATCH, cfg.SEED, samples.make),
-        batch_sampler=BatchSampler(train.PATCHES, train.BATCH, cfg.SEED, scales, processes.rank, processes.world),
-        collate_fn=collate,
-        num_workers=train.WORKERS,
-        worker_init_fn=functools.partial(begin_worker, parent=os.getpid()),
-        # Not Python 3.14's forkserver, of which a killed run would leave one behind, with its workers, for ever.
-        multiprocessing_context="fork" if train.WORKERS and sys.platform == "linux" else None,
-        persistent_workers=train.WORKERS > 0,
-        pin_memory=device.type == "cuda",
-    )
-
-
-def _end_workers() -> None:
-    """Kill processes that load data and are left after an error: Python would wait for them, who heed no SIGTERM."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # where torch tells that workers died
-    for worker in multiprocessing.active_children():
-        worker.kill()
-
-
-def build_update(
-    cfg: CfgNode, net: UnfoldingNetwork, loss: Loss, processes: Processes, done: int = 0, pending: bool = False
-) -> tuple[Update, Schedule]:
-    """The optimiser's step and its learning rate, ``done`` steps into the run; pending: see Trainer."""
-    nets: list[torch.nn.Module] = [net]
-    kind: Callable[..., Update] = Update
-    if cfg.LOSS.ADVERSARIAL:
-        judge = place(Discriminator(), next(net.parameters()).device)
-        nets.append(judge)
-        kind = functools.partial(AdversarialUpdate, discriminator=judge, weight=cfg.LOSS.ADVERSARIAL)
-    optimizer = torch.optim.Adam(
-        [{"params": [parameter for parameter in one.parameters() if parameter.requires_grad]} for one in nets],
-        cfg.OPTIM.LR,
-        betas=tuple(cfg.OPTIM.BETAS),
-        weight_decay=cfg.OPTIM.WEIGHT_DECAY,
-        fused=True,  # which can leave out a step without asking the GPU
-    )
-    units = done if cfg.TRAIN.ITERATIONS else (done - pending) // steps_per_epoch(cfg)
-    schedule = Schedule(optimizer, factor(cfg), cfg.SCHEDULE.WARMUP, units)
-    update = kind(
-        net,
-        processes.wrap(net, model_info(cfg.MODEL.NAME).example(cfg.TRAIN.PATCH)),
-        loss,
-        optimizer,
-        accumulate=cfg.TRAIN.ACCUMULATE,
-        clip=cfg.OPTIM.CLIP,
-        ema=cfg.TRAIN.EMA,
-        autocast=cfg.TRAIN.PRECISION == "bfloat16",
-    )
-    return update, schedule
-
-
-def build_loss(cfg: CfgNode, device: torch.device, features: torch.nn.Module | None = None) -> Loss:
-    """The loss of LOSS but for its adversarial part. UnfoldError where VGG19's weights are needed and not there.
-
-    features: VGG19's, in place of those that LOSS.VGG names.
-    """
-    loss = cfg.LOSS
-    distances: dict[str, Distance] = {"charbonnier": functools.partial(charbonnier, eps=loss.EPS), "l1": l1, "mse": mse}
-    pixel = StageLoss(distances[loss.PIXEL], loss.STAGES == "all", loss.EDGE, loss.CLAMP, loss.WEIGHT, loss.EPS)
-    if not loss.PERCEPTUAL:
-        return pixel
-    distance = place(PerceptualDistance(features or vgg19_features(loss.VGG)), device)
-    return lambda stages, target: pixel(stages, target) + loss.PERCEPTUAL * distance(stages[-1], target)
-
-
-def factor(cfg: CfgNode) -> Factor:
-    """The learning rate by units done after the warm-up, over OPTIM.LR."""
-    plan = cfg.SCHEDULE
-    units = cfg.TRAIN.ITERATIONS or cfg.TRAIN.EPOCHS
-    if plan.NAME == "cosine":
-        return cosine(plan.LENGTH or max(units - plan.WARMUP, 1), plan.LR_MIN / cfg.OPTIM.LR)
-    if plan.NAME == "multistep":
-        return multistep(plan.MILESTONES, plan.GAMMA)
-    return step(plan.STEP, plan.GAMMA) if plan.NAME == "step" else constant
-
-
-def steps_per_epoch(cfg: CfgNode) -> int:
-    return -(-cfg.TRAIN.PATCHES // cfg.TRAIN.BATCH)
-
-
-def total_steps(cfg: CfgNode) -> int:
-    return cfg.TRAIN.ITERATIONS or cfg.TRAIN.EPOCHS * steps_per_epoch(cfg)
-
-
-def check_sizes(cfg: CfgNode, world: int) -> None:
-    """UnfoldError where patches or batches are too small for the network or the processes."""
-    least = model_info(cfg.MODEL.NAME).build.min_size
-    if least > cfg.TRAIN.PATCH:
-        raise UnfoldError(f"TRAIN.PATCH {cfg.TRAIN.PATCH} is below the {least} pixels that {cfg.MODEL.NAME} needs")
-    if cfg.LOSS.ADVERSARIAL and world > 1:
-        raise UnfoldError(
-            f"LOSS.ADVERSARIAL trains in one process, not {world}: the discriminator's means are over the whole batch; "
-            "begin without torchrun"
-        )
-    smallest = cfg.TRAIN.PATCHES % cfg.TRAIN.BATCH or min(cfg.TRAIN.PATCHES, cfg.TRAIN.BATCH)
-    if smallest < world:
-        raise UnfoldError(
-            f"the smallest batch of an epoch has {smallest} patches (TRAIN.PATCHES {cfg.TRAIN.PATCHES}, TRAIN.BATCH "
-            f"{cfg.TRAIN.BATCH}), and {world} processes share it: make TRAIN.PATCHES a multiple of TRAIN.BATCH, and "
-            "that no smaller than their number"
-        )
 
 
 def begin_with(net: UnfoldingNetwork, name: str, source: str, partial: bool) -> None:

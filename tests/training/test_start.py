@@ -1,0 +1,59 @@
+"""Fine-tuning: a run begins with given weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from unfold.checkpoints.read import read_checkpoint
+from unfold.config import load_config
+from unfold.errors import UnfoldError
+from unfold.training.run import build_trainer
+from unfold.training.trainer import Trainer
+
+
+def build(recipe: Path, *words: object, **options: Any) -> Trainer:
+    return build_trainer(load_config(recipe, [str(word) for word in words]), **options)
+
+
+def test_weights_to_begin_with_are_those_of_the_first_step(recipe: Path, tmp_path: Path) -> None:
+    build(recipe).fit(until=1)
+    given = tmp_path / "run" / "checkpoints" / "last.pth"
+    trainer = build(recipe, "OUTPUT", tmp_path / "fine", init=str(given))
+    expected = read_checkpoint(given).state
+    assert all(torch.equal(value, expected[name]) for name, value in trainer.update.net.state_dict().items())
+    assert trainer.step == 0
+    assert not trainer.update.optimizer.state
+
+
+def test_weights_that_do_not_fit_are_refused_or_taken_in_part_and_what_stays_fresh_is_told(
+    recipe: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    build(recipe).fit(until=1)
+    given = tmp_path / "run" / "checkpoints" / "last.pth"
+    wider = ["OUTPUT", tmp_path / "wider", "MODEL.TAIL", 8]
+    with pytest.raises(UnfoldError, match=r"--init: .* \(--partial takes over what fits\)"):
+        build(recipe, *wider, init=str(given))
+    with caplog.at_level("INFO"):
+        trainer = build(recipe, *wider, init=str(given), partial=True)
+    expected, found = read_checkpoint(given).state, trainer.update.net.state_dict()
+    same = {name for name, value in found.items() if torch.equal(value, expected.get(name, torch.empty(0)))}
+    fresh = {name for name, value in found.items() if value.shape != expected[name].shape}
+    assert fresh == {"concat67.weight", "tail.weight"}
+    assert same == found.keys() - fresh
+    assert f"fresh are {', '.join(name for name in found if name in fresh)}" in caplog.text
+
+
+def test_one_command_begins_with_weights_and_goes_on_from_its_checkpoint(recipe: Path, tmp_path: Path) -> None:
+    build(recipe).fit(until=1)
+    given, fine = str(tmp_path / "run" / "checkpoints" / "last.pth"), ["OUTPUT", tmp_path / "fine"]
+    build(recipe, *fine, init=given, resume="auto").fit(until=1)
+    with pytest.raises(UnfoldError, match="--init begins a run and --resume continues one"):
+        build(recipe, *fine, init=given, resume=True)
+    going_on = build(recipe, *fine, init=given, resume="auto")
+    assert going_on.step == 3
+    own = read_checkpoint(tmp_path / "fine" / "checkpoints" / "last.pth").state
+    assert all(torch.equal(value, own[name]) for name, value in going_on.update.net.state_dict().items())
