@@ -52,6 +52,7 @@ RANKS = [
     {"__main__"},
     {"cli"},
     {"arguments"},
+    {"bench"},
     {"training"},
     {"inference", "tables"},
     {"report"},

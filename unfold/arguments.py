@@ -135,6 +135,7 @@ def parser() -> argparse.ArgumentParser:
     get.add_argument("name", metavar="NAME", help="a name of `unfold weights list`")
 
     _add_tables(commands)
+    _add_bench(commands)
     data = commands.add_parser("data", help="list, get, check and make data sets")
     _add_data(data.add_subparsers(dest="action", metavar="ACTION", required=True))
     return top
@@ -175,6 +176,34 @@ def _add_tables(commands: Subparsers) -> None:
         metavar="DB",
         help="with compare: what may differ (default 0.005; a tenth of it for SSIM)",
     )
+
+
+def _add_bench(commands: Subparsers) -> None:
+    bench = commands.add_parser(
+        "bench",
+        help="measure how fast a network is on this machine",
+        description="Run a network with fresh weights in several ways that take turns: plain (eager, float32, NCHW), "
+        "channels_last, compiled, bfloat16 and so on. Printed are seconds, images per second, peak memory, operations "
+        "per second and their share of what its most costly convolution reaches alone, as a table in Markdown.",
+        epilog="Example: unfold bench usrnet_tiny --size 256 256. More: docs/performance.md.",
+    )
+    bench.add_argument("model", metavar="MODEL", help="a name of `unfold models`")
+    bench.add_argument(
+        "--mode",
+        choices=["infer", "train", "data"],
+        default="infer",
+        help="infer (default): forward; train: a training step; data: training samples from files, memory and cache",
+    )
+    bench.add_argument(
+        "--size", type=int, nargs=2, default=(256, 256), metavar=("H", "W"), help="pixels (default: 256 256)"
+    )
+    bench.add_argument("--batch", type=int, default=1, metavar="B", help="images at once (default: 1)")
+    bench.add_argument("--ways", nargs="+", metavar="WAY", help="only these, beside the plain one")
+    bench.add_argument(
+        "--seconds", type=float, default=60.0, metavar="S", help="how long they take turns (default: 60)"
+    )
+    bench.add_argument("--device", default="auto", metavar="NAME", help="auto (default), cpu or cuda")
+    bench.add_argument("--json", metavar="FILE", type=Path, help="write all figures, with what they were measured on")
 
 
 def _add_data(actions: Subparsers) -> None:

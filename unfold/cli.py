@@ -229,6 +229,24 @@ def tables(arguments: argparse.Namespace) -> int:
     return outcome.code
 
 
+def bench(arguments: argparse.Namespace) -> int:
+    from unfold.bench.command import measure
+
+    print(
+        measure(
+            arguments.model,
+            arguments.mode,
+            size=tuple(arguments.size),
+            batch=arguments.batch,
+            ways=arguments.ways,
+            seconds=arguments.seconds,
+            device=arguments.device,
+            json_file=arguments.json,
+        )
+    )
+    return 0
+
+
 def data(arguments: argparse.Namespace) -> int:
     if arguments.action == "doctor":
         from unfold.report.doctor import run_doctor
@@ -275,6 +293,7 @@ COMMANDS = {
     "convert": convert,
     "weights": weights,
     "tables": tables,
+    "bench": bench,
     "data": data,
 }
 

@@ -146,7 +146,10 @@ def dead_worker(trial: Trial) -> Notes:
     if not run.wait_for(lambda: run.step >= step):
         raise TooLateError
     begin = time.monotonic()
-    os.kill(trial.rng.choice(run.children()), signal.SIGKILL)
+    try:
+        os.kill(trial.rng.choice(run.children()), signal.SIGKILL)
+    except (OSError, IndexError):
+        raise TooLateError from None  # the run was over, and they with it
     notes = trial.stopped(run, begin)
     check("a process that loads data died" in run.last_line(), run.last_line())
     trial.compare()

@@ -1,0 +1,176 @@
+"""How fast a network is in which way of running it, and how far that is from what the machine can do."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unfold.bench.ceiling import alone, dominant
+from unfold.bench.timing import Times, peak, take_turns
+from unfold.bench.ways import PLAIN, Mode, Way, forward, prepared, random_inputs, training_step, ways_of, why_not
+from unfold.device import pick_device
+from unfold.errors import UnfoldError, out_of_memory
+from unfold.models.registry import create_model
+from unfold.progress import progress
+from unfold.report.models import count_gmac, count_parameters
+from unfold.report.provenance import provenance
+
+logger = logging.getLogger("unfold")
+EQUAL = 1e-5  # an estimate in [0,1] that differs by no more is the same
+
+
+@dataclass
+class Row:
+    """What was found of one way. outcome: "" or why nothing was; difference: of the result, the largest, to the plain
+    way's; teraflops: per second; of_ceiling: their share in what the isolated convolution reaches.
+    """
+
+    way: str
+    outcome: str = ""
+    times: Times | None = None
+    peak: int | None = None
+    difference: float | None = None
+    teraflops: float | None = None
+    of_ceiling: float | None = None
+
+
+@dataclass
+class Bench:
+    """All of a run: the setting, a row for each way, the ceilings in TFLOP/s by precision."""
+
+    model: str
+    mode: Mode
+    size: tuple[int, int]
+    batch: int
+    parameters: int
+    gmac: float
+    ceiling_of: str
+    ceiling_share: float
+    ceilings: dict[str, float]
+    rows: list[Row]
+    provenance: dict[str, Any]
+    threads: int
+
+    def as_json(self) -> dict[str, Any]:
+        content = asdict(self)
+        for row, own in zip(content["rows"], self.rows, strict=True):
+            row["times"] = own.times._asdict() if own.times else None
+        return content
+
+
+def run_bench(
+    name: str,
+    *,
+    mode: Mode = "infer",
+    size: tuple[int, int] = (256, 256),
+    batch: int = 1,
+    only: list[str] | None = None,
+    seconds: float = 60.0,
+    device: str = "auto",
+    **overrides: Any,
+) -> Bench:
+    """Measure a published network with fresh weights. only: names of ways, beside the plain one.
+
+    seconds: how long ways take turns, in all, at least three rounds. UnfoldError where the network, the size or a way
+    is not to be had.
+    """
+    where = pick_device(device)
+    torch.manual_seed(0)
+    net = create_model(name, **overrides)
+    if min(size) < net.min_size or min(batch, seconds) <= 0:
+        raise UnfoldError(f"--size is at least {net.min_size} {net.min_size} for {name}, --batch and --seconds above 0")
+    given = random_inputs(name, batch, *size, where)
+    ways = _chosen(ways_of(mode, where), only)
+    build = training_step if mode == "train" else forward
+    runs, rows, plain = {}, {way.name: Row(way.name, why_not(way, net, given)) for way in ways}, None
+    for way in progress([way for way in ways if not rows[way.name].outcome], "first runs", "way"):
+        row = rows[way.name]
+        try:
+            run = build(prepared(net, way, where), way, given)
+            result = run()  # compiles, and takes the workspaces
+            row.peak = peak(run, where)
+        except Exception as error:  # what a compiler or a device raises can be anything
+            row.outcome = _reason(error)
+            continue
+        plain = result if way == PLAIN else plain
+        if mode == "infer" and plain is not None:
+            row.difference = float((result.cpu().float() - plain.cpu().float()).abs().max())
+        runs[way.name] = run
+
+    with torch.device("meta"):
+        bare = create_model(name, **overrides).train()
+        meta = {key: value.to("meta") if isinstance(value, Tensor) else value for key, value in given.items()}
+    gmac = count_gmac(bare, meta)
+    convolution, share = dominant(bare, meta)
+    ceilings: dict[str, tuple[Callable[[], Tensor], int]] = {}
+    for way in ways:
+        key = _precision(way)
+        if key not in ceilings:
+            ceilings[key] = _ceiling(convolution, way, where)
+    everything: dict[str, Callable[[], object]] = {
+        **runs,
+        **{f"ceiling {key}": run for key, (run, _) in ceilings.items()},
+    }
+    logger.info("%d ways take turns for %.0f s", len(runs), seconds)
+    times = take_turns(everything, where, seconds)
+
+    reached = {key: 2e-12 * macs / times[f"ceiling {key}"].median for key, (_, macs) in ceilings.items()}
+    passes = 3 if mode == "train" else 1  # the backward pass counts as two forward ones
+    for way in ways:
+        row = rows[way.name]
+        if way.name in times:
+            row.times = times[way.name]
+            row.teraflops = 2e-3 * gmac * passes / row.times.median
+            row.of_ceiling = row.teraflops / reached[_precision(way)]
+    return Bench(
+        name,
+        mode,
+        size,
+        batch,
+        count_parameters(net),
+        gmac,
+        str(convolution),
+        share,
+        reached,
+        list(rows.values()),
+        provenance(where),
+        torch.get_num_threads(),
+    )
+
+
+def _chosen(ways: list[Way], only: list[str] | None) -> list[Way]:
+    names = [way.name for way in ways]
+    for name in only or []:
+        if name not in names:
+            raise UnfoldError(f"--ways: there is none called {name!r}; there are {', '.join(names)}")
+    return [way for way in ways if only is None or way == PLAIN or way.name in only]
+
+
+def _precision(way: Way) -> str:
+    return "bf16" if way.bf16 else "tf32" if way.tf32 else "float32"
+
+
+def _ceiling(convolution: Any, way: Way, device: torch.device) -> tuple[Callable[[], Tensor], int]:
+    run, macs = alone(convolution, torch.bfloat16 if way.bf16 else torch.float32, device)
+
+    def within() -> Tensor:
+        before = torch.backends.cudnn.allow_tf32
+        torch.backends.cudnn.allow_tf32 = way.tf32
+        try:
+            return run()
+        finally:
+            torch.backends.cudnn.allow_tf32 = before
+
+    return within, macs
+
+
+def _reason(error: Exception) -> str:
+    if out_of_memory(error):
+        return "out of memory"
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) < 90 else f"{text[:87]}..."

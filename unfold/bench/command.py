@@ -1,0 +1,49 @@
+"""`unfold bench MODEL`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from unfold.bench.bench import run_bench
+from unfold.bench.loading import rates
+from unfold.bench.text import format_bench, format_rates
+from unfold.bench.ways import Mode
+from unfold.device import pick_device
+from unfold.errors import UnfoldError
+from unfold.files import whole_file
+from unfold.report.provenance import provenance
+
+
+def measure(
+    model: str,
+    mode: Mode,
+    *,
+    size: tuple[int, int],
+    batch: int,
+    ways: list[str] | None,
+    seconds: float,
+    device: str,
+    json_file: Path | None,
+) -> str:
+    """Measure, write the JSON file where one is wanted, and return the table. UnfoldError for what cannot be."""
+    if json_file is not None and not json_file.resolve().parent.is_dir():
+        raise UnfoldError(f"--json {json_file}: there is no folder {json_file.parent}")
+    if mode == "data":
+        if size[0] != size[1] or ways:
+            raise UnfoldError("--mode data takes square patches, --size N N, and no --ways")
+        where = pick_device(device)
+        found = rates(model, size[0], batch, seconds, where)
+        text = format_rates(model, size[0], batch, found)
+        content = {"model": model, "mode": mode, "patch": size[0], "batch": batch, "provenance": provenance(where)}
+        content |= {"threads": torch.get_num_threads(), "rates": [asdict(rate) for rate in found]}
+    else:
+        bench = run_bench(model, mode=mode, size=size, batch=batch, only=ways, seconds=seconds, device=device)
+        text, content = format_bench(bench), bench.as_json()
+    if json_file is not None:
+        with whole_file(json_file) as file:
+            file.write(json.dumps(content, indent=1).encode() + b"\n")
+    return text

@@ -1,0 +1,87 @@
+"""Times and peaks of several functions that take turns, so that whatever else the machine does harms all alike."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+LEAST, MOST = 3, 50  # rounds
+
+
+class Times(NamedTuple):
+    """Seconds: the median over the rounds, the fastest and the slowest."""
+
+    median: float
+    fastest: float
+    slowest: float
+    rounds: int
+
+
+def take_turns(
+    runs: Mapping[str, Callable[[], object]],
+    device: torch.device,
+    seconds: float,
+    tell: Callable[[int], None] = lambda rounds: None,
+) -> dict[str, Times]:
+    """Each once in a round, in turn, as many rounds as fit into the seconds, at least three; first one to warm up."""
+    spent: dict[str, list[float]] = {name: [] for name in runs}
+    begin = time.perf_counter()
+    for number in range(MOST + 1):
+        for name, run in runs.items():
+            took = _timed(run, device)
+            if number:
+                spent[name].append(took)
+        tell(number)
+        if number >= LEAST and time.perf_counter() - begin > seconds:
+            break
+    return {name: Times(statistics.median(all_), min(all_), max(all_), len(all_)) for name, all_ in spent.items()}
+
+
+def _timed(run: Callable[[], object], device: torch.device) -> float:
+    _wait(device)
+    begin = time.perf_counter()
+    run()
+    _wait(device)
+    return time.perf_counter() - begin
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def peak(run: Callable[[], object], device: torch.device) -> int | None:
+    """Bytes that a run takes at most beside what is held before it. None where the system does not tell.
+
+    On CUDA what torch allocates; on the CPU resident memory of the process, libraries' workspaces among it (Linux).
+    """
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        run()
+        torch.cuda.synchronize(device)
+        return torch.cuda.max_memory_allocated(device) - before
+    try:
+        ctypes.CDLL(None).malloc_trim(
+            0
+        )  # what was freed goes back to the system, and is counted when it is taken again
+        Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
+        before = _resident("VmRSS")
+        run()
+        return max(_resident("VmHWM") - before, 0)
+    except (OSError, AttributeError, StopIteration):
+        return None
+
+
+def _resident(key: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith(key)).split()[1]) * 1024
