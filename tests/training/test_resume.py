@@ -170,9 +170,21 @@ def test_weights_that_are_averaged_are_those_that_are_kept_and_validated(recipe:
     update._apply = recording  # type: ignore[method-assign]
     trainer.fit()
     mean = begin["r0"].item()
-    for value in history:
-        mean = 0.5 * mean + 0.5 * value
+    assert len(history) == 3
+    for decay, value in zip((1 / 10, 2 / 11, 3 / 12), history, strict=True):  # which begins below 0.5
+        mean = decay * mean + (1 - decay) * value
     assert seen == [pytest.approx(mean, abs=1e-7)]
     checkpoint = read_run(tmp_path / "run" / "checkpoints" / "last.pth")
     assert checkpoint.state["r0"].item() == pytest.approx(mean, abs=1e-7)
     assert checkpoint.content["trained"]["r0"].item() == history[-1] == update.net.r0.item()
+
+
+def test_the_average_reaches_its_decay_after_some_steps(recipe: Path, tmp_path: Path) -> None:
+    update = build(recipe, tmp_path / "run", "TRAIN.EMA 0.9").update
+    decays = []
+    for update.averaged in range(100):
+        decays.append(update.decay)
+    assert decays[0] == 0.1
+    assert decays == sorted(decays)
+    assert decays[79] < 0.9
+    assert decays[80:] == [0.9] * 20

@@ -25,7 +25,8 @@ class Update:
 
     net: the network; model: the network, or what wraps it for several processes; loss: (stages, target) -> scalar;
     accumulate: a batch is computed in so many parts one after the other, and is one step still; clip: largest norm of
-    the gradient, 0 for none; ema: decay of the weights' moving average, 0 for none; autocast: run in bfloat16.
+    the gradient, 0 for none; ema: decay of the weights' moving average, 0 for none, less in
+    the first steps (see :meth:`decay`); autocast: run in bfloat16.
 
     A step whose gradient is not finite changes neither weights nor optimiser, which is told on the device, so that
     nobody waits. names: what a step returns, SUMS and whatever a kind of update adds.
@@ -42,6 +43,7 @@ class Update:
     ema: float = 0.0
     autocast: bool = False
     average: dict[str, Tensor] = field(default_factory=dict)
+    averaged: int = 0  # steps that are in the average
     bad_in_a_row: Tensor = field(default_factory=lambda: torch.zeros(()))
 
     def __post_init__(self) -> None:
@@ -94,8 +96,16 @@ class Update:
         self.optimizer.step()
         if self.average:
             pairs = {id(mean): (mean, self._now[name]) for name, mean in self.average.items()}.values()
-            torch._foreach_lerp_([mean for mean, _ in pairs], [now for _, now in pairs], 1 - self.ema)
+            torch._foreach_lerp_([mean for mean, _ in pairs], [now for _, now in pairs], 1 - self.decay)
+            self.averaged += 1
         return norm
+
+    @property
+    def decay(self) -> float:
+        """Of the average at this step: (1+t)/(10+t) after t steps until that is ``ema``, or the average of a short run
+        would be the weights that it began with.
+        """
+        return min(self.ema, (1 + self.averaged) / (10 + self.averaged))
 
     def _norm(self) -> Tensor:
         """The gradient's norm before it is clipped, which is done here; not finite where the step is to be skipped."""
@@ -108,13 +118,14 @@ class Update:
     def state(self) -> dict[str, Any]:
         """What a checkpoint needs beside :meth:`weights`."""
         state = {"optimizer": self.optimizer.state_dict(), "bad_in_a_row": self.bad_in_a_row}
-        return state | ({"trained": self.net.state_dict()} if self.average else {})
+        return state | ({"trained": self.net.state_dict(), "averaged": self.averaged} if self.average else {})
 
     def resume(self, weights: dict[str, Tensor], state: dict[str, Any]) -> None:
         """Go on from :meth:`weights` and :meth:`state`."""
         self.net.load_state_dict(state.get("trained", weights))
         for name, value in self.average.items():
             value.copy_(weights[name])
+        self.averaged = state.get("averaged", 0)
         self.optimizer.load_state_dict(state["optimizer"])
         self.bad_in_a_row = state["bad_in_a_row"].to(self.bad_in_a_row.device)
 
