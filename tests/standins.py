@@ -14,11 +14,11 @@ from tests.synthetic import scene
 from unfold.physics.kernels import gaussian_kernel
 from unfold.protocols.sidd import CLEAN, NOISY
 
-PAIRS = ("GoPro/train", "GoPro/test", "Rain13K/train", "Rain100L", "SIDD_patches")
+PAIRS = ("GoPro/train", "GoPro/test", "Rain13K/train", "Rain100L", "SIDD_patches", "mine")
 CLEAN_SETS = ("DIV2K/DIV2K_train_HR", "Flickr2K/Flickr2K_HR", "BSDS500/train", "BSDS500/test", "BSDS500/val")
 
 
-def stand_ins(root: Path, height: int, width: int, block: int, count: int = 2) -> None:
+def stand_ins(root: Path, height: int, width: int, block: int, count: int) -> None:
     """``count`` pictures of height x width in every set below ``root``, SIDD's blocks of block x block."""
 
     def picture(path: Path, seed: int, *, grey: bool = False) -> None:

@@ -18,7 +18,7 @@ from unfold.bench.ceiling import Convolution, alone, dominant
 from unfold.bench.loading import rates
 from unfold.bench.text import format_bench
 from unfold.bench.timing import peak, take_turns
-from unfold.bench.ways import WAYS, random_inputs
+from unfold.bench.ways import WAYS, forward, prepared, random_inputs
 from unfold.models.registry import create_model
 from unfold.report.models import count_gmac
 
@@ -28,10 +28,37 @@ CPU = torch.device("cpu")
 
 def test_ways_take_turns_and_the_first_round_does_not_count() -> None:
     calls: list[str] = []
-    found = take_turns({name: lambda name=name: calls.append(name) for name in "ab"}, CPU, seconds=0.0)
+    found, failed = take_turns({name: lambda name=name: calls.append(name) for name in "ab"}, CPU, seconds=0.0)
+    assert not failed
     assert calls == ["a", "b"] * (found["a"].rounds + 1)
     assert found["b"].rounds == 3
     assert 0 <= found["a"].fastest <= found["a"].median <= found["a"].slowest
+
+
+def test_a_way_that_fails_later_takes_no_other_with_it() -> None:
+    left = iter(range(2))
+    found, failed = take_turns({"a": lambda: next(left), "b": lambda: None}, CPU, seconds=0.0)
+    assert found.keys() == {"b"}
+    assert isinstance(failed["a"], StopIteration)
+
+
+def test_ways_do_what_they_are_called() -> None:
+    net, given = create_model("usrnet", **ARGUMENTS["usrnet"]), random_inputs("usrnet", 1, 128, 128, CPU)
+    results = {way.name: forward(prepared(net, way, CPU), way, given)() for way in WAYS["infer"] if not way.compiled}
+    plain = results["plain"]
+    assert (results["channels_last"] - plain).abs().max() < 1e-5
+    assert 1e-5 < (results["bf16"] - plain).abs().max() < 0.1
+    assert results["tiled"].shape == plain.shape
+    assert results["tiled"].min() >= 0
+    assert results["tiled"].max() <= 1
+    layouts = {
+        way.name: prepared(net, way, CPU).p.m_body[0].res[0].weight.is_contiguous(memory_format=torch.channels_last)
+        for way in WAYS["infer"][:2]
+    }
+    assert layouts == {"plain": False, "channels_last": True}
+    assert [prepared(net, way, CPU).checkpoint_stages for way in WAYS["train"]] == [
+        way.checkpointed for way in WAYS["train"]
+    ]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the peak is not told")
@@ -104,7 +131,7 @@ def test_every_network_is_measured_in_every_way(name: str, mode: Any, monkeypatc
     if mode == "infer":
         assert rows["channels_last"].difference is not None
         assert rows["channels_last"].difference < 1e-5
-        told = "measurements of blocks" if "cs" in name else "tile is at least 64 pixels"
+        told = "measurements of blocks" if "cs" in name else "too small for tiles of 64 pixels"
         assert told in rows["tiled"].outcome
     text = format_bench(found)
     assert "| compiled | no compiler is here |" in text
@@ -128,7 +155,10 @@ def test_the_command_writes_a_table_and_json(tmp_path: Path, command: Command) -
     ("words", "told"),
     [
         (["dgunet_derain", "--size", "4", "4"], "--size is at least 8 8 for dgunet_derain"),
-        (["usrnet_tiny", "--batch", "0"], "--batch and --seconds above 0"),
+        (["usrnet_tiny", "--size", "24", "99"], "--size is at least 25 25 for usrnet_tiny, not 24 99"),
+        (["usrnet_tiny", "--mode", "data", "--size", "8", "8"], "--size is at least 25 25"),
+        (["dgunet_cs", "--mode", "data", "--batch", "0"], "--batch and --seconds are above 0"),
+        (["usrnet_tiny", "--batch", "0"], "--batch and --seconds are above 0"),
         (["usrnet_tiny", "--ways", "fast"], "--ways: there is none called 'fast'; there are plain, channels_last"),
         (["usrnet_tini"], "did you mean usrnet_tiny"),
         (["usrnet_tiny", "--json", "nowhere/a.json"], "there is no folder nowhere"),

@@ -53,8 +53,9 @@ def test_a_slice_of_a_folder_is_a_slice_of_its_images_in_natural_order(tmp_path:
     assert found("[10:99]") == [10, 11]
     with pytest.raises(UnfoldError, match=r"\[12:\] is none of the 12 images there"):
         found("[12:]")
-    with pytest.raises(UnfoldError, match="there is no folder"):
-        found("[::2]")
+    for mistake in ("[::2]", "[:-]", "[-:]", "[3]"):
+        with pytest.raises(UnfoldError, match="there is no folder"):
+            found(mistake)
     assert [path.name for path in find_images("photographs[1:]", "test")] == ["chelsea.png"]
 
 

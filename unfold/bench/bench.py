@@ -12,10 +12,21 @@ from torch import Tensor
 
 from unfold.bench.ceiling import alone, dominant
 from unfold.bench.timing import Times, peak, take_turns
-from unfold.bench.ways import PLAIN, Mode, Way, forward, prepared, random_inputs, training_step, ways_of, why_not
+from unfold.bench.ways import (
+    PLAIN,
+    Mode,
+    Way,
+    forward,
+    least_side,
+    prepared,
+    random_inputs,
+    training_step,
+    ways_of,
+    why_not,
+)
 from unfold.device import pick_device
 from unfold.errors import UnfoldError, out_of_memory
-from unfold.models.registry import create_model
+from unfold.models.registry import create_model, model_info
 from unfold.progress import progress
 from unfold.report.models import count_gmac, count_parameters
 from unfold.report.provenance import provenance
@@ -82,8 +93,7 @@ def run_bench(
     where = pick_device(device)
     torch.manual_seed(0)
     net = create_model(name, **overrides)
-    if min(size) < net.min_size or min(batch, seconds) <= 0:
-        raise UnfoldError(f"--size is at least {net.min_size} {net.min_size} for {name}, --batch and --seconds above 0")
+    check_size(name, size, batch, seconds)
     given = random_inputs(name, batch, *size, where)
     ways = _chosen(ways_of(mode, where), only)
     build = training_step if mode == "train" else forward
@@ -99,7 +109,8 @@ def run_bench(
             continue
         plain = result if way == PLAIN else plain
         if mode == "infer" and plain is not None:
-            row.difference = float((result.cpu().float() - plain.cpu().float()).abs().max())
+            expected = plain.clamp(0, 1) if way.tiled else plain  # unfold.restore cuts off
+            row.difference = float((result.cpu().float() - expected.cpu().float()).abs().max())
         runs[way.name] = run
 
     with torch.device("meta"):
@@ -117,16 +128,23 @@ def run_bench(
         **{f"ceiling {key}": run for key, (run, _) in ceilings.items()},
     }
     logger.info("%d ways take turns for %.0f s", len(runs), seconds)
-    times = take_turns(everything, where, seconds)
+    times, failed = take_turns(everything, where, seconds)
 
-    reached = {key: 2e-12 * macs / times[f"ceiling {key}"].median for key, (_, macs) in ceilings.items()}
+    reached = {
+        key: 2e-12 * macs / times[f"ceiling {key}"].median
+        for key, (_, macs) in ceilings.items()
+        if f"ceiling {key}" in times
+    }
     passes = 3 if mode == "train" else 1  # the backward pass counts as two forward ones
     for way in ways:
         row = rows[way.name]
+        if way.name in failed:
+            row.outcome = _reason(failed[way.name])
         if way.name in times:
             row.times = times[way.name]
             row.teraflops = 2e-3 * gmac * passes / row.times.median
-            row.of_ceiling = row.teraflops / reached[_precision(way)]
+            ceiling = reached.get(_precision(way))
+            row.of_ceiling = ceiling and row.teraflops / ceiling
     return Bench(
         name,
         mode,
@@ -141,6 +159,15 @@ def run_bench(
         provenance(where),
         torch.get_num_threads(),
     )
+
+
+def check_size(name: str, size: tuple[int, int], batch: int, seconds: float) -> None:
+    """UnfoldError where the network cannot take so small an image, or there is nothing to be done."""
+    least = least_side(name, model_info(name).example(8))
+    if min(size) < least:
+        raise UnfoldError(f"--size is at least {least} {least} for {name}, not {size[0]} {size[1]}")
+    if min(batch, seconds) <= 0:
+        raise UnfoldError("--batch and --seconds are above 0")
 
 
 def _chosen(ways: list[Way], only: list[str] | None) -> list[Way]:

@@ -27,7 +27,8 @@ class Convolution(NamedTuple):
         b, c, h, w = self.input
         out = self.weight[1 if self.transposed else 0]
         kernel = "x".join(map(str, self.weight[2:]))
-        return f"{kernel} convolution of {c} to {out} channels at {h}x{w}{f', batch {b}' if b > 1 else ''}"
+        kind = "transposed convolution" if self.transposed else "convolution"
+        return f"{kernel} {kind} of {c} to {out} channels at {h}x{w}{f', batch {b}' if b > 1 else ''}"
 
 
 class _Convolutions(TorchDispatchMode):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from unfold.bench.bench import run_bench
+from unfold.bench.bench import check_size, run_bench
 from unfold.bench.loading import rates
 from unfold.bench.text import format_bench, format_rates
 from unfold.bench.ways import Mode
@@ -30,11 +30,13 @@ def measure(
     json_file: Path | None,
 ) -> str:
     """Measure, write the JSON file where one is wanted, and return the table. UnfoldError for what cannot be."""
-    if json_file is not None and not json_file.resolve().parent.is_dir():
-        raise UnfoldError(f"--json {json_file}: there is no folder {json_file.parent}")
+    if json_file is not None and (json_file.is_dir() or not json_file.resolve().parent.is_dir()):
+        what = "it is a folder" if json_file.is_dir() else f"there is no folder {json_file.parent}"
+        raise UnfoldError(f"--json {json_file}: {what}")
     if mode == "data":
         if size[0] != size[1] or ways:
             raise UnfoldError("--mode data takes square patches, --size N N, and no --ways")
+        check_size(model, size, batch, seconds)
         where = pick_device(device)
         found = rates(model, size[0], batch, seconds, where)
         text = format_rates(model, size[0], batch, found)

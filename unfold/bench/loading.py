@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -76,7 +77,7 @@ def _rate(
         collate_fn=collate,
         num_workers=workers,
         worker_init_fn=functools.partial(begin_worker, parent=os.getpid()) if workers else None,
-        multiprocessing_context="fork" if workers else None,
+        multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
     )
     source = iter(loader)
     held = next(source)  # begins the workers

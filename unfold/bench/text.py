@@ -26,14 +26,14 @@ def format_bench(bench: Bench) -> str:
             "",
             f"Medians of {rounds} rounds in which all take turns. Ceiling: the {bench.ceiling_of}, which is "
             f"{bench.ceiling_share:.0%} of the work, alone: {ceilings}. "
-            f"Differences of at most {EQUAL:.0e} count as equal.",
+            f"Differences of at most {EQUAL:.0e} count as equal. The peak is beside weights and moments.",
             f"torch {about['torch']}, {machine}, {about['system']}, {about['date'][:10]}",
         ]
     )
 
 
 def _line(row: Row, bench: Bench) -> list[str]:
-    if row.times is None or row.teraflops is None or row.of_ceiling is None:
+    if row.times is None or row.teraflops is None:
         return [row.way, row.outcome, *[""] * (len(HEADS) - 2)]
     plain = bench.rows[0].times
     difference = "" if row.difference is None else "equal" if row.difference <= EQUAL else f"{row.difference:.1e}"
@@ -45,7 +45,7 @@ def _line(row: Row, bench: Bench) -> list[str]:
         f"{plain.median / row.times.median:.2f}" if plain else "",
         "" if row.peak is None else f"{row.peak / 1e6:,.0f} MB",
         f"{row.teraflops:.3g}",
-        f"{row.of_ceiling:.0%}",
+        "" if row.of_ceiling is None else f"{row.of_ceiling:.0%}",
         difference,
     ]
 

@@ -25,23 +25,30 @@ class Times(NamedTuple):
 
 
 def take_turns(
-    runs: Mapping[str, Callable[[], object]],
-    device: torch.device,
-    seconds: float,
-    tell: Callable[[int], None] = lambda rounds: None,
-) -> dict[str, Times]:
-    """Each once in a round, in turn, as many rounds as fit into the seconds, at least three; first one to warm up."""
+    runs: Mapping[str, Callable[[], object]], device: torch.device, seconds: float
+) -> tuple[dict[str, Times], dict[str, Exception]]:
+    """Each once in a round, in turn, as many rounds as fit into the seconds, at least three; first one to warm up.
+
+    What fails is left out of further rounds: the times of all others, and what each of these raised.
+    """
     spent: dict[str, list[float]] = {name: [] for name in runs}
+    failed: dict[str, Exception] = {}
     begin = time.perf_counter()
     for number in range(MOST + 1):
-        for name, run in runs.items():
-            took = _timed(run, device)
+        for name in [name for name in runs if name not in failed]:
+            try:
+                took = _timed(runs[name], device)
+            except Exception as error:  # out of memory, for one
+                failed[name] = error
+                continue
             if number:
                 spent[name].append(took)
-        tell(number)
         if number >= LEAST and time.perf_counter() - begin > seconds:
             break
-    return {name: Times(statistics.median(all_), min(all_), max(all_), len(all_)) for name, all_ in spent.items()}
+    found = {
+        name: Times(statistics.median(all_), min(all_), max(all_), len(all_)) for name, all_ in spent.items() if all_
+    }
+    return {name: times for name, times in found.items() if name not in failed}, failed
 
 
 def _timed(run: Callable[[], object], device: torch.device) -> float:

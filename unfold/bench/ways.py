@@ -13,11 +13,12 @@ from torch import Tensor, nn
 
 from unfold.device import place
 from unfold.inference.restore import restore
-from unfold.models.registry import info_of, model_info
+from unfold.models.registry import model_info
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.training.losses import StageLoss, charbonnier
 from unfold.training.update import Update
 
+LEAST_TILE = 64  # what unfold.restore takes
 Mode = Literal["infer", "train", "data"]
 
 
@@ -30,7 +31,7 @@ class Way:
     bf16: bool = False
     tf32: bool = False  # CUDA: in convolutions and matrix products
     compiled: bool = False  # the learned modules, by torch.compile
-    tiled: bool = False  # in four tiles
+    tiled: bool = False  # in tiles of half the side, which overlap: more than four
     checkpointed: bool = False  # stages computed again in the backward pass
 
 
@@ -72,6 +73,12 @@ def random_inputs(name: str, batch: int, height: int, width: int, device: torch.
     return given
 
 
+def least_side(name: str, given: dict[str, Any]) -> int:
+    """Of an image that the network takes: no smaller than its kernel."""
+    kernel = given["kernel"].shape[-1] if "kernel" in given else 1
+    return max(model_info(name).build.min_size, kernel)
+
+
 def prepared(net: UnfoldingNetwork, way: Way, device: torch.device) -> UnfoldingNetwork:
     """A copy of the network on the device, as the way has it."""
     twin = copy.deepcopy(net)
@@ -89,7 +96,7 @@ def forward(net: UnfoldingNetwork, way: Way, given: dict[str, Any]) -> Callable[
     image = given["image" if "image" in given else "y"]
     net.train()  # in which NRL-GDN has a fixed number of stages
     if way.tiled:
-        return _in_tiles(net, given)
+        return _in_tiles(net, way, given)
 
     def run() -> Tensor:
         with torch.no_grad(), computed(way, image.device):
@@ -98,7 +105,7 @@ def forward(net: UnfoldingNetwork, way: Way, given: dict[str, Any]) -> Callable[
     return run
 
 
-def _in_tiles(net: UnfoldingNetwork, given: dict[str, Any]) -> Callable[[], Tensor]:
+def _in_tiles(net: UnfoldingNetwork, way: Way, given: dict[str, Any]) -> Callable[[], Tensor]:
     y = given["y"]
     array = y[0].movedim(0, -1).cpu().numpy()
     others: dict[str, Any] = {
@@ -108,7 +115,8 @@ def _in_tiles(net: UnfoldingNetwork, given: dict[str, Any]) -> Callable[[], Tens
     side = -(-max(y.shape[-2:]) // 2)
 
     def run() -> Tensor:
-        result = restore(array, net, tile=side, **others)
+        with computed(way, y.device):
+            result = restore(array, net, tile=side, **others)
         return torch.from_numpy(result).movedim(-1, 0)[None]
 
     return run
@@ -134,6 +142,6 @@ def why_not(way: Way, net: UnfoldingNetwork, given: dict[str, Any]) -> str:
         return "measurements of blocks are restored as a whole"
     if way.tiled and len(given["y"]) > 1:
         return "tiles are for one picture: --batch 1"
-    if way.tiled and min(given["y"].shape[-2:]) < 2 * info_of(net).build.min_size:
-        return "too small for tiles"
+    if way.tiled and min(given["y"].shape[-2:]) < 2 * LEAST_TILE:
+        return f"too small for tiles of {LEAST_TILE} pixels"
     return ""

@@ -35,7 +35,7 @@ from unfold.progress import progress
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm")
 
-_SLICE = re.compile(r"(.*[^\[])\[(-?\d*):(-?\d*)\]")  # photos[:-8]
+_SLICE = re.compile(r"(.*[^\[])\[(-?\d+)?:(-?\d+)?\]")  # photos[:-8]
 Item = TypeVar("Item")
 
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM")  # no others: for some, Pillow starts programs
@@ -76,7 +76,7 @@ def sliced(source: str) -> tuple[str, slice]:
     if found is None:
         return source, slice(None)
     name, first, end = found.groups()
-    return name, slice(int(first) if first.strip("-") else None, int(end) if end.strip("-") else None)
+    return name, slice(first and int(first), end and int(end))
 
 
 def chosen(items: list[Item], part: slice, source: str) -> list[Item]:

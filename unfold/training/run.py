@@ -98,7 +98,8 @@ def build_trainer(
     if found is not None and init is not None:
         if resume != "auto":
             raise UnfoldError("--init begins a run and --resume continues one: give one of them, or --resume auto")
-        init = None  # one command for every start of a job
+        logger.info("--init was for the first start of this run, which goes on from its checkpoint")
+        init = None
     if cfg.TRAIN.BOARD:
         board.check_installed()
     device = pick_device(cfg.DEVICE)
@@ -123,12 +124,12 @@ def build_trainer(
     # Of an epoch whose end is pending, neither the log nor the schedule has heard yet.
     done, pending = (found[1].content["step"], found[1].content["pending"]) if found is not None else (0, False)
     update, schedule = build_update(cfg, net, loss, processes, done, pending)
+    writes = writes and (done < total_steps(cfg) or pending)  # a run that is done is left as it is
     if writes:
         _prepare_folder(folder, cfg, left_out, fresh=found is None)
         if found is not None:
             make_newest(found[0])
-        if done < total_steps(cfg) or pending:
-            environment.record_start(folder, done, store, device, cfg.TRAIN.PRECISION, processes)
+        environment.record_start(folder, done, store, device, cfg.TRAIN.PRECISION, processes)
     shown = cfg.TRAIN.BOARD and writes
     trainer = Trainer(
         update=update,
