@@ -56,6 +56,7 @@ def ended(ranks: list[Any], folder: Path, seconds: float = 100) -> list[Ended]:
 
 
 def _begin(rank: int, world: int, port: int, folder: Path, work: Callable[..., Any], arguments: Any) -> None:
+    os.setsid()
     multiprocessing.set_start_method("fork", force=True)  # of workers, as in a process of its own
     names = {"RANK": rank, "WORLD_SIZE": world, "LOCAL_RANK": rank, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     os.environ |= {name: str(value) for name, value in names.items()} | {"GLOO_SOCKET_IFNAME": "lo"}

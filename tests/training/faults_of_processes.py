@@ -11,10 +11,11 @@ import subprocess
 import sys
 import termios
 import time
+from typing import Any
 
 from tests import ranks
 from tests.training import spoiled
-from tests.training.real_runs import Run, ending, unlike
+from tests.training.real_runs import LOCK, PATIENCE, Run, ending, unlike
 from tests.training.trial import Notes, TooLateError, Trial, check, parts
 
 
@@ -178,7 +179,18 @@ def dead_rank(trial: Trial) -> Notes:
     def train(name: str, *event: object) -> list[ranks.Ended]:
         argv = trial.place.words(name, "--resume", "auto", *trial.workers, "TRAIN.SAVE_EVERY", 1)
         out = trial.place.folder / f"{name}_printed"
-        return ranks.ended(ranks.start(2, out, ranks.commands, argv, *event), out)
+        with LOCK:
+            started = ranks.start(2, out, ranks.commands, argv, *event)
+        trial.place.groups |= {rank.pid for rank in started}
+        end = time.monotonic() + PATIENCE
+        while any(alive(rank) for rank in started) and time.monotonic() < end:
+            time.sleep(0.01)
+        with LOCK:
+            return ranks.ended(started, out, 1)
+
+    def alive(rank: Any) -> bool:
+        with LOCK:
+            return rank.exitcode is None
 
     whole = f"{trial.name}_reference"
     check([code for code, *_ in train(whole)] == [0, 0], "two processes that were left alone")

@@ -45,10 +45,9 @@ def take_turns(
                 spent[name].append(took)
         if number >= LEAST and time.perf_counter() - begin > seconds:
             break
-    found = {
-        name: Times(statistics.median(all_), min(all_), max(all_), len(all_)) for name, all_ in spent.items() if all_
-    }
-    return {name: times for name, times in found.items() if name not in failed}, failed
+    whole = {name: all_ for name, all_ in spent.items() if name not in failed}
+    found = {name: Times(statistics.median(all_), min(all_), max(all_), len(all_)) for name, all_ in whole.items()}
+    return found, failed
 
 
 def _timed(run: Callable[[], object], device: torch.device) -> float:
