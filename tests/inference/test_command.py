@@ -6,6 +6,7 @@ import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -156,8 +157,16 @@ def test_assumptions_of_usrnet_are_the_published_ones_and_told(
     assert "assumed is noise of 2 (of 255)" in caplog.text
     assert "next to nothing will change" not in caplog.text
     kernel = normalised(shift_kernel(gaussian_kernel(25, 1.5), 3))
-    expected = restore(scene(16, 16), narrow("usrnet"), kernel=kernel, scale=3, sigma=2 / 255)
-    np.testing.assert_array_equal(read_picture(tmp_path / "3" / "a.png").pixels, expected)
+    found = read_picture(tmp_path / "3" / "a.png").pixels.astype(int)
+
+    def differing(**other: Any) -> float:
+        """The share of values; what lies between two levels is rounded either way, as Fourier transforms happen to."""
+        told = {"kernel": kernel, "scale": 3, "sigma": 2 / 255, **other}
+        return float((found != restore(scene(16, 16), narrow("usrnet"), **told)).mean())
+
+    assert differing() < 1e-3
+    assert differing(sigma=15 / 255) > 1e-2
+    assert differing(kernel=gaussian_kernel(25, 1.5)) > 1e-2
     assert command(*words, tmp_path / "1", "--sigma", "estimate")[0] == 0
     assert "at scale 1 that is hardly a blur, and next to nothing will change" in caplog.text
     assert "a.png: estimated noise" in caplog.text
