@@ -36,6 +36,9 @@ def train(arguments: argparse.Namespace) -> int:
 
 def _train(arguments: argparse.Namespace) -> int:
     from unfold.config import load_config
+
+    if "RANK" not in os.environ:  # alone: a mistake is told at once, and not after the seconds that loading torch takes
+        load_config(arguments.config, arguments.overrides)
     from unfold.training.check import check_run
     from unfold.training.distributed import processes
     from unfold.training.memory import what_helps_without_memory
@@ -90,11 +93,14 @@ def test(arguments: argparse.Namespace) -> int:
             raise UnfoldError(f"--{option} belongs to --protocol; a recipe says it by KEY VALUE")
     if arguments.weights is None:
         raise UnfoldError("give --weights, the checkpoint to test")
-    from unfold.build import run_folder
     from unfold.config import load_config
+
+    cfg = load_config(
+        arguments.config, arguments.overrides
+    )  # first, for the mistakes in it: torch takes seconds to load
+    from unfold.build import run_folder
     from unfold.report.evaluation import run_test
 
-    cfg = load_config(arguments.config, arguments.overrides)
     output = arguments.output or run_folder(cfg) / "test"
     print(run_test(cfg, arguments.weights, output))
     print(f"PSNR in dB, s: seconds per image. In {output}: results.json, and a detail of each image in strips")
