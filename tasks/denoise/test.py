@@ -5,4 +5,5 @@ import sys
 from unfold.cli import main
 
 if __name__ == "__main__":
-    sys.exit(main(["test", *sys.argv[1:]]))
+    sys.argv.insert(1, "test")
+    sys.exit(main())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -163,3 +164,16 @@ def test_other_errors_pass(config: Callable[[str], CfgNode]) -> None:
         raise RuntimeError("shapes")
     with pytest.raises(UnfoldError, match="bad"), memory.what_helps_without_memory(config(DGUNET)):
         raise UnfoldError("bad")
+
+
+def test_a_step_beyond_free_memory_is_refused_before_the_system_kills_it(
+    recipe: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "LARGE", 1)
+    monkeypatch.setattr(memory, "available", lambda device: 10_000_000)
+    code, _, err = command("train", "--config", recipe, "TRAIN.PATCH", 48, "TRAIN.BATCH", 6)
+    assert code == 2
+    assert err.count("\n") == 1
+    assert re.search(r"a training step takes \d+ MB \(estimated\); it would take .*; 10 MB are free", err), err
+    monkeypatch.setattr(memory, "available", lambda device: 10**12)
+    assert command("train", "--config", recipe, "TRAIN.EPOCHS", 1)[0] == 0

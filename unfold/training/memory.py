@@ -16,12 +16,14 @@ from unfold.build import build_network
 from unfold.config import altered
 from unfold.device import place
 from unfold.errors import UnfoldError, out_of_memory
-from unfold.inference.memory import Living
+from unfold.inference.memory import Living, available
 from unfold.models.registry import model_info
 from unfold.training.distributed import Processes
 from unfold.training.limits import check_sizes
 from unfold.training.parts import build_loss, build_update
 from unfold.training.perceptual import vgg19_layers
+
+LARGE = 2**17  # pixels
 
 
 def step_memory(cfg: CfgNode, world: int = 1) -> int:
@@ -99,6 +101,19 @@ def what_helps(cfg: CfgNode, world: int = 1) -> str:
             less.append(f"{in_bytes(then)} with TRAIN.{name} {str(value).lower()}")
     told = f"; it would take {', '.join(less)}" if less else ", and no setting of TRAIN makes it less: narrow the MODEL"
     return f"a training step takes {in_bytes(now)} (estimated){told}"
+
+
+def check_memory(cfg: CfgNode, device: torch.device, world: int = 1) -> None:
+    """UnfoldError where a step takes more memory than is free on the CPU, whose system would kill the process.
+
+    Only steps of LARGE are counted, for that takes seconds. On a GPU, being out of memory is an error like others.
+    """
+    parts = cfg.TRAIN.ACCUMULATE * world
+    if device.type != "cpu" or LARGE * parts > cfg.TRAIN.BATCH * cfg.TRAIN.PATCH**2:
+        return
+    free = available(device) // world
+    if step_memory(cfg, world) > free:
+        raise UnfoldError(f"{what_helps(cfg, world)}; {in_bytes(free)} are free")
 
 
 @contextmanager

@@ -36,18 +36,19 @@ def build_loader(
     cfg: CfgNode, samples: SampleKind, store: Store, processes: Processes, device: torch.device
 ) -> DataLoader[dict[str, Any]]:
     """Batches of the training set, of this process's share, and the processes that load them."""
-    if cfg.TRAIN.WORKERS:
+    workers = min(cfg.TRAIN.WORKERS, os.cpu_count() or 1)  # more would take turns
+    if workers:
         atexit.register(_end_workers)
     train, scales = cfg.TRAIN, cfg.DATA.SCALES if "scale" in samples.inputs else (1,)
     return DataLoader(
         Patches(store, train.PATCH, cfg.SEED, samples.make),
         batch_sampler=BatchSampler(train.PATCHES, train.BATCH, cfg.SEED, scales, processes.rank, processes.world),
         collate_fn=collate,
-        num_workers=train.WORKERS,
+        num_workers=workers,
         worker_init_fn=functools.partial(begin_worker, parent=os.getpid()),
         # Not Python 3.14's forkserver, of which a killed run would leave one behind, with its workers, for ever.
-        multiprocessing_context="fork" if train.WORKERS and sys.platform == "linux" else None,
-        persistent_workers=train.WORKERS > 0,
+        multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
+        persistent_workers=workers > 0,
         pin_memory=device.type == "cuda",
     )
 

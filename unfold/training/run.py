@@ -41,6 +41,7 @@ from unfold.training.checkpoint import make_newest, newest_good
 from unfold.training.distributed import Processes
 from unfold.training.limits import check_sizes, in_vain
 from unfold.training.log import RunLog
+from unfold.training.memory import check_memory
 from unfold.training.mixup import mixed
 from unfold.training.parts import build_loader, build_loss, build_update, steps_per_epoch, total_steps
 from unfold.training.start import fill, take_over
@@ -117,6 +118,8 @@ def build_trainer(
     samples, names = build_samples(cfg), input_names(cfg)
     check_training_set(cfg)
     held_out = _validation_cases(cfg, protocol, processes)
+    if not dry:
+        check_memory(cfg, device, processes.world)
     store, left_out = build_store(cfg)  # decodes the training set, which may take long: after all that is quick
     check_data(processes, store, held_out)
     loader = build_loader(cfg, samples, store, processes, device)
