@@ -113,11 +113,11 @@ def build_trainer(
     if found is not None:
         load_state(net, found[1].state, found[0])
 
-    loss = build_loss(cfg, device)
     protocol = build_validation(cfg, net)
     samples, names = build_samples(cfg), input_names(cfg)
     check_training_set(cfg)
     held_out = _validation_cases(cfg, protocol, processes)
+    loss = build_loss(cfg, device)  # may fetch VGG19's weights: after all that needs no network
     if not dry:
         check_memory(cfg, device, processes.world)
     store, left_out = build_store(cfg)  # decodes the training set, which may take long: after all that is quick
