@@ -4,39 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import gc
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
 
 import torch
-from torch import Tensor
 
+from unfold.bench.ways import Way, computed, random_inputs
 from unfold.inference.memory import Living
-from unfold.models.registry import model_info
 
+__all__ = ["PRECISIONS", "computed_in", "free_memory", "peak_memory", "random_inputs"]
 PRECISIONS = ("float32", "tf32", "bfloat16")
 
 
-@contextlib.contextmanager
-def computed_in(precision: str, device: torch.device) -> Iterator[None]:
+def computed_in(precision: str, device: torch.device) -> contextlib.AbstractContextManager[None]:
     """tf32: float32, whose convolutions and matrix products may use TF32; bfloat16: autocast, without TF32."""
-    before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
-    try:
-        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
-            yield
-    finally:
-        torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
-
-
-def random_inputs(name: str, batch: int, height: int, width: int, device: torch.device) -> dict[str, Any]:
-    """The registry's example inputs of a published network, with random images and a flat kernel."""
-    given = model_info(name).example(8)
-    for key, value in given.items():
-        if key == "kernel":
-            given[key] = torch.full_like(value, 1 / value[0].numel(), device=device)
-        elif isinstance(value, Tensor):
-            given[key] = torch.rand(batch, value.shape[1], height, width, device=device)
-    return given
+    return computed(Way(precision, bf16=precision == "bfloat16", tf32=precision == "tf32"), device)
 
 
 def free_memory(device: torch.device) -> None:
