@@ -151,7 +151,14 @@ def test_the_recipe_trains_on_its_sets(
     assert row["skipped"] == 0
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
+# Recipes that differ from another one by the network alone.
+TWINS = {"deblur/nrl_gdn_y0", "deblur/rgdn_uniform", "deblur/usrnet", "sr/usrgan_tiny"}
+TWINS |= {recipe for recipe in RECIPES if "dgunet_plus" in recipe}
+
+
+@pytest.mark.parametrize(
+    "recipe", [pytest.param(recipe, marks=pytest.mark.slow) if recipe in TWINS else recipe for recipe in RECIPES]
+)
 def test_a_check_of_the_recipe_tells_what_the_run_takes_and_writes_nothing(
     recipe: str, sets: Path, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
