@@ -95,9 +95,7 @@ def test(arguments: argparse.Namespace) -> int:
         raise UnfoldError("give --weights, the checkpoint to test")
     from unfold.config import load_config
 
-    cfg = load_config(
-        arguments.config, arguments.overrides
-    )  # first, for the mistakes in it: torch takes seconds to load
+    cfg = load_config(arguments.config, arguments.overrides)  # mistakes in it come first: torch takes seconds to load
     from unfold.build import run_folder
     from unfold.report.evaluation import run_test
 

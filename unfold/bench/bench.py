@@ -16,6 +16,7 @@ from unfold.bench.ways import (
     PLAIN,
     Mode,
     Way,
+    computed,
     forward,
     least_side,
     prepared,
@@ -25,8 +26,8 @@ from unfold.bench.ways import (
     why_not,
 )
 from unfold.device import pick_device
-from unfold.errors import UnfoldError, out_of_memory
-from unfold.models.registry import create_model, model_info
+from unfold.errors import UnfoldError, out_of_memory, reason_of
+from unfold.models.registry import create_model
 from unfold.progress import progress
 from unfold.report.models import count_gmac, count_parameters
 from unfold.report.provenance import provenance
@@ -163,7 +164,7 @@ def run_bench(
 
 def check_size(name: str, size: tuple[int, int], batch: int, seconds: float) -> None:
     """UnfoldError where the network cannot take so small an image, or there is nothing to be done."""
-    least = least_side(name, model_info(name).example(8))
+    least = least_side(name)
     if min(size) < least:
         raise UnfoldError(f"--size is at least {least} {least} for {name}, not {size[0]} {size[1]}")
     if min(batch, seconds) <= 0:
@@ -186,18 +187,11 @@ def _ceiling(convolution: Any, way: Way, device: torch.device) -> tuple[Callable
     run, macs = alone(convolution, torch.bfloat16 if way.bf16 else torch.float32, device)
 
     def within() -> Tensor:
-        before = torch.backends.cudnn.allow_tf32
-        torch.backends.cudnn.allow_tf32 = way.tf32
-        try:
+        with computed(Way(way.name, tf32=way.tf32), device):  # without autocast: the numbers are in their precision
             return run()
-        finally:
-            torch.backends.cudnn.allow_tf32 = before
 
     return within, macs
 
 
 def _reason(error: Exception) -> str:
-    if out_of_memory(error):
-        return "out of memory"
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) < 90 else f"{text[:87]}..."
+    return "out of memory" if out_of_memory(error) else reason_of(error)

@@ -77,9 +77,8 @@ def peak(run: Callable[[], object], device: torch.device) -> int | None:
         torch.cuda.synchronize(device)
         return torch.cuda.max_memory_allocated(device) - before
     try:
-        ctypes.CDLL(None).malloc_trim(
-            0
-        )  # what was freed goes back to the system, and is counted when it is taken again
+        # What was freed goes back to the system, and is counted when it is taken again.
+        ctypes.CDLL(None).malloc_trim(0)
         Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
         before = _resident("VmRSS")
         run()

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from unfold.device import place
+from unfold.inference.plan import smallest_tile
 from unfold.inference.restore import restore
 from unfold.models.registry import model_info
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.training.losses import StageLoss, charbonnier
 from unfold.training.update import Update
 
-LEAST_TILE = 64  # what unfold.restore takes
 Mode = Literal["infer", "train", "data"]
 
 
@@ -73,8 +73,9 @@ def random_inputs(name: str, batch: int, height: int, width: int, device: torch.
     return given
 
 
-def least_side(name: str, given: dict[str, Any]) -> int:
-    """Of an image that the network takes: no smaller than its kernel."""
+def least_side(name: str) -> int:
+    """Of an image that the network takes: no smaller than the kernel of :func:`random_inputs`."""
+    given = model_info(name).example(8)
     kernel = given["kernel"].shape[-1] if "kernel" in given else 1
     return max(model_info(name).build.min_size, kernel)
 
@@ -142,6 +143,6 @@ def why_not(way: Way, net: UnfoldingNetwork, given: dict[str, Any]) -> str:
         return "measurements of blocks are restored as a whole"
     if way.tiled and len(given["y"]) > 1:
         return "tiles are for one picture: --batch 1"
-    if way.tiled and min(given["y"].shape[-2:]) < 2 * LEAST_TILE:
-        return f"too small for tiles of {LEAST_TILE} pixels"
+    if way.tiled and min(given["y"].shape[-2:]) < 2 * (least := smallest_tile(net.size_multiple)):
+        return f"too small for tiles of {least} pixels"
     return ""
