@@ -21,7 +21,7 @@ from unfold.metrics.ssim import WINDOW
 from unfold.models.registry import create_model, model_info
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.paths import as_path
-from unfold.protocols.gaussian_denoising import GaussianDenoising
+from unfold.protocols.gaussian_denoising import GaussianDenoising, blind_noise
 from unfold.protocols.protocol import Protocol
 from unfold.protocols.registry import parse_protocol
 
@@ -50,7 +50,7 @@ def build_samples(cfg: CfgNode) -> SampleKind:
     """What training samples are made of, by DATA.KIND."""
     data = cfg.DATA
     kinds: dict[str, Callable[[], SampleKind]] = {
-        "gaussian": lambda: Denoising(GaussianDenoising(data.SIGMA).degrade),
+        "gaussian": lambda: Denoising(blind_noise(data.SIGMA) if data.BLIND else GaussianDenoising(data.SIGMA).degrade),
         "paired": lambda: Paired(data.SATURATION),
         "usrnet": lambda: USRNetSynthesis(int(data.SIGMA)),
         "nrl_gdn": lambda: NRLGDNSynthesis(data.SIGMA),
@@ -118,7 +118,7 @@ VALIDATION = {
     "paired": "deblur_rgb",
     "usrnet": "usrnet_table1:scale=3,kernel=1",
     "nrl_gdn": "nrl_gdn_nonuniform:kernel=8,map=gauss_mix",
-    "rain": "derain_y",
+    "rain": "derain_synthetic",
     "compressive_sensing": "compressive_sensing:ratio={ratio}",
 }
 

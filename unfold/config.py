@@ -46,6 +46,7 @@ _C.DATA.TRAIN = "photographs"
 _C.DATA.VAL = "photographs"
 _C.DATA.TEST = "photographs"
 _C.DATA.SIGMA = 25.0  # gaussian: noise standard deviation in 255 units; usrnet, nrl_gdn: the highest one
+_C.DATA.BLIND = False  # gaussian: each sample has a noise level of its own, uniform from 0 to SIGMA
 _C.DATA.SCALES = [1, 2, 3, 4]  # usrnet: one of them for each step
 _C.DATA.SATURATION = False  # paired: change the colour saturation of both images, as DGUNet's deblurring does
 _C.DATA.VAL_PROTOCOL = ""  # e.g. usrnet_table1:scale=2,kernel=1; empty: what fits KIND (see unfold/build.py)
@@ -67,7 +68,8 @@ _C.OPTIM.LR = 2.0e-4
 _C.OPTIM.BETAS = [0.9, 0.999]
 _C.OPTIM.WEIGHT_DECAY = 0.0
 _C.OPTIM.CLIP = 0.0  # largest norm of the gradient; 0: none
-# How weights begin: default (as torch does), orthogonal (gain 0.2, no biases; USRNet), xavier (normal; NRL-GDN).
+# How weights begin: default (as torch does), orthogonal (gain 0.2, no biases; USRNet), xavier (normal; NRL-GDN);
+# identity (ours: steps that change little; USRNet, NRL-GDN).
 _C.OPTIM.START = "default"
 
 # The learning rate, by epochs; by steps where TRAIN.ITERATIONS is set.
@@ -105,7 +107,7 @@ _CHOICES = {
     "TRAIN.PRECISION": ("float32", "bfloat16"),
     "LOSS.PIXEL": ("charbonnier", "l1", "mse"),
     "LOSS.STAGES": ("all", "last"),
-    "OPTIM.START": ("default", "orthogonal", "xavier"),
+    "OPTIM.START": ("default", "orthogonal", "xavier", "identity"),
     "SCHEDULE.NAME": ("cosine", "multistep", "step", "constant"),
     "DATA.KIND": ("gaussian", "paired", "usrnet", "nrl_gdn", "rain", "compressive_sensing"),
 }
@@ -366,6 +368,8 @@ def _check_samples(cfg: CfgNode, fail: Callable[[str, str], NoReturn]) -> None:
     kind, patch = cfg.DATA.KIND, cfg.TRAIN.PATCH
     if cfg.DATA.SATURATION and kind != "paired":
         fail("DATA.SATURATION", f"belongs to DATA.KIND paired, and it is {kind}")
+    if cfg.DATA.BLIND and kind != "gaussian":
+        fail("DATA.BLIND", f"belongs to DATA.KIND gaussian, and it is {kind}")
     if cfg.TRAIN.MIXUP and kind in UNMIXED:
         fail("TRAIN.MIXUP", f"blends images, and samples of DATA.KIND {kind} are more than those: set it 0")
     if kind in ("usrnet", "nrl_gdn") and patch < KERNEL:

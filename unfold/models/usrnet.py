@@ -11,6 +11,7 @@ otherwise. Parameters carry the names of the published checkpoints.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -53,6 +54,14 @@ class HyperParameters(nn.Module):
             alphas, betas = (self.mlp(given) + 1e-6).chunk(2, dim=1)
         return alphas, betas
 
+    @torch.no_grad()
+    def start(self, first: float = 1e-3, last: float = 1e-1) -> None:
+        """Begin with alphas that grow from ``first`` to ``last``, and with sigma counted in steps of 10 of 255."""
+        stages = len(self.mlp[-2].bias) // 2
+        # Softplus is nearly exp where its value is small.
+        self.mlp[-2].bias[:stages] = torch.linspace(math.log(first), math.log(last), stages)
+        self.mlp[0].weight[:, 0] *= 25.5
+
 
 class USRNet(UnfoldingNetwork):
     """Non-blind super-resolution and deblurring with one network for all kernels, scales and noise levels.
@@ -83,6 +92,11 @@ class USRNet(UnfoldingNetwork):
         super().__init__(stages)
         self.p = ResUNet(4, 3, widths, depth)
         self.h = HyperParameters(stages, hyper_width)
+
+    def start_as_identity(self) -> None:
+        """Begin near the data steps alone: the prior returns about what it is given."""
+        self.p.start_as_identity()
+        self.h.start()
 
     def begin(
         self, y: Tensor, *, kernel: Tensor | PreparedKernel, scale: int, sigma: float | Tensor

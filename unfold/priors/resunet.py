@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
 from unfold.padding import crop_to, pad_to_multiple
@@ -58,6 +59,20 @@ class ResUNet(nn.Module):
         self.m_body = nn.Sequential(*blocks(w[3], depth))
         self.m_up3, self.m_up2, self.m_up1 = up(3), up(2), up(1)
         self.m_tail = nn.Conv2d(w[0], cout, 3, padding=1, bias=False)
+
+    @torch.no_grad()
+    def start_as_identity(self, share: float = 0.1) -> None:
+        """Begin near x -> its first cout channels: these pass through head, outermost skip and tail, and ``share`` of
+        what the branch between adds reaches the tail. ValueError where there are fewer than cout channels to pass."""
+        cout, cin = self.m_tail.out_channels, self.m_head.in_channels
+        if cout > min(cin, self.m_head.out_channels):
+            raise ValueError(f"{cout} channels cannot pass through {min(cin, self.m_head.out_channels)}")
+        passed = torch.arange(cout)
+        for layer in (self.m_head, self.m_tail):
+            layer.weight[:cout] = 0.0
+            layer.weight[passed, passed, 1, 1] = 1.0
+        self.m_tail.weight[:, cout:] = torch.randn_like(self.m_tail.weight[:, cout:]) * share / self.m_tail.in_channels
+        self.m_up1[0].weight *= share
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[-2:]

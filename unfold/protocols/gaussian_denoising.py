@@ -10,6 +10,7 @@ This project's protocol, close to the usual one of colour denoising papers, whic
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -51,3 +52,12 @@ class GaussianDenoising(Protocol):
 
     def score(self, result: Image, target: Image) -> dict[str, float]:
         return {"psnr": psnr(result, target), "ssim": ssim(result, target)}
+
+
+def blind_noise(highest: float) -> Callable[[NDArray[np.float32], np.random.Generator], dict[str, NDArray[np.float32]]]:
+    """``degrade`` for training one network for all strengths: sigma uniform from 0 to ``highest``, in 255 units."""
+
+    def degrade(target: NDArray[np.float32], rng: np.random.Generator) -> dict[str, NDArray[np.float32]]:
+        return {"y": add_gaussian(target, rng.uniform(0, highest) / 255, rng)}
+
+    return degrade

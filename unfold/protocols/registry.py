@@ -10,7 +10,7 @@ from typing import Any
 from unfold.errors import UnfoldError
 from unfold.protocols.compressive_sensing import CompressiveSensing
 from unfold.protocols.deblur import Deblur, RealBlur
-from unfold.protocols.derain import Derain
+from unfold.protocols.derain import Derain, DerainSynthetic
 from unfold.protocols.dnd import DND
 from unfold.protocols.gaussian_denoising import GaussianDenoising
 from unfold.protocols.levin09 import Levin09
@@ -22,7 +22,7 @@ from unfold.protocols.usrnet import USRNetBicubic, USRNetReal, USRNetTable1
 _ALL: list[Any] = [
     *(USRNetTable1, USRNetBicubic, USRNetReal),
     *(NRLGDNNonUniform, NRLGDNUniform, NRLGDNReal),
-    *(Derain, Deblur, RealBlur),
+    *(Derain, DerainSynthetic, Deblur, RealBlur),
     *(SIDD, DND, GaussianDenoising),
     *(CompressiveSensing, Levin09),
 ]

@@ -8,15 +8,17 @@ from torch import Tensor, nn
 
 from unfold.models.unfolding import UnfoldingNetwork
 
-Start = Literal["default", "orthogonal", "xavier"]
+Start = Literal["default", "orthogonal", "xavier", "identity"]
 
 
 def fill(net: nn.Module, how: Start) -> None:
     """Fill the weights of convolutions by a published rule.
 
     orthogonal: gain 0.2, biases 0 (USRNet); xavier: normal, of convolutions that are not transposed (NRL-GDN); default:
-    leave all as torch made it (DGUNet).
+    leave all as torch made it (DGUNet); identity: the network's own way to begin with steps that change little.
     """
+    if how == "identity":
+        net.start_as_identity()
     for module in net.modules():
         if how == "orthogonal" and isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
             nn.init.orthogonal_(module.weight, gain=0.2)
