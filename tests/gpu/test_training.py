@@ -90,6 +90,6 @@ def test_a_run_can_be_resumed_and_its_weights_give_the_same_on_the_cpu(
 @on_cuda
 def test_cuda_is_picked_where_it_is_and_a_missing_gpu_is_one_clear_error(device: torch.device) -> None:
     assert pick_device("auto").type == pick_device("cuda:0").type == device.type
-    with pytest.raises(UnfoldError, match="DEVICE cuda:99 cannot be used here"):
+    with pytest.raises(UnfoldError, match="the device cuda:99 cannot be used here"):
         pick_device("cuda:99")
     assert torch.ones(1, device=device).item() == 1, "and the GPU is usable after it"
