@@ -12,23 +12,25 @@ from typing import Any, NamedTuple, get_args
 
 import torch
 
+from unfold.checkpoints.registry import WEIGHTS
 from unfold.data.images import data_root
 from unfold.errors import UnfoldError
 from unfold.files import make_folder
 from unfold.paths import as_path
 from unfold.precision import Precision
+from unfold.protocols.registry import parse_protocol
 from unfold.report.provenance import provenance
 from unfold.tables import compare
 from unfold.tables.assemble import cells_of, with_averages
 from unfold.tables.cache import Cache, Entry
-from unfold.tables.definitions import TABLES, find_table
+from unfold.tables.definitions import TABLES, Definition, find_table
 from unfold.tables.measure import Runner, devices_for, measure
 from unfold.tables.page import write_page
 from unfold.tables.plan import Plan, make_plan
 from unfold.tables.published import read_published
 from unfold.tables.results import Status, Table
 from unfold.tables.shown import candidates, choose, pictures
-from unfold.tables.sources import Digest, digest_of, digests, find_set
+from unfold.tables.sources import Digest, digest_of, digests, find_cases
 from unfold.tables.weights import Net, open_net
 from unfold.tables.write import grid, read_table, write_table
 
@@ -49,11 +51,20 @@ def format_tables(data: str | None = None) -> str:
         lines.append(f"+: the set is below {data_root()} (UNFOLD_DATA), -: it is not")
         for table in TABLES.values():
             numbers = sum(len(read_published(name).numbers) for name in table.published)
-            sets = dict.fromkeys(setting.data for setting in table.settings)
-            here = " ".join(("+" if find_set(name) else "-") + name for name in sets)
+            here = " ".join(("+" if found else "-") + name for name, found in _sets_here(table).items())
             cells = f"{numbers} published numbers, {len(table.settings)} settings"
             lines += [f"{table.name:<20} {table.title}", f"{'':<20} {cells}; {here}"]
     return "\n".join(lines)
+
+
+def _sets_here(table: Definition) -> dict[str, bool]:
+    """The table's sets, and whether cases can be made of them: pairs need both sides."""
+    here: dict[str, bool] = {}
+    for setting in table.settings:
+        if not here.get(setting.data):
+            source = find_cases(setting, parse_protocol(setting.protocol), (), None, lambda data: "")
+            here[setting.data] = not isinstance(source, str)
+    return here
 
 
 def compare_files(a: str, b: str, tolerance: float) -> compare.Comparison:
@@ -84,7 +95,7 @@ def measure_table(
     devices = devices_for(device, jobs)
     place = torch.device(devices[0])
     with _below(data):
-        nets = list({(net.model, net.sha256): net for net in map(open_net, weights)}.values())
+        nets = list({(net.model, net.sha256): net for net in _open(weights)}.values())
         make_folder(output)
         digest = digests()
         plan = make_plan(definition, nets, limit, precision, place, digest)
@@ -116,6 +127,17 @@ def measure_table(
     return Outcome(_told(table, definition.heads, output, new, errors), 1 if errors else 0)
 
 
+def _open(weights: Sequence[str]) -> Iterator[Net]:
+    """The weights that are here. UnfoldError for a missing file; a published name is told, its rows stay empty."""
+    for text in weights:
+        try:
+            yield open_net(text)
+        except UnfoldError as error:
+            if text not in WEIGHTS:
+                raise
+            logger.warning("without %s: %s", text, error)
+
+
 def _about(plan: Plan, nets: Sequence[Net], digest: Digest) -> dict[str, Any]:
     """Weights, protocols and sets, for the provenance."""
     protocols = {cell.protocol.name: cell.protocol for cell in plan.cells}
@@ -145,6 +167,7 @@ def _told(table: Table, heads: Sequence[str], output: Path, new: int, errors: di
     count = {status: sum(cell.status == status for cell in table.cells) for status in get_args(Status)}
     lines = [grid(measured, heads)] if measured else []
     lines.append(", ".join(f"{number} {status}" for status, number in count.items()) + f" of {len(table.cells)} cells")
+    lines += dict.fromkeys(cell.note for cell in table.cells if cell.status == "no data")
     lines.append(f"{new} images measured now, in {table.provenance['seconds of measuring']} s")
     lines.append(f"in {output}: table.md, table.csv, table.json, table.html")
     lines += [f"{len(errors)} images failed: {next(iter(errors.values()))}"] if errors else []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache, partial
+from importlib.metadata import distributions, version
 from typing import Any, NamedTuple
 
 import torch
@@ -174,6 +175,17 @@ def _digests(definition: Definition, digest: Digest) -> list[str]:
     return [digest(path) for path in paths if path.is_file()]
 
 
+def _installed(name: str) -> bool:
+    return next(distributions(name=name), None) is not None
+
+
+@cache
+def _libraries() -> dict[str, str]:
+    """Versions of all that images are read, degraded and compared with."""
+    names = ("torch", "numpy", "scipy", "scikit-image", "opencv-python-headless", "opencv-python", "pillow")
+    return {name: version(name) for name in names if _installed(name)}
+
+
 def _key(
     protocol: Protocol,
     case: Case,
@@ -198,6 +210,6 @@ def _key(
             "beside": files,
             "method": method,
             "unfold": unfold.__version__,
-            "torch": torch.__version__,
+            "libraries": _libraries(),
         }
     )
