@@ -4,8 +4,8 @@
 
 Writes gpu_checks.json and gpu_checks.md anew after every measurement, so that a run cut short leaves what it had found.
 No measurement begins later than 6.5 minutes (--seconds) after the start: the order of the plan is that of importance.
-Networks run as `unfold` runs them (channels_last, no cuDNN benchmark), with fresh weights and in training mode, in which
-NRL-GDN has a fixed number of stages. Exit code 1 where a test or a measurement failed.
+Networks run as `unfold` runs them (channels_last, no cuDNN benchmark), with fresh weights and in training mode, in
+which NRL-GDN has a fixed number of stages. Exit code 1 where a test or a measurement failed.
 """
 
 from __future__ import annotations
@@ -279,7 +279,9 @@ def main() -> int:
         return 0
     rows = plan(list_models(), (256, 256), (720, 1280))
     tests = ["tests", "-m", "gpu"]
-    passed = check(arguments.output, torch.device("cuda"), rows, create_model, tests, arguments.commit, arguments.seconds)
+    passed = check(
+        arguments.output, torch.device("cuda"), rows, create_model, tests, arguments.commit, arguments.seconds
+    )
     print(f"{'nothing failed' if passed else 'SOMETHING FAILED'}: see {arguments.output}/gpu_checks.md")
     return 0 if passed else 1
 

@@ -68,6 +68,7 @@ def test_model_arguments_are_those_that_differ_from_the_published(tmp_path: Path
         ("OPTIM: {BETAS: [0.9]}", "OPTIM.BETAS is two numbers"),
         ("OUTPUT: true", "OUTPUT is text, and True is not"),
         ("OUTPUT: {A: 5}", "OUTPUT is text"),
+        ("DATA: {KIND: rain, BLIND: true}", "DATA.BLIND belongs to DATA.KIND gaussian, and it is rain"),
         ("DATA: {SATURATION: true}", "DATA.SATURATION belongs to DATA.KIND paired, and it is gaussian"),
         ("TRAIN: {PRECISION: float16}", "TRAIN.PRECISION is one of float32, bfloat16, not 'float16'"),
         ("TRAIN: {EPOCHS: 0}", "TRAIN.EPOCHS must be greater than 0"),

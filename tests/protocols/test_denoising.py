@@ -13,7 +13,7 @@ from unfold.data.crops import busiest_crop
 from unfold.metrics import psnr
 from unfold.physics.noise import add_gaussian
 from unfold.protocols.classical import CLASSICAL, tune
-from unfold.protocols.gaussian_denoising import GaussianDenoising
+from unfold.protocols.gaussian_denoising import GaussianDenoising, blind_noise
 from unfold.protocols.protocol import Case
 
 
@@ -24,6 +24,12 @@ def test_noise_has_the_stated_strength_and_is_not_clamped() -> None:
     assert y.max() > 1.2
     assert abs((y - x).std() - 0.1) < 1e-3
     assert abs((y - x).mean()) < 1e-3
+
+
+def test_blind_training_sees_all_strengths_alike_often() -> None:
+    x, rng = np.zeros((40, 40, 3), np.float32), np.random.default_rng(0)
+    found = np.sort([255 * blind_noise(50)(x, rng)["y"].std() for _ in range(200)])
+    assert np.abs(found - np.linspace(0, 50, 200)).max() < 6
 
 
 def test_every_run_sees_the_same_noise_on_the_same_picture(pictures: Path, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from tests import narrow
 from tests.synthetic import scene
 from unfold.errors import UnfoldError
 from unfold.protocols.deblur import Deblur, RealBlur
-from unfold.protocols.derain import Derain
+from unfold.protocols.derain import Derain, DerainSynthetic
 from unfold.protocols.evaluate import evaluate
 from unfold.protocols.methods import BASELINES, network
 from unfold.protocols.pairs import PairProtocol
@@ -201,3 +201,20 @@ def test_crop_takes_the_square_in_the_middle_where_there_is_one(folder: Path) ->
     assert Derain(crop=46).sample(case).inputs["y"].shape == (45, 51, 3), "too small: all of it"
     with pytest.raises(UnfoldError, match="crop is a number of pixels"):
         Deblur(crop=-1)
+
+
+def test_synthetic_rain_falls_on_clean_images_in_the_same_way_every_time(tmp_path: Path) -> None:
+    picture = scene(64, 48, seed=3)
+    for name in ("a.png", "b.png"):
+        Image.fromarray(picture).save(tmp_path / name)
+    protocol = DerainSynthetic()
+    first, other = (protocol.sample(case) for case in protocol.cases(str(tmp_path)))
+    again = protocol.sample(protocol.cases(str(tmp_path))[0])
+    assert np.array_equal(first.inputs["y"], again.inputs["y"])
+    assert not np.array_equal(first.inputs["y"], other.inputs["y"]), "every picture has rain of its own"
+    assert np.array_equal(first.target, picture)
+    rain = 255 * first.inputs["y"] - picture
+    assert rain.min() > -0.01, "rain brightens"
+    assert rain.max() > 5
+    small = DerainSynthetic(crop=32).sample(protocol.cases(str(tmp_path))[0])
+    assert np.array_equal(small.target, picture[16:48, 8:40])

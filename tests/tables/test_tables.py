@@ -303,6 +303,19 @@ def test_several_weights_have_a_row_each(data: Path, weights: Path, tmp_path: Pa
     assert [Path(one["file"]).name for one in told] == ["a.pth", "b.pth", "narrow.pth"]
 
 
+def test_published_weights_that_are_not_here_leave_their_row_empty_and_hinder_nothing(
+    data: Path, weights: Path, tmp_path: Path, command: Command, caplog: pytest.LogCaptureFixture
+) -> None:
+    names = ("nrl_gdn", weights, "dgunet_deblur")
+    code, out, _ = command("tables", "usrnet_bicubic", "--limit", 1, "-o", tmp_path / "t", "--weights", *names)
+    assert code == 0
+    assert "without nrl_gdn: the weights nrl_gdn are not here" in caplog.text
+    found = {cell.row[1]: cell for cell in cells(tmp_path / "t", protocol="usrnet_bicubic:scale=4", data="Set5")}
+    assert (found["USRNet"].status, found["USRNet"].measured) == ("no weights", None)
+    assert found["usrnet (narrow.pth)"].status == "partial"
+    assert "no data: Set14\n" in out, "the summary names the sets that are missing"
+
+
 def test_only_the_published_network_trained_for_its_numbers_stands_in_a_published_row(tmp_path: Path) -> None:
     def stands(model: str, known: str | None, as_published: bool, row: str) -> bool:
         return Net(model, Path("a.pth"), "0", known, as_published).is_row(row)
@@ -530,6 +543,10 @@ def test_the_list_tells_tables_numbers_and_which_sets_are_here(data: Path, comma
         assert code == 0
         assert all(name in out for name in TABLES)
         assert "+Set5 -Set14 -BSD100" in out
+    picture(data / "Rain100H" / "inputcrop" / "1.png", 1)
+    assert "-Rain100H" in command("tables", "list")[1], "without the clean side nothing can be measured"
+    picture(data / "Rain100H" / "target" / "1.png", 1)
+    assert "+Rain100H" in command("tables", "list")[1]
     (tmp_path / "empty").mkdir()
     assert "-Set5" in command("tables", "list", "--data", tmp_path / "empty")[1]
 

@@ -62,7 +62,9 @@ OURS = {
     "compressive_sensing/dgunet_small",
     "deblur/nrl_gdn_small",
     "denoise/finetune",
+    "denoise/gaussian_small",
     "denoise/quickstart",
+    "derain/dgunet_small",
     "sr/usrgan",
     "sr/usrgan_tiny",
     "sr/usrnet_tiny_small",
@@ -99,6 +101,13 @@ def test_the_published_schedules_end_at_their_published_rates() -> None:
     assert factor(config("denoise/dgunet"))(80 - 4) * 1e-4 == pytest.approx(2.8e-5, rel=0.01)
     assert factor(config("deblur/nrl_gdn"))(1499) == pytest.approx(0.9**49)
     assert [factor(config("sr/usrnet"))(t) for t in (99_999, 100_000, 499_999)] == [1, 0.5, 0.0625]
+
+
+def test_the_cosine_of_our_small_recipes_ends_with_the_run() -> None:
+    for recipe in (name for name in OURS if name.endswith("_small")):
+        cfg = config(recipe)
+        assert factor(cfg)(cfg.TRAIN.ITERATIONS - cfg.SCHEDULE.WARMUP) * cfg.OPTIM.LR == pytest.approx(1e-6), recipe
+        assert cfg.TRAIN.PATCHES == 250 * cfg.TRAIN.BATCH, "an epoch is 250 steps"
 
 
 @pytest.mark.parametrize("recipe", PUBLISHED)

@@ -8,10 +8,13 @@ from typing import Any
 import pytest
 import torch
 
+from tests import narrow
+from unfold import create_model
 from unfold.checkpoints.read import read_checkpoint
 from unfold.config import load_config
 from unfold.errors import UnfoldError
 from unfold.training.run import build_trainer
+from unfold.training.start import fill
 from unfold.training.trainer import Trainer
 
 
@@ -57,3 +60,32 @@ def test_one_command_begins_with_weights_and_goes_on_from_its_checkpoint(recipe:
     assert going_on.step == 3
     own = read_checkpoint(tmp_path / "fine" / "checkpoints" / "last.pth").state
     assert all(torch.equal(value, own[name]) for name, value in going_on.update.net.state_dict().items())
+
+
+def test_usrnet_can_begin_near_its_data_steps_alone() -> None:
+    torch.manual_seed(0)
+    net = create_model("usrnet", widths=(8, 12, 16, 16), depth=1, stages=4)
+    image = torch.rand(2, 4, 24, 32)
+    far = (net.p(image) - image[:, :3]).abs().mean()
+    fill(net, "identity")
+    assert (net.p(image) - image[:, :3]).abs().mean() < 0.03 < 0.3 < far
+    weak, strong = (net.h(torch.full((1,), sigma / 255), 2)[0].flatten() for sigma in (0, 25))
+    assert (weak[1:] > weak[:-1]).all(), "later stages trust the measurement less"
+    assert not torch.allclose(weak, strong, rtol=0.1), "and noise is told from the first step on"
+    loss = net(torch.rand(1, 3, 12, 12), kernel=torch.full((1, 1, 3, 3), 1 / 9), scale=2, sigma=0.1).square().mean()
+    loss.backward()
+    assert all(p.grad is not None and p.grad.any() for p in net.parameters()), "all weights learn"
+
+
+def test_nrl_gdn_can_begin_near_its_first_estimate() -> None:
+    torch.manual_seed(0)
+    net = create_model("nrl_gdn", **{**narrow.ARGUMENTS["nrl_gdn"], "train_stages": 1})
+    given = {"y": torch.rand(1, 3, 24, 24), "kernel": torch.full((1, 1, 3, 3), 1 / 9)}
+    before = net(**given) - net.begin(**given)[0]
+    fill(net, "identity")
+    torch.testing.assert_close(net(**given) - net.begin(**given)[0], 0.1 * before)
+
+
+def test_other_networks_have_no_such_beginning() -> None:
+    with pytest.raises(UnfoldError, match=r"OPTIM\.START identity is for USRNet and NRL-GDN, not for DGUNet"):
+        fill(narrow.narrow("dgunet_deblur"), "identity")

@@ -99,8 +99,8 @@ class NRLGDN(UnfoldingNetwork):
 
     @torch.no_grad()
     def start_as_identity(self) -> None:
-        """Begin near x_{t+1} = x_t + R(x_t) / 10 with R near the identity's rest: D yields little at first."""
-        self.d_alpha.main[-1].weight *= 0.1
+        """Begin near x_{t+1} = x_t, whatever H and R say: D yields a tenth of what it would."""
+        list(self.d_alpha.parameters())[-1].mul_(0.1)  # the last layer
 
     def begin(self, y: Tensor, *, kernel: Tensor) -> tuple[Tensor, Context]:
         check_image(y, 3)

@@ -57,10 +57,11 @@ class HyperParameters(nn.Module):
     @torch.no_grad()
     def start(self, first: float = 1e-3, last: float = 1e-1) -> None:
         """Begin with alphas that grow from ``first`` to ``last``, and with sigma counted in steps of 10 of 255."""
-        stages = len(self.mlp[-2].bias) // 2
+        weight, *_, bias = self.mlp.parameters()
+        stages = len(bias) // 2
         # Softplus is nearly exp where its value is small.
-        self.mlp[-2].bias[:stages] = torch.linspace(math.log(first), math.log(last), stages)
-        self.mlp[0].weight[:, 0] *= 25.5
+        bias[:stages] = torch.linspace(math.log(first), math.log(last), stages)
+        weight[:, 0] *= 25.5
 
 
 class USRNet(UnfoldingNetwork):

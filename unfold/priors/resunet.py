@@ -72,7 +72,7 @@ class ResUNet(nn.Module):
             layer.weight[:cout] = 0.0
             layer.weight[passed, passed, 1, 1] = 1.0
         self.m_tail.weight[:, cout:] = torch.randn_like(self.m_tail.weight[:, cout:]) * share / self.m_tail.in_channels
-        self.m_up1[0].weight *= share
+        next(self.m_up1.parameters()).mul_(share)  # the transposed convolution
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[-2:]

@@ -176,7 +176,7 @@ def _digests(definition: Definition, digest: Digest) -> list[str]:
 
 
 def _installed(name: str) -> bool:
-    return next(distributions(name=name), None) is not None
+    return any(True for _ in distributions(name=name))
 
 
 @cache

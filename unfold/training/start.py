@@ -6,18 +6,24 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from unfold.errors import UnfoldError
+from unfold.models.nrl_gdn import NRLGDN
 from unfold.models.unfolding import UnfoldingNetwork
+from unfold.models.usrnet import USRNet
 
 Start = Literal["default", "orthogonal", "xavier", "identity"]
 
 
-def fill(net: nn.Module, how: Start) -> None:
-    """Fill the weights of convolutions by a published rule.
+def fill(net: UnfoldingNetwork, how: Start) -> None:
+    """Fill the weights of convolutions by a rule.
 
     orthogonal: gain 0.2, biases 0 (USRNet); xavier: normal, of convolutions that are not transposed (NRL-GDN); default:
-    leave all as torch made it (DGUNet); identity: the network's own way to begin with steps that change little.
+    leave all as torch made it (DGUNet); identity: begin with steps that change little (ours, for USRNet and NRL-GDN).
+    UnfoldError for a network that has no such way.
     """
     if how == "identity":
+        if not isinstance(net, USRNet | NRLGDN):
+            raise UnfoldError(f"OPTIM.START identity is for USRNet and NRL-GDN, not for {type(net).__name__}")
         net.start_as_identity()
     for module in net.modules():
         if how == "orthogonal" and isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
