@@ -68,6 +68,19 @@ def test_values_of_several_decades_are_drawn_on_a_logarithmic_axis(tmp_path: Pat
     assert np.corrcoef(rows, columns)[0, 1] > 0.999, "an exponential is a straight line"
 
 
+def test_a_power_law_is_a_straight_line_where_growth_is_drawn(tmp_path: Path) -> None:
+    curves = [(name, [(x, 3e-3 * x**1.5) for x in (1, 2, 9, 60)]) for name in "abc"]
+    draw_curves(tmp_path / "c.png", curves, "x", growth=True, columns=2)
+    with Image.open(tmp_path / "c.png") as picture:
+        assert picture.size == (960, 600), "three panels, two in a row"
+        pixels = np.asarray(picture).astype(int)
+    for corner in ((0, 0), (0, 480), (300, 0), (300, 480)):
+        panel = pixels[corner[0] + 30 : corner[0] + 300, corner[1] : corner[1] + 480]
+        rows, columns = np.nonzero(panel[..., 2] - panel[..., 0] > 100)
+        assert (len(rows) == 0) == (corner == (300, 480))
+        assert len(rows) == 0 or np.corrcoef(rows, columns)[0, 1] < -0.998
+
+
 @pytest.mark.parametrize(
     "points", [[], [(1, 5.0)], [(1, 2.0), (2, float("nan")), (3, 2.0)], [(i, i**2) for i in range(99)]]
 )

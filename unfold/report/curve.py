@@ -42,42 +42,55 @@ def log_ticks(low: float, high: float, about: int = 5) -> list[float]:
     fine = [float(f"{m}e{power}") for power in range(first, last + 1) for m in (1, 2, 5)]
     below = max(i for i, tick in enumerate(fine) if tick <= low * (1 + 1e-9))
     above = min(i for i, tick in enumerate(fine) if tick >= high * (1 - 1e-9))
+    if below == above:  # one value, which is a tick
+        below, above = max(below - 1, 0), min(above + 1, len(fine) - 1)
     if above - below < 2 * about:
         return fine[below : above + 1]
     every = -(-(last - first) // (2 * about))
     return [float(f"1e{first + i * every}") for i in range(-(-(last - first) // every) + 1)]
 
 
-def draw_curves(path: Path, curves: Sequence[Curve], xlabel: str) -> None:
-    """One panel per curve, side by side: (title, [(x, y), ...]), x counted. Points that are not finite are left out.
+def draw_curves(
+    path: Path, curves: Sequence[Curve], xlabel: str, *, growth: bool = False, columns: int | None = None
+) -> None:
+    """One panel per curve: (title, [(x, y), ...]), x counted. Points that are not finite are left out.
 
-    Values above 0 that span more than a factor of ten are drawn on a logarithmic axis.
+    Values above 0 that span more than a factor of ten are drawn on a logarithmic axis. growth: all x and y are above 0,
+    and both axes are logarithmic. columns: panels side by side, all of them by default.
     """
-    picture = Image.new("RGB", (WIDTH * len(curves) * SCALE, HEIGHT * SCALE), PAPER)
+    columns = columns or len(curves)
+    size = (WIDTH * columns, HEIGHT * -(-len(curves) // columns))
+    picture = Image.new("RGB", (SCALE * size[0], SCALE * size[1]), PAPER)
     draw = ImageDraw.Draw(picture)
     for i, (title, points) in enumerate(curves):
         finite = [(x, y) for x, y in points if math.isfinite(x) and math.isfinite(y)]
-        _panel(draw, i * WIDTH * SCALE, title, finite, xlabel)
+        _panel(draw, (WIDTH * (i % columns), HEIGHT * (i // columns)), title, finite, xlabel, growth)
     with whole_file(path) as file:
-        picture.resize((WIDTH * len(curves), HEIGHT), Image.Resampling.LANCZOS).save(file, "png")
+        picture.resize(size, Image.Resampling.LANCZOS).save(file, "png")
 
 
 def _panel(
-    draw: ImageDraw.ImageDraw, offset: int, title: str, points: Sequence[tuple[float, float]], xlabel: str
+    draw: ImageDraw.ImageDraw,
+    corner: tuple[int, int],
+    title: str,
+    points: Sequence[tuple[float, float]],
+    xlabel: str,
+    growth: bool,
 ) -> None:
-    left, right = offset + LEFT * SCALE, offset + (WIDTH - RIGHT) * SCALE
-    top, bottom = TOP * SCALE, (HEIGHT - BOTTOM) * SCALE
-    text(draw, (left, 10 * SCALE), title, 15 * SCALE)
+    left, right = ((corner[0] + x) * SCALE for x in (LEFT, WIDTH - RIGHT))
+    top, bottom = ((corner[1] + y) * SCALE for y in (TOP, HEIGHT - BOTTOM))
+    text(draw, (left, top - 26 * SCALE), title, 15 * SCALE)
     if not points:
         text(draw, ((left + right) / 2, (top + bottom) / 2), "no values yet", 13 * SCALE, SOFT, "mm")
         return
     xs, ys = ([point[axis] for point in points] for axis in (0, 1))
-    decades = min(ys) > 0 and max(ys) > 10 * min(ys)
-    xticks, yticks = ticks(min(xs), max(xs), least=1), (log_ticks if decades else ticks)(min(ys), max(ys))
-    height = math.log if decades else float
+    decades = growth or (min(ys) > 0 and max(ys) > 10 * min(ys))
+    xticks = log_ticks(min(xs), max(xs)) if growth else ticks(min(xs), max(xs), least=1)
+    yticks = (log_ticks if decades else ticks)(min(ys), max(ys))
+    width, height = math.log if growth else float, math.log if decades else float
 
     def at(x: float, y: float) -> tuple[float, float]:
-        u = (x - xticks[0]) / (xticks[-1] - xticks[0])
+        u = (width(x) - width(xticks[0])) / (width(xticks[-1]) - width(xticks[0]))
         v = (height(y) - height(yticks[0])) / (height(yticks[-1]) - height(yticks[0]))
         return left + u * (right - left), bottom - v * (bottom - top)
 
@@ -89,7 +102,7 @@ def _panel(
         place = at(xticks[0], y)
         draw.line([place, at(xticks[-1], y)], fill=GRID, width=SCALE)
         text(draw, (left - 7 * SCALE, place[1]), f"{y:g}", 11 * SCALE, SOFT, "rm")
-    text(draw, (right, (HEIGHT - 16) * SCALE), xlabel, 11 * SCALE, INK, "ra")
+    text(draw, (right, bottom + 24 * SCALE), xlabel, 11 * SCALE, INK, "ra")
     path = [at(x, y) for x, y in points]
     if len(path) > 1:
         draw.line(path, fill=ACCENT, width=2 * SCALE, joint="curve")
