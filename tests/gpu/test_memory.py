@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from scripts.compare_memory import published_order
 from tests.gpu.setting import peak_memory
 from tests.narrow import inputs, narrow
 from unfold import create_model
@@ -41,6 +42,20 @@ def test_the_peak_of_a_forward_does_not_grow_with_the_number_of_stages(
         record_property(f"{stages} stages, MiB", peaks[-1] / 2**20)
     assert peaks[0] > 0
     assert peaks[1] <= 1.01 * peaks[0]
+
+
+@pytest.mark.parametrize("name", ["dgunet_deblur", "dgunet_plus_deblur"])
+def test_a_forward_keeps_alive_what_the_next_stage_needs_and_no_more(
+    name: str, device: torch.device, record_property: Record
+) -> None:
+    net, given = build(name, device, 5)
+    with torch.no_grad():
+        assert torch.equal(net(**given), published_order(net, given["y"])[0])
+        ours, theirs = (
+            peak_memory(run, device) for run in (lambda: net(**given), lambda: published_order(net, given["y"]))
+        )
+    record_property("of the published order", ours / theirs)
+    assert ours <= 0.8 * theirs
 
 
 @pytest.mark.parametrize("name", NAMES)
