@@ -237,8 +237,8 @@ class SubspaceMerge(nn.Module):
             basis = self.subnet(at_least_float32(features)).flatten(2)  # V^T: (B, rank, HW)
             basis = basis / (1e-6 + basis.abs().sum(dim=2, keepdim=True))
             gram = basis @ basis.mT
-            inverse, _ = torch.linalg.inv_ex(gram + self.ridge(gram))
-            coefficients = (inverse @ basis) @ at_least_float32(bridge).flatten(2).mT  # (B, rank, width)
+            products = basis @ at_least_float32(bridge).flatten(2).mT  # (B, rank, width)
+            coefficients, _ = torch.linalg.solve_ex(gram + self.ridge(gram), products)
             return (coefficients.mT @ basis).reshape(bridge.shape).to(bridge.dtype)
 
     @staticmethod
