@@ -1,4 +1,4 @@
-"""The weights that the papers' authors published, and where they are."""
+"""Weights by name: those that the papers' authors published, and where they are, and our own, which come with unfold."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ LICENCE = "The authors state no licence for these weights: ask them before you p
 
 @dataclass(frozen=True)
 class Weights:
-    """Weights that someone else published.
+    """Weights that can be had by name.
 
     model: which network they are for, a name of `unfold models`; file: the name they are kept under; source: the file's
-    address, or where only a cloud drive has it, a sentence; sha256 and size in bytes where known.
+    address, or where only a cloud drive has it, a sentence; sha256 and size in bytes where known. result: of our own,
+    what they reach, in a few words.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Weights:
     source: str
     sha256: str | None = None
     size: int | None = None
+    result: str = ""
 
     @property
     def url(self) -> str | None:
@@ -36,7 +38,45 @@ class Weights:
 
 _TINY = "d82929fc053d6bbe181adba9e2be3d23548eeca8b7b4232eb122f020352295cf"
 _GAN_TINY = "32a903c278ad807e58af09270e310ad03a5634f7ef995dc8eb5232d7c2558ef6"
+OURS = "the project's repository, folder pretrained"
 _ALL = [
+    # Ours: cards in pretrained/README.md.
+    Weights(
+        "usrnet_tiny_small",
+        "usrnet_tiny",
+        "usrnet_tiny_small.safetensors",
+        OURS,
+        "170493990df944548f606b9a15af6dfc219d5a4d462def7d062b767bb8318601",
+        2_365_448,
+        "Set5, bicubic x2 35.51, x3 32.33, x4 30.47 dB",
+    ),
+    Weights(
+        "nrl_gdn_small",
+        "nrl_gdn",
+        "nrl_gdn_small.safetensors",
+        OURS,
+        "6c4af2448e3755d4bd94cd9e030e2348c6e42fdda43ad5f78421dfa87ff6229b",
+        2_670_168,
+        "RESULT_NRL",
+    ),
+    Weights(
+        "dgunet_denoise_small",
+        "dgunet_denoise",
+        "dgunet_denoise_small.safetensors",
+        OURS,
+        "be3ee1777230e110d79cbf5cbe31d26c811f56d131441c80aeb169c1fc163361",
+        2_460_400,
+        "RESULT_DENOISE",
+    ),
+    Weights(
+        "dgunet_derain_small",
+        "dgunet_derain",
+        "dgunet_derain_small.safetensors",
+        OURS,
+        "daba00dddebb945529826e86fc2cacac3047fe5fd7f04bb880d0e3705db2681b",
+        2_460_392,
+        "Rain100H 21.42 dB of Y, input 13.55",
+    ),
     Weights("usrnet", "usrnet", "usrnet.pth", KAIR + "usrnet.pth"),
     Weights("usrgan", "usrnet", "usrgan.pth", KAIR + "usrgan.pth"),
     Weights("usrnet_tiny", "usrnet_tiny", "usrnet_tiny.pth", KAIR + "usrnet_tiny.pth", _TINY, 2_371_002),
