@@ -12,7 +12,8 @@ from unfold.errors import UnfoldError
 from unfold.first_use import compare_with_first_use
 from unfold.paths import as_path, cache_folder
 
-FOLDERS = (Path("pretrained"), Path(__file__).parents[2] / "pretrained")  # where we are, and beside the package
+# Where we are, beside the package, and in it.
+FOLDERS = (Path("pretrained"), Path(__file__).parents[2] / "pretrained", Path(__file__).parents[1] / "pretrained")
 
 
 def find_weights(text: str | Path) -> Path:

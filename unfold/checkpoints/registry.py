@@ -1,4 +1,4 @@
-"""Weights by name: those that the papers' authors published, and where they are, and our own, which come with unfold."""
+"""Weights by name: those that the authors of the papers published, and where they are, and our own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`unfold weights`: the published weights, which of them are here, and how far each file can be trusted."""
+"""`unfold weights`: our own weights and the published ones, which are here, and how far each file can be trusted."""
 
 from __future__ import annotations
 
@@ -10,10 +10,15 @@ from unfold.first_use import recorded_digests
 
 
 def format_weights() -> str:
-    """A table of all published weights, and where to get those that have no address of their own."""
+    """Our own weights and what they reach; all published ones, and where to get those that have no address."""
+    lines = [f"{'our own':<21}{'model':<21}{'bytes':>12}  {'SHA-256':<11}result"]
+    for weights in (weights for weights in WEIGHTS.values() if weights.result):
+        digest = f"{weights.sha256}"[:9]
+        lines.append(f"{weights.name:<21}{weights.model:<21}{weights.size:>12,}  {digest:<11}{weights.result}")
     records = recorded_digests(digest_records())
-    lines = [f"{'name':<21}{'model':<21}{'bytes':>12}  {'digest':<11}where"]
-    for weights in WEIGHTS.values():
+    lines += ["", f"{'published':<21}{'model':<21}{'bytes':>12}  {'digest':<11}where"]
+    theirs = [weights for weights in WEIGHTS.values() if not weights.result]
+    for weights in theirs:
         path = local_file(weights)
         size = weights.size if path is None else path.stat().st_size
         digest = "known" if weights.sha256 else "unverified" if weights.name in records else "unknown"
@@ -21,7 +26,7 @@ def format_weights() -> str:
         told = "?" if size is None else f"{size:,}"
         lines.append(f"{weights.name:<21}{weights.model:<21}{told:>12}  {digest:<11}{where}")
     by_hand: dict[str, list[str]] = defaultdict(list)
-    for weights in WEIGHTS.values():
+    for weights in theirs:
         if weights.url is None:
             by_hand[weights.source].append(weights.name)
     lines += ["", f"By hand: save the file under the name above in {FOLDERS[0]}/ or {weights_folder()}. It is on"]
