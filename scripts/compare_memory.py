@@ -1,6 +1,6 @@
 """Peak memory of a DGUNet's forward, and of the same computed in the published order, which keeps more alive.
 
-    python scripts/compare_memory.py [NETWORK] [HEIGHT WIDTH]      (dgunet_deblur 360 640)
+    python scripts/compare_memory.py [NETWORK] [--size H W]      (dgunet_deblur, 360 640)
 
 The published forward is one function whose variables live until it returns or they are set anew: all outputs, and the
 features of the first stage and of the stage before. Both run our modules, with fresh weights. What is counted are the
@@ -9,13 +9,17 @@ bytes of living tensors beside weights and input: on the CPU by following every 
 
 from __future__ import annotations
 
+import argparse
 import sys
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
 from tests.gpu.setting import peak_memory
-from unfold import create_model
+from unfold import create_model, list_models
 from unfold.device import pick_device, place
 from unfold.models.dgunet import Family
 from unfold.precision import apply_in_full_precision
@@ -53,15 +57,15 @@ def published_order(net: Family, y: Tensor) -> list[Tensor]:
 
 
 def main() -> int:
-    if any(word.startswith("-") for word in sys.argv[1:]):
-        print(__doc__, file=sys.stderr)
-        return 2
-    name, *size = sys.argv[1:] or ["dgunet_deblur"]
-    height, width = map(int, size or (360, 640))
+    names = [name for name in list_models() if name.startswith("dgunet") and not name.endswith("_cs")]
+    parser = argparse.ArgumentParser(prog="scripts/compare_memory.py", description="Peak memory of a DGUNet's forward.")
+    parser.add_argument("network", nargs="?", default="dgunet_deblur", choices=names)
+    parser.add_argument("--size", type=int, nargs=2, default=(360, 640), metavar=("H", "W"), help="360 640")
+    name, (height, width) = vars(parser.parse_args()).values()
     device = pick_device("auto")
     torch.manual_seed(0)
     net = place(create_model(name).eval(), device)
-    assert isinstance(net, Family), f"{name} is no DGUNet"
+    assert isinstance(net, Family)
     y = torch.rand(1, 3, height, width, device=device)
     with torch.no_grad():
         ours, theirs = (peak_memory(run, device) / 2**20 for run in (lambda: net(y), lambda: published_order(net, y)))

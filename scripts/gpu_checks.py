@@ -1,6 +1,6 @@
 """What only a CUDA GPU can show: the tests marked gpu, and time and memory of every published network.
 
-    scripts/gpu_checks [--output DIR]
+    scripts/gpu_checks [--output DIR] [--seconds S]
 
 Writes gpu_checks.json and gpu_checks.md anew after every measurement, so that a run cut short leaves what it had found.
 No measurement begins later than 6.5 minutes (--seconds) after the start: the order of the plan is that of importance.
@@ -272,7 +272,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/gpu_checks", description="What only a CUDA GPU can show.")
     parser.add_argument("--output", type=Path, default=Path("runs/gpu_checks"), metavar="DIR", help="for the two files")
     parser.add_argument("--commit", help="what to call this version, where the folder is no git repository")
-    parser.add_argument("--seconds", type=float, default=SECONDS, metavar="S", help="after which none begins")
+    parser.add_argument(
+        "--seconds", type=float, default=SECONDS, metavar="S", help="no measurement begins later than this (390)"
+    )
     arguments = parser.parse_args()
     if not torch.cuda.is_available():
         print("scripts/gpu_checks: there is no CUDA GPU here, and nothing else to check")

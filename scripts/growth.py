@@ -90,11 +90,17 @@ def work(name: str, device: torch.device) -> Iterator[tuple[str, float, Callable
             yield "tile", side, lambda side=side: restore(picture, net, tile=side, **given)
 
 
-def exponent(points: list[Point], value: str) -> float:
+def drawable(points: list[Point], value: str) -> list[tuple[float, float]]:
+    """(x, value) of the points that have one: memory may not be told, or be too little to be seen."""
+    pairs = [(point.x, getattr(point, value)) for point in points]
+    return [(x, y) for x, y in pairs if math.isfinite(y) and y > 0]
+
+
+def exponent(points: list[Point], value: str) -> str:
     """The slope of a straight line through the upper half of the points, both axes logarithmic."""
-    upper = points[len(points) // 2 - (len(points) < 4) :]
-    xs, ys = (np.log([getattr(point, key) for point in upper]) for key in ("x", value))
-    return float(np.polyfit(xs, ys, 1)[0])
+    pairs = drawable(points, value)
+    upper = pairs[len(pairs) // 2 :]
+    return f"{np.polyfit(*np.log(upper).T, 1)[0]:.2f}" if len(upper) > 1 else "-"
 
 
 def main() -> int:
@@ -114,16 +120,16 @@ def main() -> int:
             first, last = points[0], points[-1]
             lines.append(
                 f"| {name} | {axis} | {first.x:.3g} to {last.x:.3g} | {first.seconds:.3g} to {last.seconds:.3g} "
-                f"| {exponent(points, 'seconds'):.2f} | {first.megabytes:.0f} to {last.megabytes:.0f} "
-                f"| {exponent(points, 'megabytes'):.2f} |"
+                f"| {exponent(points, 'seconds')} | {first.megabytes:.0f} to {last.megabytes:.0f} "
+                f"| {exponent(points, 'megabytes')} |"
             )
             label = "megapixels" if axis == "pixels" else axis
-            curves.append((f"s by {label}", [(point.x, point.seconds) for point in points]))
-            curves.append((f"MB by {label}", [(point.x, point.megabytes) for point in points]))
-        draw_curves(folder / f"growth_{name}.png", curves, name, growth=True, columns=2)
+            curves.append((f"{name}: seconds by {label}", drawable(points, "seconds")))
+            curves.append((f"{name}: MB by {label}", drawable(points, "megabytes")))
         content = {key: [asdict(point) for point in points] for key, points in found.items()}
         (folder / "growth.json").write_text(json.dumps(content, indent=1) + "\n")
         (folder / "growth.md").write_text("\n".join(lines) + "\n")
+        draw_curves(folder / f"growth_{name}.png", curves, "", growth=True, columns=2)
     print("\n".join(lines))
     return 0
 

@@ -125,9 +125,10 @@ def parser() -> argparse.ArgumentParser:
 
     weights = commands.add_parser(
         "weights",
-        help="list and download the weights that the papers' authors published",
-        description="The weights that the papers' authors published: looked for in pretrained/ and in the cache "
-        "($UNFOLD_CACHE, else $XDG_CACHE_HOME/unfold, else ~/.cache/unfold), downloaded into the cache, and checked.",
+        help="list our own weights and those that the papers' authors published, and download these",
+        description="Our own weights, and those that the papers' authors published: looked for in pretrained/ and in "
+        "the cache ($UNFOLD_CACHE, else $XDG_CACHE_HOME/unfold, else ~/.cache/unfold), theirs downloaded into it, and "
+        "checked.",
     )
     actions = weights.add_subparsers(dest="action", metavar="ACTION", required=True)
     actions.add_parser("list", help="list them: size, whether the digest is known, where they are")

@@ -113,7 +113,7 @@ def _sources(cfg: CfgNode, samples: SampleKind) -> Sequence[Any]:
     return sources
 
 
-# What validation is by default, as near to the published training as protocols come.
+# What validation is by default, as near to the published training as protocols come; rain is ours, without pairs.
 VALIDATION = {
     "paired": "deblur_rgb",
     "usrnet": "usrnet_table1:scale=3,kernel=1",

@@ -46,7 +46,7 @@ _C.DATA.TRAIN = "photographs"
 _C.DATA.VAL = "photographs"
 _C.DATA.TEST = "photographs"
 _C.DATA.SIGMA = 25.0  # gaussian: noise standard deviation in 255 units; usrnet, nrl_gdn: the highest one
-_C.DATA.BLIND = False  # gaussian: each sample has a noise level of its own, uniform from 0 to SIGMA
+_C.DATA.BLIND = False  # gaussian: train on levels from 0 to SIGMA, uniform; validation and tests have SIGMA
 _C.DATA.SCALES = [1, 2, 3, 4]  # usrnet: one of them for each step
 _C.DATA.SATURATION = False  # paired: change the colour saturation of both images, as DGUNet's deblurring does
 _C.DATA.VAL_PROTOCOL = ""  # e.g. usrnet_table1:scale=2,kernel=1; empty: what fits KIND (see unfold/build.py)

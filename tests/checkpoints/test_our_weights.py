@@ -21,7 +21,15 @@ from unfold.physics.noise import add_gaussian
 from unfold.physics.resize import imresize
 
 ROOT = Path(__file__).parents[2]
-OURS = [weights for weights in WEIGHTS.values() if weights.result]
+OURS = [weights for weights in WEIGHTS.values() if weights.ours]
+
+
+def test_the_package_holds_all_of_them_and_nothing_else() -> None:
+    names = {"usrnet_tiny_small", "nrl_gdn_small", "dgunet_denoise_small", "dgunet_derain_small"}
+    assert {weights.name for weights in OURS} == names
+    inside = ROOT / "unfold" / "pretrained"  # a link, through which the wheel is made
+    assert {path.stem for path in inside.glob("*.safetensors")} == names
+    assert sum(weights.size or 0 for weights in OURS) < 20e6
 
 
 @pytest.mark.parametrize("weights", OURS, ids=lambda weights: weights.name)
@@ -52,7 +60,7 @@ def gain(restored: NDArray[np.float32], before: NDArray[np.float64 | np.float32]
 
 
 @pytest.mark.parametrize(("sigma", "least"), [(15, 7.5), (25, 9.5), (50, 12.0)])
-def test_the_denoiser_takes_noise_of_any_strength_away(sigma: int, least: float) -> None:
+def test_the_denoiser_takes_noise_away_without_being_told_how_strong_it_is(sigma: int, least: float) -> None:
     noisy = add_gaussian(photograph(), sigma / 255, np.random.default_rng(0))
     assert gain(unfold.restore(noisy, unfold.load_model("dgunet_denoise_small")), noisy) > least
 

@@ -304,8 +304,14 @@ def test_several_weights_have_a_row_each(data: Path, weights: Path, tmp_path: Pa
 
 
 def test_published_weights_that_are_not_here_leave_their_row_empty_and_hinder_nothing(
-    data: Path, weights: Path, tmp_path: Path, command: Command, caplog: pytest.LogCaptureFixture
+    data: Path,
+    weights: Path,
+    tmp_path: Path,
+    command: Command,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     names = ("nrl_gdn", weights, "dgunet_deblur")
     code, out, _ = command("tables", "usrnet_bicubic", "--limit", 1, "-o", tmp_path / "t", "--weights", *names)
     assert code == 0
@@ -314,6 +320,13 @@ def test_published_weights_that_are_not_here_leave_their_row_empty_and_hinder_no
     assert (found["USRNet"].status, found["USRNet"].measured) == ("no weights", None)
     assert found["usrnet (narrow.pth)"].status == "partial"
     assert "no data: Set14\n" in out, "the summary names the sets that are missing"
+    code, _, err = command("tables", "compressive_sensing", "-o", tmp_path / "c", "--weights", "dgunet_cs")
+    assert code == 2
+    assert "none of the weights is here" in err
+    Path("pretrained").mkdir()
+    Path("pretrained", "NRL_GDN.pth").write_bytes(b"no checkpoint")
+    code, _, err = command("tables", "nrl_gdn_table4", "-o", tmp_path / "n", "--weights", "nrl_gdn")
+    assert (code, err.count("\n")) == (2, 1), "a file that is here and cannot be used is an error"
 
 
 def test_only_the_published_network_trained_for_its_numbers_stands_in_a_published_row(tmp_path: Path) -> None:
@@ -323,6 +336,7 @@ def test_only_the_published_network_trained_for_its_numbers_stands_in_a_publishe
     assert stands("usrnet", None, True, "usrnet")
     assert stands("dgunet_denoise", None, True, "dgunet_deblur"), "one network under two names"
     assert not stands("usrnet", "usrgan", True, "usrnet")
+    assert not stands("usrnet_tiny", "usrnet_tiny_small", True, "usrnet_tiny"), "trained by us"
     assert not stands("usrnet", None, False, "usrnet")
     assert not stands("usrnet", None, True, "usrnet_tiny")
     narrow_one = narrow.saved("usrnet", tmp_path / "usrgan.pth")

@@ -49,10 +49,10 @@ def named(name: str) -> Weights:
 
 def _no_name(name: str) -> str:
     if (stem := Path(name).stem) in WEIGHTS:
-        return f"the published weights are called {stem}, without an extension"
+        return f"the weights are called {stem}, without an extension"
     near = difflib.get_close_matches(name, WEIGHTS, n=3)
     hint = f"did you mean {' or '.join(near)}?" if near else "`unfold weights list` tells the names"
-    return f"no published weights are called {name}; {hint}"
+    return f"no weights are called {name}; {hint}"
 
 
 def weights_folder() -> Path:

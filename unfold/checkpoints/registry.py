@@ -31,6 +31,11 @@ class Weights:
     result: str = ""
 
     @property
+    def ours(self) -> bool:
+        """Whether they come with the package."""
+        return bool(self.result)
+
+    @property
     def url(self) -> str | None:
         """The address to download from, None where a person has to fetch the file."""
         return self.source if self.source.startswith("http") else None
@@ -38,23 +43,23 @@ class Weights:
 
 _TINY = "d82929fc053d6bbe181adba9e2be3d23548eeca8b7b4232eb122f020352295cf"
 _GAN_TINY = "32a903c278ad807e58af09270e310ad03a5634f7ef995dc8eb5232d7c2558ef6"
-OURS = "the project's repository, folder pretrained"
+_WITH_US = "the project's repository, folder pretrained"
 _ALL = [
     # Ours: cards in pretrained/README.md.
     Weights(
         "usrnet_tiny_small",
         "usrnet_tiny",
         "usrnet_tiny_small.safetensors",
-        OURS,
+        _WITH_US,
         "170493990df944548f606b9a15af6dfc219d5a4d462def7d062b767bb8318601",
         2_365_448,
-        "Set5, bicubic x2 35.51, x3 32.33, x4 30.47 dB",
+        "Set14, bicubic @@SET14@@",
     ),
     Weights(
         "nrl_gdn_small",
         "nrl_gdn",
         "nrl_gdn_small.safetensors",
-        OURS,
+        _WITH_US,
         "6c4af2448e3755d4bd94cd9e030e2348c6e42fdda43ad5f78421dfa87ff6229b",
         2_670_168,
         "RESULT_NRL",
@@ -63,7 +68,7 @@ _ALL = [
         "dgunet_denoise_small",
         "dgunet_denoise",
         "dgunet_denoise_small.safetensors",
-        OURS,
+        _WITH_US,
         "be3ee1777230e110d79cbf5cbe31d26c811f56d131441c80aeb169c1fc163361",
         2_460_400,
         "RESULT_DENOISE",
@@ -72,7 +77,7 @@ _ALL = [
         "dgunet_derain_small",
         "dgunet_derain",
         "dgunet_derain_small.safetensors",
-        OURS,
+        _WITH_US,
         "daba00dddebb945529826e86fc2cacac3047fe5fd7f04bb880d0e3705db2681b",
         2_460_392,
         "Rain100H 21.42 dB of Y, input 13.55",

@@ -26,7 +26,7 @@ class ResBlock(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.res(x).add_(x)  # in place: 8 % of the time of narrow networks (docs/performance.md)
+        return self.res(x).add_(x)  # in place: narrow networks gain by it (docs/performance.md)
 
 
 def blocks(channels: int, count: int) -> list[nn.Module]:

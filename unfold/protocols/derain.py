@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-
 from unfold.data.images import find_images, read_uint8, to_float
+from unfold.data.pairs import marked_inputs
 from unfold.data.samples import SyntheticRain
+from unfold.errors import UnfoldError
 from unfold.metrics import psnr, ssim
 from unfold.protocols.pairs import PairProtocol
-from unfold.protocols.protocol import Case, Image, Sample
+from unfold.protocols.protocol import Case, Image, Sample, generator_of
 
 
 @dataclass(frozen=True)
@@ -47,10 +46,13 @@ class DerainSynthetic(Derain):
     name: ClassVar = "derain_synthetic"
 
     def cases(self, source: str, split: str = "test") -> list[Case]:
-        return [Case(path.stem, (path,)) for path in find_images(source, split)]
+        paths = find_images(source, split)
+        if rainy := marked_inputs(paths):
+            raise UnfoldError(f"{rainy[0]} is the degraded side of a pair: derain_synthetic takes clean images")
+        return [Case(path.stem, (path,)) for path in paths]
 
     def sample(self, case: Case) -> Sample:
         (path,) = case.files
         target = self._middle(read_uint8(path))
-        drawn = SyntheticRain().make({"target": target}, np.random.default_rng(zlib.crc32(path.name.encode())), 1)
+        drawn = SyntheticRain().make({"target": target}, generator_of(path), 1)
         return Sample({"y": to_float(drawn["y"])}, target)

@@ -9,7 +9,6 @@ This project's protocol, close to the usual one of colour denoising papers, whic
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -21,7 +20,7 @@ from unfold.data.images import read_image, to_float
 from unfold.errors import UnfoldError
 from unfold.metrics import psnr, ssim
 from unfold.physics.noise import add_gaussian
-from unfold.protocols.protocol import Case, Image, Protocol, Sample
+from unfold.protocols.protocol import Case, Image, Protocol, Sample, generator_of
 
 
 @dataclass(frozen=True)
@@ -43,8 +42,7 @@ class GaussianDenoising(Protocol):
     def sample(self, case: Case) -> Sample:
         (path,) = case.files
         target = to_float(read_image(path))
-        rng = np.random.default_rng(zlib.crc32(path.name.encode()))
-        inputs: dict[str, Any] = {**self.degrade(target, rng), "sigma": self.sigma / 255}
+        inputs: dict[str, Any] = {**self.degrade(target, generator_of(path)), "sigma": self.sigma / 255}
         return Sample(inputs, target)
 
     def finish(self, result: Image) -> Image:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -30,6 +32,11 @@ class Case(NamedTuple):
     files: tuple[Path, ...]
     options: dict[str, Any] = {}  # noqa: RUF012  (never changed)
     content: tuple[Image, ...] = ()
+
+
+def generator_of(path: Path) -> np.random.Generator:
+    """A generator seeded with the file's name: every method and every run sees the same noise on the same picture."""
+    return np.random.default_rng(zlib.crc32(os.fsencode(path.name)))
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,12 @@ from unfold.first_use import recorded_digests
 def format_weights() -> str:
     """Our own weights and what they reach; all published ones, and where to get those that have no address."""
     lines = [f"{'our own':<21}{'model':<21}{'bytes':>12}  {'SHA-256':<11}result"]
-    for weights in (weights for weights in WEIGHTS.values() if weights.result):
+    for weights in (weights for weights in WEIGHTS.values() if weights.ours):
         digest = f"{weights.sha256}"[:9]
         lines.append(f"{weights.name:<21}{weights.model:<21}{weights.size:>12,}  {digest:<11}{weights.result}")
     records = recorded_digests(digest_records())
     lines += ["", f"{'published':<21}{'model':<21}{'bytes':>12}  {'digest':<11}where"]
-    theirs = [weights for weights in WEIGHTS.values() if not weights.result]
+    theirs = [weights for weights in WEIGHTS.values() if not weights.ours]
     for weights in theirs:
         path = local_file(weights)
         size = weights.size if path is None else path.stat().st_size

@@ -12,12 +12,13 @@ from typing import Any, NamedTuple, get_args
 
 import torch
 
-from unfold.checkpoints.registry import WEIGHTS
+from unfold.checkpoints.known import local_file, published
 from unfold.data.images import data_root
 from unfold.errors import UnfoldError
 from unfold.files import make_folder
 from unfold.paths import as_path
 from unfold.precision import Precision
+from unfold.protocols.pairs import PairProtocol
 from unfold.protocols.registry import parse_protocol
 from unfold.report.provenance import provenance
 from unfold.tables import compare
@@ -30,7 +31,7 @@ from unfold.tables.plan import Plan, make_plan
 from unfold.tables.published import read_published
 from unfold.tables.results import Status, Table
 from unfold.tables.shown import candidates, choose, pictures
-from unfold.tables.sources import Digest, digest_of, digests, find_cases
+from unfold.tables.sources import Digest, digest_of, digests, find_cases, find_set
 from unfold.tables.weights import Net, open_net
 from unfold.tables.write import grid, read_table, write_table
 
@@ -61,9 +62,11 @@ def _sets_here(table: Definition) -> dict[str, bool]:
     """The table's sets, and whether cases can be made of them: pairs need both sides."""
     here: dict[str, bool] = {}
     for setting in table.settings:
+        protocol = parse_protocol(setting.protocol)
         if not here.get(setting.data):
-            source = find_cases(setting, parse_protocol(setting.protocol), (), None, lambda data: "")
-            here[setting.data] = not isinstance(source, str)
+            here[setting.data] = find_set(setting.data) is not None
+        if here[setting.data] and isinstance(protocol, PairProtocol):
+            here[setting.data] = not isinstance(find_cases(setting, protocol, (), None, lambda data: ""), str)
     return here
 
 
@@ -96,6 +99,8 @@ def measure_table(
     place = torch.device(devices[0])
     with _below(data):
         nets = list({(net.model, net.sha256): net for net in _open(weights)}.values())
+        if weights and not nets and not definition.baselines:
+            raise UnfoldError(f"none of the weights is here, and {name} has nothing else to measure")
         make_folder(output)
         digest = digests()
         plan = make_plan(definition, nets, limit, precision, place, digest)
@@ -128,12 +133,16 @@ def measure_table(
 
 
 def _open(weights: Sequence[str]) -> Iterator[Net]:
-    """The weights that are here. UnfoldError for a missing file; a published name is told, its rows stay empty."""
+    """The weights that are here. A published name that is not is told, and its rows stay empty.
+
+    UnfoldError for a file that is missing, and for any that cannot be used.
+    """
     for text in weights:
         try:
             yield open_net(text)
         except UnfoldError as error:
-            if text not in WEIGHTS:
+            weights_of_name = published(text.rpartition("=")[2])
+            if weights_of_name is None or local_file(weights_of_name) is not None:
                 raise
             logger.warning("without %s: %s", text, error)
 

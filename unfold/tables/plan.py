@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache, partial
-from importlib.metadata import distributions, version
+from importlib.metadata import distributions
 from typing import Any, NamedTuple
 
 import torch
@@ -175,15 +175,11 @@ def _digests(definition: Definition, digest: Digest) -> list[str]:
     return [digest(path) for path in paths if path.is_file()]
 
 
-def _installed(name: str) -> bool:
-    return any(True for _ in distributions(name=name))
-
-
 @cache
 def _libraries() -> dict[str, str]:
-    """Versions of all that images are read, degraded and compared with."""
-    names = ("torch", "numpy", "scipy", "scikit-image", "opencv-python-headless", "opencv-python", "pillow")
-    return {name: version(name) for name in names if _installed(name)}
+    """Versions of all that images are read, degraded and compared with, as far as they are installed as packages."""
+    names = ("numpy", "scipy", "scikit-image", "opencv-python-headless", "opencv-python", "pillow")
+    return {name: found.version for name in names for found in distributions(name=name)}
 
 
 def _key(
@@ -210,6 +206,7 @@ def _key(
             "beside": files,
             "method": method,
             "unfold": unfold.__version__,
+            "torch": torch.__version__,
             "libraries": _libraries(),
         }
     )

@@ -35,7 +35,8 @@ class Net:
 
     def is_row(self, network: str) -> bool:
         """Whether it is the network of a published row."""
-        return self.as_published and self.known not in FOR_LOOKS and same_network(self.model, network)
+        other = self.known is not None and (self.known in FOR_LOOKS or WEIGHTS[self.known].ours)
+        return self.as_published and not other and same_network(self.model, network)
 
     @property
     def names(self) -> set[str]:

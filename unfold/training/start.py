@@ -23,8 +23,12 @@ def fill(net: UnfoldingNetwork, how: Start) -> None:
     """
     if how == "identity":
         if not isinstance(net, USRNet | NRLGDN):
-            raise UnfoldError(f"OPTIM.START identity is for USRNet and NRL-GDN, not for {type(net).__name__}")
-        net.start_as_identity()
+            name = type(net).__name__
+            raise UnfoldError(f"OPTIM.START identity is for USRNet and NRL-GDN, not for {name}: use default")
+        try:
+            net.start_as_identity()
+        except ValueError as error:
+            raise UnfoldError(f"OPTIM.START identity: {error}; make the first of MODEL.WIDTHS larger") from None
     for module in net.modules():
         if how == "orthogonal" and isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
             nn.init.orthogonal_(module.weight, gain=0.2)
