@@ -53,7 +53,7 @@ _ALL = [
         _WITH_US,
         "170493990df944548f606b9a15af6dfc219d5a4d462def7d062b767bb8318601",
         2_365_448,
-        "Set14, bicubic @@SET14@@",
+        "Set14, bicubic x2 31.83, x3 29.12, x4 27.56 dB",
     ),
     Weights(
         "nrl_gdn_small",
