@@ -16,6 +16,7 @@ from unfold.protocols.evaluate import Score
 from unfold.report.curve import draw_curves, log_ticks, ticks
 from unfold.report.evaluation import _plain
 from unfold.report.models import count_parameters, format_models, gmac
+from unfold.report.sheet import draw_sheet
 from unfold.report.strip import PANEL, Panel, draw_strip, some_stages
 from unfold.report.table import format_table, mean_score
 
@@ -90,6 +91,13 @@ def test_a_curve_is_drawn_of_any_number_of_points(tmp_path: Path, points: list[t
         assert picture.size == (960, 300)
         blue = (np.asarray(picture)[..., 2].astype(int) - np.asarray(picture)[..., 0] > 100).any()
     assert blue == bool(points)
+
+
+def test_the_captions_of_a_sheet_stand_under_their_own_pictures_also_where_these_are_small() -> None:
+    sheet = np.asarray(draw_sheet([(name, np.full((20, 60, 3), 0.8, np.float32)) for name in "abcd"], 100, 2))
+    rows = np.flatnonzero((sheet < 120).any(axis=(1, 2)))
+    assert set(rows) <= {*range(20, 45), *range(sheet.shape[0] // 2 + 20, sheet.shape[0] // 2 + 45)}
+    assert len(rows) > 8
 
 
 def test_a_strip_shows_the_same_crop_pixel_for_pixel(tmp_path: Path) -> None:

@@ -21,5 +21,5 @@ def draw_sheet(panels: Sequence[tuple[str, NDArray[np.float32]]], side: int, acr
     for i, (title, pixels) in enumerate(panels):
         left, top = i % across * (side + GAP), i // across * (side + CAPTION)
         sheet.paste(to_picture(pixels), (left, top))
-        text(draw, (left + side / 2, top + side + 5), title, 14, INK, "ma")
+        text(draw, (left + pixels.shape[1] / 2, top + pixels.shape[0] + 5), title, 14, INK, "ma")
     return sheet

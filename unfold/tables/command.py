@@ -91,7 +91,6 @@ def measure_table(
     weights: [MODEL=]FILE or published names; data: in place of UNFOLD_DATA; limit: images of every set; jobs:
     processes. Scores are kept in output/cache.jsonl and found again. UnfoldError for bad input, before any work.
     """
-    started = time.monotonic()
     definition = find_table(name)
     if limit is not None and limit < 1:
         raise UnfoldError(f"--limit is a number of images, 1 or more, not {limit}")
@@ -102,6 +101,7 @@ def measure_table(
         if weights and not nets and not definition.baselines:
             raise UnfoldError(f"none of the weights is here, and {name} has nothing else to measure")
         make_folder(output)
+        started = time.monotonic()
         digest = digests()
         plan = make_plan(definition, nets, limit, precision, place, digest)
         about = {**provenance(place), "precision": precision, "processes": len(devices), **_about(plan, nets, digest)}
