@@ -113,12 +113,12 @@ def _sources(cfg: CfgNode, samples: SampleKind) -> Sequence[Any]:
     return sources
 
 
-# What validation is by default, as near to the published training as protocols come; rain is ours, without pairs.
+# What validation is by default, as near to the published training as protocols come.
 VALIDATION = {
     "paired": "deblur_rgb",
     "usrnet": "usrnet_table1:scale=3,kernel=1",
     "nrl_gdn": "nrl_gdn_nonuniform:kernel=8,map=gauss_mix",
-    "rain": "derain_synthetic",
+    "rain": "derain_y",
     "compressive_sensing": "compressive_sensing:ratio={ratio}",
 }
 
