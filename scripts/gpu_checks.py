@@ -273,7 +273,11 @@ def main() -> int:
     parser.add_argument("--output", type=Path, default=Path("runs/gpu_checks"), metavar="DIR", help="for the two files")
     parser.add_argument("--commit", help="what to call this version, where the folder is no git repository")
     parser.add_argument(
-        "--seconds", type=float, default=SECONDS, metavar="S", help="no measurement begins later than this (390)"
+        "--seconds",
+        type=float,
+        default=SECONDS,
+        metavar="S",
+        help="no measurement begins later than this (%(default)g)",
     )
     arguments = parser.parse_args()
     if not torch.cuda.is_available():

@@ -17,13 +17,12 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from time import perf_counter
 
 import numpy as np
 import torch
 
 from unfold import create_model
-from unfold.bench.timing import peak
+from unfold.bench.timing import peak, timed
 from unfold.bench.ways import Way, forward, prepared, random_inputs
 from unfold.device import pick_device
 from unfold.inference.restore import restore
@@ -54,26 +53,15 @@ class Point:
 
 def measured(axis: str, x: float, run: Callable[[], object], device: torch.device) -> Point:
     times: list[float] = []
-
-    def timed() -> None:
-        start = perf_counter()
-        run()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        times.append(perf_counter() - start)
-
-    taken = peak(timed, device)
-    if times[0] < PATIENCE:
-        times.clear()  # it was the first of its shape
-        for _ in range(3):
-            timed()
+    taken = peak(lambda: times.append(timed(run, device)), device)
+    if times[0] < PATIENCE:  # and it was the first of its shape
+        times = [timed(run, device) for _ in range(3)]
     return Point(axis, x, statistics.median(times), math.nan if taken is None else taken / 1e6)
 
 
 def work(name: str, device: torch.device) -> Iterator[tuple[str, float, Callable[[], object]]]:
     """What is to be measured of a network: (axis, x, what to run)."""
     way = Way("channels_last")
-
     net = prepared(create_model(name), way, device)
     for side in SIDES[name]:
         yield "pixels", side * side / 1e6, forward(net, way, random_inputs(name, 1, side, side, device))
@@ -110,7 +98,10 @@ def main() -> int:
     folder, device = Path(sys.argv[1]), pick_device("auto")
     folder.mkdir(parents=True, exist_ok=True)
     found: dict[str, list[Point]] = {}
-    lines = ["| network | axis | from to | seconds | exponent | MB | exponent |", "|---|---|---|---|---|---|---|"]
+    lines = [
+        "| network | axis (pixels in millions) | from to | seconds | exponent | MB | exponent |",
+        "|---|---|---|---|---|---|---|",
+    ]
     for name in sys.argv[2:] or SIDES:
         torch.manual_seed(0)
         found[name] = [measured(*one, device) for one in progress(list(work(name, device)), name, "point")]

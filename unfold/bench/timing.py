@@ -37,7 +37,7 @@ def take_turns(
     for number in range(MOST + 1):
         for name in [name for name in runs if name not in failed]:
             try:
-                took = _timed(runs[name], device)
+                took = timed(runs[name], device)
             except Exception as error:  # out of memory, for one
                 failed[name] = error
                 continue
@@ -50,7 +50,8 @@ def take_turns(
     return found, failed
 
 
-def _timed(run: Callable[[], object], device: torch.device) -> float:
+def timed(run: Callable[[], object], device: torch.device) -> float:
+    """Seconds of one run, with nothing left to be done on the device before and after."""
     _wait(device)
     begin = time.perf_counter()
     run()
