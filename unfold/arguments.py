@@ -93,6 +93,7 @@ def parser() -> argparse.ArgumentParser:
     )
     test.add_argument("--json", metavar="FILE", type=Path, help="with --protocol: write the numbers")
     test.add_argument("--device", metavar="NAME", help="with --protocol: auto (default), cpu or cuda")
+    _add_stages(test, "with --protocol: ")
     test.add_argument("overrides", nargs="*", metavar="KEY VALUE", help=OVERRIDES_HELP)
 
     _add_restore(commands)
@@ -306,12 +307,16 @@ def _add_trace(commands: Subparsers) -> None:
     trace.add_argument("-o", "--output", required=True, metavar="DIR", type=Path, help="folder for the results")
     _add_network(trace)
     trace.add_argument("--target", metavar="FILE", help="the picture as it should be, for PSNR")
-    trace.add_argument(
+    _add_stages(trace)
+
+
+def _add_stages(command: argparse.ArgumentParser, where: str = "") -> None:
+    command.add_argument(
         "--stages",
         type=int,
         metavar="K",
-        help="run K stages: DGUNet any number from 3, its last stage always last; NRL-GDN any, without its stop rule; "
-        "USRNet and DGUNet+, where each stage has its own numbers or weights, the first K of theirs",
+        help=f"{where}run K stages: DGUNet any number from 3, its last stage always last; NRL-GDN any, without its "
+        "stop rule; USRNet and DGUNet+, where each stage has its own numbers or weights, the first K of theirs",
     )
 
 

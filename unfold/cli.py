@@ -88,7 +88,7 @@ def _run(trainer: Trainer) -> int:
 def test(arguments: argparse.Namespace) -> int:
     if arguments.protocol:
         return _test_protocol(arguments)
-    for option in ("data", "model", "json", "device"):
+    for option in ("data", "model", "json", "device", "stages"):
         if getattr(arguments, option) is not None:
             raise UnfoldError(f"--{option} belongs to --protocol; a recipe says it by KEY VALUE")
     if arguments.weights is None:
@@ -122,6 +122,7 @@ def _test_protocol(arguments: argparse.Namespace) -> int:
         output=arguments.output,
         json_file=arguments.json,
         device=arguments.device or "auto",
+        stages=arguments.stages,
     )
     print(table)
     return 0

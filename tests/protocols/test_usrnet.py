@@ -7,6 +7,7 @@ import json
 import math
 import os
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,13 @@ from tests import narrow
 from tests.synthetic import scene
 from unfold.errors import UnfoldError
 from unfold.metrics import psnr, ssim
+from unfold.models.registry import info_of
 from unfold.physics.boundary import periodic
 from unfold.physics.kernels import gaussian_kernel, normalised, shift_kernel
 from unfold.protocols.evaluate import evaluate
-from unfold.protocols.methods import network
+from unfold.protocols.methods import as_tensors, network
 from unfold.protocols.protocol import Case
+from unfold.protocols.registry import parse_protocol
 from unfold.protocols.usrnet import USRNetBicubic, USRNetReal, USRNetTable1
 
 Command = Callable[..., tuple[int, str, str]]
@@ -265,6 +268,42 @@ def test_the_json_says_which_weights_and_network_were_run(data: Path, command: C
         assert found["weights"]["sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
         results[name] = found["mean"]["psnr"]
     assert results["nrl_gdn"] != results["rgdn_uniform"], "--model decides where weights fit both"
+
+
+@pytest.mark.parametrize("name", ["nrl_gdn", "usrnet"])
+def test_a_network_can_be_run_for_another_number_of_stages(
+    name: str, data: Path, command: Command, tmp_path: Path
+) -> None:
+    """NRL-GDN without its stop rule, USRNet for the first of its own."""
+    cells = np.empty((1, 8), dtype=object)
+    cells[0] = [np.full((3, 3), 1 / 9)] * 8
+    savemat(data / "kernels" / "kernels_8.mat", {"kernels": cells})
+    weights, net = narrow.saved(name, tmp_path / "net.pth"), narrow.narrow(name)
+    protocol = parse_protocol("nrl_gdn_uniform:kernel=1")
+    case = protocol.cases("Pair")[0]
+    sample = protocol.sample(case)
+    given = as_tensors({**sample.inputs, "scale": 1}, set(info_of(net).example(8)), torch.device("cpu"))
+    if name == "nrl_gdn":
+        net = narrow.narrow(name, stages=2, stop="never")
+    with torch.inference_mode():
+        x = list(islice(net.iterate(**given), 2))[-1][0].permute(1, 2, 0).numpy()
+    assert sample.target is not None
+    expected = protocol.score(protocol.finish(x), sample.target)["psnr"]
+    json_file = tmp_path / "n.json"
+    test = ("test", "--protocol", "nrl_gdn_uniform:kernel=1", "--data", "Pair", "--json", json_file, "--device", "cpu")
+    code, out, err = command(*test, "--weights", weights, "--stages", 2)
+    assert (code, err) == (0, "")
+    assert f"{name}, 2 stages\n" in out
+    found = json.loads(json_file.read_text())
+    assert found["stages"] == 2
+    assert found["images"][0]["psnr"] == pytest.approx(expected, abs=1e-4)
+    for more, message in (
+        (("--weights", weights, "--stages", 0), "stages is a whole number from 1, not 0"),
+        (("--model", "identity", "--stages", 2), "--stages is for networks: give --weights, too"),
+    ):
+        code, _, err = command(*test, *more)
+        assert (code, err.count("\n")) == (2, 1)
+        assert message in err
 
 
 def test_a_perfect_result_is_null_in_json(command: Command, tmp_path: Path) -> None:

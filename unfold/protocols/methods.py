@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,12 +35,13 @@ def as_tensors(inputs: dict[str, Any], names: set[str], device: torch.device) ->
     return {name: tensor(inputs[name]) for name in names}
 
 
-def network(net: UnfoldingNetwork, names: set[str], device: torch.device) -> Method:
-    """The network, which takes the inputs ``names``, on arrays."""
+def network(net: UnfoldingNetwork, names: set[str], device: torch.device, stages: int | None = None) -> Method:
+    """The network, which takes the inputs ``names``, on arrays. stages: end after so many of its own."""
 
     @torch.inference_mode()
     def restore(inputs: dict[str, Any]) -> Image:
-        x = net(**as_tensors(inputs, names, device))
+        for x in islice(net.iterate(**as_tensors(inputs, names, device)), stages):  # noqa: B007  (the last is wanted)
+            pass
         return x[0].permute(1, 2, 0).float().cpu().numpy()
 
     return restore

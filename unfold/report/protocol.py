@@ -19,6 +19,7 @@ from unfold.device import pick_device, place
 from unfold.download import sha256_of
 from unfold.errors import UnfoldError
 from unfold.files import make_folder, whole_file
+from unfold.inference.trace import with_stages
 from unfold.models.registry import list_models, model_info
 from unfold.protocols.evaluate import Result, evaluate
 from unfold.protocols.methods import BASELINES, baseline, network
@@ -36,19 +37,21 @@ def run_protocol(
     output: Path | None = None,
     json_file: Path | None = None,
     device: str = "auto",
+    stages: int | None = None,
 ) -> str:
     """Evaluate by the protocol ``text`` on the images ``source``; returns a table as text.
 
     weights, model: a network's weights (file or published name) and, where they cannot tell it, the network's name; or
     no weights and the name of a baseline. output: folder for the restored pictures; json_file: for the numbers, one
-    object per image and the means. Raises UnfoldError for bad input.
+    object per image and the means. stages: another number of them than the network has, see
+    :func:`unfold.inference.trace.with_stages`. Raises UnfoldError for bad input.
     """
     protocol = parse_protocol(text)
     if not protocol.scored and output is None:
         raise UnfoldError(f"{protocol.name} has no reference: give --output, the folder for the pictures")
     cases = protocol.cases(source)
     _prepare_places(cases, output, json_file)
-    method, about = _method(protocol, weights, model, pick_device(device))
+    method, about = _method(protocol, weights, model, pick_device(device), stages)
     check_images([path for case in cases for path in case.files if path.suffix.lower() in EXTENSIONS], 1, grey=True)
     rows: list[Result] = []
 
@@ -71,6 +74,7 @@ def run_protocol(
     write()
     options = ", ".join(f"{key} {value}" for key, value in asdict(protocol).items())  # type: ignore[call-overload]
     title = f"{protocol.name} (version {protocol.version}{options and '; '}{options}) on {source}: {about['model']}"
+    title += "" if stages is None else f", {stages} stage{'s' if stages > 1 else ''}"
     return f"{title}\n{format_results(rows)}"
 
 
@@ -87,9 +91,11 @@ def _prepare_places(cases: Sequence[Case], output: Path | None, json_file: Path 
 
 
 def _method(
-    protocol: Protocol, weights: str | None, model: str | None, device: torch.device
+    protocol: Protocol, weights: str | None, model: str | None, device: torch.device, stages: int | None
 ) -> tuple[Method, dict[str, Any]]:
     about = {"unfold": unfold.__version__, "torch": torch.__version__, "device": str(device)}
+    if weights is None and stages is not None:
+        raise UnfoldError("--stages is for networks: give --weights, too")
     if model in BASELINES:
         if weights is not None:
             raise UnfoldError(f"{model} is a baseline, which has no weights: leave --weights or --model out")
@@ -107,7 +113,10 @@ def _method(
         )
     protocol.check(net)
     told = {"model": name, "weights": {"file": str(path), "sha256": sha256_of(path)}, **about}
-    return network(place(net, device), names, device), told
+    if stages is None:
+        return network(place(net, device), names, device), told
+    net, count = with_stages(net, stages)
+    return network(place(net, device), names, device, count), {**told, "stages": stages}
 
 
 def _named(protocol: Protocol) -> dict[str, Any]:
