@@ -310,12 +310,12 @@ def _add_trace(commands: Subparsers) -> None:
     _add_stages(trace)
 
 
-def _add_stages(command: argparse.ArgumentParser, where: str = "") -> None:
+def _add_stages(command: argparse.ArgumentParser, prefix: str = "") -> None:
     command.add_argument(
         "--stages",
         type=int,
         metavar="K",
-        help=f"{where}run K stages: DGUNet any number from 3, its last stage always last; NRL-GDN any, without its "
+        help=f"{prefix}run K stages: DGUNet any number from 3, its last stage always last; NRL-GDN any, without its "
         "stop rule; USRNet and DGUNet+, where each stage has its own numbers or weights, the first K of theirs",
     )
 

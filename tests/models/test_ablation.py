@@ -21,6 +21,12 @@ def parameters(variant: Variant) -> int:
 
 def test_variants_differ_in_one_thing() -> None:
     first = Variant("")
+    groups = {"stages": {"stages"}, "weights": {"shared", "widths"}, "loss": {"loss"}}
+    for group, variants in GROUPS.items():
+        reference = vars(variants[0] if group == "one kernel" else first)
+        for variant in variants:
+            different = {name for name, value in vars(variant).items() if value != reference[name]} - {"title"}
+            assert different <= groups.get(group, {"data"}), variant
     assert [v.stages for v in GROUPS["stages"]] == [1, 2, 4, 8]
     tied, untied, narrow = GROUPS["weights"]
     assert parameters(untied) == 4 * parameters(tied)
@@ -55,16 +61,24 @@ def test_a_run_goes_on_from_what_is_there(
     monkeypatch.setattr(sys, "argv", ["ablation", str(tmp_path / "out"), *given])
     assert ablation.main() == 0
     log = tmp_path / "out" / "ablation.json"
-    found = json.loads(log.read_text())
+    whole_log = json.loads(log.read_text())
+    found = whole_log["runs"]
     assert [len(runs) for runs in found.values()] == [1, 1, 1]
     first, *rest = found
     (whole,) = found.pop(first)
-    log.write_text(json.dumps(found))
+    log.write_text(json.dumps(whole_log))
     capsys.readouterr()
     assert ablation.main() == 0
-    again = json.loads(log.read_text())
+    again = json.loads(log.read_text())["runs"]
     assert again[first][0]["psnr"] == whole["psnr"], "the same seed gives the same network"
     assert all(again[key] == found[key] for key in rest), "what was there is not run again"
     assert f"| stages | 1 stage | 26,096 | {whole['psnr']:.2f} |" in capsys.readouterr().out
     with Image.open(tmp_path / "out" / "ablation.png") as picture:
         assert picture.size[0] == 760
+    monkeypatch.setattr(ablation, "STEPS", 3)
+    assert ablation.main() == 2
+    assert "ablation.json is of other settings" in capsys.readouterr().err
+    sys.argv[2:] = ["DATA.TRAIN", "nowhere"]
+    sys.argv[1] += "2"
+    assert ablation.main() == 2
+    assert "nowhere" in capsys.readouterr().err

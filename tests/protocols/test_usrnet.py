@@ -195,6 +195,7 @@ def test_weights_that_do_not_fit_the_protocol_are_told(data: Path) -> None:
         ("--protocol gaussian_denoise --data Pair --model wiener", "wiener needs kernel, which gaussian_denoise"),
         ("--protocol usrnet_table1 --data Pair --model bicubic DEVICE cpu", "DEVICE is a setting for --config"),
         ("--config a.yaml --weights x.pth --data Pair", "--data belongs to --protocol"),
+        ("--config a.yaml --weights x.pth --stages 3", "--stages belongs to --protocol"),
         ("--config a.yaml", "give --weights"),
     ],
 )
@@ -283,19 +284,24 @@ def test_a_network_can_be_run_for_another_number_of_stages(
     case = protocol.cases("Pair")[0]
     sample = protocol.sample(case)
     given = as_tensors({**sample.inputs, "scale": 1}, set(info_of(net).example(8)), torch.device("cpu"))
-    if name == "nrl_gdn":
-        net = narrow.narrow(name, stages=2, stop="never")
     with torch.inference_mode():
-        x = list(islice(net.iterate(**given), 2))[-1][0].permute(1, 2, 0).numpy()
+        own = len(list(net.iterate(**given)))
+        wanted = own + 2 if name == "nrl_gdn" else own - 1
+        if name == "nrl_gdn":
+            net = narrow.narrow(name, stages=wanted, stop="never")
+        *_, before, last = islice(net.iterate(**given), wanted)
     assert sample.target is not None
-    expected = protocol.score(protocol.finish(x), sample.target)["psnr"]
+    expected, other = (
+        protocol.score(protocol.finish(x[0].permute(1, 2, 0).numpy()), sample.target)["psnr"] for x in (last, before)
+    )
+    assert abs(expected - other) > 1e-3
     json_file = tmp_path / "n.json"
     test = ("test", "--protocol", "nrl_gdn_uniform:kernel=1", "--data", "Pair", "--json", json_file, "--device", "cpu")
-    code, out, err = command(*test, "--weights", weights, "--stages", 2)
+    code, out, err = command(*test, "--weights", weights, "--stages", wanted)
     assert (code, err) == (0, "")
-    assert f"{name}, 2 stages\n" in out
+    assert f"{name}, {wanted} stages\n" in out
     found = json.loads(json_file.read_text())
-    assert found["stages"] == 2
+    assert found["stages"] == wanted
     assert found["images"][0]["psnr"] == pytest.approx(expected, abs=1e-4)
     for more, message in (
         (("--weights", weights, "--stages", 0), "stages is a whole number from 1, not 0"),

@@ -13,6 +13,7 @@ from unfold import create_model
 from unfold.checkpoints.read import read_checkpoint
 from unfold.config import load_config
 from unfold.errors import UnfoldError
+from unfold.models.usrnet import HyperParameters
 from unfold.training.run import build_trainer
 from unfold.training.start import fill
 from unfold.training.trainer import Trainer
@@ -69,9 +70,14 @@ def test_usrnet_can_begin_near_its_data_steps_alone() -> None:
     far = (net.p(image) - image[:, :3]).abs().mean()
     fill(net, "identity")
     assert (net.p(image) - image[:, :3]).abs().mean() < 0.03 < 0.3 < far
-    weak, strong = (net.h(torch.full((1,), sigma / 255), 2)[0].flatten() for sigma in (0, 25))
-    assert (weak[1:] > weak[:-1]).all(), "later stages trust the measurement less"
-    assert not torch.allclose(weak, strong, rtol=0.1), "and noise is told from the first step on"
+    sigmas, levels = torch.tensor([0.0, 1, 4, 16]) / 255, torch.tensor([0.5, 0.1957, 0.0766, 0.03])
+    alphas, betas = (x[..., 0, 0] for x in net.h(sigmas, 2))
+    torch.testing.assert_close(betas, levels.expand(4, 4), rtol=1e-3, atol=0)
+    torch.testing.assert_close(alphas, 0.23 * (sigmas[:, None] ** 2 + 0.0027**2) / levels**2, rtol=2e-3, atol=0)
+    torch.testing.assert_close(net.h(sigmas, 4)[0], net.h(sigmas, 1)[0])
+    few = HyperParameters(stages=3, width=2)
+    few.start()
+    assert few(sigmas, 1)[0].diff(dim=0).gt(0).all(), "as well as few channels allow"
     loss = net(torch.rand(1, 3, 12, 12), kernel=torch.full((1, 1, 3, 3), 1 / 9), scale=2, sigma=0.1).square().mean()
     loss.backward()
     assert all(p.grad is not None and p.grad.any() for p in net.parameters()), "all weights learn"

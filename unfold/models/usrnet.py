@@ -55,13 +55,32 @@ class HyperParameters(nn.Module):
         return alphas, betas
 
     @torch.no_grad()
-    def start(self, first: float = 1e-3, last: float = 1e-1) -> None:
-        """Begin with alphas that grow from ``first`` to ``last``, and with sigma counted in steps of 10 of 255."""
-        weight, *_, bias = self.mlp.parameters()
-        stages = len(bias) // 2
-        # Softplus is nearly exp where its value is small.
-        bias[:stages] = torch.linspace(math.log(first), math.log(last), stages)
-        weight[:, 0] *= 25.5
+    def start(self) -> None:
+        """Begin with a schedule as in plug-and-play restoration (Zhang et al., DPIR, arXiv 2008.13751), at any scale.
+
+        alpha_k = 0.23 sigma^2 / beta_k^2 and 0.23 are theirs; that beta_k falls from 0.5 to 0.03 for all sigma, evenly
+        in its logarithm, is ours: the first estimates heed the measurement alone, even where that amplifies noise, and
+        the prior takes over. For sigma^2 stands sigma^2 + 0.0027^2, as cutting the blurred image off to 8 bits is some
+        noise, too. Exact for sigma of 0, 1, 2, 4, 8, 16 and 32 in 255 units (of fewer than 6 hidden channels, for the
+        first of these), linear before Softplus between them and beyond.
+        """
+        weight_1, bias_1, weight_2, bias_2, weight_3, bias_3 = self.mlp.parameters()
+        stages = len(bias_3) // 2
+        betas = torch.logspace(math.log10(0.5), math.log10(0.03), stages)
+        sigmas = torch.tensor([0.0, 1, 2, 4, 8, 16, 32])[: len(bias_1) + 1] / 255
+        alphas = 0.23 * (sigmas**2 + 0.0027**2) / betas[:, None] ** 2
+        values = torch.log(torch.expm1(alphas - 1e-6))  # before Softplus
+        slopes = values.diff() / sigmas.diff()
+        used = range(len(sigmas) - 1)  # of each interval one hidden channel: how much sigma lies above its beginning
+        for parameter in (weight_1, bias_1, weight_2, bias_2):
+            parameter[used] = 0.0
+        unit = 4 / 255  # what sigma is counted in, to be of the size of the scale
+        weight_1[used, 0] = 1 / unit
+        bias_1[used] = -sigmas[:-1] / unit
+        weight_2[used, used] = 1.0
+        weight_3.zero_()
+        weight_3[:stages, used] = unit * slopes.diff(prepend=torch.zeros(stages, 1))[..., None, None]
+        bias_3[:] = torch.cat([values[:, 0], torch.log(torch.expm1(betas))])
 
 
 class USRNet(UnfoldingNetwork):

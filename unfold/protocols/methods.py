@@ -36,7 +36,7 @@ def as_tensors(inputs: dict[str, Any], names: set[str], device: torch.device) ->
 
 
 def network(net: UnfoldingNetwork, names: set[str], device: torch.device, stages: int | None = None) -> Method:
-    """The network, which takes the inputs ``names``, on arrays. stages: end after so many of its own."""
+    """The network, which takes the inputs ``names``, on arrays. stages: end after so many of its own, None: all."""
 
     @torch.inference_mode()
     def restore(inputs: dict[str, Any]) -> Image:
