@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ CLEAN_SETS = ("DIV2K/DIV2K_train_HR", "Flickr2K/Flickr2K_HR", "BSDS500/train", "
 
 
 def stand_ins(root: Path, height: int, width: int, block: int, count: int) -> None:
-    """``count`` pictures of height x width in every set below ``root``, SIDD's blocks of block x block."""
+    """``count`` pictures of height x width in every set below ``root``, 200 in BSDS500/train; SIDD: block x block."""
 
     def picture(path: Path, seed: int, *, grey: bool = False) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -35,6 +36,8 @@ def stand_ins(root: Path, height: int, width: int, block: int, count: int) -> No
         picture(root / "Set5" / f"{i}.bmp", i)
         picture(root / "Set11_gray" / f"{i}.tif", i, grey=True)
         picture(root / "Set12_gray" / f"{i}.png", i, grey=True)
+    for i in range(count, 200):  # as many as there are: our recipes leave two out by their number
+        shutil.copy(root / "BSDS500" / "train" / "0.png", root / "BSDS500" / "train" / f"{i}.png")
     (root / "SIDD").mkdir()
     for name in (NOISY, CLEAN):
         savemat(root / "SIDD" / f"{name}.mat", {name: scene(block, block)[None, None]})

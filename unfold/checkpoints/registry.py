@@ -51,9 +51,9 @@ _ALL = [
         "usrnet_tiny",
         "usrnet_tiny_small.safetensors",
         _WITH_US,
-        "170493990df944548f606b9a15af6dfc219d5a4d462def7d062b767bb8318601",
+        "cb2e985c4e8215365139fbde197e491eca5e3ae1bf655c52a36540fea5e35de1",
         2_365_448,
-        "Set14, bicubic x2 31.83, x3 29.12, x4 27.56 dB",
+        "Set14, bicubic x2 32.42, x3 29.63, x4 27.95 dB",
     ),
     Weights(
         "nrl_gdn_small",
