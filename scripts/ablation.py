@@ -221,18 +221,27 @@ def written(path: Path, content: str) -> None:
 
 def ablate(folder: Path, overrides: list[str]) -> str:
     """Run what is not in the folder yet; returns the table. UnfoldError for bad settings and data."""
+    for key in overrides[::2]:
+        if key not in ("DATA.TRAIN", "DATA.VAL"):
+            raise UnfoldError(
+                f"{key} is no setting of the ablation: DATA.TRAIN and DATA.VAL are, and constants in {__file__}"
+            )
     cfg = load_config(RECIPE, overrides)
     settings = {"train": cfg.DATA.TRAIN, "val": cfg.DATA.VAL, "steps": STEPS}
     log, found = folder / "ablation.json", {}
     if log.exists():
-        told = json.loads(log.read_text())
-        if told["settings"] != settings:
-            raise UnfoldError(f"{log} is of other settings, {told['settings']}: give another folder")
-        found = told["runs"]
-    make_folder(folder)
+        try:
+            told = json.loads(log.read_text())
+            found, before = told["runs"], told["settings"]
+        except (ValueError, TypeError, KeyError):
+            raise UnfoldError(f"{log} is damaged: remove it, or give another folder") from None
+        if before != settings:
+            raise UnfoldError(f"{log} is of other settings, {before}: give another folder")
     stores = (build_store(cfg)[0], build_store(altered(cfg, {"DATA.TRAIN": cfg.DATA.VAL}))[0])
+    make_folder(folder)
     unique = {same(variant): variant for variants in GROUPS.values() for variant in variants}
     runs = [(key, seed) for seed in SEEDS for key in unique if len(found.get(key, [])) <= seed]
+    print(f"{len(runs)} runs of {STEPS} steps", file=sys.stderr)
     for key, seed in progress(runs, "ablation", "run"):
         found.setdefault(key, []).append(run(unique[key], seed, stores))
         written(log, json.dumps({"settings": settings, "runs": found}, indent=1) + "\n")

@@ -78,7 +78,14 @@ def test_a_run_goes_on_from_what_is_there(
     monkeypatch.setattr(ablation, "STEPS", 3)
     assert ablation.main() == 2
     assert "ablation.json is of other settings" in capsys.readouterr().err
+    log.write_text("{}")
+    assert ablation.main() == 2
+    assert "ablation.json is damaged" in capsys.readouterr().err
+    sys.argv[2:] = ["OPTIM.LR", "7"]
+    assert ablation.main() == 2
+    assert "OPTIM.LR is no setting of the ablation" in capsys.readouterr().err
     sys.argv[2:] = ["DATA.TRAIN", "nowhere"]
     sys.argv[1] += "2"
     assert ablation.main() == 2
     assert "nowhere" in capsys.readouterr().err
+    assert not Path(sys.argv[1]).exists(), "nothing is left behind"

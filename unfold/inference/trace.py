@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import itertools
 import time
 from typing import Any
@@ -15,8 +14,8 @@ from unfold.errors import UnfoldError
 from unfold.inference.inputs import check_image, check_inputs
 from unfold.inference.restore import NOT_FINITE, continued, framed, to_network
 from unfold.metrics import psnr
-from unfold.models.nrl_gdn import NRLGDN
 from unfold.models.registry import info_of
+from unfold.models.stages import with_stages
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.precision import Precision, autocast_for
 from unfold.protocols.methods import as_tensors
@@ -36,7 +35,8 @@ def trace(
 
     image, inputs: as :func:`unfold.restore` takes them. It is framed as there, so that the last estimate, clamped and
     rounded, is what ``restore(..., tile=None)`` gives; figures count the picture's own pixels. target: of the size of
-    the result, of any kind that an image may have; gives PSNR. stages: another number of them, see :func:`with_stages`.
+    the result, of any kind that an image may have; gives PSNR.
+    stages: another number of them, see :func:`unfold.models.stages.with_stages`.
     precision: "float32", or "bf16" by autocast. Runs where the network is; on CUDA twice, as a first run also loads.
     Raises UnfoldError for what does not fit.
     """
@@ -87,34 +87,6 @@ def trace(
                 )
             )
     return records
-
-
-def with_stages(net: UnfoldingNetwork, stages: int | None) -> tuple[UnfoldingNetwork, int]:
-    """The network with so many stages, its weights shared with the one given, and how many it has at most.
-
-    Where one set of weights serves any number (``net.tied``), just so many are run, in NRL-GDN without its stop rule.
-    Where every stage has weights of its own, the run ends after the first of them. None: as the network would.
-    UnfoldError for a number that the network cannot have.
-    """
-    if stages is None:
-        return net, net.count()
-    name = type(net).__name__
-    if stages < 1:
-        raise UnfoldError(f"stages is a whole number from 1, not {stages}")
-    if not net.tied and stages > net.stages:
-        raise UnfoldError(
-            f"{name} has weights for {net.stages} stages, each its own: stages is 1 to {net.stages}, not {stages}"
-        )
-    if not net.tied:
-        return net, stages
-    net = copy.copy(net)
-    try:
-        net.stages = stages
-    except ValueError as error:
-        raise UnfoldError(str(error)) from None
-    if isinstance(net, NRLGDN):
-        net.stop = "never"
-    return net, stages
 
 
 def _target(target: NDArray[Any], shape: tuple[int, ...]) -> NDArray[np.float32]:

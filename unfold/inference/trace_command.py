@@ -23,7 +23,8 @@ from unfold.inference.inputs import check_inputs
 from unfold.inference.memory import available
 from unfold.inference.plan import affordable_side
 from unfold.inference.restore import to_network
-from unfold.inference.trace import trace, with_stages
+from unfold.inference.trace import trace
+from unfold.models.stages import with_stages
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.paths import as_path
 from unfold.precision import Precision

@@ -19,8 +19,8 @@ from unfold.device import pick_device, place
 from unfold.download import sha256_of
 from unfold.errors import UnfoldError
 from unfold.files import make_folder, whole_file
-from unfold.inference.trace import with_stages
 from unfold.models.registry import list_models, model_info
+from unfold.models.stages import with_stages
 from unfold.protocols.evaluate import Result, evaluate
 from unfold.protocols.methods import BASELINES, baseline, network
 from unfold.protocols.protocol import Case, Method, Protocol
@@ -44,7 +44,7 @@ def run_protocol(
     weights, model: a network's weights (file or published name) and, where they cannot tell it, the network's name; or
     no weights and the name of a baseline. output: folder for the restored pictures; json_file: for the numbers, one
     object per image and the means. stages: another number of them than the network has, see
-    :func:`unfold.inference.trace.with_stages`. Raises UnfoldError for bad input.
+    :func:`unfold.models.stages.with_stages`. Raises UnfoldError for bad input.
     """
     protocol = parse_protocol(text)
     if not protocol.scored and output is None:
