@@ -40,8 +40,12 @@ def network(net: UnfoldingNetwork, names: set[str], device: torch.device, stages
 
     @torch.inference_mode()
     def restore(inputs: dict[str, Any]) -> Image:
-        for x in islice(net.iterate(**as_tensors(inputs, names, device)), stages):  # noqa: B007  (the last is wanted)
-            pass
+        given = as_tensors(inputs, names, device)
+        if stages is None:
+            x = net(**given)
+        else:
+            for x in islice(net.iterate(**given), stages):  # noqa: B007  (only the last estimate is wanted)
+                pass
         return x[0].permute(1, 2, 0).float().cpu().numpy()
 
     return restore
