@@ -41,11 +41,7 @@ def network(net: UnfoldingNetwork, names: set[str], device: torch.device, stages
     @torch.inference_mode()
     def restore(inputs: dict[str, Any]) -> Image:
         given = as_tensors(inputs, names, device)
-        if stages is None:
-            x = net(**given)
-        else:
-            for x in islice(net.iterate(**given), stages):  # noqa: B007  (only the last estimate is wanted)
-                pass
+        x = net(**given) if stages is None else next(islice(net.iterate(**given), stages - 1, None))
         return x[0].permute(1, 2, 0).float().cpu().numpy()
 
     return restore
