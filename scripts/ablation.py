@@ -40,6 +40,7 @@ from unfold.data.stores import Store
 from unfold.data.synthesis import USRNET_MOTION, random_kernel
 from unfold.errors import UnfoldError
 from unfold.files import make_folder, whole_file
+from unfold.metrics import psnr
 from unfold.models.composed import Composed
 from unfold.physics.batched_degrade import degrade
 from unfold.priors.resunet import ResUNet
@@ -130,12 +131,12 @@ def train(net: Composed, patches: Patches, every_stage: bool) -> None:
 
 
 @torch.no_grad()
-def psnr(net: Composed, patches: Patches) -> tuple[float, float]:
+def judged(net: Composed, patches: Patches) -> tuple[float, float]:
     """Mean PSNR in dB of the held-out patches: of the network, and of its input."""
     found: list[tuple[float, float]] = []
     for first in range(0, JUDGED, BATCH):
         y, kernel, target = rendered(patches, 0, range(first, min(first + BATCH, JUDGED)))
-        scores = [-10 * (x.clamp(0, 1) - target).square().mean((1, 2, 3)).log10() for x in (net(y, kernel=kernel), y)]
+        scores = [psnr(x.clamp(0, 1), target) for x in (net(y, kernel=kernel), y)]
         found += zip(*(score.tolist() for score in scores), strict=True)
     ours, given = zip(*found, strict=True)
     return statistics.mean(ours), statistics.mean(given)
@@ -147,7 +148,7 @@ def run(variant: Variant, seed: int, stores: tuple[Store, Store]) -> dict[str, f
     kernels = (drawn(1, 0),) * 2 if variant.one_kernel else (drawn(KERNELS, 1), drawn(JUDGED, 2))
     train(net, Patches(stores[0], PATCH, seed, partial(make, kernels[0])), variant.loss == "all")
     seconds = time.perf_counter() - begun
-    ours, given = psnr(net.eval(), Patches(stores[1], JUDGED_PATCH, 1000, partial(make, kernels[1])))
+    ours, given = judged(net.eval(), Patches(stores[1], JUDGED_PATCH, 1000, partial(make, kernels[1])))
     parameters = sum(p.numel() for p in net.priors.parameters())
     return {"psnr": ours, "input": given, "parameters": parameters, "seconds": seconds}
 
