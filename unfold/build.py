@@ -52,7 +52,7 @@ def build_samples(cfg: CfgNode) -> SampleKind:
     kinds: dict[str, Callable[[], SampleKind]] = {
         "gaussian": lambda: Denoising(blind_noise(data.SIGMA) if data.BLIND else GaussianDenoising(data.SIGMA).degrade),
         "paired": lambda: Paired(data.SATURATION),
-        "usrnet": lambda: USRNetSynthesis(int(data.SIGMA)),
+        "usrnet": lambda: USRNetSynthesis(int(data.SIGMA), data.SHARP),
         "nrl_gdn": lambda: NRLGDNSynthesis(data.SIGMA),
         "rain": SyntheticRain,
         "compressive_sensing": GreyPatches,

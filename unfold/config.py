@@ -48,6 +48,7 @@ _C.DATA.TEST = "photographs"
 _C.DATA.SIGMA = 25.0  # gaussian: noise standard deviation in 255 units; usrnet, nrl_gdn: the highest one
 _C.DATA.BLIND = False  # gaussian: train on levels from 0 to SIGMA, uniform; validation and tests have SIGMA
 _C.DATA.SCALES = [1, 2, 3, 4]  # usrnet: one of them for each step
+_C.DATA.SHARP = 0.0  # usrnet: share of kernels that blur little, MATLAB's bicubic ones and narrow Gaussians
 _C.DATA.SATURATION = False  # paired: change the colour saturation of both images, as DGUNet's deblurring does
 _C.DATA.VAL_PROTOCOL = ""  # e.g. usrnet_table1:scale=2,kernel=1; empty: what fits KIND (see unfold/build.py)
 _C.DATA.SKIP_BAD = False  # leave out training images that cannot be used, instead of stopping before the first step
@@ -128,6 +129,7 @@ _POSITIVE = (
 )
 _NOT_NEGATIVE = (
     "SEED",
+    "DATA.SHARP",
     "MODEL.STAGES",
     "MODEL.WIDTH",
     "MODEL.GROWTH",
@@ -370,6 +372,10 @@ def _check_samples(cfg: CfgNode, fail: Callable[[str, str], NoReturn]) -> None:
         fail("DATA.SATURATION", f"belongs to DATA.KIND paired, and it is {kind}")
     if cfg.DATA.BLIND and kind != "gaussian":
         fail("DATA.BLIND", f"belongs to DATA.KIND gaussian, and it is {kind}")
+    if cfg.DATA.SHARP and kind != "usrnet":
+        fail("DATA.SHARP", f"belongs to DATA.KIND usrnet, and it is {kind}")
+    if cfg.DATA.SHARP > 1:
+        fail("DATA.SHARP", f"is a share, from 0 to 1, and is {cfg.DATA.SHARP}")
     if cfg.TRAIN.MIXUP and kind in UNMIXED:
         fail("TRAIN.MIXUP", f"blends images, and samples of DATA.KIND {kind} are more than those: set it 0")
     if kind in ("usrnet", "nrl_gdn") and patch < KERNEL:

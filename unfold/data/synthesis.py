@@ -25,7 +25,7 @@ from unfold.data.samples import Rng, SampleKind, unit
 from unfold.physics.batched_degrade import degrade
 from unfold.physics.batched_kernels import random_kernels
 from unfold.physics.batched_noise import quadrant_map, random_levels, random_quadrant_levels
-from unfold.physics.kernels import random_gaussian
+from unfold.physics.kernels import random_gaussian, random_sharp
 from unfold.physics.motion import random_motion_kernel
 from unfold.physics.noise import random_level
 from unfold.physics.noise import random_quadrant_levels as random_quadrants
@@ -39,14 +39,18 @@ class USRNetSynthesis(SampleKind):
 
     Half of the kernels are motion kernels, half Gaussians. highest: the noise is 0 with chance 1/9, else a whole number
     from 0 to highest - 1, in 255 units. The blurred crop is cut off to 8 bits. y is neither clamped nor rounded.
+    sharp: share of kernels that blur little instead (:func:`unfold.physics.kernels.random_sharp`), 0 in the paper.
     """
 
     highest: int = 25
+    sharp: float = 0.0
     inputs: ClassVar = ("y", "kernel", "scale", "sigma")
 
     def make(self, images: Images, rng: Rng, scale: int) -> dict[str, Any]:
         target = images["target"]
-        sample = {"target": target, "kernel": random_kernel(rng, USRNET_MOTION), "scale": scale}
+        sharp = self.sharp > 0 and rng.uniform() < self.sharp  # without a share no draw: the paper's samples stay
+        kernel = random_sharp(rng, scale)[..., None].astype(np.float32) if sharp else random_kernel(rng, USRNET_MOTION)
+        sample = {"target": target, "kernel": kernel, "scale": scale}
         sigma = random_level(np.random.RandomState(rng.bit_generator), _pick(rng), self.highest)
         shape = (target.shape[0] // scale, target.shape[1] // scale, target.shape[2])
         noise = rng.standard_normal(shape, dtype=np.float32)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 SUPPORT = 4.0  # pixels that the cubic kernel covers
 
 
-def _cubic(x: NDArray[np.float64]) -> NDArray[np.float64]:
+def cubic(x: NDArray[np.float64]) -> NDArray[np.float64]:
     """Keys' cubic convolution kernel with a = -1/2 (Cubic convolution interpolation, IEEE ASSP 1981)."""
     x = np.abs(x)
     near = 1.5 * x**3 - 2.5 * x**2 + 1
@@ -26,7 +26,7 @@ def _weights(size: int, scale: float, offset: float) -> NDArray[np.float64]:
     centre = (np.arange(length) + 0.5) / scale - 0.5 + offset
     first = np.floor(centre - SUPPORT / stretch / 2).astype(int)
     taps = first[:, None] + np.arange(math.ceil(SUPPORT / stretch) + 2)
-    weight = _cubic(stretch * (centre[:, None] - taps))
+    weight = cubic(stretch * (centre[:, None] - taps))
     weight /= weight.sum(axis=1, keepdims=True)
     mirrored = np.mod(taps, 2 * size)  # beyond the border the image is mirrored, its last pixel repeated
     mirrored = np.where(mirrored < size, mirrored, 2 * size - 1 - mirrored)
