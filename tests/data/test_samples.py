@@ -208,6 +208,18 @@ def test_kernels_and_noise_follow_the_papers() -> None:
         assert abs(np.mean([len(set(four)) == 1 for four in made]) - 2 / 3) < 0.09
 
 
+def test_the_sharp_share_of_usrnets_samples_is_the_one_asked_for() -> None:
+    image = {"target": np.zeros((4, 4, 3), np.uint8)}
+    rng, kind = np.random.default_rng(0), USRNetSynthesis(sharp=0.3)
+    samples = [kind.make(image, rng, 2) for _ in range(800)]
+    bicubic = [sample for sample in samples if (sample["kernel"] < 0).any()]
+    assert abs(len(bicubic) / 800 - 0.15) < 0.04, "half of them: the only kernels with negative values"
+    assert abs(np.mean([sample["sigma"] == 0 for sample in bicubic]) - 0.57) < 0.13, "half, and 1/9 + 8/225 of the rest"
+    assert all(kind.make(image, rng, 4)["kernel"].shape == (25, 25, 1) for _ in range(8))
+    papers = USRNetSynthesis().make(image, np.random.default_rng(1), 2)["kernel"]
+    assert np.array_equal(papers, random_kernel(np.random.default_rng(1), 0.5)), "without a share, no draw for it"
+
+
 def test_pairs_stay_pairs_and_saturation_changes_both_by_one_factor() -> None:
     picture = scene(40, 40)
     store = MemoryStore([{"input": picture, "target": picture}])

@@ -10,7 +10,17 @@ import pytest
 import torch
 
 from unfold.physics.batched_kernels import anisotropic_gaussians, random_dihedral, random_gaussians, random_kernels
-from unfold.physics.kernels import anisotropic_gaussian, gaussian_kernel, normalised, random_gaussian, shift_kernel
+from unfold.physics.degrade import blur_array
+from unfold.physics.kernels import (
+    anisotropic_gaussian,
+    bicubic_kernel,
+    gaussian_kernel,
+    normalised,
+    random_gaussian,
+    random_sharp,
+    shift_kernel,
+)
+from unfold.physics.resize import imresize
 
 GOLDEN = np.load(Path(__file__).parent.parent / "golden" / "physics_kernels.npz")
 
@@ -60,6 +70,28 @@ def test_variances_lie_along_the_angle_and_across_it() -> None:
     along, across = np.array([np.sin(theta), np.cos(theta)]), np.array([np.cos(theta), -np.sin(theta)])
     assert np.allclose(mean, 20 - 1.5, atol=1e-3)
     assert np.allclose([along @ covariance @ along, across @ covariance @ across], (9, 2), atol=1e-3)
+
+
+@pytest.mark.parametrize("scale", [1, 2, 3, 4])
+def test_the_bicubic_kernel_before_decimation_is_matlabs_reduction(scale: int) -> None:
+    image = np.random.default_rng(0).uniform(size=(60, 48, 1))
+    inner = slice(12 // scale + 1, -(12 // scale + 1))  # farther from the border than the kernel reaches
+    small = blur_array(image, bicubic_kernel(scale))[::scale, ::scale]
+    assert np.abs((small - imresize(image, 1 / scale))[inner, inner]).max() < 1e-12
+
+
+def test_sharp_kernels_are_half_bicubic_and_half_narrow_gaussians() -> None:
+    rng = np.random.default_rng(0)
+    kernels = [random_sharp(rng, 3) for _ in range(400)]
+    bicubic = [np.array_equal(kernel, bicubic_kernel(3)) for kernel in kernels]
+    assert abs(np.mean(bicubic) - 0.5) < 0.08
+    others = [kernel for kernel, other in zip(kernels, bicubic, strict=True) if not other]
+    found = [moments(kernel) for kernel in others]
+    assert all(kernel.min() >= 0 and abs(kernel.sum() - 1) < 1e-12 for kernel in others)
+    assert {round(float(2 * (12 - mean[0]))) for mean, _ in found} == {0, 1, 2, 3}, "shifts of scales 1 to 4"
+    variances = np.array([np.linalg.eigvalsh(covariance) for _, covariance in found])
+    assert variances.max() < 1.51
+    assert abs(np.median(variances[:, 0]) - 0.54) < 0.12, "the smaller of two from [0.1, 1.5]"
 
 
 def test_a_kernel_without_a_sum_cannot_be_normalised() -> None:

@@ -39,7 +39,8 @@ class USRNetSynthesis(SampleKind):
 
     Half of the kernels are motion kernels, half Gaussians. highest: the noise is 0 with chance 1/9, else a whole number
     from 0 to highest - 1, in 255 units. The blurred crop is cut off to 8 bits. y is neither clamped nor rounded.
-    sharp: share of kernels that blur little instead (:func:`unfold.physics.kernels.random_sharp`), 0 in the paper.
+    sharp: share of samples as software makes small images, 0 in the paper: their kernels blur little
+    (:func:`unfold.physics.kernels.random_sharp`), and half of them have no noise.
     """
 
     highest: int = 25
@@ -52,6 +53,8 @@ class USRNetSynthesis(SampleKind):
         kernel = random_sharp(rng, scale)[..., None].astype(np.float32) if sharp else random_kernel(rng, USRNET_MOTION)
         sample = {"target": target, "kernel": kernel, "scale": scale}
         sigma = random_level(np.random.RandomState(rng.bit_generator), _pick(rng), self.highest)
+        if sharp and rng.uniform() < 0.5:
+            sigma = 0
         shape = (target.shape[0] // scale, target.shape[1] // scale, target.shape[2])
         noise = rng.standard_normal(shape, dtype=np.float32)
         return {**sample, "sigma": np.array(sigma, np.float32), "noise": noise}

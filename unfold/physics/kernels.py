@@ -56,7 +56,7 @@ def random_gaussian(rng: Rng, scale: int, size: int = 25) -> Kernel:
 
 
 def bicubic_kernel(scale: int, size: int = 25) -> Kernel:
-    """What MATLAB's bicubic reduction by a whole ``scale`` convolves with before it keeps the upper left pixel of blocks.
+    """What MATLAB's bicubic reduction by a whole ``scale`` blurs by, before it keeps the upper left pixel of blocks.
 
     (size,size), sum 1: :func:`unfold.physics.resize.imresize` by 1/scale is decimation after this, but at the border.
     """
@@ -64,7 +64,7 @@ def bicubic_kernel(scale: int, size: int = 25) -> Kernel:
     return normalised(np.outer(line, line))
 
 
-def random_sharp(rng: Rng, scale: int, size: int = 25) -> Kernel:
+def random_sharp(rng: np.random.Generator, scale: int, size: int = 25) -> Kernel:
     """A kernel that blurs little, for samples of ``scale``: half the bicubic one, half narrow Gaussians of any angle.
 
     Ours: of the papers' Gaussians hardly one in a hundred is as narrow as what small images are made with. Those here
