@@ -327,9 +327,10 @@ def _add_network(command: argparse.ArgumentParser, more: str = "", about: str = 
     command.add_argument("--scale", type=int, metavar="N", help="USRNet: times larger (default 1: sharpen only)")
     command.add_argument(
         "--kernel",
-        metavar=f"gauss:WIDTH|FILE{more}",
-        help="USRNet, NRL-GDN: the blur: a Gaussian by its standard deviation in pixels of the result, or a file "
-        f"(.mat, with :NUMBER where it holds several, or a grey picture). {about}USRNet's default: what its authors "
+        metavar=f"gauss:WIDTH|bicubic|FILE{more}",
+        help="USRNet, NRL-GDN: the blur: a Gaussian by its standard deviation in pixels of the result; bicubic, where "
+        "software made the picture small so (--scale 2 or more); or a file (.mat, with :NUMBER where it holds several, "
+        f"or a grey picture). {about}USRNet's default: what its authors "
         "assume for real pictures",
     )
     command.add_argument(

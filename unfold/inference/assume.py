@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from unfold.data.kernels import Kernel, read_kernels
 from unfold.errors import UnfoldError
-from unfold.physics.kernels import gaussian_for
+from unfold.physics.kernels import bicubic_kernel, gaussian_for
 from unfold.protocols.usrnet import ASSUMED
 
 WIDTHS, NOISE = ASSUMED["general"]  # Gaussian widths for scale 1 to 4, noise in 255 units
@@ -36,7 +36,7 @@ def gaussian(width: float, scale: int) -> Kernel:
 
 
 def named_kernel(text: str, scale: int) -> Kernel:
-    """The kernel of --kernel: gauss:WIDTH, a file (.mat or a grey picture), or FILE:NUMBER, counted from 1.
+    """The kernel of --kernel: gauss:WIDTH, bicubic, a file (.mat or a grey picture), or FILE:NUMBER, counted from 1.
 
     Kernels of files are taken as they are, true convolution at the result's scale. UnfoldError for anything else.
     """
@@ -47,6 +47,10 @@ def named_kernel(text: str, scale: int) -> Kernel:
         return gaussian(width, scale)
     if text.startswith("gauss"):
         raise UnfoldError(f"--kernel {text}: a Gaussian is written gauss:1.6, with its standard deviation in pixels")
+    if text == "bicubic":
+        if scale < 2:
+            raise UnfoldError("--kernel bicubic is how a picture was made small: it goes with --scale 2 or more")
+        return bicubic_kernel(scale, max(SIDE, 4 * scale + 1))
     name, _, number = text.rpartition(":")
     if name and number.isdecimal() and not Path(text).exists():
         kernels = read_kernels(name)
