@@ -69,6 +69,14 @@ def test_kernels_of_mat_files_come_as_matlab_shows_them(write: Any, dtype: type,
                 assert np.array_equal(a, b)
 
 
+def test_a_kernel_of_a_npy_file_comes_as_it_is(tmp_path: Path) -> None:
+    for kernel in (made((3, 5))[0], np.asfortranarray(made((3, 5))[0]), np.eye(3, dtype=np.float16)):
+        np.save(tmp_path / "k.npy", kernel)
+        (found,) = read_kernels(tmp_path / "k.npy")
+        assert found.dtype == np.float64
+        assert np.array_equal(found, kernel)
+
+
 def test_images_that_kernels_would_be_misread_from_are_refused(tmp_path: Path) -> None:
     values = np.random.default_rng(0).random((5, 7)).astype(np.float32)
     Image.fromarray(values / values.sum()).save(tmp_path / "float.tif")
@@ -122,6 +130,17 @@ def test_files_that_hold_no_kernels_are_refused(tmp_path: Path) -> None:
     (tmp_path / "text.mat").write_text("no kernel")
     (tmp_path / "empty.mat").write_bytes(b"")
     (tmp_path / "text.png").write_text("no kernel")
+    for name, value in {"whole": kernel, "objects": np.array([None]), "several": np.ones((2, 3, 3))}.items():
+        np.save(tmp_path / f"{name}.npy", value)
+    whole = (tmp_path / "whole.npy").read_bytes()
+    for name, content in {
+        "text": b"no kernel",
+        "empty": b"",
+        "cut": whole[:-1],
+        "torn": whole.replace(b"(3, 3)", b"(((((("),
+        "vast": whole.replace(b"(3, 3), }     ", b"(99999999, 3)}"),
+    }.items():
+        (tmp_path / f"{name}.npy").write_bytes(content)
     colours = np.random.default_rng(0).integers(0, 256, (5, 5, 3), dtype=np.uint8)
     Image.fromarray(colours).save(tmp_path / "colour.png")
     for name, message in {
@@ -133,7 +152,14 @@ def test_files_that_hold_no_kernels_are_refused(tmp_path: Path) -> None:
         "cut73.mat": "damaged or no .mat file",
         "text.mat": "damaged or no .mat file",
         "empty.mat": "damaged or no .mat file",
-        "text.png": "neither a .mat file nor an image",
+        "text.png": "no .mat or .npy file, nor an image",
+        "text.npy": "damaged or no .npy file",
+        "empty.npy": "damaged or no .npy file",
+        "cut.npy": "damaged or no .npy file",
+        "torn.npy": "damaged or no .npy file",
+        "vast.npy": "damaged or no .npy file",
+        "objects.npy": "damaged or no .npy file",
+        "several.npy": "a kernel is a matrix of numbers, not float64 of shape",
         "colour.png": "is a colour image",
     }.items():
         with pytest.raises(UnfoldError, match=message) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -20,14 +21,16 @@ def read_kernels(path: str | Path) -> list[Kernel]:
     """The kernels of a file, each (kh,kw) float64 as the file has it: neither normalised nor turned.
 
     A .mat file (version 5 or 7.3) holds them as its variable ``kernels``, or as its only variable: a cell array of
-    matrices, a matrix, or an array (kh,kw,N). Any other file is a grey image of one kernel, 255 (or 65535) becoming 1.
+    matrices, a matrix, or an array (kh,kw,N). A .npy file holds one kernel. Any other file is a grey image of one
+    kernel, 255 (or 65535) becoming 1.
     Raises UnfoldError for a file that is missing, damaged or holds something else: a kernel has two dimensions,
     finite numbers (some may be negative) and a positive sum.
     """
     path = Path(path)
     if not path.is_file():
         raise UnfoldError(f"there is no kernel file {path}")
-    found = _read_mat(path) if path.suffix.lower() == ".mat" else [_read_grey(path)]
+    ending = path.suffix.lower()
+    found = _read_mat(path) if ending == ".mat" else [_read_npy(path) if ending == ".npy" else _read_grey(path)]
     if not found:
         raise UnfoldError(f"{path} holds no kernels")
     return [_checked(kernel, f"{path}, kernel {i} of {len(found)}") for i, kernel in enumerate(found, 1)]
@@ -57,6 +60,14 @@ def _checked(kernel: Any, where: str) -> Kernel:
     return array
 
 
+def _read_npy(path: Path) -> NDArray[Any]:
+    try:
+        # A map of the file is no larger than the file, whatever its header says, and holds no Python objects.
+        return np.array(np.lib.format.open_memmap(path, mode="r"))
+    except (OSError, ValueError, TypeError, SyntaxError, TokenError):  # damaged headers
+        raise UnfoldError(f"{path} is damaged or no .npy file of numbers") from None
+
+
 def _read_grey(path: Path) -> Kernel:
     try:
         with Image.open(path) as image:
@@ -67,7 +78,7 @@ def _read_grey(path: Path) -> Kernel:
     except UnfoldError:
         raise
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        raise UnfoldError(f"{path} is neither a .mat file nor an image that can be read") from None
+        raise UnfoldError(f"{path} is no .mat or .npy file, nor an image that can be read") from None
     if array.ndim == 3 and (array != array[..., :1]).any():
         raise UnfoldError(f"{path} is a colour image, and an image of a kernel is grey")
     return (array if array.ndim == 2 else array[..., 0]) / (65535 if deep else 255)

@@ -36,7 +36,7 @@ def gaussian(width: float, scale: int) -> Kernel:
 
 
 def named_kernel(text: str, scale: int) -> Kernel:
-    """The kernel of --kernel: gauss:WIDTH, bicubic, a file (.mat or a grey picture), or FILE:NUMBER, counted from 1.
+    """The kernel of --kernel: gauss:WIDTH, bicubic, a file (.mat, .npy, grey picture), or FILE:NUMBER, counted from 1.
 
     Kernels of files are taken as they are, true convolution at the result's scale. UnfoldError for anything else.
     """
