@@ -39,8 +39,8 @@ class USRNetSynthesis(SampleKind):
 
     Half of the kernels are motion kernels, half Gaussians. highest: the noise is 0 with chance 1/9, else a whole number
     from 0 to highest - 1, in 255 units. The blurred crop is cut off to 8 bits. y is neither clamped nor rounded.
-    sharp: share of samples as software makes small images, 0 in the paper: their kernels blur little
-    (:func:`unfold.physics.kernels.random_sharp`), and half of them have no noise.
+    sharp: share of samples whose kernels blur little (:func:`unfold.physics.kernels.random_sharp`), 0 in the paper.
+    They are rounded to 8 bits, as what software makes small, and noise is left out of half of them.
     """
 
     highest: int = 25
@@ -51,7 +51,8 @@ class USRNetSynthesis(SampleKind):
         target = images["target"]
         sharp = self.sharp > 0 and rng.uniform() < self.sharp  # without a share no draw: the paper's samples stay
         kernel = random_sharp(rng, scale)[..., None].astype(np.float32) if sharp else random_kernel(rng, USRNET_MOTION)
-        sample = {"target": target, "kernel": kernel, "scale": scale}
+        rounding = np.array(0.5 if sharp else 0.0, np.float32)
+        sample = {"target": target, "kernel": kernel, "scale": scale, "rounding": rounding}
         sigma = random_level(np.random.RandomState(rng.bit_generator), _pick(rng), self.highest)
         if sharp and rng.uniform() < 0.5:
             sigma = 0
@@ -60,8 +61,8 @@ class USRNetSynthesis(SampleKind):
         return {**sample, "sigma": np.array(sigma, np.float32), "noise": noise}
 
     def render(self, batch: dict[str, Any]) -> dict[str, Any]:
-        sigma = batch["sigma"]
-        y = degrade(batch["target"], batch["kernel"], sigma[:, None, None, None], batch["noise"], batch["scale"])
+        sigma, rounding = (batch[name][:, None, None, None] for name in ("sigma", "rounding"))
+        y = degrade(batch["target"], batch["kernel"], sigma, batch["noise"], batch["scale"], rounding)
         return {**batch, "target": unit(batch["target"]), "y": y}
 
 
@@ -110,7 +111,7 @@ def synthesise_usrnet(
 ) -> dict[str, Tensor | int]:
     """Inputs of USRNet for crops (B,3,H,W) uint8, all drawn and computed on the generator's device.
 
-    The distribution of :class:`USRNetSynthesis`; H and W multiples of scale.
+    The distribution of :class:`USRNetSynthesis`, none of them sharp; H and W multiples of scale.
     """
     kernel = random_kernels(len(target), USRNET_MOTION, generator)
     sigma = random_levels(len(target), generator, highest)

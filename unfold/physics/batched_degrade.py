@@ -13,22 +13,26 @@ from unfold.physics.blur import decimate, kernel_spectrum
 SLACK = 1e-9
 
 
-def blur_levels(target: Tensor, kernel: Tensor) -> Tensor:
+def blur_levels(target: Tensor, kernel: Tensor, rounding: Tensor | float = 0.0) -> Tensor:
     """Circular blur of 8-bit images, cut off (not rounded) to whole grey levels; see degrade.blur_uint8.
 
-    target (B,C,H,W) uint8; kernel (B,1,kh,kw), no larger -> (B,C,H,W) float32, whole numbers from 0 to 255. Computed in
+    target (B,C,H,W) uint8; kernel (B,1,kh,kw), no larger; rounding: grey levels that are added before (0.5 makes it
+    rounding), a number or (B,1,1,1) -> (B,C,H,W) float32, whole numbers from 0 to 255. Computed in
     float64 by Fourier transforms: equal to blur_uint8 with the same kernel except where its result lies within 1e-9
     below a whole number; there one grey level more. Batch size and device do not matter beyond that.
     """
     size = (target.shape[-2], target.shape[-1])
     spectrum = torch.fft.rfft2(target.double()) * kernel_spectrum(kernel.double(), size)
-    return torch.trunc(torch.fft.irfft2(spectrum, s=size) + SLACK).float()
+    return torch.trunc(torch.fft.irfft2(spectrum, s=size) + SLACK + rounding).clamp_(0, 255).float()
 
 
-def degrade(target: Tensor, kernel: Tensor, sigma: Tensor, noise: Tensor, scale: int = 1) -> Tensor:
+def degrade(
+    target: Tensor, kernel: Tensor, sigma: Tensor, noise: Tensor, scale: int = 1, rounding: Tensor | float = 0.0
+) -> Tensor:
     """y = S(k * x) + sigma noise in [0,1] units, the blurred image cut off to 8 bits, y neither clamped nor rounded.
 
     target (B,C,H,W) uint8, H and W multiples of scale; kernel (B,1,kh,kw); noise (B,C,H/scale,W/scale), normal of
-    standard deviation 1; sigma (B,1,1,1) or (B,1,H/scale,W/scale) in [0,1] units -> (B,C,H/scale,W/scale) float32.
+    standard deviation 1; sigma (B,1,1,1) or (B,1,H/scale,W/scale) in [0,1] units; rounding as in :func:`blur_levels`
+    -> (B,C,H/scale,W/scale) float32.
     """
-    return decimate(blur_levels(target, kernel), scale) / 255 + sigma * noise
+    return decimate(blur_levels(target, kernel, rounding), scale) / 255 + sigma * noise

@@ -28,9 +28,10 @@ def blur_array(image: Array, kernel: Array, boundary: str = "circular") -> NDArr
 def blur_uint8(image: NDArray[np.uint8], kernel: Array) -> NDArray[np.uint8]:
     """Circular blur of a uint8 image as USRNet's and NRL-GDN's code does it: the result is cut off, not rounded.
 
-    That costs half a grey level on average, which a network is trained with and evaluated on.
+    That costs half a grey level on average, which a network is trained with and evaluated on. Where negative values of
+    a kernel lead beyond 0 or 255, the result is clamped.
     """
-    return np.trunc(blur_array(image, kernel)).astype(np.uint8)
+    return np.trunc(blur_array(image, kernel)).clip(0, 255).astype(np.uint8)
 
 
 def decimate_array(image: Array, scale: int) -> Array:
