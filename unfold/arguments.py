@@ -329,8 +329,8 @@ def _add_network(command: argparse.ArgumentParser, more: str = "", about: str = 
         "--kernel",
         metavar=f"gauss:WIDTH|bicubic|FILE{more}",
         help="USRNet, NRL-GDN: the blur: a Gaussian by its standard deviation in pixels of the result; bicubic, where "
-        "software made the picture small so (--scale 2 or more); or a file (.mat, with :NUMBER where it holds several, "
-        f".npy, or a grey picture). {about}USRNet's default: what its authors assume for real pictures",
+        "software made the picture small so (USRNet, --scale from 2); or a file (.mat, with :NUMBER where there are "
+        f"several, .npy, or a grey picture). {about}USRNet's default: what its authors assume for real pictures",
     )
     command.add_argument(
         "--sigma", metavar="LEVEL|estimate", help="USRNet: the noise, of 255 (default 2), or from each picture"

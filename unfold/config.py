@@ -48,7 +48,7 @@ _C.DATA.TEST = "photographs"
 _C.DATA.SIGMA = 25.0  # gaussian: noise standard deviation in 255 units; usrnet, nrl_gdn: the highest one
 _C.DATA.BLIND = False  # gaussian: train on levels from 0 to SIGMA, uniform; validation and tests have SIGMA
 _C.DATA.SCALES = [1, 2, 3, 4]  # usrnet: one of them for each step
-_C.DATA.SHARP = 0.0  # usrnet: share of samples with a bicubic kernel or a narrow Gaussian, half without noise
+_C.DATA.SHARP = 0.0  # usrnet: share of samples that are hardly blurred, see unfold.data.synthesis
 _C.DATA.SATURATION = False  # paired: change the colour saturation of both images, as DGUNet's deblurring does
 _C.DATA.VAL_PROTOCOL = ""  # e.g. usrnet_table1:scale=2,kernel=1; empty: what fits KIND (see unfold/build.py)
 _C.DATA.SKIP_BAD = False  # leave out training images that cannot be used, instead of stopping before the first step

@@ -138,6 +138,8 @@ def test_files_that_hold_no_kernels_are_refused(tmp_path: Path) -> None:
         "empty": b"",
         "cut": whole[:-1],
         "torn": whole.replace(b"(3, 3)", b"(((((("),
+        "negative": whole.replace(b"(3, 3)", b"(-3,3)"),
+        "untyped": whole.replace(b"'<f8'", b"()   "),
         "vast": whole.replace(b"(3, 3), }     ", b"(99999999, 3)}"),
     }.items():
         (tmp_path / f"{name}.npy").write_bytes(content)
@@ -157,6 +159,8 @@ def test_files_that_hold_no_kernels_are_refused(tmp_path: Path) -> None:
         "empty.npy": "damaged or no .npy file",
         "cut.npy": "damaged or no .npy file",
         "torn.npy": "damaged or no .npy file",
+        "negative.npy": "damaged or no .npy file",
+        "untyped.npy": "damaged or no .npy file",
         "vast.npy": "damaged or no .npy file",
         "objects.npy": "damaged or no .npy file",
         "several.npy": "a kernel is a matrix of numbers, not float64 of shape",

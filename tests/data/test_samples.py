@@ -28,6 +28,7 @@ from unfold.data.synthesis import (
 from unfold.errors import UnfoldError
 from unfold.metrics.colour import convert
 from unfold.physics.degrade import blur_array, blur_uint8
+from unfold.physics.kernels import bicubic_kernel
 from unfold.protocols.gaussian_denoising import GaussianDenoising
 
 KINDS: dict[str, SampleKind] = {
@@ -211,13 +212,35 @@ def test_kernels_and_noise_follow_the_papers() -> None:
 def test_the_sharp_share_of_usrnets_samples_is_the_one_asked_for() -> None:
     image = {"target": np.zeros((4, 4, 3), np.uint8)}
     rng, kind = np.random.default_rng(0), USRNetSynthesis(sharp=0.3)
-    samples = [kind.make(image, rng, 2) for _ in range(800)]
-    bicubic = [sample for sample in samples if (sample["kernel"] < 0).any()]
-    assert abs(len(bicubic) / 800 - 0.15) < 0.04, "half of them: the only kernels with negative values"
-    assert abs(np.mean([sample["sigma"] == 0 for sample in bicubic]) - 0.57) < 0.13, "half, and 1/9 + 8/225 of the rest"
-    assert all(kind.make(image, rng, 4)["kernel"].shape == (25, 25, 1) for _ in range(8))
+    samples = [kind.make(image, rng, 3) for _ in range(1500)]
+    sharp = [sample for sample in samples if sample["rounding"]]
+    assert abs(len(sharp) / 1500 - 0.3) < 0.04
+    expected = bicubic_kernel(3).astype(np.float32)
+    bicubic = np.array([np.array_equal(sample["kernel"][..., 0], expected) for sample in sharp])
+    clean = np.array([sample["sigma"] == 0 for sample in sharp])
+    assert abs(bicubic.mean() - 0.5) < 0.08
+    for some in (bicubic, ~bicubic):
+        assert abs(clean[some].mean() - 0.57) < 0.12, "half, and 1/9 + 8/225 of the rest"
+    assert all((sample["kernel"] >= 0).all() for sample in samples if not sample["rounding"])
     papers = USRNetSynthesis().make(image, np.random.default_rng(1), 2)["kernel"]
     assert np.array_equal(papers, random_kernel(np.random.default_rng(1), 0.5)), "without a share, no draw for it"
+
+
+@pytest.mark.parametrize("scale", [1, 2, 3, 4])
+def test_sharp_samples_are_rounded_and_stay_within_8_bits(scale: int) -> None:
+    image = np.zeros((48, 48, 3), np.uint8)
+    image[8:30, 12:41] = 255  # its edges overshoot under the bicubic kernel
+    kind = USRNetSynthesis(highest=1, sharp=1)  # no noise
+    samples = Patches(MemoryStore([{"target": image}]), 48, 0, kind.make)
+    rendered = kind.render(collate([samples[Key(0, number, scale)] for number in range(6)]))
+    beyond = False
+    for target, y, kernel in zip(*(rendered[n] for n in ("target", "y", "kernel")), strict=True):
+        exact = blur_array(levels(target), kernel[0].double().numpy())[::scale, ::scale] + 0.5
+        found = 255 * y.permute(1, 2, 0).double().numpy()
+        assert np.abs(found - np.rint(found)).max() < 1e-4
+        assert close_levels(np.rint(found), np.floor(exact).clip(0, 255), exact)
+        beyond |= exact.min() < -1 and exact.max() > 257
+    assert beyond or scale == 1
 
 
 def test_pairs_stay_pairs_and_saturation_changes_both_by_one_factor() -> None:

@@ -203,7 +203,7 @@ def test_ordinary_mistakes_are_told_before_any_work(
         ([one, "-o", out, "--weights", usrnet, "--sigma", "much"], "--sigma is a noise level"),
         ([one, "-o", out, "--weights", usrnet, "--kernel", "gauss"], "is written gauss:1.6"),
         ([one, "-o", out, "--weights", usrnet, "--kernel", "gauss:0"], "a width is from"),
-        ([one, "-o", out, "--weights", usrnet, "--kernel", "bicubic"], "it goes with --scale 2 or more"),
+        ([one, "-o", out, "--weights", usrnet, "--kernel", "bicubic"], "it goes with USRNet's --scale from 2"),
         ([one, "-o", out, "--weights", usrnet, "--kernel", "k.mat"], "there is no kernel file k.mat"),
         ([one, "-o", out, "--weights", blind, "--tile", "big"], "--tile is auto, none or a number"),
         ([one, "-o", out, "--weights", blind, "--tile", 8], "tile is at least 64"),
@@ -265,7 +265,6 @@ def test_kernels_by_name(tmp_path: Path) -> None:
     np.testing.assert_allclose(named_kernel("gauss:1.6", 1), gaussian_kernel(25, 1.6), atol=1e-12)
     assert named_kernel("gauss:8", 1).shape == (49, 49)
     np.testing.assert_array_equal(named_kernel("bicubic", 3), bicubic_kernel(3))
-    assert named_kernel("bicubic", 8).shape == (33, 33), "not cut off"
     cells = np.empty(2, object)
     cells[:] = [np.ones((3, 3)), np.eye(5)]
     path = str(tmp_path / "k.mat")

@@ -16,8 +16,9 @@ from scipy.io import savemat
 
 from tests.synthetic import scene
 from unfold import load_model
-from unfold.build import build_network, build_store, build_validation
+from unfold.build import build_network, build_samples, build_store, build_validation
 from unfold.config import load_config
+from unfold.data.synthesis import USRNetSynthesis
 from unfold.physics.degrade import blur_uint8
 from unfold.physics.kernels import gaussian_kernel
 from unfold.training.log import read_log
@@ -290,3 +291,8 @@ def test_a_training_set_may_be_several_folders(tmp_path: Path, pairs: Path) -> N
 def test_the_ratio_of_compressive_sensing_goes_for_validation_too(tmp_path: Path) -> None:
     cfg = load_config(written(tmp_path, f"MODEL: {CS}\nDATA: {{KIND: compressive_sensing}}\nTRAIN: {{PATCH: 32}}\n"))
     assert vars(build_validation(cfg, build_network(cfg)))["ratio"] == 10
+
+
+def test_the_noise_and_the_sharp_share_of_usrnets_samples_are_those_of_the_recipe(tmp_path: Path) -> None:
+    cfg = load_config(written(tmp_path, f"MODEL: {USRNET}\nDATA: {{KIND: usrnet, SIGMA: 9, SHARP: 0.25}}\n"))
+    assert build_samples(cfg) == USRNetSynthesis(highest=9, sharp=0.25)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -61,11 +60,9 @@ def _checked(kernel: Any, where: str) -> Kernel:
 
 
 def _read_npy(path: Path) -> NDArray[Any]:
-    try:
+    with reading(path, ".npy"):
         # A map of the file is no larger than the file, whatever its header says, and holds no Python objects.
         return np.array(np.lib.format.open_memmap(path, mode="r"))
-    except (OSError, ValueError, TypeError, SyntaxError, TokenError):  # damaged headers
-        raise UnfoldError(f"{path} is damaged or no .npy file of numbers") from None
 
 
 def _read_grey(path: Path) -> Kernel:

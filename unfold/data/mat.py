@@ -14,7 +14,7 @@ from unfold.errors import UnfoldError
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[None]:
+def reading(path: Path, kind: str = ".mat") -> Iterator[None]:
     """Turn what a missing or damaged file raises into one UnfoldError."""
     if not path.is_file():
         raise UnfoldError(f"there is no {path}")
@@ -24,7 +24,7 @@ def reading(path: Path) -> Iterator[None]:
         raise
     except Exception as error:  # damaged files raise nearly anything
         reason = " ".join(str(error).split())[:160] or type(error).__name__
-        raise UnfoldError(f"{path} is damaged or no .mat file ({reason})") from None
+        raise UnfoldError(f"{path} is damaged or no {kind} file ({reason})") from None
 
 
 def read_array(path: Path, name: str) -> NDArray[Any]:

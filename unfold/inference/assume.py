@@ -49,8 +49,8 @@ def named_kernel(text: str, scale: int) -> Kernel:
         raise UnfoldError(f"--kernel {text}: a Gaussian is written gauss:1.6, with its standard deviation in pixels")
     if text == "bicubic":
         if scale < 2:
-            raise UnfoldError("--kernel bicubic is how a picture was made small: it goes with --scale 2 or more")
-        return bicubic_kernel(scale, max(SIDE, 4 * scale + 1))
+            raise UnfoldError("--kernel bicubic is how a picture was made small: it goes with USRNet's --scale from 2")
+        return bicubic_kernel(scale)
     name, _, number = text.rpartition(":")
     if name and number.isdecimal() and not Path(text).exists():
         kernels = read_kernels(name)

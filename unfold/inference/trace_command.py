@@ -62,7 +62,7 @@ def run_trace(
     """
     _check_places(as_path(source), output, overwrite)
     if kernel == "grid":
-        raise UnfoldError("--kernel grid is for `unfold restore`: give gauss:WIDTH or a file")
+        raise UnfoldError("--kernel grid is for `unfold restore`: give gauss:WIDTH, bicubic or a file")
     name, _, net = load_named(weights, model)
     place(net, pick_device(device))
     inputs = told_inputs(name, net, scale, kernel, sigma)

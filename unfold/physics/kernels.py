@@ -10,6 +10,7 @@ from unfold.physics.rng import Rng
 
 Kernel = NDArray[np.float64]
 
+SIDE = 25  # of the kernels of training
 LEAST_VARIANCE, LARGEST_VARIANCE = 0.6, 12.0  # of the Gaussians that networks are trained with, in pixels squared
 SHARP_VARIANCES = 0.1, 1.5  # of those that blur little
 
@@ -55,26 +56,29 @@ def random_gaussian(rng: Rng, scale: int, size: int = 25) -> Kernel:
     return anisotropic_gaussian(size, variances, rng.uniform(0, np.pi), shift=(scale - 1) / 2)
 
 
-def bicubic_kernel(scale: int, size: int = 25) -> Kernel:
+def bicubic_kernel(scale: int) -> Kernel:
     """What MATLAB's bicubic reduction by a whole ``scale`` blurs by, before it keeps the upper left pixel of blocks.
 
-    (size,size), sum 1: :func:`unfold.physics.resize.imresize` by 1/scale is decimation after this, but at the border.
+    (25,25), larger from scale 6 up; sum 1. :func:`unfold.physics.resize.imresize` by 1/scale is decimation after this,
+    but at the border.
     """
+    size = max(SIDE, 5 * scale // 2 * 2 + 1)  # it reaches 2 scale from its centre, which lies up to scale/2 off
     line = cubic((np.arange(size) - (size // 2 - (scale - 1) / 2)) / scale)
     return normalised(np.outer(line, line))
 
 
-def random_sharp(rng: np.random.Generator, scale: int, size: int = 25) -> Kernel:
-    """A kernel that blurs little, for samples of ``scale``: half the bicubic one, half narrow Gaussians of any angle.
+def random_sharp(rng: np.random.Generator, scale: int) -> Kernel:
+    """(25,25), a kernel that blurs little, for samples of scale 1 to 4: half the bicubic one, half narrow Gaussians.
 
-    Ours: of the papers' Gaussians hardly one in a hundred is as narrow as what small images are made with. Those here
-    have variances uniform in [0.1, 1.5] and, as :func:`random_gaussian`, the shift of a scale drawn from 1 to 4.
+    Ours: one in 160 of the papers' Gaussians has no variance above 1.5, and what makes images small by 2 or 3 blurs
+    less than that. Those here have variances uniform in [0.1, 1.5], any angle, and, as :func:`random_gaussian`, the
+    shift of a scale drawn from 1 to 4. At scale 1 the bicubic kernel is a single 1.
     """
     if rng.uniform() < 0.5:
-        return bicubic_kernel(scale, size)
+        return bicubic_kernel(scale)
     shift = (int(rng.integers(1, 4, endpoint=True)) - 1) / 2
     variances = (rng.uniform(*SHARP_VARIANCES), rng.uniform(*SHARP_VARIANCES))
-    return anisotropic_gaussian(size, variances, rng.uniform(0, np.pi), shift)
+    return anisotropic_gaussian(SIDE, variances, rng.uniform(0, np.pi), shift)
 
 
 def shift_kernel(kernel: Kernel, scale: int, upper_left: bool = True) -> Kernel:
