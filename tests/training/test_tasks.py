@@ -294,5 +294,7 @@ def test_the_ratio_of_compressive_sensing_goes_for_validation_too(tmp_path: Path
 
 
 def test_the_noise_and_the_sharp_share_of_usrnets_samples_are_those_of_the_recipe(tmp_path: Path) -> None:
-    cfg = load_config(written(tmp_path, f"MODEL: {USRNET}\nDATA: {{KIND: usrnet, SIGMA: 9, SHARP: 0.25}}\n"))
+    cfg = load_config(
+        written(tmp_path, f"MODEL: {USRNET}\nDATA: {{KIND: usrnet, SIGMA: 9, SHARP: 0.25}}\nTRAIN: {{PATCH: 48}}\n")
+    )
     assert build_samples(cfg) == USRNetSynthesis(highest=9, sharp=0.25)
