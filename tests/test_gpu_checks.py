@@ -59,6 +59,7 @@ def test_every_network_is_planned_in_every_precision_and_one_of_each_family_firs
     assert [row.model in script.FIRST for row in rows] == [True] * 40 + [False] * (len(rows) - 40)
 
 
+@pytest.mark.slow
 def test_tests_and_measurements_come_in_two_files(script: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "test_three.py").write_text(THREE_TESTS)
     monkeypatch.setitem(script.PUBLISHED, "usrnet", (2, 32))

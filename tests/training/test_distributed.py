@@ -60,6 +60,7 @@ def trained(world: int, folder: Path, argv: list[str], *event: Any) -> list[Ende
     return ended(start(world, folder, commands, argv, *event), folder)
 
 
+@pytest.mark.slow
 def test_one_two_and_three_processes_train_alike(recipe: Path, tmp_path: Path) -> None:
     folders = {world: tmp_path / f"of{world}" for world in (1, 2, 3)}
     folders[1].mkdir()

@@ -124,6 +124,7 @@ def test_without_a_terminal_there_is_a_plain_line_each_20_seconds_and_at_the_end
     assert capfd.readouterr().err == ""
 
 
+@pytest.mark.slow
 def test_a_run_without_a_terminal_prints_no_control_characters(recipe: Path, command: Command) -> None:
     code, out, err = command("train", "--config", recipe)
     assert (code, err) == (0, "")

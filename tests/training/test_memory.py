@@ -166,6 +166,7 @@ def test_other_errors_pass(config: Callable[[str], CfgNode]) -> None:
         raise UnfoldError("bad")
 
 
+@pytest.mark.slow
 def test_a_step_beyond_free_memory_is_refused_before_the_system_kills_it(
     recipe: Path, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
