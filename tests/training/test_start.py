@@ -23,10 +23,16 @@ def build(recipe: Path, *words: object, **options: Any) -> Trainer:
     return build_trainer(load_config(recipe, [str(word) for word in words]), **options)
 
 
-def test_weights_to_begin_with_are_those_of_the_first_step(recipe: Path, tmp_path: Path) -> None:
-    build(recipe).fit(until=1)
+def test_weights_to_begin_with_are_those_of_the_first_step(
+    recipe: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO"):
+        build(recipe).fit(until=1)
+    assert "beginning with random weights" in caplog.text, "who forgot --init is told"
+    caplog.clear()
     given = tmp_path / "run" / "checkpoints" / "last.pth"
     trainer = build(recipe, "OUTPUT", tmp_path / "fine", init=str(given))
+    assert "random weights" not in caplog.text
     expected = read_checkpoint(given).state
     assert all(torch.equal(value, expected[name]) for name, value in trainer.update.net.state_dict().items())
     assert trainer.step == 0

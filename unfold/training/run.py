@@ -110,8 +110,12 @@ def build_trainer(
     fill(net, cfg.OPTIM.START)
     if init is not None:
         begin_with(net, cfg.MODEL.NAME, init, partial)
-    if found is not None:
+    elif found is not None:
         load_state(net, found[1].state, found[0])
+    else:
+        logger.info(
+            "beginning with random weights (OPTIM.START %s); --init begins with those of a file", cfg.OPTIM.START
+        )
 
     protocol = build_validation(cfg, net)
     samples, names = build_samples(cfg), input_names(cfg)
