@@ -51,7 +51,7 @@ _ALL = [
         "usrnet_tiny",
         "usrnet_tiny_small.safetensors",
         _WITH_US,
-        "cb2e985c4e8215365139fbde197e491eca5e3ae1bf655c52a36540fea5e35de1",
+        "b67815ec19fc797203ecf356c7708b2564ecd79a4412b0751d1c8b7bb142f687",
         2_365_448,
         "Set14, bicubic x2 32.42, x3 29.63, x4 27.95 dB",
     ),
