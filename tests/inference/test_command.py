@@ -204,6 +204,8 @@ def test_ordinary_mistakes_are_told_before_any_work(
         ([one, "-o", out, "--weights", usrnet, "--kernel", "gauss"], "is written gauss:1.6"),
         ([one, "-o", out, "--weights", usrnet, "--kernel", "gauss:0"], "a width is from"),
         ([one, "-o", out, "--weights", usrnet, "--kernel", "bicubic"], "it goes with USRNet's --scale from 2"),
+        ([one, "-o", out, "--weights", usrnet, "--kernel", "bicubik"], "neither gauss:WIDTH nor bicubic"),
+        ([one, "-o", out, "--weights", usrnet, "--kernel", "bicubic:2"], "neither gauss:WIDTH nor bicubic"),
         ([one, "-o", out, "--weights", usrnet, "--kernel", "k.mat"], "there is no kernel file k.mat"),
         ([one, "-o", out, "--weights", blind, "--tile", "big"], "--tile is auto, none or a number"),
         ([one, "-o", out, "--weights", blind, "--tile", 8], "tile is at least 64"),

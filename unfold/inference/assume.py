@@ -52,12 +52,15 @@ def named_kernel(text: str, scale: int) -> Kernel:
             raise UnfoldError("--kernel bicubic is how a picture was made small: it goes with USRNet's --scale from 2")
         return bicubic_kernel(scale)
     name, _, number = text.rpartition(":")
-    if name and number.isdecimal() and not Path(text).exists():
-        kernels = read_kernels(name)
+    numbered = bool(name) and number.isdecimal() and not Path(text).exists()
+    file = name if numbered else text
+    if not Path(file).suffix and not Path(file).exists():  # a name that was mistyped; those of files have an ending
+        raise UnfoldError(f"--kernel {text}: that is neither gauss:WIDTH nor bicubic, nor a file that is there")
+    kernels = read_kernels(file)
+    if numbered:
         if not 1 <= int(number) <= len(kernels):
             raise UnfoldError(f"--kernel {text}: {name} holds {len(kernels)} kernels, counted from 1")
         return kernels[int(number) - 1]
-    kernels = read_kernels(text)
     if len(kernels) > 1:
         raise UnfoldError(f"--kernel {text}: it holds {len(kernels)} kernels; choose one by its number: {text}:1")
     return kernels[0]
