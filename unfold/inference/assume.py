@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 
 from unfold.data.kernels import Kernel, read_kernels
 from unfold.errors import UnfoldError
-from unfold.physics.kernels import bicubic_kernel, gaussian_for
+from unfold.physics.kernels import SIDE, bicubic_kernel, gaussian_for
 from unfold.protocols.usrnet import ASSUMED
 
 WIDTHS, NOISE = ASSUMED["general"]  # Gaussian widths for scale 1 to 4, noise in 255 units
-SIDE = 25  # of kernels: the networks were trained with this
 # The diagonal details of Daubechies' wavelet with two vanishing moments are blind to what is smooth.
 HIGH_PASS = np.array([-0.48296291, 0.83651630, -0.22414387, -0.12940952])
 MEDIAN_OF_NORMAL = 0.67448975  # of |n|, n normal with standard deviation 1

@@ -46,14 +46,15 @@ def anisotropic_gaussian(size: int, variances: tuple[float, float], theta: float
     return normalised(np.exp(-0.5 * (along**2 / variances[0] + across**2 / variances[1])))
 
 
-def random_gaussian(rng: Rng, scale: int, size: int = 25) -> Kernel:
-    """A Gaussian kernel of USRNet's and NRL-GDN's training: variances uniform in [0.6, 12], any angle.
+def random_gaussian(rng: Rng, scale: int, between: tuple[float, float] = (LEAST_VARIANCE, LARGEST_VARIANCE)) -> Kernel:
+    """(25,25), a Gaussian kernel of USRNet's and NRL-GDN's training: variances uniform in [0.6, 12], any angle.
 
-    Shifted by (scale - 1)/2 to the upper left, so that the upper left pixel of every scale x scale block stands for the
-    block. In training the scale is drawn from 1 to 4, whatever that of the sample. Draws: two variances, the angle.
+    between: other bounds of the variances. Shifted by (scale - 1)/2 to the upper left, so that the upper left pixel of
+    every scale x scale block stands for the block. In training the scale is drawn from 1 to 4, whatever that of the
+    sample. Draws: two variances, the angle.
     """
-    variances = (rng.uniform(LEAST_VARIANCE, LARGEST_VARIANCE), rng.uniform(LEAST_VARIANCE, LARGEST_VARIANCE))
-    return anisotropic_gaussian(size, variances, rng.uniform(0, np.pi), shift=(scale - 1) / 2)
+    variances = (rng.uniform(*between), rng.uniform(*between))
+    return anisotropic_gaussian(SIDE, variances, rng.uniform(0, np.pi), shift=(scale - 1) / 2)
 
 
 def bicubic_kernel(scale: int) -> Kernel:
@@ -76,9 +77,7 @@ def random_sharp(rng: np.random.Generator, scale: int) -> Kernel:
     """
     if rng.uniform() < 0.5:
         return bicubic_kernel(scale)
-    shift = (int(rng.integers(1, 4, endpoint=True)) - 1) / 2
-    variances = (rng.uniform(*SHARP_VARIANCES), rng.uniform(*SHARP_VARIANCES))
-    return anisotropic_gaussian(SIDE, variances, rng.uniform(0, np.pi), shift)
+    return random_gaussian(rng, int(rng.integers(1, 4, endpoint=True)), between=SHARP_VARIANCES)
 
 
 def shift_kernel(kernel: Kernel, scale: int, upper_left: bool = True) -> Kernel:
