@@ -63,12 +63,14 @@ def build_samples(cfg: CfgNode) -> SampleKind:
 def build_store(cfg: CfgNode) -> tuple[Store, list[str]]:
     """The images of DATA.TRAIN, a patch cache (.h5) or files read into memory; and the reason for each left out.
 
+    Files are followed by their copies by the factors of DATA.REDUCED.
+
     UnfoldError where there are none, or they are not what DATA.KIND is made of.
     """
     if cfg.DATA.TRAIN.endswith(".h5"):
         return _open_cache(cfg), []
     samples = build_samples(cfg)
-    return read_store(_sources(cfg, samples), samples.read, cfg.DATA.SKIP_BAD)
+    return read_store(_sources(cfg, samples), samples.read, cfg.DATA.SKIP_BAD, cfg.DATA.REDUCED)
 
 
 def _open_cache(cfg: CfgNode) -> PatchCache:

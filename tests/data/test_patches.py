@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,10 @@ from PIL import Image
 from tests.synthetic import scene
 from unfold.data.batches import Key
 from unfold.data.images import find_images, read_uint8
-from unfold.data.patches import Images, MemoryStore, Patches, dihedral, random_patch, read_store
+from unfold.data.patches import Images, MemoryStore, Patches, dihedral, random_patch, read_store, reduced
 from unfold.data.samples import Denoising
 from unfold.errors import UnfoldError
+from unfold.physics.resize import imresize
 from unfold.protocols.gaussian_denoising import GaussianDenoising
 
 
@@ -130,3 +132,27 @@ def test_a_set_of_bad_images_only_is_an_error_all_the_same_and_names_ten(tmp_pat
         (tmp_path / f"{i}.png").touch()
     with pytest.raises(UnfoldError, match=r"12 of 12 training images cannot be used: .*9.png[^;]*; and 2 more$"):
         read_store(find_images(str(tmp_path), "train"), read, skip_bad=True)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_smaller_copy_is_matlabs_bicubic_reduction_in_the_same_integers(dtype: type) -> None:
+    rng = np.random.default_rng(1)
+    highest = np.iinfo(dtype).max
+    image = rng.choice(np.array([0, highest], dtype), (31, 20, 3))  # overshoots on both sides
+    small = reduced({"target": image}, 0.6)["target"]
+    assert small.dtype == dtype
+    assert small.shape == (19, 12, 3)
+    assert small.min() == 0
+    assert small.max() == highest
+    np.testing.assert_array_equal(small, np.rint(np.clip(imresize(image, 0.6), 0, highest)))
+
+
+def test_smaller_copies_follow_the_images_themselves(pictures: Path) -> None:
+    paths = find_images(str(pictures), "train")
+    alone, both = read_store(paths, read)[0], read_store(paths, read, factors=[0.5, 0.6])[0]
+    assert len(both) == 3 * len(alone)
+    for i in range(len(alone)):
+        height, width = alone.size(i)
+        assert both.size(i) == (height, width)
+        assert both.size(len(alone) + i) == (math.ceil(height * 0.5), math.ceil(width * 0.5))
+        assert both.size(2 * len(alone) + i) == (math.ceil(height * 0.6), math.ceil(width * 0.6))

@@ -286,6 +286,10 @@ def test_a_training_set_may_be_several_folders(tmp_path: Path, pairs: Path) -> N
     cfg = load_config(written(tmp_path, f"MODEL: {DGUNET}\nDATA: {{KIND: gaussian, TRAIN: {folders}}}\n"))
     store, _ = build_store(cfg)
     assert len(store) == 8
+    smaller = written(tmp_path, f"MODEL: {DGUNET}\nDATA: {{KIND: gaussian, TRAIN: {folders}, REDUCED: [0.5]}}\n")
+    store, _ = build_store(load_config(smaller))
+    assert len(store) == 16
+    assert 2 * store.size(8)[0] == store.size(0)[0]
 
 
 def test_the_ratio_of_compressive_sensing_goes_for_validation_too(tmp_path: Path) -> None:
