@@ -51,7 +51,7 @@ _ALL = [
         "usrnet_tiny",
         "usrnet_tiny_small.safetensors",
         _WITH_US,
-        "b67815ec19fc797203ecf356c7708b2564ecd79a4412b0751d1c8b7bb142f687",
+        "454cacffa74af1e1c1abc00c9e1ca7dfe4f87ae32f8ed0f62f242caa03537f5e",
         2_365_448,
         "Set14, bicubic x2 32.60, x3 29.74, x4 28.06 dB",
     ),
