@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from scripts.compare_memory import published_order
-from tests.gpu.setting import peak_memory
+from tests.gpu.setting import computed_in, peak_memory
 from tests.narrow import inputs, narrow
 from unfold import create_model
 from unfold.device import place
@@ -66,8 +66,9 @@ def test_checkpointed_stages_lower_the_peak_of_a_training_step_and_keep_the_grad
 
     def step() -> None:
         net.zero_grad(set_to_none=False)  # gradients are there before and after: what is left is the activations
-        stages = net(**given, return_stages=True)
-        StageLoss(charbonnier, every_stage=True)(stages, torch.full_like(stages[-1], 0.5)).backward()
+        with computed_in("float32", device):  # in TF32 gradients differ by some 1e-4 from run to run
+            stages = net(**given, return_stages=True)
+            StageLoss(charbonnier, every_stage=True)(stages, torch.full_like(stages[-1], 0.5)).backward()
 
     step()
     peaks, gradients = [], []
