@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -33,6 +34,13 @@ SCHEDULE: {WARMUP: 1}
 @pytest.fixture(autouse=True)
 def _seed() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _no_news_of_workers() -> Iterator[None]:
+    """torch's handler of SIGCHLD stays where processes loaded data, and would raise in what runs next, be it pytest."""
+    yield
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 
 @pytest.fixture(autouse=True)

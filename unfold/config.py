@@ -48,7 +48,8 @@ _C.DATA.TEST = "photographs"
 _C.DATA.SIGMA = 25.0  # gaussian: noise standard deviation in 255 units; usrnet, nrl_gdn: the highest one
 _C.DATA.BLIND = False  # gaussian: train on levels from 0 to SIGMA, uniform; validation and tests have SIGMA
 _C.DATA.SCALES = [1, 2, 3, 4]  # usrnet: one of them for each step
-_C.DATA.REDUCED = []  # clean images: factors by which copies are made smaller and train, too, e.g. [0.6]
+# Clean images: factors, e.g. [0.6], by which smaller copies are made; each is trained on as often as an image.
+_C.DATA.REDUCED = []
 _C.DATA.SHARP = 0.0  # usrnet: share of samples that are hardly blurred, see unfold.data.synthesis
 _C.DATA.SATURATION = False  # paired: change the colour saturation of both images, as DGUNet's deblurring does
 _C.DATA.VAL_PROTOCOL = ""  # e.g. usrnet_table1:scale=2,kernel=1; empty: what fits KIND (see unfold/build.py)
@@ -369,12 +370,15 @@ def _check(cfg: CfgNode, sources: dict[str, str]) -> None:
 def _check_samples(cfg: CfgNode, fail: Callable[[str, str], NoReturn]) -> None:
     """What some kinds of samples ask of the patch and of the noise."""
     kind, patch = cfg.DATA.KIND, cfg.TRAIN.PATCH
-    if not all(isinstance(factor, (int, float)) and 0 < factor < 1 for factor in cfg.DATA.REDUCED):
-        fail("DATA.REDUCED", f"is a list of numbers between 0 and 1, not {cfg.DATA.REDUCED}")
+    if not all(isinstance(factor, (int, float)) and 0.1 <= factor < 1 for factor in cfg.DATA.REDUCED):
+        fail("DATA.REDUCED", f"is a list of numbers from 0.1 to below 1, not {cfg.DATA.REDUCED}")
     if cfg.DATA.REDUCED and kind == "paired":
         fail("DATA.REDUCED", "is for clean images that are degraded on the way, not for DATA.KIND paired")
     if cfg.DATA.REDUCED and cfg.DATA.TRAIN.endswith(".h5"):
-        fail("DATA.REDUCED", f"makes copies of files, and {cfg.DATA.TRAIN} is a cache: name the folder of its images")
+        fail(
+            "DATA.REDUCED",
+            f"makes copies of files, and {cfg.DATA.TRAIN} is a cache: name a folder, or set DATA.REDUCED '[]'",
+        )
     if cfg.DATA.SATURATION and kind != "paired":
         fail("DATA.SATURATION", f"belongs to DATA.KIND paired, and it is {kind}")
     if cfg.DATA.BLIND and kind != "gaussian":

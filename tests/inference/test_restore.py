@@ -92,6 +92,16 @@ def test_usrnet_restores_a_picture_as_the_published_script_does(tmp_path: Path) 
     np.testing.assert_array_equal(result, protocol.finish(expected[sample.window]))
 
 
+def test_a_kernel_larger_than_the_picture_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    net, inputs = narrow("usrnet"), {"scale": 2, "sigma": 0.02}
+    with caplog.at_level("INFO", "unfold"):
+        restore(scene(12, 20), net, kernel=gaussian_kernel(23, 1.0), **inputs)
+        assert not caplog.messages
+        restore(scene(12, 20), net, kernel=gaussian_kernel(25, 1.0), **inputs)
+    (told,) = caplog.messages
+    assert told.startswith("note: the kernel, 25x25, is larger than the result, 24x40,")
+
+
 def test_nrl_gdn_restores_a_picture_continued_by_the_kernels_side() -> None:
     net, kernel, image = narrow("nrl_gdn"), gaussian_kernel(5, 1.0), scene(33, 41)
     wide = np.pad(image / np.float32(255), ((5, 5), (5, 5), (0, 0)), mode="edge").astype(np.float32)

@@ -55,7 +55,7 @@ def read_store(
 
     Every file is decoded here, before the first step. Raises UnfoldError that names the files that cannot be used, with
     the reason for each; with skip_bad they are left out with a warning each, and it is raised where none is left.
-    factors: copies of all images that are so much smaller follow them.
+    factors: copies of all images, smaller by each of them, follow.
     """
     images: list[Images] = []
     bad: list[str] = []
@@ -86,7 +86,8 @@ def reduced(images: Images, factor: float) -> Images:
     """
     made = {}
     for name, image in images.items():
-        made[name] = imresize(image, factor).clip(0, np.iinfo(image.dtype).max).round().astype(image.dtype)
+        pixels = imresize(image, factor).clip(0, np.iinfo(image.dtype).max).round()
+        made[name] = np.ascontiguousarray(pixels, image.dtype)
     return made
 
 

@@ -98,6 +98,14 @@ def restore_and_tell(
         where = pick_device(device)
         place(net, where)
     padded, offset = framed(image, net, inputs)
+    side, smaller = len(inputs.get("kernel", ())), scale * min(image.shape[:2])
+    if side > smaller:
+        logger.info(
+            "note: the kernel, %dx%d, is larger than the result, %dx%d, which is continued by its edge to hold it",
+            *inputs["kernel"].shape[:2],
+            scale * image.shape[0],
+            scale * image.shape[1],
+        )
     size = (padded.shape[0] * scale, padded.shape[1] * scale)
     result = np.empty((image.shape[0] * scale, image.shape[1] * scale, *image.shape[2:]), image.dtype)
     tiles = tile if isinstance(tile, Tiles) else choose_tiles(net, inputs, size, where, tile, halo, spare=result.nbytes)

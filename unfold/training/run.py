@@ -194,7 +194,9 @@ def _tell(cfg: CfgNode, trainer: Trainer, store: Store, held_out: int) -> None:
         cfg.TRAIN.PRECISION,
         trainer.device,
     )
-    logger.info("%d training images, %d for validation, run folder %s", len(store), held_out, trainer.folder)
+    images = len(store) // (1 + len(cfg.DATA.REDUCED))
+    copies = f" and {len(store) - images} smaller copies" if cfg.DATA.REDUCED else ""
+    logger.info("%d training images%s, %d for validation, run folder %s", images, copies, held_out, trainer.folder)
     small = sum(min(store.size(i)) < cfg.TRAIN.PATCH for i in range(len(store)))
     if small:
         logger.warning("%d training images are smaller than TRAIN.PATCH and are continued by reflection", small)
