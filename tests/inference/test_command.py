@@ -172,17 +172,21 @@ def test_assumptions_of_usrnet_are_the_published_ones_and_told(
     assert "a.png: estimated noise" in caplog.text
 
 
-def test_the_sheet_of_kernels_has_a_panel_for_each_width(usrnet: Path, tmp_path: Path, command: Command) -> None:
+@pytest.mark.parametrize(("scale", "across", "down"), [(1, 3, 3), (2, 5, 2)])
+def test_the_sheet_of_kernels_has_a_panel_for_each(
+    scale: int, across: int, down: int, usrnet: Path, tmp_path: Path, command: Command
+) -> None:
     Image.fromarray(scene(60, 50)).save(tmp_path / "a.jpg")
-    words = ("restore", tmp_path / "a.jpg", "--weights", usrnet, "--scale", 2, "--kernel", "grid", "-o")
+    words = ("restore", tmp_path / "a.jpg", "--weights", usrnet, "--scale", scale, "--kernel", "grid", "-o")
     code, told, _ = command(*words, tmp_path / "o")
     assert code == 0
     assert "a.png: the same detail" in told
     with Image.open(tmp_path / "o" / "a.png") as sheet:
-        assert sheet.size == (3 * 248 - 8, 3 * 266)
+        assert sheet.size == (across * 248 - 8, down * 266)
         panels = np.asarray(sheet)
-    corners = {panels[y : y + 60, x : x + 60].tobytes() for y in (0, 266, 532) for x in (0, 248, 496)}
-    assert len(corners) == 9
+    places = [(266 * row, 248 * column) for row in range(down) for column in range(across)]
+    corners = {panels[y : y + 50, x : x + 50].tobytes() for y, x in places}
+    assert len(corners) == 8 + scale
     assert command(*words, tmp_path / "o")[0] == 2
 
 

@@ -1,4 +1,4 @@
-"""`unfold restore --kernel grid`: one detail of a picture with Gaussians of several widths, to choose from."""
+"""`unfold restore --kernel grid`: one detail of a picture with several kernels, to choose from."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from unfold.inference.files import read_picture
 from unfold.inference.jobs import Job
 from unfold.inference.restore import restore_and_tell
 from unfold.models.unfolding import UnfoldingNetwork
+from unfold.physics.kernels import bicubic_kernel
 from unfold.precision import Precision
 from unfold.progress import progress
 from unfold.report.sheet import draw_sheet
 
 WIDTHS = (0.4, 0.7, 1.0, 1.3, 1.6, 2.0, 2.5, 3.0)  # pixels of the result
-PANEL, ACROSS = 240, 3
+PANEL = 240
 SEARCHED = 2048  # the detail is looked for in the middle of a large picture
 AROUND = 48  # pixels of the result that are restored around the detail
 
@@ -37,6 +38,7 @@ def write_grid(
 ) -> str:
     """Write the contact sheet of one picture as a PNG; returns what to tell. UnfoldError where that cannot be.
 
+    Gaussians of WIDTHS and, where the network enlarges, the kernel of bicubic reduction.
     inputs: all that the network takes beside y and the kernel; estimate: sigma is that of the picture instead.
     """
     if len(jobs) != 1:
@@ -51,11 +53,15 @@ def write_grid(
     scale = int(inputs.get("scale", 1))
     window = _detail(picture, scale)
     panels = [("input", _enlarged(picture[window], scale))]
-    for width in progress(WIDTHS, "trying widths", "kernel"):
-        panels.append((f"gauss:{width:g}", _restored(picture, window, net, inputs, width, precision)))
+    kernels = {f"gauss:{width:g}": gaussian(width, scale) for width in WIDTHS}
+    if scale > 1:
+        kernels["bicubic"] = bicubic_kernel(scale)
+    for name, kernel in progress(list(kernels.items()), "trying kernels", "kernel"):
+        panels.append((name, _restored(picture, window, net, {**inputs, "kernel": kernel}, precision)))
     with whole_file(target) as file:
-        draw_sheet(panels, PANEL, ACROSS).save(file, format="PNG")
-    return f"{target}: the same detail with kernels of several widths; choose the widest without ringing"
+        draw_sheet(panels, PANEL, 3 if len(panels) == 9 else 5).save(file, format="PNG")
+    or_bicubic = ", or bicubic where software made the picture small" if scale > 1 else ""
+    return f"{target}: the same detail with several kernels; choose the widest without ringing{or_bicubic}"
 
 
 def _detail(picture: NDArray[Any], scale: int) -> tuple[slice, slice]:
@@ -79,15 +85,13 @@ def _restored(
     window: tuple[slice, slice],
     net: UnfoldingNetwork,
     inputs: dict[str, Any],
-    width: float,
     precision: Precision,
 ) -> NDArray[np.float32]:
     """The detail, restored with what lies around it."""
     scale = int(inputs.get("scale", 1))
     around = -(-AROUND // scale)
     wide = tuple(slice(max(0, s.start - around), s.stop + around) for s in window)
-    given = {**inputs, "kernel": gaussian(width, scale)}
-    result = restore_and_tell(picture[wide], net, inputs=given, tile=None, precision=precision).image
+    result = restore_and_tell(picture[wide], net, inputs=inputs, tile=None, precision=precision).image
     rows, columns = (
         slice(scale * (s.start - w.start), scale * (s.stop - w.start)) for s, w in zip(window, wide, strict=True)
     )
