@@ -64,7 +64,7 @@ def test_model_arguments_are_those_that_differ_from_the_published(tmp_path: Path
         ("TRAIN: {EPOCHS: true}", "TRAIN.EPOCHS is a whole number, and True is not"),
         ("OPTIM: {LR: fast}", "OPTIM.LR is a number, and 'fast' is not"),
         ("OPTIM: {BETAS: 0.9}", "OPTIM.BETAS is a list, and 0.9 is not"),
-        ("OPTIM: {BETAS: [a, b]}", "OPTIM.BETAS is a number, and 'a' is not"),
+        ("OPTIM: {BETAS: [a, b]}", "an item of OPTIM.BETAS is a number, and 'a' is not"),
         ("OPTIM: {BETAS: [0.9]}", "OPTIM.BETAS is two numbers"),
         ("OUTPUT: true", "OUTPUT is text, and True is not"),
         ("OUTPUT: {A: 5}", "OUTPUT is text"),

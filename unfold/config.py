@@ -311,7 +311,7 @@ def _coerce(value: Any, default: Any, name: str, source: str) -> Any:
     elif isinstance(default, list) and isinstance(value, list):
         if not default:
             return value
-        return [_coerce(v, default[0], name, source) for v in value]
+        return [_coerce(v, default[0], f"an item of {name}", source) for v in value]
     elif type(value) is type(default):
         return value
     elif isinstance(default, str) and isinstance(value, (int, float)) and not isinstance(value, bool):

@@ -189,7 +189,7 @@ def test_weights_of_another_network_are_not_resumed_and_told_before_the_training
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        ("SCHEDULE.WARMUP 3", "SCHEDULE.WARMUP 3 lasts as long as the run, 3 epochs"),
+        ("SCHEDULE.WARMUP 3", "SCHEDULE.WARMUP 3 lasts no shorter than the run, 3 epochs"),
         (
             "SCHEDULE.NAME multistep SCHEDULE.MILESTONES [1,2,9]",
             "MILESTONES [2, 9] lie beyond the run, 3 epochs",

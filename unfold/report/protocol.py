@@ -74,6 +74,7 @@ def run_protocol(
     write()
     options = ", ".join(f"{key} {value}" for key, value in asdict(protocol).items())  # type: ignore[call-overload]
     title = f"{protocol.name} (version {protocol.version}{options and '; '}{options}) on {source}: {about['model']}"
+    title += f", {Path(about['weights']['file']).name}" if "weights" in about else ""
     title += "" if stages is None else f", {stages} stage{'s' if stages > 1 else ''}"
     return f"{title}\n{format_results(rows)}"
 

@@ -15,7 +15,7 @@ def in_vain(cfg: CfgNode, steps: int, per_epoch: int) -> list[str]:
     units, epochs = train.ITERATIONS or train.EPOCHS, -(-steps // per_epoch)
     if units <= plan.WARMUP:
         told.append(
-            f"SCHEDULE.WARMUP {plan.WARMUP} lasts as long as the run, {units} {unit}: OPTIM.LR is hardly reached; "
+            f"SCHEDULE.WARMUP {plan.WARMUP} lasts no shorter than the run, {units} {unit}: OPTIM.LR is hardly reached; "
             "shorten it"
         )
     late = [stone for stone in plan.MILESTONES if stone + plan.WARMUP >= units]

@@ -199,7 +199,8 @@ def _tell(cfg: CfgNode, trainer: Trainer, store: Store, held_out: int) -> None:
     logger.info("%d training images%s, %d for validation, run folder %s", images, copies, held_out, trainer.folder)
     small = sum(min(store.size(i)) < cfg.TRAIN.PATCH for i in range(len(store)))
     if small:
-        logger.warning("%d training images are smaller than TRAIN.PATCH and are continued by reflection", small)
+        which = "training images or their copies" if copies else "training images"
+        logger.warning("%d %s are smaller than TRAIN.PATCH and are continued by reflection", small, which)
     for text in in_vain(cfg, trainer.steps, trainer.per_epoch):
         logger.warning(text)
     if trainer.step:
