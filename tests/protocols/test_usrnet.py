@@ -299,7 +299,7 @@ def test_a_network_can_be_run_for_another_number_of_stages(
     test = ("test", "--protocol", "nrl_gdn_uniform:kernel=1", "--data", "Pair", "--json", json_file, "--device", "cpu")
     code, out, err = command(*test, "--weights", weights, "--stages", wanted)
     assert (code, err) == (0, "")
-    assert f"{name}, {wanted} stages\n" in out
+    assert f"{name}, net.pth, {wanted} stages\n" in out
     found = json.loads(json_file.read_text())
     assert found["stages"] == wanted
     assert found["images"][0]["psnr"] == pytest.approx(expected, abs=1e-4)
