@@ -80,10 +80,7 @@ def read_store(
 
 
 def reduced(images: Images, factor: float) -> Images:
-    """Made smaller by the factor, by MATLAB's bicubic interpolation, in the integers that they came in.
-
-    Of a photograph from JPEG, that leaves little of what the compression did, and shows sharper edges.
-    """
+    """Made smaller by the factor, by MATLAB's bicubic interpolation, in the integers that they came in."""
     made = {}
     for name, image in images.items():
         pixels = imresize(image, factor).clip(0, np.iinfo(image.dtype).max).round()

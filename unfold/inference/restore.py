@@ -98,16 +98,15 @@ def restore_and_tell(
         where = pick_device(device)
         place(net, where)
     padded, offset = framed(image, net, inputs)
-    side, smaller = len(inputs.get("kernel", ())), scale * min(image.shape[:2])
-    if side > smaller:
-        logger.info(
-            "note: the kernel, %dx%d, is larger than the result, %dx%d, which is continued by its edge to hold it",
-            *inputs["kernel"].shape[:2],
-            scale * image.shape[0],
-            scale * image.shape[1],
-        )
     size = (padded.shape[0] * scale, padded.shape[1] * scale)
     result = np.empty((image.shape[0] * scale, image.shape[1] * scale, *image.shape[2:]), image.dtype)
+    kernel = inputs.get("kernel", np.empty((0, 0)))
+    if len(kernel) > min(result.shape[:2]):
+        logger.info(
+            "note: the kernel, %dx%d, is larger than the result, %dx%d, which is continued by its edge to hold it",
+            *kernel.shape[:2],
+            *result.shape[:2],
+        )
     tiles = tile if isinstance(tile, Tiles) else choose_tiles(net, inputs, size, where, tile, halo, spare=result.nbytes)
     method = ensembled(_method(net, where, precision), 8 if ensemble else 1)
 
