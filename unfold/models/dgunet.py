@@ -15,6 +15,7 @@ in a DGUNet with another number of stages.
 
 from __future__ import annotations
 
+import re
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -73,6 +74,12 @@ def check_widths(width: int, growth: int, operator_width: int) -> None:
             f"width must be even and at least 4, growth even and not negative, operator_width at least 1; "
             f"they are {width}, {growth} and {operator_width}"
         )
+
+
+def widths_in(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """width and growth of the DGUNet, of whatever kind, whose state dict this is."""
+    width = state["shallow_feat1.0.weight"].shape[0]
+    return {"width": width, "growth": state["stage1_encoder.body.0.conv_1.weight"].shape[0] - width}
 
 
 def step_size() -> nn.Parameter:
@@ -174,6 +181,15 @@ class DGUNet(_DGUNet):
     unused_keys = r"basic\.concat12\.weight"
     fewest_stages = 3  # a first one, at least one with the shared weights, and a last one
 
+    @classmethod
+    def recognise(cls, state: Mapping[str, Tensor]) -> dict[str, Any] | None:
+        if "basic.phi_1.body.0.weight" not in state:
+            return None
+        arguments = widths_in(state)
+        arguments["tail"] = state["concat67.weight"].shape[0] - arguments["width"]
+        arguments["operator_width"] = state["phi_0.body.0.weight"].shape[0]
+        return arguments
+
     def __init__(
         self, width: int = 80, growth: int = 48, tail: int = 32, stages: int = 7, operator_width: int = 64
     ) -> None:
@@ -209,6 +225,13 @@ class DGUNetPlus(_DGUNet):
     """DGUNet+: every stage has weights of its own. Arguments and use as :class:`DGUNet`, without ``tail``; K >= 2."""
 
     fewest_stages = 2
+
+    @classmethod
+    def recognise(cls, state: Mapping[str, Tensor]) -> dict[str, Any] | None:
+        if "shallow_feat2.0.weight" not in state:
+            return None
+        stages = sum(re.fullmatch(r"r\d+", key) is not None for key in state)
+        return {**widths_in(state), "stages": stages, "operator_width": state["phi_0.body.0.weight"].shape[0]}
 
     def __init__(self, width: int = 80, growth: int = 40, stages: int = 7, operator_width: int = 64) -> None:
         super().__init__(stages)

@@ -14,6 +14,7 @@ images. Parameters carry the names of the published checkpoints, those that no p
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,7 +24,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from unfold.models.dgunet import Family, Stage, UNet, check_widths, step_size
+from unfold.models.dgunet import Family, Stage, UNet, check_widths, step_size, widths_in
 from unfold.models.unfolding import check_image
 from unfold.padding import pad_to_multiple
 from unfold.physics.sampling import sample, sample_adjoint
@@ -32,6 +33,7 @@ from unfold.priors.pathway_unet import ConcatMerge, Decoder, Encoder, StageOutpu
 from unfold.steps.gradient import LearnedOperator
 
 BLOCK = 32
+PUBLISHED_RATIOS = (1, 4, 10, 25, 30, 40, 50)
 
 
 def measurements_of(ratio: float) -> int:
@@ -77,6 +79,20 @@ class DGUNetCS(Family):
     fewest_stages = 3
     size_multiple = BLOCK
     unused_keys = r"(stage_model|body\.\d+)\.phit?\.body\..*|stage1_encoder\.body\.\d\.csff_.*"
+
+    @classmethod
+    def recognise(cls, state: Mapping[str, Tensor]) -> dict[str, Any] | None:
+        if "Phi" not in state:
+            return None
+        arguments = widths_in(state)
+        measurements, pixels = state["Phi"].shape
+        found = (ratio for ratio in PUBLISHED_RATIOS if -(-ratio * pixels // 100) == measurements)
+        arguments["ratio"] = next(found, 100 * measurements / pixels)
+        arguments["tail"] = state["concat_final.weight"].shape[0] - arguments["width"]
+        arguments["shared"] = "stage_model.r" in state
+        if not arguments["shared"]:
+            arguments["stages"] = 2 + sum(key.endswith(".r") for key in state)
+        return arguments
 
     def __init__(
         self,

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -26,7 +26,7 @@ from unfold.models.unfolding import UnfoldingNetwork, check_image
 from unfold.physics.blur import blur, blur_adjoint
 from unfold.precision import at_least_float32, full_precision
 from unfold.priors.conv_block import ConvBlock
-from unfold.priors.resunet import ResUNet
+from unfold.priors.resunet import ResUNet, arguments_in
 from unfold.steps.inverse_filter import inverse_filter
 
 StopRule = Literal["sample", "batch", "never"]
@@ -70,6 +70,13 @@ class NRLGDN(UnfoldingNetwork):
     meanings: Mapping[str, str] = MappingProxyType(
         {"residual": "A blurs by the kernel, with zeros beyond the border of the picture as it was continued"}
     )
+
+    @classmethod
+    def recognise(cls, state: Mapping[str, Tensor]) -> dict[str, Any] | None:
+        """Widths and depth alone: no shape tells the three networks from each other."""
+        if "d_alpha.main.0.weight" not in state:
+            return None
+        return {**arguments_in(state, "r"), "width": state["d_alpha.main.0.weight"].shape[0]}
 
     def __init__(
         self,

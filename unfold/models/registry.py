@@ -85,6 +85,11 @@ def list_models() -> list[str]:
     return sorted(_MODELS)
 
 
+def list_networks() -> list[type[UnfoldingNetwork]]:
+    """The classes that the names stand for, each once, in the order of the registry."""
+    return list(dict.fromkeys(model.build for model in _MODELS.values()))
+
+
 def model_info(name: str) -> Model:
     """The registry's entry for ``name``; UnfoldError with the nearest name where there is none."""
     if name not in _MODELS:

@@ -42,6 +42,16 @@ class UnfoldingNetwork(nn.Module, ABC):
     foreign_keys: str = ""  # of unused parameters that some published files hold and this network has not
     meanings: Mapping[str, str] = MappingProxyType({})  # of "residual" and of each of the numbers, in words
 
+    @classmethod
+    def recognise(cls, state: Mapping[str, Tensor]) -> dict[str, Any] | None:
+        """The constructor arguments that the names and shapes of a state dict show; None where another network's.
+
+        What no shape shows is left out. A state dict that has a name which only this network has, and otherwise other
+        names or shapes, may raise KeyError, IndexError, ValueError or ZeroDivisionError: it is of no network at all.
+        By default nothing is recognised.
+        """
+        return None
+
     def __init__(self, stages: int) -> None:
         super().__init__()
         self._stages = stages

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from unfold.models.unfolding import UnfoldingNetwork, check_image
 from unfold.precision import full_precision
-from unfold.priors.resunet import ResUNet
+from unfold.priors.resunet import ResUNet, arguments_in
 from unfold.steps.closed_form import Measurement, PreparedKernel, begin
 
 
@@ -101,6 +101,13 @@ class USRNet(UnfoldingNetwork):
             "beta": "noise level that the prior is told, in [0,1] units",
         }
     )
+
+    @classmethod
+    def recognise(cls, state: Mapping[str, Tensor]) -> dict[str, Any] | None:
+        if "h.mlp.0.weight" not in state:
+            return None
+        hyper = {"stages": state["h.mlp.4.bias"].shape[0] // 2, "hyper_width": state["h.mlp.0.weight"].shape[0]}
+        return {**arguments_in(state, "p"), **hyper}
 
     def __init__(
         self,
