@@ -5,11 +5,9 @@ from __future__ import annotations
 import datetime
 import json
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import save
-from torch import Tensor
 
 import unfold
 from unfold.checkpoints.load import fitted, identify, in_words, open_weights
@@ -50,7 +48,7 @@ def convert(source: str | Path, target: Path, name: str | None = None, *, offici
         with whole_file(target) as file:
             if official:
                 # The authors' code runs on torch 1.1 to 1.7, which does not read the zip format.
-                torch.save(official_layout(name, state), file, _use_new_zipfile_serialization=False)
+                torch.save(net.official_layout(state), file, _use_new_zipfile_serialization=False)
             else:
                 file.write(save(state, metadata=about))
     except (RuntimeError, OSError) as error:
@@ -58,15 +56,3 @@ def convert(source: str | Path, target: Path, name: str | None = None, *, offici
         raise UnfoldError(f"{target} cannot be written: {reason}") from None
     told = f" with {in_words(arguments)}" if arguments else ""
     return f"{target}: {name}{told}, {len(state)} entries"
-
-
-def official_layout(name: str, state: dict[str, Tensor]) -> dict[str, Any]:
-    """What the published code of that network loads, at least as the facts on it say (none was run).
-
-    USRNet saves its state dict bare; the others save from DataParallel, with its prefix on every name, which DGUNet's
-    denoising code strips without looking; DGUNet's, other than for compressive sensing, below "state_dict".
-    """
-    if name.startswith("usrnet"):
-        return dict(state)
-    prefixed = {f"module.{key}": value for key, value in state.items()}
-    return {"state_dict": prefixed} if name.startswith("dgunet") and not name.endswith("_cs") else prefixed

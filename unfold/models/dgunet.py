@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from unfold.models.unfolding import UnfoldingNetwork, check_image
+from unfold.models.unfolding import UnfoldingNetwork, check_image, of_data_parallel
 from unfold.padding import crop_to, pad_to_multiple
 from unfold.precision import apply_in_full_precision
 from unfold.priors.pathway_unet import (
@@ -131,6 +131,11 @@ class _DGUNet(Family):
             "r": "step size of the gradient step",
         }
     )
+
+    @staticmethod
+    def official_layout(state: Mapping[str, Tensor]) -> dict[str, Any]:
+        """Saved from DataParallel, whose prefix the denoising code strips without looking, below "state_dict"."""
+        return {"state_dict": of_data_parallel(state)}
 
     def begin(self, y: Tensor) -> tuple[Tensor, Context]:
         check_image(y, 3)

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from unfold.models.dgunet import Family, Stage, UNet, check_widths, step_size, widths_in
-from unfold.models.unfolding import check_image
+from unfold.models.unfolding import check_image, of_data_parallel
 from unfold.padding import pad_to_multiple
 from unfold.physics.sampling import sample, sample_adjoint
 from unfold.precision import at_least_float32, full_precision
@@ -93,6 +93,11 @@ class DGUNetCS(Family):
         if not arguments["shared"]:
             arguments["stages"] = 2 + sum(key.endswith(".r") for key in state)
         return arguments
+
+    @staticmethod
+    def official_layout(state: Mapping[str, Tensor]) -> dict[str, Any]:
+        """Saved from DataParallel, below no other name: not as DGUNet's of the other tasks."""
+        return of_data_parallel(state)
 
     def __init__(
         self,

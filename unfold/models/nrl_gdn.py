@@ -22,7 +22,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from unfold.models.unfolding import UnfoldingNetwork, check_image
+from unfold.models.unfolding import UnfoldingNetwork, check_image, of_data_parallel
 from unfold.physics.blur import blur, blur_adjoint
 from unfold.precision import at_least_float32, full_precision
 from unfold.priors.conv_block import ConvBlock
@@ -77,6 +77,11 @@ class NRLGDN(UnfoldingNetwork):
         if "d_alpha.main.0.weight" not in state:
             return None
         return {**arguments_in(state, "r"), "width": state["d_alpha.main.0.weight"].shape[0]}
+
+    @staticmethod
+    def official_layout(state: Mapping[str, Tensor]) -> dict[str, Any]:
+        """Saved from DataParallel."""
+        return of_data_parallel(state)
 
     def __init__(
         self,

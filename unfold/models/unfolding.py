@@ -21,6 +21,11 @@ def check_image(y: Tensor, channels: int, what: str = "y") -> None:
         raise ValueError(f"{what} must hold floats in [0,1], not {str(y.dtype).removeprefix('torch.')}: divide by 255")
 
 
+def of_data_parallel(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """A state dict as torch's DataParallel saves it, with its prefix on every name."""
+    return {f"module.{key}": value for key, value in state.items()}
+
+
 class UnfoldingNetwork(nn.Module, ABC):
     """An iterative restoration algorithm with learned steps.
 
@@ -51,6 +56,14 @@ class UnfoldingNetwork(nn.Module, ABC):
         By default nothing is recognised.
         """
         return None
+
+    @staticmethod
+    def official_layout(state: Mapping[str, Tensor]) -> dict[str, Any]:
+        """What the published code of the network loads, at least as the facts on it say (none was run).
+
+        By default the state dict, bare.
+        """
+        return dict(state)
 
     def __init__(self, stages: int) -> None:
         super().__init__()

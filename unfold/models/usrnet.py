@@ -6,7 +6,7 @@ Zhang, Van Gool, Timofte: Deep Unfolding Network for Image Super-Resolution, CVP
               x_k = P(z_k, beta_k)                                              one ResUNet for all stages
 
 with (alpha, beta) = H(sigma, s), x_0 the nearest neighbour interpolation of y. USRGAN is the same network, trained
-otherwise. Parameters carry the names of the published checkpoints.
+otherwise. Parameters carry the names of the published checkpoints, which are bare state dicts.
 """
 
 from __future__ import annotations
