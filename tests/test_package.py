@@ -22,10 +22,11 @@ HEAVY = ("torch", "torchvision", "cv2", "skimage", "h5py", "numpy", "scipy")
         "import unfold",
         "import unfold; dir(unfold); unfold.__version__",
         "from unfold.arguments import parser; parser().format_help()",
+        "from unfold.report.weights import format_weights; format_weights()",
         "from unfold.cli import main\ntry: main(['train', '--help'])\nexcept SystemExit: pass",
     ],
 )
-def test_importing_and_asking_for_help_loads_nothing_heavy(code: str) -> None:
+def test_importing_and_asking_for_help_or_for_known_weights_loads_nothing_heavy(code: str) -> None:
     check = f"{code}\nimport sys\nprint('loaded:', [m for m in {HEAVY} if m in sys.modules])"
     result = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
     assert result.stdout.endswith("loaded: []\n")

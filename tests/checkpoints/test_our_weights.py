@@ -11,10 +11,11 @@ from skimage import data
 
 import unfold
 from unfold.checkpoints.known import find_weights
-from unfold.checkpoints.registry import WEIGHTS, Weights
+from unfold.checkpoints.registry import WEIGHTS
 from unfold.data.samples import SyntheticRain
 from unfold.download import sha256_of
 from unfold.metrics import psnr
+from unfold.models.weights import Weights
 from unfold.physics.degrade import blur_array, decimate_array
 from unfold.physics.kernels import gaussian_kernel
 from unfold.physics.noise import add_gaussian

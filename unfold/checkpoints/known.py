@@ -6,10 +6,11 @@ import difflib
 from functools import partial
 from pathlib import Path
 
-from unfold.checkpoints.registry import WEIGHTS, Weights
+from unfold.checkpoints.registry import WEIGHTS
 from unfold.download import check_digest, download
 from unfold.errors import UnfoldError
 from unfold.first_use import compare_with_first_use
+from unfold.models.weights import Weights
 from unfold.paths import as_path, cache_folder
 
 # Where we are, beside the package, and in it.

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 
 from unfold.checkpoints.known import FOLDERS, digest_records, local_file, named, obtain, weights_folder
-from unfold.checkpoints.registry import LICENCE, WEIGHTS, Weights
+from unfold.checkpoints.registry import LICENCE, WEIGHTS
 from unfold.first_use import recorded_digests
+from unfold.models.weights import Weights
 
 
 def format_weights() -> str:

@@ -1,0 +1,42 @@
+"""Weights of DGUNet and DGUNet+, also for compressive sensing: our own, then those that the authors published."""
+
+from __future__ import annotations
+
+from unfold.models.weights import WITH_US, Weights
+
+DGUNET = (
+    "a cloud drive, linked in the README of "
+    "https://github.com/MC-E/Deep-Generalized-Unfolding-Networks-for-Image-Restoration"
+)
+WEIGHTS = [
+    Weights(
+        "dgunet_denoise_small",
+        "dgunet_denoise",
+        "dgunet_denoise_small.safetensors",
+        WITH_US,
+        "be3ee1777230e110d79cbf5cbe31d26c811f56d131441c80aeb169c1fc163361",
+        2_460_400,
+        "Kodak24, sigma 15 33.78, 25 31.39, 50 28.33 dB",
+    ),
+    Weights(
+        "dgunet_derain_small",
+        "dgunet_derain",
+        "dgunet_derain_small.safetensors",
+        WITH_US,
+        "daba00dddebb945529826e86fc2cacac3047fe5fd7f04bb880d0e3705db2681b",
+        2_460_392,
+        "Rain100H 21.42 dB of Y, input 13.55",
+    ),
+    # The file names of DGUNet's are ours: as published, files for different tasks share a name.
+    *(
+        Weights(name, name, f"{name}.pth", DGUNET)
+        for task in ("deblur", "derain", "denoise")
+        for name in (f"dgunet_{task}", f"dgunet_plus_{task}")
+    ),
+    # 25 %, and the other ratios of the published table; the network reads its ratio from the file.
+    *(
+        Weights(f"{model}{ratio}", model, f"{model}{ratio}.pth", DGUNET)
+        for model in ("dgunet_cs", "dgunet_plus_cs")
+        for ratio in ("", "_1", "_4", "_10", "_50")
+    ),
+]
