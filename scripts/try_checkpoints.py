@@ -38,9 +38,11 @@ from torch import Tensor
 from unfold import create_model, list_models, load_model
 from unfold.checkpoints.convert import convert
 from unfold.errors import UnfoldError
+from unfold.models.dgunet_golden import dgunet_rule
 from unfold.models.nrl_gdn import NRLGDN
+from unfold.models.nrl_gdn_golden import nrl_gdn_rule
 from unfold.models.registry import model_info
-from unfold.report.golden import dgunet_rule, nrl_gdn_rule, usrnet_rule
+from unfold.models.usrnet_golden import usrnet_rule
 
 State = dict[str, Tensor]
 _NARROW_DGUNET = {"width": 16, "growth": 4, "operator_width": 4}

@@ -222,7 +222,8 @@ def test_two_images_of_one_name_are_refused(recipe: Path, weights: Path, picture
 
 
 def test_check_compares_with_the_goldens_at_hand_and_names_the_others(tmp_path: Path, command: Command) -> None:
-    from unfold.report.golden import fill, usrnet_rule
+    from unfold.models.golden import fill
+    from unfold.models.usrnet_golden import usrnet_rule
 
     net = fill(create_model("usrnet_tiny"), usrnet_rule)
     x = torch.rand(1, 4, 12, 9)

@@ -15,7 +15,8 @@ from unfold import create_model, load_model
 from unfold.checkpoints.load import load_state
 from unfold.checkpoints.read import read_checkpoint
 from unfold.errors import UnfoldError
-from unfold.report.golden import fill
+from unfold.models.dgunet_golden import dgunet_rule
+from unfold.models.golden import fill
 
 NARROW = {"stages": 3, "width": 8, "growth": 4, "tail": 4, "operator_width": 4}
 
@@ -100,7 +101,7 @@ def test_a_file_that_names_its_network_badly_is_refused(tmp_path: Path) -> None:
 
 
 def test_weights_of_another_network_are_refused_with_the_keys_and_nothing_is_copied() -> None:
-    net = fill(create_model("dgunet_denoise", **NARROW))
+    net = fill(create_model("dgunet_denoise", **NARROW), dgunet_rule)
     before = {name: value.clone() for name, value in net.state_dict().items()}
     state = {name: value + 1 for name, value in before.items()}
     state["extra.weight"] = torch.zeros(1)

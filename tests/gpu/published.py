@@ -13,8 +13,11 @@ from torch import Tensor
 
 from unfold import create_model
 from unfold.device import place
+from unfold.models.dgunet_golden import dgunet_rule
+from unfold.models.golden import fill
+from unfold.models.nrl_gdn_golden import nrl_gdn_rule
 from unfold.models.unfolding import UnfoldingNetwork
-from unfold.report.golden import dgunet_rule, fill, nrl_gdn_rule, usrnet_rule
+from unfold.models.usrnet_golden import usrnet_rule
 
 DGUNETS = ("dgunet_deblur", "dgunet_derain", "dgunet_plus_derain", "dgunet_plus_denoise", "dgunet_cs", "dgunet_plus_cs")
 USRNETS = tuple(f"{name}_x{scale}" for name in ("usrnet", "usrnet_tiny") for scale in (1, 2, 4))

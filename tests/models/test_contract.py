@@ -11,10 +11,10 @@ from torch import Tensor
 from tests import narrow
 from unfold import list_models
 from unfold.models.contract import DGUNET, DGUNET_CS, NRL_GDN, USRNET
+from unfold.models.golden import fill
 from unfold.models.registry import model_info
 from unfold.priors import pathway_unet
 from unfold.priors.resunet import ResUNet
-from unfold.report.golden import fill
 from unfold.report.models import describe_model
 
 

@@ -11,7 +11,8 @@ import torch
 from unfold import create_model, list_models
 from unfold.errors import UnfoldError
 from unfold.models.dgunet import DGUNet, DGUNetPlus
-from unfold.report.golden import fill
+from unfold.models.dgunet_golden import dgunet_rule
+from unfold.models.golden import fill
 from unfold.report.models import count_parameters
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "dgunet.npz"
@@ -28,14 +29,14 @@ NARROW = {"width": 8, "growth": 4, "stages": 3, "operator_width": 4}
 
 def narrow(plus: bool = False) -> DGUNet | DGUNetPlus:
     net = DGUNetPlus(**NARROW) if plus else DGUNet(**NARROW, tail=4)
-    return fill(net).eval()
+    return fill(net, dgunet_rule).eval()
 
 
 def differences_from_golden(name: str, dtype: torch.dtype) -> list[float]:
     golden = np.load(GOLDEN)[name]
     y = torch.from_numpy(np.random.RandomState(0).rand(1, 3, 64, 64).astype(np.float32)).to(dtype)
     with torch.inference_mode():
-        stages = fill(create_model(name)).to(dtype)(y, return_stages=True)
+        stages = fill(create_model(name), dgunet_rule).to(dtype)(y, return_stages=True)
     assert len(stages) == len(golden) == 7
     return [float(np.abs(x[0, :, ::2, 1::2].numpy() - g).max()) for x, g in zip(stages, golden, strict=True)]
 
@@ -130,7 +131,7 @@ def test_every_parameter_learns_but_the_published_dead_one(plus: bool) -> None:
 
 @pytest.mark.parametrize("plus", [False, True])
 def test_gradients_agree_with_finite_differences(plus: bool) -> None:
-    net = fill(DGUNetPlus(4, 2, 3, 2) if plus else DGUNet(4, 2, 2, 3, 2)).double()
+    net = fill(DGUNetPlus(4, 2, 3, 2) if plus else DGUNet(4, 2, 2, 3, 2), dgunet_rule).double()
     y = torch.rand(1, 3, 8, 16, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda image: net(image).mean(dim=(2, 3)), y, fast_mode=True)
 

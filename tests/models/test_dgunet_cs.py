@@ -12,7 +12,8 @@ import torch
 from tests.narrow import narrow
 from unfold import create_model
 from unfold.errors import UnfoldError
-from unfold.report.golden import fill
+from unfold.models.dgunet_golden import dgunet_rule
+from unfold.models.golden import fill
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "dgunet_cs.npz"
 
@@ -22,7 +23,7 @@ def test_every_stage_equals_the_published_code_on_blocks_and_on_the_whole_image(
     golden = np.load(GOLDEN)
     image = torch.from_numpy(np.random.RandomState(0).rand(1, 3, 64, 64).astype(np.float32)[:, :1])
     blocks = torch.stack([image[0, :, i : i + 32, j : j + 32] for i in (0, 32) for j in (0, 32)])
-    net = fill(create_model(name)).eval()
+    net = fill(create_model(name), dgunet_rule).eval()
     for x, key in ((image, "whole"), (blocks, "blocks")):
         with torch.inference_mode():
             stages = net(image=x, return_stages=True)

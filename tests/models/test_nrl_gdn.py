@@ -12,9 +12,10 @@ from scipy import ndimage
 from tests.narrow import inputs, kernels, narrow, of_sample
 from unfold import create_model
 from unfold.errors import UnfoldError
+from unfold.models.golden import fill
 from unfold.models.nrl_gdn import NRLGDN
+from unfold.models.nrl_gdn_golden import fill_plain_descent, nrl_gdn_rule
 from unfold.physics.blur import blur
-from unfold.report.golden import fill, fill_plain_descent, nrl_gdn_rule
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "nrl_gdn.npz"
 NARROW = {"widths": (4, 4, 4, 4), "depth": 1, "width": 6}

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from unfold.models.dgunet import DGUNet
+from unfold.models.dgunet_golden import dgunet_rule
+from unfold.models.golden import fill
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.padding import crop_to, pad_to_multiple
-from unfold.report.golden import fill
 
 
 class Halving(UnfoldingNetwork):
@@ -54,7 +55,7 @@ def test_a_network_has_at_least_one_stage() -> None:
 
 
 def test_checkpointed_stages_give_the_same_gradients_and_are_computed_again() -> None:
-    net = fill(DGUNet(8, 4, 4, 4, 4))
+    net = fill(DGUNet(8, 4, 4, 4, 4), dgunet_rule)
     y = torch.rand(2, 3, 16, 16)
     gradients = []
     for net.checkpoint_stages in (False, True):

@@ -10,7 +10,8 @@ import torch
 
 from tests.narrow import inputs, kernels, narrow
 from unfold import create_model
-from unfold.report.golden import fill, usrnet_rule
+from unfold.models.golden import fill
+from unfold.models.usrnet_golden import usrnet_rule
 from unfold.steps.closed_form import prepare
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "usrnet.npz"

@@ -20,10 +20,11 @@ from tests import narrow
 from tests.synthetic import scene
 from unfold import create_model
 from unfold.errors import UnfoldError
+from unfold.models.golden import fill
+from unfold.models.usrnet_golden import usrnet_rule
 from unfold.protocols import derain, usrnet
 from unfold.protocols.evaluate import evaluate, evaluate_case
 from unfold.protocols.methods import baseline, network
-from unfold.report.golden import fill, usrnet_rule
 from unfold.tables import command as tables
 from unfold.tables import measure, shown
 from unfold.tables.definitions import IMAGES, TABLES
