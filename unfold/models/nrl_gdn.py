@@ -139,6 +139,9 @@ class NRLGDN(UnfoldingNetwork):
     def count(self) -> int:
         return self.train_stages if self.training else self.stages
 
+    def fix_stages(self) -> None:
+        self.stop = "never"
+
     def residual(self, k: int, x: Tensor, context: Context) -> Tensor:
         """A x - y, with the same A in all stages."""
         with full_precision(x.device):

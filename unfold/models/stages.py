@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 
 from unfold.errors import UnfoldError
-from unfold.models.nrl_gdn import NRLGDN
 from unfold.models.unfolding import UnfoldingNetwork
 
 
@@ -32,6 +31,5 @@ def with_stages(net: UnfoldingNetwork, stages: int | None) -> tuple[UnfoldingNet
         net.stages = stages
     except ValueError as error:
         raise UnfoldError(str(error)) from None
-    if isinstance(net, NRLGDN):
-        net.stop = "never"
+    net.fix_stages()
     return net, stages

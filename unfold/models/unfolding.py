@@ -91,6 +91,9 @@ class UnfoldingNetwork(nn.Module, ABC):
         """Whether a run may end before its last stage, judged by what the present one hands on."""
         return False
 
+    def fix_stages(self) -> None:
+        """Run exactly ``stages`` stages, without a rule of its own that ends earlier. By default there is none."""
+
     @abstractmethod
     def begin(self, *args: Any, **inputs: Any) -> tuple[Tensor, Any]:
         """Return x_0 and the context: whatever all stages share (the measurement, a prepared operator)."""

@@ -7,9 +7,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from unfold.errors import UnfoldError
-from unfold.models.nrl_gdn import NRLGDN
 from unfold.models.unfolding import UnfoldingNetwork
-from unfold.models.usrnet import USRNet
 
 Start = Literal["default", "orthogonal", "xavier", "identity"]
 
@@ -18,15 +16,15 @@ def fill(net: UnfoldingNetwork, how: Start) -> None:
     """Fill the weights of convolutions by a rule.
 
     orthogonal: gain 0.2, biases 0 (USRNet); xavier: normal, of convolutions that are not transposed (NRL-GDN); default:
-    leave all as torch made it (DGUNet); identity: begin with steps that change little (ours, for USRNet and NRL-GDN).
-    UnfoldError for a network that has no such way.
+    leave all as torch made it (DGUNet); identity: begin with steps that change little (ours, for networks that have a
+    method start_as_identity: USRNet and NRL-GDN). UnfoldError for a network that has no such way.
     """
     if how == "identity":
-        if not isinstance(net, USRNet | NRLGDN):
-            name = type(net).__name__
-            raise UnfoldError(f"OPTIM.START identity is for USRNet and NRL-GDN, not for {name}: use default")
+        begin = getattr(net, "start_as_identity", None)
+        if begin is None:
+            raise UnfoldError(f"OPTIM.START identity is not for {type(net).__name__}: use default")
         try:
-            net.start_as_identity()
+            begin()
         except ValueError as error:
             raise UnfoldError(f"OPTIM.START identity: {error}; make the first of MODEL.WIDTHS larger") from None
     for module in net.modules():
