@@ -59,12 +59,16 @@ RANKS = [
     {"report"},
     {"build"},
     {"protocols"},
+    {"degradations", "losses"},
     {"data", "checkpoints", "device"},
     {"models"},
     {"steps", "priors"},
     {"physics", "metrics"},
     {"first_use"},
-    {"config", "precision", "progress", "padding", "paths", "files", "download"},
+    {"config", "precision", "progress", "padding", "files", "download"},
+    {"legacy"},
+    {"registry"},
+    {"outside", "builtin", "facts", "paths"},
     {"errors"},
 ]
 

@@ -2,88 +2,75 @@
 
 A recipe names the values that differ from the defaults below. ``_BASE_`` at its top names one or more files, relative
 to the recipe, that are merged first, in order. ``KEY VALUE`` pairs of the command line come last.
+
+Settings of one part (a network, a degradation, a loss, an optimizer, a schedule) are the arguments of its constructor:
+``ARGS`` beside its name. They are checked against the constructor when the part is first needed
+(:mod:`unfold.registry`), which takes an import of it; everything else is checked here, without torch.
 """
 
 from __future__ import annotations
 
-import difflib
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 import yaml
 from yacs.config import CfgNode
 
-from unfold.errors import UnfoldError
+from unfold import legacy, registry
+from unfold.errors import UnfoldError, nearest
 
 _C = CfgNode()
 _C.OUTPUT = "runs/run"  # run folder: config.yaml, environment.json, log.jsonl, curve.png, checkpoints/, test/
 _C.SEED = 0  # of the weights, the patches and their noise
 _C.DEVICE = "auto"  # auto (CUDA where there is one), cpu, cuda, cuda:1, ...
 
+# Parts: NAME (or KIND) is a name of the package or of an installed one, or code: file.py:Class (relative to the recipe
+# that says it; on the command line to the current folder) or package.module:Class. ARGS are the arguments of its
+# constructor; one that is not given has the constructor's default, or the preset's that the name stands for.
 _C.MODEL = CfgNode()
-_C.MODEL.NAME = "dgunet_denoise"  # see `unfold models`
-# Constructor arguments of the network; 0 is the published value.
-_C.MODEL.STAGES = 0
-_C.MODEL.WIDTH = 0
-_C.MODEL.GROWTH = 0
-_C.MODEL.TAIL = 0
-_C.MODEL.OPERATOR_WIDTH = 0
-_C.MODEL.TRAIN_STAGES = 0  # NRL-GDN, which stops by itself at evaluation
-_C.MODEL.WIDTHS = []  # USRNet and NRL-GDN: of the prior at its four resolutions
-_C.MODEL.DEPTH = 0  # likewise: residual blocks at each
-_C.MODEL.RATIO = 0  # compressive sensing: measurements per pixel in per cent
+_C.MODEL.NAME = "dgunet_denoise"  # see `unfold models`; with a name it says the arguments
+_C.MODEL.ARGS = CfgNode(new_allowed=True)
 
 _C.DATA = CfgNode()
-# What samples are made of. paired: degraded and clean images, partners by name. All others degrade clean images on the
-# way: gaussian (white noise), usrnet, nrl_gdn (blur, decimation and noise of those papers), rain, compressive_sensing.
+# What samples are made of: paired (degraded and clean images, partners by name), or clean images that are degraded on
+# the way: gaussian (white noise), usrnet, nrl_gdn (blur, decimation and noise of those papers), rain,
+# compressive_sensing, or code. ARGS: see unfold/degradations.
 _C.DATA.KIND = "gaussian"
+_C.DATA.ARGS = CfgNode(new_allowed=True)
 # "photographs" is the set that comes with scikit-image; anything else is a folder of images, or of pairs, as it is or
 # under UNFOLD_DATA, or a part of one: "mine[:-8]" is all but the last 8 in natural order, "mine[-8:]" these 8. TRAIN
 # may also be several, "a + b", or a patch cache, a .h5 file of `unfold data prepare cache`.
 _C.DATA.TRAIN = "photographs"
 _C.DATA.VAL = "photographs"
 _C.DATA.TEST = "photographs"
-_C.DATA.SIGMA = 25.0  # gaussian: noise standard deviation in 255 units; usrnet, nrl_gdn: the highest one
-_C.DATA.BLIND = False  # gaussian: train on levels from 0 to SIGMA, uniform; validation and tests have SIGMA
-_C.DATA.SCALES = [1, 2, 3, 4]  # usrnet: one of them for each step
 # Clean images: factors, e.g. [0.6], by which smaller copies are made; each is trained on as often as an image.
 _C.DATA.REDUCED = []
-_C.DATA.SHARP = 0.0  # usrnet: share of samples that are hardly blurred, see unfold.data.synthesis
-_C.DATA.SATURATION = False  # paired: change the colour saturation of both images, as DGUNet's deblurring does
-_C.DATA.VAL_PROTOCOL = ""  # e.g. usrnet_table1:scale=2,kernel=1; empty: what fits KIND (see unfold/build.py)
+_C.DATA.VAL_PROTOCOL = ""  # e.g. usrnet_table1:scale=2,kernel=1; empty: what fits KIND, as its class says
 _C.DATA.SKIP_BAD = False  # leave out training images that cannot be used, instead of stopping before the first step
 
 _C.LOSS = CfgNode()
-_C.LOSS.PIXEL = "charbonnier"  # sqrt(d^2 + EPS^2), or l1, mse: means over pixels
-_C.LOSS.EPS = 1.0e-3
-_C.LOSS.STAGES = "all"  # all: summed over the stages; last: of the last one
-_C.LOSS.EDGE = 0.0  # weight of the edge loss, that of the images' Laplacians, beside it
-_C.LOSS.CLAMP = False  # cut estimates off to [0,1] first
-_C.LOSS.WEIGHT = 1.0  # of all that: Adam hardly heeds it where nothing follows
-_C.LOSS.PERCEPTUAL = 0.0  # weight of the distance of the last stage in VGG19's features
-_C.LOSS.VGG = ""  # file of VGG19's weights; empty: torchvision's, downloaded where they are not in torch's cache
-_C.LOSS.ADVERSARIAL = 0.0  # weight of the adversarial loss of the last stage (USRGAN); needs TRAIN.PATCH 96
+# The sum of these. NAME: charbonnier, l1, mse, edge, perceptual, adversarial, or code; WEIGHT (1.0); STAGES: all
+# (summed over the stages) or last (the default); CLAMP: cut estimates off to [0,1] first; ARGS. On the command line,
+# LOSS.TERMS.1.WEIGHT 0.1 changes the second one.
+_C.LOSS.TERMS = [{"NAME": "charbonnier", "STAGES": "all"}]
 
 _C.OPTIM = CfgNode()
+_C.OPTIM.NAME = "Adam"  # of torch.optim, but those that need a closure or sparse gradients; or code
 _C.OPTIM.LR = 2.0e-4
-_C.OPTIM.BETAS = [0.9, 0.999]
-_C.OPTIM.WEIGHT_DECAY = 0.0
+_C.OPTIM.ARGS = CfgNode(new_allowed=True)  # e.g. {betas: [0.9, 0.999], weight_decay: 1.0e-4}
 _C.OPTIM.CLIP = 0.0  # largest norm of the gradient; 0: none
-# How weights begin: default (as torch does), orthogonal (gain 0.2, no biases; USRNet), xavier (normal; NRL-GDN);
-# identity (ours: steps that change little; USRNet, NRL-GDN).
+# How weights begin: default (as the constructor makes them), orthogonal (gain 0.2, no biases; USRNet), xavier (normal;
+# NRL-GDN); identity (ours: steps that change little, where the network has a method for it: USRNet, NRL-GDN).
 _C.OPTIM.START = "default"
 
 # The learning rate, by epochs; by steps where TRAIN.ITERATIONS is set.
 _C.SCHEDULE = CfgNode()
-_C.SCHEDULE.NAME = "cosine"  # to LR_MIN; multistep (GAMMA at each of MILESTONES), step (GAMMA every STEP), constant
+# After the warm-up: cosine (ARGS length, lr_min), multistep (milestones, gamma), step (step, gamma), constant, or code.
+_C.SCHEDULE.NAME = "cosine"
+_C.SCHEDULE.ARGS = CfgNode(new_allowed=True)
 _C.SCHEDULE.WARMUP = 3  # linear, before it
-_C.SCHEDULE.LR_MIN = 1.0e-6
-_C.SCHEDULE.LENGTH = 0  # of half a cosine; 0: what is left after the warm-up
-_C.SCHEDULE.MILESTONES = []
-_C.SCHEDULE.STEP = 1
-_C.SCHEDULE.GAMMA = 0.5
 
 _C.TRAIN = CfgNode()
 _C.TRAIN.EPOCHS = 100
@@ -104,23 +91,12 @@ _C.TRAIN.BOARD = False  # write for TensorBoard, too, in OUTPUT/board (pip insta
 _C.TRAIN.KEEP = 2  # newest checkpoints that stay, beside the best
 
 _C.TEST = CfgNode()
+_C.TEST.PROTOCOL = ""  # of `unfold test --config`; empty: DATA.KIND's own, else what validates
 _C.TEST.BASELINES = []  # of tv, nlm: classical methods beside the network
 
-_CHOICES = {
-    "TRAIN.PRECISION": ("float32", "bfloat16"),
-    "LOSS.PIXEL": ("charbonnier", "l1", "mse"),
-    "LOSS.STAGES": ("all", "last"),
-    "OPTIM.START": ("default", "orthogonal", "xavier", "identity"),
-    "SCHEDULE.NAME": ("cosine", "multistep", "step", "constant"),
-    "DATA.KIND": ("gaussian", "paired", "usrnet", "nrl_gdn", "rain", "compressive_sensing"),
-}
+_CHOICES = {"TRAIN.PRECISION": ("float32", "bfloat16")}
 _POSITIVE = (
-    "DATA.SIGMA",
-    "LOSS.EPS",
-    "LOSS.WEIGHT",
     "OPTIM.LR",
-    "SCHEDULE.STEP",
-    "SCHEDULE.GAMMA",
     "TRAIN.EPOCHS",
     "TRAIN.PATCHES",
     "TRAIN.BATCH",
@@ -131,23 +107,8 @@ _POSITIVE = (
 )
 _NOT_NEGATIVE = (
     "SEED",
-    "DATA.SHARP",
-    "MODEL.STAGES",
-    "MODEL.WIDTH",
-    "MODEL.GROWTH",
-    "MODEL.TAIL",
-    "MODEL.OPERATOR_WIDTH",
-    "MODEL.TRAIN_STAGES",
-    "MODEL.DEPTH",
-    "MODEL.RATIO",
-    "LOSS.EDGE",
-    "LOSS.PERCEPTUAL",
-    "LOSS.ADVERSARIAL",
-    "OPTIM.WEIGHT_DECAY",
     "OPTIM.CLIP",
     "SCHEDULE.WARMUP",
-    "SCHEDULE.LR_MIN",
-    "SCHEDULE.LENGTH",
     "TRAIN.ITERATIONS",
     "TRAIN.MIXUP",
     "TRAIN.MIXUP_AFTER",
@@ -156,9 +117,16 @@ _NOT_NEGATIVE = (
     "TRAIN.SAVE_EVERY",
 )
 BASELINES = ("tv", "nlm")
-UNMIXED = ("usrnet", "nrl_gdn", "compressive_sensing")  # a blend of two blurred images has no one kernel, for example
-KERNEL, BLOCK = 25, 32  # sides of the kernels of training, and of the blocks that are measured
-JUDGED, SEEN = 96, 16  # sides of the patches that the discriminator takes, and of the smallest that VGG19 does
+TERM = {"NAME": "", "WEIGHT": 1.0, "STAGES": "last", "CLAMP": False, "ARGS": {}}  # of LOSS.TERMS, with defaults
+# Sections that name a part: the key of its name, and what it is.
+PARTS = {
+    "MODEL": ("NAME", registry.NETWORK),
+    "DATA": ("KIND", registry.DEGRADATION),
+    "OPTIM": ("NAME", registry.OPTIMIZER),
+    "SCHEDULE": ("NAME", registry.SCHEDULE),
+}
+_PROTOCOLS = ("DATA.VAL_PROTOCOL", "TEST.PROTOCOL")
+COMMAND_LINE = "command line"
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> CfgNode:
@@ -166,31 +134,14 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> CfgNode:
 
     path: a .yaml file; overrides: KEY VALUE KEY VALUE ..., values in YAML. Raises UnfoldError, naming file and key.
     """
-    cfg = _C.clone()
-    sources: dict[str, str] = {}
+    merging = _Merging()
     for file, values in _read_with_bases(Path(path), ()):
-        sources |= _merge(cfg, values, str(file))
-    if len(overrides) % 2:
-        hint = ": write KEY VALUE, with a space" if any("=" in word for word in overrides) else ""
-        raise UnfoldError(f"overrides come as KEY VALUE pairs, and {overrides[-1]!r} has no value{hint}")
-    for key, text in zip(overrides[::2], overrides[1::2], strict=True):
-        if key not in _keys():
-            raise UnfoldError(f"command line: there is no key {key}{_suggest(key)}")
-        tree: Any = _parse(text, f"the value of {key}")
-        for part in reversed(key.split(".")):
-            tree = {part: tree}
-        sources |= _merge(cfg, tree, "command line")
-    _check(cfg, sources)
-    cfg.freeze()
-    return cfg
+        merging.file(values, str(file), file.parent)
+    merging.command_line(overrides)
+    return _finished(merging.cfg, merging.sources, merging.notes)
 
 
-def model_arguments(cfg: CfgNode) -> dict[str, Any]:
-    """What MODEL says beyond the name: constructor arguments that differ from the published ones."""
-    return {key.lower(): value for key, value in cfg.MODEL.items() if key != "NAME" and value not in (0, [])}
-
-
-def altered(cfg: CfgNode, values: dict[str, Any]) -> CfgNode:
+def altered(cfg: CfgNode, values: Mapping[str, Any]) -> CfgNode:
     """A copy with other values, by key ("TRAIN.PATCH"), checked likewise. UnfoldError where they do not fit."""
     copy = cfg.clone()
     copy.defrost()
@@ -202,10 +153,99 @@ def altered(cfg: CfgNode, values: dict[str, Any]) -> CfgNode:
     return copy
 
 
+def options_of(cfg: CfgNode, section: str) -> dict[str, Any]:
+    """The ARGS of a section, as plain values."""
+    found: dict[str, Any] = plain(cfg[section].ARGS)
+    return found
+
+
+def terms_of(cfg: CfgNode) -> list[dict[str, Any]]:
+    """LOSS.TERMS as plain values, each with all its keys."""
+    return [{**TERM, **plain(term)} for term in cfg.LOSS.TERMS]
+
+
+def part_of(cfg: CfgNode, section: str) -> registry.Part:
+    """The part that a section names, imported. UnfoldError with file and key where it cannot be had."""
+    key, kind = PARTS[section]
+    return found_part(cfg, kind, cfg[section][key], f"{section}.{key}")
+
+
+def found_part(cfg: CfgNode, kind: registry.Kind, name: str, key: str) -> registry.Part:
+    try:
+        return registry.find(kind, name)
+    except UnfoldError as error:
+        raise UnfoldError(f"{source_of(cfg, key)}: {key} {registry.short(name)}: {error}") from error.__cause__
+
+
+def build_part(cfg: CfgNode, section: str, **given: Any) -> Any:
+    """What the section's part makes of its ARGS. UnfoldError, with file and key, where they do not fit."""
+    return part_of(cfg, section).build(options_of(cfg, section), where(cfg, f"{section}.ARGS"), **given)
+
+
+def where(cfg: CfgNode, key: str) -> Callable[[str], str]:
+    """From an option below ``key`` to the file and the whole key, for an error."""
+
+    def of(option: str) -> str:
+        whole = f"{key}.{option}" if option else key
+        return f"{source_of(cfg, whole)}: {whole}"
+
+    return of
+
+
+def source_of(cfg: CfgNode, key: str) -> str:
+    """Where a key was set: a file, the command line, or "defaults"."""
+    sources: dict[str, str] = vars(cfg).get("sources", {})
+    while key not in sources and "." in key:
+        key = key.rpartition(".")[0]
+    return sources.get(key, "defaults")
+
+
 def differences(a: CfgNode, b: CfgNode) -> list[str]:
-    """One text per key in which the two configurations differ."""
-    left, right = dict(_leaves(a)), dict(_leaves(b))
-    return [f"{key} {left.get(key)} -> {right.get(key)}" for key in left | right if left.get(key) != right.get(key)]
+    """One text per key in which the two configurations differ. An option that is given with its default is none."""
+    left, right = (dict(_leaves(_in_full(cfg))) for cfg in (a, b))
+    return [
+        f"{key} {_shown(left.get(key))} -> {_shown(right.get(key))}"
+        for key in left | right
+        if left.get(key) != right.get(key)
+    ]
+
+
+def _shown(value: Any) -> Any:
+    return registry.short(value) if isinstance(value, str) else plain(value)
+
+
+def _in_full(cfg: CfgNode) -> dict[str, Any]:
+    """The tree with all options of all parts, and files by their name alone: what they hold is compared elsewhere."""
+    full: dict[str, Any] = plain(cfg)
+    for section, (key, kind) in PARTS.items():
+        part = registry.find(kind, full[section][key])
+        full[section] |= {key: part.name, "ARGS": plain(part.full(full[section]["ARGS"]))}
+    for i, term in enumerate(full["LOSS"]["TERMS"]):
+        part = registry.find(registry.LOSS, term["NAME"])
+        whole = {**TERM, **term, "NAME": part.name, "ARGS": plain(part.full(term.get("ARGS", {})))}
+        full["LOSS"][f"TERMS.{i}"] = whole
+    del full["LOSS"]["TERMS"]
+    for key in _PROTOCOLS:
+        section, name = key.split(".")
+        full[section][name] = _short_protocol(full[section][name])
+    return full
+
+
+def _short_protocol(text: str) -> str:
+    name, options = registry.split_options(text)
+    return f"{registry.short(name)}:{options}" if options else registry.short(name)
+
+
+def plain(value: Any) -> Any:
+    """Sections as dicts and lists as lists, all the way down."""
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def dumped(cfg: CfgNode) -> str:
+    """The tree as YAML, to be read again."""
+    return yaml.safe_dump(plain(cfg), sort_keys=True)
 
 
 class _Loader(yaml.SafeLoader):
@@ -261,29 +301,190 @@ def _read_with_bases(path: Path, parents: tuple[Path, ...]) -> Iterator[tuple[Pa
     yield path, values
 
 
-def _leaves(node: CfgNode, prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _leaves(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in node.items():
-        if isinstance(value, CfgNode):
+        if isinstance(value, Mapping) and value:
             yield from _leaves(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
 
 
-def _merge(node: CfgNode, values: dict[Any, Any], source: str, prefix: str = "") -> dict[str, str]:
-    """Merge values into the tree; returns the source of every key that was set."""
-    sources: dict[str, str] = {}
-    for key, value in values.items():
-        name = f"{prefix}{key}"
-        if key not in node:
-            raise UnfoldError(f"{source}: there is no key {name}{_suggest(name)}")
-        if isinstance(node[key], CfgNode):
-            if not isinstance(value, dict):
-                raise UnfoldError(f"{source}: {name} is a section with keys {', '.join(node[key])}, not a value")
-            sources |= _merge(node[key], value, source, f"{name}.")
-        else:
-            node[key] = _coerce(value, node[key], name, source)
-            sources[name] = source
-    return sources
+class _Merging:
+    """The tree while recipes are merged into it. sources: of every key that was set; notes: on old keys.
+
+    kept: options that old keys set, which a later file that changes the part's name does not drop: it did not then.
+    """
+
+    def __init__(self) -> None:
+        self.cfg = _C.clone()
+        self.sources: dict[str, str] = {}
+        self.notes: dict[str, dict[str, str]] = {}
+        self.kept: dict[str, set[str]] = {section: set() for section in PARTS}
+
+    def file(self, values: dict[Any, Any], source: str, folder: Path) -> None:
+        """Merge what a recipe says."""
+        self.names(values, source, folder)
+        self.section(self.cfg, values, source, folder, "")
+
+    def command_line(self, overrides: Sequence[str]) -> None:
+        """Merge KEY VALUE KEY VALUE ..., names of parts first: what else is said of a part is said of that one."""
+        if len(overrides) % 2:
+            hint = ": write KEY VALUE, with a space" if any("=" in word for word in overrides) else ""
+            raise UnfoldError(f"overrides come as KEY VALUE pairs, and {overrides[-1]!r} has no value{hint}")
+        pairs = list(zip(overrides[::2], overrides[1::2], strict=True))
+        names = [f"{section}.{key}" for section, (key, _) in PARTS.items()]
+        for key, text in sorted(pairs, key=lambda pair: pair[0] not in names):
+            value, (section, *rest) = _parse(text, f"the value of {key}"), key.split(".")
+            if (section, rest[:1]) == ("LOSS", ["TERMS"]) and len(rest) > 1:
+                self.term(rest[1:], value, key)
+                continue
+            if not _is_key(key):
+                raise UnfoldError(f"{COMMAND_LINE}: there is no key {key}{_suggest(key)}")
+            tree: Any = value
+            for part in reversed(key.split(".")):
+                tree = {part: tree}
+            self.file(tree, COMMAND_LINE, Path())
+
+    def names(self, values: dict[Any, Any], source: str, folder: Path) -> None:
+        """Another part has other options: those that the tree has by now are dropped."""
+        for section, (key, _) in PARTS.items():
+            said = values.get(section)
+            if isinstance(said, dict) and isinstance(said.get(key), str):
+                name = registry.absolute(said[key], folder)
+                if name != self.cfg[section][key]:
+                    for option in set(self.cfg[section].ARGS) - self.kept[section]:
+                        del self.cfg[section].ARGS[option]
+
+    def section(self, node: CfgNode, values: dict[Any, Any], source: str, folder: Path, prefix: str) -> None:
+        for key, value in values.items():
+            name = f"{prefix}{key}"
+            if key not in node and name in legacy.KEYS:
+                self.old(name, value, source)
+            elif key not in node:
+                raise UnfoldError(f"{source}: there is no key {name}{_suggest(name)}")
+            elif key == "ARGS":
+                self.options(prefix.rstrip("."), value, source, folder)
+            elif isinstance(node[key], CfgNode):
+                if not isinstance(value, dict):
+                    raise UnfoldError(f"{source}: {name} is a section with keys {', '.join(node[key])}, not a value")
+                self.section(node[key], value, source, folder, f"{name}.")
+            else:
+                value = _coerce(value, node[key], name, source)
+                node[key] = _with_places(value, folder, key) if name != "LOSS.TERMS" else _terms(value, source, folder)
+                self.sources[name] = source
+
+    def options(self, section: str, value: Any, source: str, folder: Path) -> None:
+        if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+            raise UnfoldError(f"{source}: {section}.ARGS is a section of options and their values, not {value!r}")
+        for option, item in value.items():
+            before = self.cfg[section].ARGS.get(option)
+            item = _with_places(item, folder, option)
+            if isinstance(item, dict) and isinstance(before, dict) and item.get("name", before.get("name")) == before.get("name"):
+                item = {**plain(before), **item}  # half of a composed network: a key of it is changed
+            self.cfg[section].ARGS[option] = CfgNode(item) if isinstance(item, dict) else item
+            self.kept[section].discard(option)
+            self.sources[f"{section}.ARGS.{option}"] = source
+
+    def old(self, name: str, value: Any, source: str) -> None:
+        """A key of before, which is one of the new ones now."""
+        value = _coerce(value, legacy.KEYS[name].default, name, source)
+        new = legacy.translate(self.cfg, name, value, source)
+        self.sources[new] = source
+        section, _, option = new.partition(".ARGS.")
+        if option and section in self.kept:
+            self.kept[section].add(option)
+        if not legacy.is_default(name, value):
+            self.notes.setdefault(source, {})[name] = new
+
+    def term(self, keys: Sequence[str], value: Any, name: str) -> None:
+        """LOSS.TERMS.1.WEIGHT and the like."""
+        terms = [plain(term) for term in self.cfg.LOSS.TERMS]
+        number, *below = keys
+        if not number.isdecimal() or int(number) >= len(terms):
+            raise UnfoldError(f"{COMMAND_LINE}: {name}: LOSS.TERMS has {len(terms)} items, counted from 0")
+        tree: Any = value
+        for part in reversed(below):
+            tree = {part: tree}
+        if not isinstance(tree, dict):
+            raise UnfoldError(f"{COMMAND_LINE}: {name} is a section with keys {', '.join(TERM)}, not a value")
+        args = {**terms[int(number)].get("ARGS", {}), **tree.get("ARGS", {})}
+        terms[int(number)] |= {**tree, **({"ARGS": args} if args else {})}
+        self.cfg.LOSS.TERMS = _terms(terms, COMMAND_LINE, Path())
+        self.sources[name] = COMMAND_LINE
+
+
+def _finished(cfg: CfgNode, sources: dict[str, str], notes: dict[str, dict[str, str]]) -> CfgNode:
+    legacy.drop_idle(cfg, notes)
+    _check(cfg, sources)
+    for source, keys in notes.items():
+        legacy.announce(source, keys)
+    for section in PARTS:
+        for option, value in cfg[section].ARGS.items():
+            cfg[section].ARGS[option] = _fixed(value)
+    cfg.LOSS.TERMS = _fixed(cfg.LOSS.TERMS)
+    for section in cfg.values():
+        if isinstance(section, CfgNode):
+            for key, value in section.items():
+                section[key] = _fixed(value)
+    cfg.freeze()
+    vars(cfg)["sources"] = sources
+    return cfg
+
+
+def _fixed(value: Any) -> Any:
+    """Lists as tuples, and dicts in them as sections, so that nothing of a frozen tree can be changed."""
+    if isinstance(value, list | tuple):
+        return tuple(_fixed(item) for item in value)
+    if isinstance(value, Mapping) and not isinstance(value, CfgNode):
+        section = CfgNode({key: _fixed(item) for key, item in value.items()})
+        section.freeze()
+        return section
+    return value
+
+
+def _with_places(value: Any, folder: Path, key: Any = None) -> Any:
+    """Names of files in values, made whole: they are relative to the recipe that says them."""
+    if isinstance(value, dict):
+        return {name: _with_places(item, folder, name) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_with_places(item, folder) for item in value]
+    if not isinstance(value, str) or key not in ("NAME", "KIND", "name", "VAL_PROTOCOL", "PROTOCOL"):
+        return value
+    if key in ("VAL_PROTOCOL", "PROTOCOL"):
+        name, options = registry.split_options(value)
+        return ":".join(filter(None, (registry.absolute(name, folder), options)))
+    return registry.absolute(value, folder)
+
+
+def _terms(value: Any, source: str, folder: Path) -> list[dict[str, Any]]:
+    """LOSS.TERMS, each item checked."""
+    terms: list[dict[str, Any]] = []
+    if not value:
+        raise UnfoldError(f"{source}: LOSS.TERMS is a list of one loss or more, and is empty")
+    for i, term in enumerate(value):
+        name = f"LOSS.TERMS.{i}"
+        if not isinstance(term, dict) or not isinstance(term.get("NAME"), str):
+            raise UnfoldError(f"{source}: {name} is a loss, such as {{NAME: l1, WEIGHT: 0.5}}, and {term!r} is not")
+        for key in term:
+            if key not in TERM:
+                hint = nearest(str(key), TERM)
+                raise UnfoldError(f"{source}: there is no key {name}.{key}{hint and '; '}{hint}")
+        made = {key: _coerce(item, TERM[key], f"{name}.{key}", source) for key, item in term.items() if key != "ARGS"}
+        if "ARGS" in term:
+            if not isinstance(term["ARGS"], dict):
+                raise UnfoldError(f"{source}: {name}.ARGS is a section of options and their values")
+            made["ARGS"] = dict(term["ARGS"])
+        if made.get("STAGES", "last") not in ("all", "last"):
+            raise UnfoldError(f"{source}: {name}.STAGES is one of all, last, not {made['STAGES']!r}")
+        if not math.isfinite(made.get("WEIGHT", 1.0)) or made.get("WEIGHT", 1.0) < 0:
+            raise UnfoldError(f"{source}: {name}.WEIGHT is a number that is not negative, not {made['WEIGHT']}")
+        terms.append(_with_places(made, folder))
+    return terms
+
+
+def _is_key(key: str) -> bool:
+    section, _, rest = key.partition(".")
+    return key in _keys() or key in legacy.KEYS or (section in PARTS and rest.startswith("ARGS.") and len(rest) > 5)
 
 
 def _keys() -> list[str]:
@@ -294,10 +495,13 @@ def _keys() -> list[str]:
 def _suggest(name: str) -> str:
     known = _keys()
     near = [key for key in known if key == name.upper()]
-    near = near or difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.6)
-    if not near:  # right name, wrong section
+    hint = f"did you mean {near[0]}?" if near else nearest(name, known)
+    if not hint:  # right name, wrong section
         near = [key for key in known if key.split(".")[-1] == name.upper().split(".")[-1]]
-    return f"; did you mean {near[0]}?" if near else ""
+        hint = f"did you mean {near[0]}?" if near else ""
+    if not hint and name.partition(".")[0] in PARTS:
+        hint = f"options of a part stand below {name.partition('.')[0]}.ARGS"
+    return f"; {hint}" if hint else ""
 
 
 def _coerce(value: Any, default: Any, name: str, source: str) -> Any:
@@ -337,80 +541,30 @@ def _check(cfg: CfgNode, sources: dict[str, str]) -> None:
     for key in _NOT_NEGATIVE:
         if values[key] < 0:
             fail(key, f"must not be negative, and is {values[key]}")
+    named = [(f"{section}.{key}", kind, cfg[section][key]) for section, (key, kind) in PARTS.items()]
+    named += [(f"LOSS.TERMS.{i}.NAME", registry.LOSS, term["NAME"]) for i, term in enumerate(cfg.LOSS.TERMS)]
+    named += [(key, registry.PROTOCOL, registry.split_options(values[key])[0]) for key in _PROTOCOLS if values[key]]
+    for key, kind, name in named:
+        try:
+            registry.check_name(kind, name)
+        except UnfoldError as error:
+            whole = next((k for k in (key, "LOSS.TERMS") if k in sources), key)
+            fail(whole, f"{registry.short(name)}: {error}")
     if not cfg.OUTPUT:
         fail("OUTPUT", "names the run folder, and is empty")
     if cfg.SEED >= 2**63:
         fail("SEED", f"must be below 2^63, and is {cfg.SEED}")
-    if cfg.SCHEDULE.LR_MIN > cfg.OPTIM.LR:
-        fail("SCHEDULE.LR_MIN", f"must not exceed OPTIM.LR, {cfg.OPTIM.LR}, and is {cfg.SCHEDULE.LR_MIN}")
-    stones = cfg.SCHEDULE.MILESTONES
-    if not all(type(stone) is int and stone > 0 for stone in stones) or sorted(set(stones)) != stones:
-        fail(
-            "SCHEDULE.MILESTONES", f"is a list of whole numbers above 0, each larger than the one before, not {stones}"
-        )
-    if cfg.SCHEDULE.NAME == "multistep" and not stones:
-        fail("SCHEDULE.MILESTONES", "is what SCHEDULE.NAME multistep needs, and is empty")
     if cfg.TRAIN.EMA >= 1:
         fail("TRAIN.EMA", f"is a decay from 0 to below 1, such as 0.999, not {cfg.TRAIN.EMA}")
     if cfg.TRAIN.ACCUMULATE > cfg.TRAIN.BATCH:
         fail("TRAIN.ACCUMULATE", f"must not exceed TRAIN.BATCH, {cfg.TRAIN.BATCH}, and is {cfg.TRAIN.ACCUMULATE}")
-    if len(cfg.OPTIM.BETAS) != 2 or not all(0 <= beta < 1 for beta in cfg.OPTIM.BETAS):
-        fail("OPTIM.BETAS", f"is two numbers from 0 to below 1, not {cfg.OPTIM.BETAS}")
-    if not all(type(width) is int and width > 0 for width in cfg.MODEL.WIDTHS):
-        fail("MODEL.WIDTHS", f"is a list of whole numbers above 0, not {cfg.MODEL.WIDTHS}")
-    if not cfg.DATA.SCALES or not all(1 <= scale <= 4 for scale in cfg.DATA.SCALES):
-        fail("DATA.SCALES", f"is a list of whole numbers from 1 to 4, not {cfg.DATA.SCALES}")
-    _check_samples(cfg, fail)
-    _check_networks_of_losses(cfg, fail)
-    for baseline in cfg.TEST.BASELINES:
-        if baseline not in BASELINES:
-            fail("TEST.BASELINES", f"is a list of {', '.join(BASELINES)}, not {baseline!r}")
-
-
-def _check_samples(cfg: CfgNode, fail: Callable[[str, str], NoReturn]) -> None:
-    """What some kinds of samples ask of the patch and of the noise."""
-    kind, patch = cfg.DATA.KIND, cfg.TRAIN.PATCH
     if not all(isinstance(factor, (int, float)) and 0.1 <= factor < 1 for factor in cfg.DATA.REDUCED):
-        fail("DATA.REDUCED", f"is a list of numbers from 0.1 to below 1, not {cfg.DATA.REDUCED}")
-    if cfg.DATA.REDUCED and kind == "paired":
-        fail("DATA.REDUCED", "is for clean images that are degraded on the way, not for DATA.KIND paired")
+        fail("DATA.REDUCED", f"is a list of numbers from 0.1 to below 1, not {plain(cfg.DATA.REDUCED)}")
     if cfg.DATA.REDUCED and cfg.DATA.TRAIN.endswith(".h5"):
         fail(
             "DATA.REDUCED",
             f"makes copies of files, and {cfg.DATA.TRAIN} is a cache: name a folder, or set DATA.REDUCED '[]'",
         )
-    if cfg.DATA.SATURATION and kind != "paired":
-        fail("DATA.SATURATION", f"belongs to DATA.KIND paired, and it is {kind}")
-    if cfg.DATA.BLIND and kind != "gaussian":
-        fail("DATA.BLIND", f"belongs to DATA.KIND gaussian, and it is {kind}")
-    if cfg.DATA.SHARP and kind != "usrnet":
-        fail("DATA.SHARP", f"belongs to DATA.KIND usrnet, and it is {kind}")
-    if cfg.DATA.SHARP > 1:
-        fail("DATA.SHARP", f"is a share, from 0 to 1, and is {cfg.DATA.SHARP}")
-    if cfg.TRAIN.MIXUP and kind in UNMIXED:
-        fail("TRAIN.MIXUP", f"blends images, and samples of DATA.KIND {kind} are more than those: set it 0")
-    if kind in ("usrnet", "nrl_gdn") and patch < KERNEL:
-        fail("TRAIN.PATCH", f"must be at least {KERNEL}, the side of the kernels of DATA.KIND {kind}, and is {patch}")
-    if kind == "usrnet":
-        if any(patch % scale for scale in cfg.DATA.SCALES):
-            fail("TRAIN.PATCH", f"must be a multiple of all DATA.SCALES, {cfg.DATA.SCALES}, and is {patch}")
-        if cfg.DATA.SIGMA % 1:
-            fail("DATA.SIGMA", f"must be a whole number for DATA.KIND usrnet, and is {cfg.DATA.SIGMA}")
-    if kind == "compressive_sensing" and patch % BLOCK:
-        fail("TRAIN.PATCH", f"must be a multiple of {BLOCK}, the side of a block that is measured, and is {patch}")
-
-
-def _check_networks_of_losses(cfg: CfgNode, fail: Callable[[str, str], NoReturn]) -> None:
-    """What VGG19 and the discriminator ask of patches and batches."""
-    loss, train = cfg.LOSS, cfg.TRAIN
-    if (loss.PERCEPTUAL or loss.ADVERSARIAL) and cfg.DATA.KIND == "compressive_sensing":
-        fail("DATA.KIND", "compressive_sensing has grey patches; LOSS.PERCEPTUAL and LOSS.ADVERSARIAL take colour")
-    if loss.PERCEPTUAL and train.PATCH < SEEN:
-        fail("TRAIN.PATCH", f"must be at least {SEEN} for LOSS.PERCEPTUAL, and is {train.PATCH}")
-    if loss.ADVERSARIAL and train.PATCH != JUDGED:
-        fail("TRAIN.PATCH", f"must be {JUDGED}, what the discriminator of LOSS.ADVERSARIAL takes, and is {train.PATCH}")
-    if loss.ADVERSARIAL and train.ACCUMULATE > 1:
-        fail(
-            "TRAIN.ACCUMULATE",
-            f"must be 1 with LOSS.ADVERSARIAL, whose means are over the whole batch, and is {train.ACCUMULATE}",
-        )
+    for baseline in cfg.TEST.BASELINES:
+        if baseline not in BASELINES:
+            fail("TEST.BASELINES", f"is a list of {', '.join(BASELINES)}, not {baseline!r}")

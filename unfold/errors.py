@@ -1,9 +1,9 @@
-"""The one kind of error that a user can cause and mend, and how to tell another."""
+"""The exception for user errors, and one-line formatting of the others."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 
 class UnfoldError(ValueError):
@@ -26,12 +26,24 @@ def reason_of(error: BaseException) -> str:
     return one_line(told[:160]) or type(error).__name__
 
 
+def nearest(name: str, known: Iterable[str], most: int = 1) -> str:
+    """"did you mean X?", with the known names most like ``name``, in whatever case; "" where none is."""
+    by_case = {text.lower(): text for text in known}
+    near = difflib.get_close_matches(str(name).lower(), by_case, n=most)
+    return f"did you mean {' or '.join(by_case[text] for text in near)}?" if near else ""
+
+
+def nearest_or_all(name: str, known: Iterable[str]) -> str:
+    """As :func:`nearest`, or "there are A, B" where no name is like it."""
+    names = list(known)
+    return nearest(name, names) or (f"there are {', '.join(names)}" if names else "there are none")
+
+
 def check_choice(what: str, name: str, known: Sequence[str]) -> None:
     """UnfoldError with the nearest name where ``name`` is not among the known ones."""
     if name not in known:
-        near = difflib.get_close_matches(str(name).lower(), known, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise UnfoldError(f"{what} is one of {', '.join(known)}, not {name!r}{hint}")
+        hint = nearest(name, known)
+        raise UnfoldError(f"{what} is one of {', '.join(known)}, not {name!r}{hint and '; '}{hint}")
 
 
 def out_of_memory(error: BaseException) -> bool:

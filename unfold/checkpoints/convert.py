@@ -10,12 +10,13 @@ import torch
 from safetensors.torch import save
 
 import unfold
-from unfold.checkpoints.load import fitted, identify, in_words, open_weights
+from unfold.checkpoints.load import fitted, identify, in_words, model_record, open_weights
 from unfold.checkpoints.read import digest
 from unfold.download import sha256_of
 from unfold.errors import UnfoldError
 from unfold.files import whole_file
-from unfold.models.registry import create_model
+from unfold.models.registry import network_part, skeleton
+from unfold.registry import short
 
 
 def convert(source: str | Path, target: Path, name: str | None = None, *, official: bool = False) -> str:
@@ -32,12 +33,11 @@ def convert(source: str | Path, target: Path, name: str | None = None, *, offici
         raise UnfoldError(f"{target} exists already and is not overwritten")
     path, checkpoint, name = open_weights(source, name)
     name, arguments = identify(checkpoint, path, name)
-    with torch.device("meta"):
-        net = create_model(name, **arguments)
+    net = skeleton(name, arguments)
     # Copies: parameters that are shared stand under several names, in full.
     state = {key: value.clone().contiguous() for key, value in fitted(net, checkpoint.state, path).items()}
     about = {
-        "model": json.dumps({"name": name, "arguments": arguments}),
+        "model": json.dumps(model_record(network_part(name), arguments)),
         "protocol": json.dumps(checkpoint.content.get("protocol"), default=str),
         "digest": digest(state),
         "source_sha256": sha256_of(path),
@@ -55,4 +55,4 @@ def convert(source: str | Path, target: Path, name: str | None = None, *, offici
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
         raise UnfoldError(f"{target} cannot be written: {reason}") from None
     told = f" with {in_words(arguments)}" if arguments else ""
-    return f"{target}: {name}{told}, {len(state)} entries"
+    return f"{target}: {short(name)}{told}, {len(state)} entries"

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from functools import partial
 from pathlib import Path
 
 from unfold.checkpoints.registry import WEIGHTS
 from unfold.download import check_digest, download
-from unfold.errors import UnfoldError
+from unfold.errors import UnfoldError, nearest
 from unfold.first_use import compare_with_first_use
 from unfold.models.weights import Weights
 from unfold.paths import as_path, cache_folder
@@ -51,8 +50,7 @@ def named(name: str) -> Weights:
 def _no_name(name: str) -> str:
     if (stem := Path(name).stem) in WEIGHTS:
         return f"the weights are called {stem}, without an extension"
-    near = difflib.get_close_matches(name, WEIGHTS, n=3)
-    hint = f"did you mean {' or '.join(near)}?" if near else "`unfold weights list` tells the names"
+    hint = nearest(name, WEIGHTS, most=3) or "`unfold weights list` tells the names"
     return f"no weights are called {name}; {hint}"
 
 

@@ -15,9 +15,11 @@ from torch import Tensor
 from unfold.checkpoints.known import find_weights, published
 from unfold.checkpoints.read import Checkpoint, read_checkpoint
 from unfold.checkpoints.recognise import recognise
-from unfold.errors import UnfoldError
-from unfold.models.registry import create_model, same_network
+from unfold.config import load_config, options_of
+from unfold.errors import UnfoldError, one_line
+from unfold.models.registry import create_model, network_part, same_network, skeleton
 from unfold.models.unfolding import UnfoldingNetwork
+from unfold.registry import NETWORK, Part, code_in, is_known, short
 
 logger = logging.getLogger("unfold")
 SHOWN = 10  # keys per kind of difference
@@ -98,7 +100,8 @@ def load_model(path: str | Path, name: str | None = None, **overrides: Any) -> U
     path: a file, or where there is none of that name, published weights such as "usrnet_tiny", downloaded once (see
     `unfold weights list`). The network is what the file says (files of this package do), or what its names and shapes
     tell: any width, number of stages of untied networks and sampling ratio. name: only where neither says it (NRL-GDN's
-    three variants share one layout), or to insist; overrides: constructor arguments, as for
+    three variants share one layout), to insist, or of code of your own ("ista.py:ISTANet", or a recipe whose MODEL it
+    is), which is never run because a file says so; overrides: constructor arguments, as for
     :func:`unfold.create_model`. Raises UnfoldError for a file or name that does not fit.
     """
     return load_named(path, name, **overrides)[2]
@@ -109,9 +112,8 @@ def load_named(source: str | Path, name: str | None = None, **overrides: Any) ->
     path, checkpoint, name = open_weights(source, name)
     name, arguments = identify(checkpoint, path, name)
     arguments = {**arguments, **overrides}
-    with torch.device("meta"):  # no memory is spent before names and shapes have been compared
-        skeleton = create_model(name, **arguments)
-    state = fitted(skeleton, checkpoint.state, path)
+    # No memory is spent before names and shapes have been compared.
+    state = fitted(skeleton(name, arguments), checkpoint.state, path)
     net = create_model(name, **arguments)
     net.load_state_dict(state)
     return name, path, net.eval()
@@ -127,23 +129,55 @@ def open_weights(source: str | Path, name: str | None) -> tuple[Path, Checkpoint
 
 
 def identify(checkpoint: Checkpoint, path: str | Path, name: str | None = None) -> tuple[str, dict[str, Any]]:
-    """Name and constructor arguments of the network in a checkpoint; ``name`` decides where it could be several."""
-    if checkpoint.model is not None:
-        told, arguments = checkpoint.model
-        if name is not None and not same_network(told, name):
-            raise UnfoldError(f"{path} says that it holds {told}, which is another network than {name}")
-        return name or told, arguments
-    found = recognise(checkpoint.state)
+    """Name and constructor arguments of the network in a checkpoint; ``name`` decides where it could be several.
+
+    name: of a network, of its code, or a recipe (.yaml) whose MODEL it is. Code that only the file names is never
+    imported: UnfoldError, which asks for the name.
+    """
+    if name is not None and name.endswith((".yaml", ".yml")):
+        return _of_recipe(name)
+    if checkpoint.model is None:
+        found = recognise(checkpoint.state)
+        if name is None:
+            name = _only_name(found, path)
+        return name, found[1] if found is not None and name in found[0] else {}
+    told, arguments = checkpoint.model
     if name is None:
-        name = _only_name(found, path)
-    return name, found[1] if found is not None and name in found[0] else {}
+        name = told
+        if not is_known(NETWORK, told):
+            raise UnfoldError(
+                f"{path} holds {one_line(told[:80])}, which is not registered here, and code is never run because a file "
+                "of weights names it: say where it is by --model FILE.py:CLASS, in Python name="
+            )
+    elif is_known(NETWORK, told) and not same_network(told, name):
+        raise UnfoldError(f"{path} says that it holds {told}, which is another network than {short(name)}")
+    if code := code_in(arguments):
+        raise UnfoldError(
+            f"{path} holds {one_line(told[:80])} with code, {one_line(code[0][:80])}, which is never run because a file of "
+            "weights names it: say --model RECIPE.yaml, whose MODEL it is, in Python name="
+        )
+    part = network_part(name)
+    digest = checkpoint.content.get("model", {}).get("sha256")
+    if part.sha256 is not None and digest is not None and digest != part.sha256:
+        logger.info("note: %s is not as it was when the weights in %s were trained", part.file, path)
+    return name, arguments
+
+
+def _of_recipe(recipe: str) -> tuple[str, dict[str, Any]]:
+    cfg = load_config(recipe)
+    return cfg.MODEL.NAME, options_of(cfg, "MODEL")
+
+
+def model_record(part: Part, options: Mapping[str, Any]) -> dict[str, Any]:
+    """What a checkpoint says of its network: name, options and, of a part in a file, the file's SHA-256."""
+    return {"name": part.name, "arguments": dict(options), **({"sha256": part.sha256} if part.file else {})}
 
 
 def _only_name(found: tuple[list[str], dict[str, Any]] | None, path: str | Path) -> str:
     if found is None:
         raise UnfoldError(f"{path} holds no network that is known here; give its name (see `unfold models`)")
     names, _ = found
-    if names[0] == "nrl_gdn":
+    if not all(same_network(names[0], name) for name in names):
         raise UnfoldError(
             f"{path} fits {', '.join(names)}, which share one layout: give its name to say which it is "
             "(--model or --name, in Python name=)"

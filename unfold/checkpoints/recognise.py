@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from unfold.models.registry import list_models, list_networks, model_info
+from unfold.models.registry import list_models, list_networks, network_part
 from unfold.models.unfolding import UnfoldingNetwork
 
 
@@ -36,6 +36,7 @@ def _named(network: type[UnfoldingNetwork], arguments: dict[str, Any]) -> tuple[
     """
     choices = {key: value for key, value in arguments.items() if isinstance(value, bool)}
     sizes = {key: value for key, value in arguments.items() if key not in choices}
-    published = {name: model_info(name).full_arguments() for name in list_models() if model_info(name).build is network}
+    parts = {name: network_part(name) for name in list_models()}
+    published = {name: part.defaults() for name, part in parts.items() if part.make is network}
     names = [name for name, given in published.items() if choices.items() <= given.items()]
     return [name for name in names if sizes.items() <= published[name].items()] or names, sizes

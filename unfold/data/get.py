@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import shutil
 from pathlib import Path
@@ -13,7 +12,7 @@ from unfold.data.images import data_root
 from unfold.data.sets import SETS, look_for
 from unfold.data.unpacking import check_archive, unpack
 from unfold.download import download
-from unfold.errors import UnfoldError
+from unfold.errors import UnfoldError, nearest
 from unfold.first_use import compare_with_first_use
 from unfold.paths import cache_folder
 
@@ -41,8 +40,7 @@ def get_set(name: str) -> str:
     folder = data_root() / name
     known = {one.name: one for one in SETS}
     if name not in ARCHIVES and name not in known:
-        near = difflib.get_close_matches(name, [*ARCHIVES, *known], n=3)
-        hint = f"did you mean {' or '.join(near)}?" if near else "`unfold data list` tells the names"
+        hint = nearest(name, [*ARCHIVES, *known], most=3) or "`unfold data list` tells the names"
         raise UnfoldError(f"no set is called {name}; {hint}")
     files = look_for(known[name]) if name in known else []
     if files and known[name].files in (0, len(files)):

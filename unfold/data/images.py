@@ -166,6 +166,24 @@ def read_image(path: Path, grey: bool = False) -> NDArray[np.uint8] | NDArray[np
     return pixels[..., None].repeat(3, axis=2)
 
 
+def as_channels(image: NDArray[Any], channels: int, path: Any) -> NDArray[Any]:
+    """An image (H,W,3) for a network of so many channels, in its integers: of one, the full range Y of cv2's YCrCb
+    (Y = 0.299 R + 0.587 G + 0.114 B, rounded), which leaves grey as it is. UnfoldError for other numbers.
+
+    path: what an error names.
+    """
+    if image.shape[2] == channels:
+        return image
+    if channels != 1 or image.shape[2] != 3:
+        raise UnfoldError(
+            f"{path} has {image.shape[2]} channels, and the network takes {channels}: files are read as colour or, for "
+            "a network of one channel, as grey; a degradation or protocol of your own can read them otherwise"
+        )
+    import cv2
+
+    return np.ascontiguousarray(cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2YCrCb)[..., :1])
+
+
 @contextmanager
 def opened(path: Path) -> Iterator[Any]:
     """An image file whose header is read and whose pixels are not; what goes wrong inside becomes one UnfoldError."""

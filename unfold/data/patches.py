@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -15,6 +15,7 @@ from torch.utils.data import Dataset
 from unfold.data.batches import Key
 from unfold.data.stores import Store, Window
 from unfold.errors import UnfoldError
+from unfold.outside import their_errors
 from unfold.physics.resize import imresize
 from unfold.progress import progress
 
@@ -131,8 +132,14 @@ class Patches(Dataset[dict[str, Any]]):
 
     def __getitem__(self, key: Key) -> dict[str, Any]:
         rng = np.random.default_rng((self.seed, key.epoch, key.number))
-        sample = self.make(random_patch(self.store, self.patch, rng), rng, key.scale)
-        return {name: _plain(value) for name, value in sample.items()}
+        patch = random_patch(self.store, self.patch, rng)
+        with their_errors("making a training sample"):
+            return plain_sample(self.make(patch, rng, key.scale))
+
+
+def plain_sample(sample: Mapping[str, Any]) -> dict[str, Any]:
+    """A sample of arrays as tensors: (C,H,W) those of three axes; numbers stay."""
+    return {name: _plain(value) for name, value in sample.items()}
 
 
 def _plain(value: Any) -> Any:

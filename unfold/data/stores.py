@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags
 from PIL.TiffImagePlugin import IMAGELENGTH, IMAGEWIDTH
 
-from unfold.data.images import find_folder, find_images, opened, read_image, sliced
+from unfold.data.images import as_channels, find_folder, find_images, opened, read_image, sliced
 from unfold.data.pairs import INPUTS, TARGETS, Pair, find_pairs, marked_inputs, subfolder
 from unfold.errors import UnfoldError
 from unfold.progress import progress
@@ -63,6 +63,23 @@ class FileStore:
     def crop(self, index: int, window: Window) -> dict[str, Pixels]:
         rows, columns = inside(window, self.sizes[index])
         return {kind: image[rows, columns] for kind, image in read_files(self.files[index]).items()}
+
+
+class Converted:
+    """A store whose images are brought to another number of channels when they are cut."""
+
+    def __init__(self, store: Store, channels: int) -> None:
+        self.store, self.channels = store, channels
+
+    def __len__(self) -> int:
+        return len(self.store)
+
+    def size(self, index: int) -> tuple[int, int]:
+        return self.store.size(index)
+
+    def crop(self, index: int, window: Window) -> dict[str, Pixels]:
+        images = self.store.crop(index, window)
+        return {name: as_channels(image, self.channels, "the cache") for name, image in images.items()}
 
 
 def find_items(source: str, split: str = "train") -> list[Item]:

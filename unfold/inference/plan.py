@@ -11,9 +11,7 @@ import torch
 from unfold.errors import UnfoldError
 from unfold.inference.memory import available, needed
 from unfold.inference.tiling import Tiles
-from unfold.models.registry import info_of
 from unfold.models.unfolding import UnfoldingNetwork
-from unfold.models.usrnet import USRNet
 from unfold.protocols.methods import as_tensors
 
 Tile = int | Literal["auto"] | None
@@ -45,14 +43,24 @@ def choose_tiles(
     """
     check_tile(net, inputs, tile)
     multiple = _multiple(net, inputs)
-    wanted = info_of(net).contract.tiling.halo(len(inputs.get("kernel", "0"))) if halo is None else halo
+    wanted = wanted_halo(net, inputs) if halo is None else halo
     if tile == "auto":
         side = affordable_side(net, inputs, size, device, spare=spare)
     elif tile is None:
         side = max(size)
     else:
         side = tile
-    return _tiles(side, wanted, multiple)
+    return _tiles(side, wanted, multiple, exact=net.tiling.exact and halo is None)
+
+
+def wanted_halo(net: UnfoldingNetwork, inputs: dict[str, Any]) -> int:
+    """Pixels of overlap that the network asks for; of one that is exact, in all of its stages together."""
+    return net.tiling.halo(kernel_side(net, inputs) or 1, net.count())
+
+
+def kernel_side(net: UnfoldingNetwork, inputs: dict[str, Any]) -> int:
+    """Side of the largest kernel among the inputs, 0 where there is none."""
+    return max((len(inputs[k]) for k, one in net.inputs.items() if one.kind == "kernel" and k in inputs), default=0)
 
 
 def affordable_side(
@@ -94,8 +102,14 @@ def smallest_tile(multiple: int) -> int:
     return 8 * multiple
 
 
-def _tiles(side: int, halo: int, multiple: int) -> Tiles:
-    """Of the tile, the halo takes no more than an eighth on each side, or 64 pixels where that is not a quarter."""
+def _tiles(side: int, halo: int, multiple: int, *, exact: bool = False) -> Tiles:
+    """Of the tile, the halo takes no more than an eighth on each side, or 64 pixels where that is not a quarter.
+
+    exact: with the whole halo tiles are what the whole picture is, so that it may take up to three eighths, and
+    neighbours are not blended where it fits.
+    """
+    if exact and halo <= 3 * side // 8:
+        return Tiles(side, halo, multiple, ramp=0)
     halo = min(halo, max(side // 8, min(USEFUL_HALO, side // 4)))
     return Tiles(side, halo, multiple, ramp=halo // RAMP)
 
@@ -110,7 +124,12 @@ def halved(tiles: Tiles, size: tuple[int, int]) -> Tiles:
 def bytes_per_pixel(net: UnfoldingNetwork, inputs: dict[str, Any], device: torch.device) -> float:
     """Memory per pixel of the result, found on a small picture without computing."""
     scale = int(inputs.get("scale", 1))
-    side = -(-max(256, len(inputs.get("kernel", ""))) // scale)
-    given = as_tensors({**inputs, "y": np.zeros((side, side, 3), np.float32)}, {"y", *inputs}, torch.device("cpu"))
-    arrays = 0 if device.type != "cpu" else ARRAYS + (PERIODIC if isinstance(net, USRNet) else 0)
+    side = -(-max(256, kernel_side(net, inputs)) // scale)
+    small = {
+        name: np.zeros((side, side, one.channels), np.float32)
+        for name, one in net.inputs.items()
+        if one.kind == "image" and (name in inputs or name == net.picture)
+    }
+    given = as_tensors({**inputs, **small}, net, torch.device("cpu"))
+    arrays = 0 if device.type != "cpu" else ARRAYS + (PERIODIC if net.border == "circular" else 0)
     return needed(net, given) / (side * scale) ** 2 + arrays

@@ -15,12 +15,9 @@ from numpy.typing import NDArray
 from unfold.device import pick_device, place
 from unfold.errors import UnfoldError, out_of_memory
 from unfold.inference.inputs import check_image, check_inputs
-from unfold.inference.plan import Tile, choose_tiles, halved
+from unfold.inference.plan import Tile, choose_tiles, halved, kernel_side
 from unfold.inference.tiling import Array, Span, Tiles, assemble
-from unfold.models.nrl_gdn import NRLGDN
-from unfold.models.registry import info_of
 from unfold.models.unfolding import UnfoldingNetwork
-from unfold.models.usrnet import USRNet
 from unfold.physics.boundary import periodic
 from unfold.precision import Precision, autocast_for
 from unfold.protocols.ensemble import ensembled
@@ -53,19 +50,21 @@ def restore(
 ) -> Image:
     """Restore one picture of any size in bounded memory.
 
-    image: (H,W), (H,W,1) or (H,W,3), uint8, uint16 or floating-point in [0,1] -> the same kind, scale times as large,
-    clamped, integers rounded. A grey picture goes through the network as three equal channels and becomes their mean.
-    net: any network but DGUNet-CS, which restores measurements. inputs: what else it takes, as arrays and numbers:
-    kernel (kh,kw), for true convolution (it is brought to sum 1), scale, sigma in [0,1] units.
+    image: (H,W), (H,W,1) or (H,W,3), or (H,W,C) for a network of C channels, uint8, uint16 or floating-point in [0,1] ->
+    the same kind, scale times as large, clamped, integers rounded. A grey picture goes through a network for colour as
+    three equal channels and becomes their mean; a network of one channel restores each channel by itself.
+    net: any network but DGUNet-CS, which restores measurements. inputs: what else it takes (``net.inputs``), as arrays
+    and numbers: kernel (kh,kw), for true convolution (it is brought to sum 1), scale, sigma in [0,1] units, and images
+    as large as the picture, such as a mask.
 
     tile: side of the square of the result that the network sees at once; None: everything at once; "auto": everything,
     or as much as memory allows. Tiles overlap by the network's halo, cut short in small tiles, and are blended. No
-    network is exact in tiles, see :func:`unfold.inference.check.tile_difference`. Where memory runs out, the tile is
-    halved. ensemble: the mean over the eight turned and mirrored pictures, with the
-    kernel. precision: "float32", or "bf16" by autocast. device: "auto", "cpu" or "cuda"; None where the network is.
+    network of the package is exact in tiles, see :func:`unfold.inference.check.tile_difference`. Where memory runs out, the tile is
+    halved. ensemble: the mean over the eight turned and mirrored pictures, with the kernel and other images. precision: "float32", or "bf16" by autocast. device: "auto", "cpu" or "cuda"; None where the network is.
 
-    Borders: for USRNet, whose data step is circular, picture and tiles are continued to be periodic, for NRL-GDN the
-    picture is continued by its edge pixels by the kernel's side, as the published scripts for real pictures do.
+    Borders, by ``net.border``: for USRNet, whose data step is circular, picture and tiles are continued to be periodic;
+    for NRL-GDN, which takes zeros to be there, the picture is continued by its edge pixels by the kernel's side, as the
+    published scripts for real pictures do.
     Raises UnfoldError for what does not fit, and where memory runs out for the smallest tile.
     """
     return restore_and_tell(
@@ -90,29 +89,29 @@ def restore_and_tell(
     tile: or just these tiles; halo: pixels of the result, in place of the contract's. announce: takes the number of
     pixels to be done, and returns what takes each tile's pixels when done; called again where tiles become smaller.
     """
-    check_image(image)
-    inputs = check_inputs(net, inputs)
+    check_image(image, net.channels)
+    inputs = check_inputs(net, inputs, image.shape)
     scale = int(inputs.get("scale", 1))
     where = next(net.parameters()).device
     if device is not None:
         where = pick_device(device)
         place(net, where)
-    padded, offset = framed(image, net, inputs)
+    padded, offset, inputs = framed(image, net, inputs)
     size = (padded.shape[0] * scale, padded.shape[1] * scale)
     result = np.empty((image.shape[0] * scale, image.shape[1] * scale, *image.shape[2:]), image.dtype)
-    kernel = inputs.get("kernel", np.empty((0, 0)))
-    if len(kernel) > min(result.shape[:2]):
+    if (side := kernel_side(net, inputs)) > min(result.shape[:2]):
         logger.info(
             "note: the kernel, %dx%d, is larger than the result, %dx%d, which is continued by its edge to hold it",
-            *kernel.shape[:2],
-            *result.shape[:2],
+            *(side, side, *result.shape[:2]),
         )
     tiles = tile if isinstance(tile, Tiles) else choose_tiles(net, inputs, size, where, tile, halo, spare=result.nbytes)
-    method = ensembled(_method(net, where, precision), 8 if ensemble else 1)
+    images = [name for name, one in net.inputs.items() if one.kind == "image" and name != net.picture and name in inputs]
+    method = ensembled(_method(net, where, precision), 8 if ensemble else 1, net.picture, images)
 
     def run(rows: slice, columns: slice) -> Array:
-        window = padded[rows.start // scale : rows.stop // scale, columns.start // scale : columns.stop // scale]
-        estimate = method({**inputs, "y": to_network(window)})
+        window = tuple(slice(part.start // scale, part.stop // scale) for part in (rows, columns))
+        cut = {name: inputs[name][window] for name in images}
+        estimate = method({**inputs, **cut, net.picture: to_network(padded[window], net.channels)})
         if not np.isfinite(estimate).all():
             raise UnfoldError(NOT_FINITE)
         return estimate.mean(axis=2, keepdims=True) if image.ndim == 2 or image.shape[2] == 1 else estimate
@@ -156,46 +155,62 @@ def _length(spans: list[Span]) -> int:
     return sum(len(span.weight) for span in spans)
 
 
-def framed(image: Image, net: UnfoldingNetwork, inputs: dict[str, Any]) -> tuple[Image, tuple[int, int]]:
-    """The picture continued by its edge pixels, and at which pixel of it the picture itself begins.
+def framed(
+    image: Image, net: UnfoldingNetwork, inputs: dict[str, Any]
+) -> tuple[Image, tuple[int, int], dict[str, Any]]:
+    """The picture continued by its edge pixels, at which pixel of it the picture itself begins, and the inputs, of
+    which those that are as large as the picture are continued likewise.
 
-    By what NRL-GDN needs where it takes zeros to be beyond the border, and to the size that a network asks for.
+    By the kernel's side where the network takes zeros to be beyond the border, and to the size that it asks for.
     """
-    side = len(inputs["kernel"]) if "kernel" in inputs else 0
-    before = side if isinstance(net, NRLGDN) else 0
+    side = kernel_side(net, inputs)
+    before = side if net.border == "zero" else 0
     least = max(net.min_size, -(-side // int(inputs.get("scale", 1))))
     margins = [(before, max(before, least - before - n)) for n in image.shape[:2]]
     if not np.any(margins):
-        return image, (0, 0)
-    return np.pad(image, [*margins, (0, 0)][: image.ndim], mode="edge"), (before, before)
+        return image, (0, 0), inputs
+
+    def padded(one: Image) -> Image:
+        return np.pad(one, [*margins, (0, 0)][: one.ndim], mode="edge")
+
+    more = {name: padded(inputs[name]) for name, one in net.inputs.items() if one.kind == "image" and name in inputs}
+    return padded(image), (before, before), {**inputs, **more}
 
 
 def _method(net: UnfoldingNetwork, device: torch.device, precision: Precision) -> Method:
     """The network on arrays; its results are cropped where its measurement was continued."""
     autocast = autocast_for(device, precision)
-    plain = network(net, set(info_of(net).example(8)), device)
+    plain = network(net, device)
 
     def run(inputs: dict[str, Any]) -> Image:
-        y = inputs["y"]
+        y = inputs[net.picture]
         scale = int(inputs.get("scale", 1))
         with autocast:
-            result = plain({**inputs, "y": continued(y, net, scale)})
+            result = plain(continued(inputs, net, scale))
         return result[: y.shape[0] * scale, : y.shape[1] * scale]
 
     return run
 
 
-def continued(y: NDArray[np.float32], net: UnfoldingNetwork, scale: int) -> NDArray[np.float32]:
-    """A measurement (h,w,3) to the right and below, until it is periodic, where the network takes it to be."""
-    return periodic(y, scale).astype(np.float32) if isinstance(net, USRNet) else y
+def continued(inputs: dict[str, Any], net: UnfoldingNetwork, scale: int) -> dict[str, Any]:
+    """The inputs with the measurement (h,w,C), and what is as large, continued to the right and below until they are
+    periodic, where the network takes them to be.
+    """
+    if net.border != "circular":
+        return inputs
+    large = [name for name, one in net.inputs.items() if one.kind == "image" and name in inputs]
+    return {**inputs, **{name: periodic(inputs[name], scale).astype(np.float32) for name in large}}
 
 
-def to_network(window: Image) -> NDArray[np.float32]:
+def to_network(window: Image, channels: int = 3) -> NDArray[np.float32]:
+    """(H,W) or (H,W,C), integers or floats, -> (H,W,C) float32 in [0,1]; grey as three equal channels for a network that
+    takes so many.
+    """
     y = window.astype(np.float32)
     if window.dtype.kind == "u":
         y /= np.float32(np.iinfo(window.dtype).max)
     y = y.reshape(*y.shape[:2], -1)
-    return np.repeat(y, 3, axis=2) if y.shape[2] == 1 else y
+    return np.repeat(y, channels, axis=2) if y.shape[2] == 1 else y
 
 
 def _to_image(part: Array, dtype: np.dtype[Any]) -> Image:

@@ -14,7 +14,6 @@ from unfold.errors import UnfoldError
 from unfold.inference.inputs import check_image, check_inputs
 from unfold.inference.restore import NOT_FINITE, continued, framed, to_network
 from unfold.metrics import psnr
-from unfold.models.registry import info_of
 from unfold.models.stages import with_stages
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.precision import Precision, autocast_for
@@ -40,18 +39,20 @@ def trace(
     precision: "float32", or "bf16" by autocast. Runs where the network is; on CUDA twice, as a first run also loads.
     Raises UnfoldError for what does not fit.
     """
-    check_image(image)
-    inputs = check_inputs(net, inputs)
+    check_image(image, net.channels)
+    inputs = check_inputs(net, inputs, image.shape)
     scale = int(inputs.get("scale", 1))
     grey = image.ndim == 2 or image.shape[2] == 1
+    if net.channels == 1 and not grey:
+        raise UnfoldError("the network takes one channel, and a trace shows one run of it: give a grey picture")
     large = (image.shape[0] * scale, image.shape[1] * scale)
-    wanted = None if target is None else _target(target, (*large, 1 if grey else 3))
+    wanted = None if target is None else _target(target, (*large, 1 if grey else image.shape[2]))
     net, count = with_stages(net, stages)
     device = next(net.parameters()).device
     autocast = autocast_for(device, precision)
-    padded, (top, left) = framed(image, net, inputs)
-    y = continued(to_network(padded), net, scale)
-    given = as_tensors({**inputs, "y": y}, set(info_of(net).example(8)), device)
+    padded, (top, left), inputs = framed(image, net, inputs)
+    whole = continued({**inputs, net.picture: to_network(padded, net.channels)}, net, scale)
+    given = as_tensors(whole, net, device)
     own = slice(top, top + image.shape[0]), slice(left, left + image.shape[1])
     own_large = slice(scale * top, scale * top + large[0]), slice(scale * left, scale * left + large[1])
 
@@ -68,7 +69,7 @@ def trace(
             seconds += _now(device) - start
             if state is None:  # the network has ended by itself
                 break
-            x, context = state
+            x, context = state.x, state.context
             residual = net.residual(k, x, context)
             estimate = net.finish(x, context)[0].permute(1, 2, 0).float().cpu().numpy()[own_large]
             if not np.isfinite(estimate).all():
@@ -83,7 +84,10 @@ def trace(
                     residual=None if residual is None else _rms(residual[0, :, own[0], own[1]].float().cpu().numpy()),
                     change=None if k == 0 else _rms(estimate - records[-1].image),
                     psnr=None if wanted is None else psnr(estimate.clip(0, 1), wanted),
-                    numbers={name: float(value.flatten()[0]) for name, value in numbers.items()},
+                    numbers={
+                        **{name: float(value.flatten()[0]) for name, value in numbers.items()},
+                        **{name: _of_extra(value) for name, value in state.extras.items()},
+                    },
                 )
             )
     return records
@@ -99,6 +103,11 @@ def _target(target: NDArray[Any], shape: tuple[int, ...]) -> NDArray[np.float32]
     if pixels.shape[2] > shape[2]:
         raise UnfoldError("the target has colours, and the picture is grey: give a grey target")
     return np.broadcast_to(pixels, shape)
+
+
+def _of_extra(value: torch.Tensor) -> float:
+    """A stage's further output as one figure: a number as it is, of more the root mean square."""
+    return float(value) if value.numel() == 1 else float(value.float().square().mean().sqrt())
 
 
 def _rms(values: NDArray[Any]) -> float:

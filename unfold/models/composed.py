@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor, nn
 
-from unfold.models.unfolding import UnfoldingNetwork
+from unfold import registry
+from unfold.errors import UnfoldError
+from unfold.facts import Input
+from unfold.models.unfolding import UnfoldingNetwork, check_channels
 from unfold.steps.data_step import DataStep
 
 
@@ -25,6 +28,18 @@ class Composed(UnfoldingNetwork):
             raise ValueError(f"the data step has parameters for {data.stages} stages, and the network has {stages}")
         self.data = data
         self.priors = nn.ModuleList(prior() for _ in range(1 if shared else stages))
+        self.channels, self.border = data.channels, data.border
+        # The largest of what the parts ask for, for a prior may need more than the data step does.
+        parts = (data, self.priors[0])
+        self.min_size = max(getattr(part, "min_size", 1) for part in parts)
+        self.size_multiple = max(getattr(part, "size_multiple", 1) for part in parts)
+
+    @property
+    def inputs(self) -> Mapping[str, Input]:
+        return self.data.inputs
+
+    def _begins_with(self) -> Callable[..., Any]:
+        return self.data.begin
 
     def begin(self, y: Tensor, **inputs: Any) -> tuple[Tensor, Any]:
         return self.data.begin(y, **inputs)
@@ -34,3 +49,45 @@ class Composed(UnfoldingNetwork):
         prior = self.priors[k % len(self.priors)]
         result = prior(z) if memory is None else prior(z, memory)
         return result if isinstance(result, tuple) else (result, None)
+
+    def residual(self, k: int, x: Tensor, context: Any) -> Tensor | None:
+        return self.data.residual(x, context)
+
+    def numbers(self, k: int, context: Any) -> dict[str, Tensor]:
+        return self.data.numbers(k)
+
+
+def compose(
+    stages: int = 6,
+    data: dict[str, Any] | None = None,
+    prior: dict[str, Any] | None = None,
+    shared: bool = True,
+    channels: int = 3,
+) -> Composed:
+    """A data step and a prior by name, joined: {name: closed_form}, {name: resunet, widths: [16, 32, 64, 64]}.
+
+    What stands beside the name are arguments of its constructor; names may be code, as everywhere. stages: K; shared:
+    one prior for all stages, or one each; channels: of the images.
+    """
+    check_channels(channels)
+    step = _part(registry.DATA_STEP, data or {"name": "closed_form"}, "data")
+    half = _part(registry.PRIOR, prior or {"name": "resunet"}, "prior")
+    given = {name: channels for name in ("cin", "cout", "channels") if name in half[0].given()}
+    return Composed(
+        step[0].build(step[1], _at("data"), stages=stages, channels=channels),
+        lambda: half[0].build(half[1], _at("prior"), **given),
+        stages,
+        shared=shared,
+    )
+
+
+def _part(kind: registry.Kind, said: Mapping[str, Any], key: str) -> tuple[registry.Part, dict[str, Any]]:
+    options = dict(said)
+    name = options.pop("name", None)
+    if not isinstance(name, str):
+        raise UnfoldError(f"{key} is a {kind.what} by its name, such as {{name: {registry.names(kind)[0]}}}, not {said}")
+    return registry.find(kind, name), options
+
+
+def _at(key: str) -> Callable[[str], str]:
+    return lambda option: f"{key}.{option}" if option else key

@@ -19,12 +19,13 @@ import re
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from unfold.models.unfolding import UnfoldingNetwork, check_image, of_data_parallel
+from unfold.facts import Preset, Tiling
+from unfold.models.unfolding import UnfoldingNetwork, check_channels, check_image, of_data_parallel
 from unfold.padding import crop_to, pad_to_multiple
 from unfold.precision import apply_in_full_precision
 from unfold.priors.pathway_unet import (
@@ -76,10 +77,11 @@ def check_widths(width: int, growth: int, operator_width: int) -> None:
         )
 
 
-def widths_in(state: Mapping[str, Tensor]) -> dict[str, Any]:
-    """width and growth of the DGUNet, of whatever kind, whose state dict this is."""
-    width = state["shallow_feat1.0.weight"].shape[0]
-    return {"width": width, "growth": state["stage1_encoder.body.0.conv_1.weight"].shape[0] - width}
+def widths_in(state: Mapping[str, Tensor], usual_channels: int = 3) -> dict[str, Any]:
+    """width, growth and, where they are not the usual ones, channels of the DGUNet whose state dict this is."""
+    width, channels = state["shallow_feat1.0.weight"].shape[:2]
+    unusual = {} if channels == usual_channels else {"channels": channels}
+    return {"width": width, "growth": state["stage1_encoder.body.0.conv_1.weight"].shape[0] - width, **unusual}
 
 
 def step_size() -> nn.Parameter:
@@ -124,6 +126,12 @@ class _DGUNet(Family):
     """What DGUNet and DGUNet+ share: learned operators, and the measurement as the last stage's base."""
 
     size_multiple = min_size = 2**LEVELS
+    tiling = Tiling(
+        reach=67,
+        beyond="instance normalisation, channel attention and the subspace projection take statistics of the whole "
+        "image, and features pass from stage to stage",
+    )
+    bf16 = "estimates, the subspace projection and the last layer stay in float32"
     foreign_keys = r"stage1_encoder\.body\.[012]\.(csff_enc|csff_dec|phi|gamma)\.(weight|bias)"
     meanings: Mapping[str, str] = MappingProxyType(
         {
@@ -138,7 +146,7 @@ class _DGUNet(Family):
         return {"state_dict": of_data_parallel(state)}
 
     def begin(self, y: Tensor) -> tuple[Tensor, Context]:
-        check_image(y, 3)
+        check_image(y, self.channels)
         height, width = y.shape[-2:]
         if min(height, width) < self.min_size:
             raise ValueError(f"y is {height}x{width}; DGUNet needs at least {self.min_size}x{self.min_size}")
@@ -158,15 +166,15 @@ class _DGUNet(Family):
 class _MiddleStage(nn.Module):
     """The weights that stages 2..K-1 of DGUNet share."""
 
-    def __init__(self, width: int, growth: int, operator_width: int, operator_act: nn.Module) -> None:
+    def __init__(self, width: int, growth: int, operator_width: int, operator_act: nn.Module, channels: int) -> None:
         super().__init__()
         self.r1 = step_size()
-        self.phi_1 = LearnedOperator(operator_act, width=operator_width)
-        self.phit_1 = LearnedOperator(operator_act, width=operator_width)
-        self.shallow_feat2 = shallow_features(width, nn.PReLU())
+        self.phi_1 = LearnedOperator(operator_act, channels, operator_width)
+        self.phit_1 = LearnedOperator(operator_act, channels, operator_width)
+        self.shallow_feat2 = shallow_features(width, nn.PReLU(), channels)
         self.stage2_encoder = Encoder(width, growth, "modulate")
         self.stage2_decoder = Decoder(width, growth)
-        self.sam23 = StageOutput(width)
+        self.sam23 = StageOutput(width, channels)
         # In every published checkpoint, in no published equation: kept so that those load, never used or trained.
         self.concat12 = ConcatMerge(width, width).requires_grad_(False)
         self.merge12 = SubspaceMerge(width)
@@ -176,12 +184,17 @@ class DGUNet(_DGUNet):
     """DGUNet: stages 2..K-1 share their weights.
 
     width: features at full resolution (F); growth: more of them per level (S); tail: more of them in the last stage
-    (O); stages: K, at least 3; operator_width: hidden channels of the learned A and A^T.
+    (O); stages: K, at least 3; operator_width: hidden channels of the learned A and A^T; channels: C of the images.
 
-    ``net(y)``: y (B,3,H,W) in [0,1], any H, W >= 8 (padded by reflection to multiples of 8 and cropped back)
-    -> (B,3,H,W), not clamped.
+    ``net(y)``: y (B,C,H,W) in [0,1], any H, W >= 8 (padded by reflection to multiples of 8 and cropped back)
+    -> (B,C,H,W), not clamped.
     """
 
+    presets: ClassVar = {
+        "dgunet_deblur": Preset("DGUNet for motion deblurring", {"width": 80, "growth": 48, "tail": 32}),
+        "dgunet_derain": Preset("DGUNet for rain removal", {"width": 40, "growth": 20, "tail": 16}),
+        "dgunet_denoise": Preset("DGUNet for denoising", {"width": 80, "growth": 48, "tail": 32}),
+    }
     tied = True
     unused_keys = r"basic\.concat12\.weight"
     fewest_stages = 3  # a first one, at least one with the shared weights, and a last one
@@ -196,24 +209,31 @@ class DGUNet(_DGUNet):
         return arguments
 
     def __init__(
-        self, width: int = 80, growth: int = 48, tail: int = 32, stages: int = 7, operator_width: int = 64
+        self,
+        width: int = 80,
+        growth: int = 48,
+        tail: int = 32,
+        stages: int = 7,
+        operator_width: int = 64,
+        channels: int = 3,
     ) -> None:
         super().__init__(stages)
         check_widths(width, growth, operator_width)
+        self.channels = check_channels(channels)
         operator_act, act = nn.PReLU(), nn.PReLU()
         self.r0, self.r6 = step_size(), step_size()
-        self.basic = _MiddleStage(width, growth, operator_width, operator_act)
-        self.shallow_feat1 = shallow_features(width, act)
-        self.shallow_feat7 = shallow_features(width, act)
+        self.basic = _MiddleStage(width, growth, operator_width, operator_act, channels)
+        self.shallow_feat1 = shallow_features(width, act, channels)
+        self.shallow_feat7 = shallow_features(width, act, channels)
         self.stage1_encoder = Encoder(width, growth)
         self.stage1_decoder = Decoder(width, growth)
-        self.sam12 = StageOutput(width)
-        self.phi_0 = LearnedOperator(operator_act, width=operator_width)
-        self.phit_0 = LearnedOperator(operator_act, width=operator_width)
-        self.phi_6 = LearnedOperator(operator_act, width=operator_width)
-        self.phit_6 = LearnedOperator(operator_act, width=operator_width)
+        self.sam12 = StageOutput(width, channels)
+        self.phi_0 = LearnedOperator(operator_act, channels, operator_width)
+        self.phit_0 = LearnedOperator(operator_act, channels, operator_width)
+        self.phi_6 = LearnedOperator(operator_act, channels, operator_width)
+        self.phit_6 = LearnedOperator(operator_act, channels, operator_width)
         self.concat67 = ConcatMerge(width, width + tail)
-        self.tail = nn.Conv2d(width + tail, 3, 3, padding=1, bias=False)
+        self.tail = nn.Conv2d(width + tail, channels, 3, padding=1, bias=False)
 
     def modules_of(self, k: int) -> Stage:
         if k == 0:
@@ -229,6 +249,11 @@ class DGUNet(_DGUNet):
 class DGUNetPlus(_DGUNet):
     """DGUNet+: every stage has weights of its own. Arguments and use as :class:`DGUNet`, without ``tail``; K >= 2."""
 
+    presets: ClassVar = {
+        "dgunet_plus_deblur": Preset("DGUNet+ for motion deblurring", {"width": 96, "growth": 48}),
+        "dgunet_plus_derain": Preset("DGUNet+ for rain removal", {"width": 40, "growth": 20}),
+        "dgunet_plus_denoise": Preset("DGUNet+ for denoising", {"width": 80, "growth": 40}),
+    }
     fewest_stages = 2
 
     @classmethod
@@ -238,27 +263,30 @@ class DGUNetPlus(_DGUNet):
         stages = sum(re.fullmatch(r"r\d+", key) is not None for key in state)
         return {**widths_in(state), "stages": stages, "operator_width": state["phi_0.body.0.weight"].shape[0]}
 
-    def __init__(self, width: int = 80, growth: int = 40, stages: int = 7, operator_width: int = 64) -> None:
+    def __init__(
+        self, width: int = 80, growth: int = 40, stages: int = 7, operator_width: int = 64, channels: int = 3
+    ) -> None:
         super().__init__(stages)
         check_widths(width, growth, operator_width)
+        self.channels = check_channels(channels)
         operator_act, act = nn.PReLU(), nn.PReLU()
         modules: dict[str, nn.Module] = {}
         for k in range(stages):
             self.register_parameter(f"r{k}", step_size())
         for k in range(1, stages + 1):
-            modules[f"shallow_feat{k}"] = shallow_features(width, act)
+            modules[f"shallow_feat{k}"] = shallow_features(width, act, channels)
         for k in range(stages):
-            modules[f"phi_{k}"] = LearnedOperator(operator_act, width=operator_width)
-            modules[f"phit_{k}"] = LearnedOperator(operator_act, width=operator_width)
+            modules[f"phi_{k}"] = LearnedOperator(operator_act, channels, operator_width)
+            modules[f"phit_{k}"] = LearnedOperator(operator_act, channels, operator_width)
         for k in range(1, stages):
             modules[f"stage{k}_encoder"] = Encoder(width, growth, "modulate" if k > 1 else "none")
             modules[f"stage{k}_decoder"] = Decoder(width, growth)
         for k in range(1, stages):
-            modules[f"sam{k}{k + 1}"] = StageOutput(width)
+            modules[f"sam{k}{k + 1}"] = StageOutput(width, channels)
             modules[f"merge{k}{k + 1}"] = SubspaceMerge(width)
         for name, module in modules.items():
             self.add_module(name, module)
-        self.tail = nn.Conv2d(width, 3, 3, padding=1, bias=False)
+        self.tail = nn.Conv2d(width, channels, 3, padding=1, bias=False)
 
     def modules_of(self, k: int) -> Stage:
         def at(name: str) -> Any:

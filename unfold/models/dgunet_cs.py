@@ -15,9 +15,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -25,7 +24,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from unfold.models.dgunet import Family, Stage, UNet, check_widths, step_size, widths_in
-from unfold.models.unfolding import check_image, of_data_parallel
+from unfold.facts import Input, Preset, Tiling, image
+from unfold.models.unfolding import check_channels, check_image, of_data_parallel
 from unfold.padding import pad_to_multiple
 from unfold.physics.sampling import sample, sample_adjoint
 from unfold.precision import at_least_float32, full_precision
@@ -52,13 +52,13 @@ class Context(NamedTuple):
 class MiddleStage(nn.Module):
     """The modules of one stage after the first and before the last."""
 
-    def __init__(self, width: int, growth: int, unused_act: nn.Module) -> None:
+    def __init__(self, width: int, growth: int, unused_act: nn.Module, channels: int) -> None:
         super().__init__()
         self.r = step_size()
-        self.shallow_feat = shallow_features(width, nn.PReLU(), channels=1)
+        self.shallow_feat = shallow_features(width, nn.PReLU(), channels)
         self.stage_encoder = Encoder(width, growth, "add")
         self.stage_decoder = Decoder(width, growth)
-        self.sam = StageOutput(width, channels=1, attention=True)
+        self.sam = StageOutput(width, channels, attention=True)
         # Learned operators that the published network owns and never calls: Phi is known here.
         self.phi = LearnedOperator(unused_act).requires_grad_(False)
         self.phit = LearnedOperator(unused_act).requires_grad_(False)
@@ -66,25 +66,43 @@ class MiddleStage(nn.Module):
 
 
 class DGUNetCS(Family):
-    """Compressive sensing of grey images, block size 32.
+    """Compressive sensing of grey images, or of each channel of others by one matrix, block size 32.
 
     ratio: measurements per pixel in per cent, M = ceil(ratio * 10.24) per block; width, growth, tail: as in DGUNet;
     stages: K, at least 3; shared: stages 2..K-1 share their weights (DGUNet) or have their own (DGUNet+); learn_phi:
-    whether Phi is trained with the rest (a given one is set by :meth:`give_sampling`).
+    whether Phi is trained with the rest (a given one is set by :meth:`give_sampling`); channels: C, 1 as published.
 
-    ``net(m)``: measurements (B,M,h,w) of h x w blocks -> (B,1,32h,32w), not clamped. ``net(image=x)``: x (B,1,H,W) in
-    [0,1], any size (padded by zeros to blocks), is measured and restored -> (B,1,H,W); differentiable in Phi.
+    ``net(m)``: measurements (B,C M,h,w) of h x w blocks -> (B,C,32h,32w), not clamped. ``net(image=x)``: x (B,C,H,W) in
+    [0,1], any size (padded by zeros to blocks), is measured and restored -> (B,C,H,W); differentiable in Phi.
     """
 
+    presets: ClassVar = {
+        "dgunet_cs": Preset("DGUNet for compressive sensing, 25 %", {"shared": True}),
+        "dgunet_plus_cs": Preset("DGUNet+ for compressive sensing, 25 %", {"shared": False}),
+    }
     fewest_stages = 3
     size_multiple = BLOCK
+    tiling = Tiling(
+        reach=94,
+        beyond="instance normalisation and channel attention take statistics of the whole image, and features pass "
+        "from stage to stage; tiles begin and end between blocks",
+    )
+    output = "(B,C,H,W) or (B,C,32h,32w), not clamped"
+    bf16 = "sampling, steps and the last layer stay in float32"
+    other_inputs: ClassVar = {
+        "m": "(B,C M,h,w), measurements of h x w blocks of 32x32 pixels, M = ceil(10.24 ratio); or instead"
+    }
+    not_for_pictures = (
+        "DGUNet-CS restores compressed measurements, and a picture is none: see `unfold test --protocol "
+        "compressive_sensing`"
+    )
     unused_keys = r"(stage_model|body\.\d+)\.phit?\.body\..*|stage1_encoder\.body\.\d\.csff_.*"
 
     @classmethod
     def recognise(cls, state: Mapping[str, Tensor]) -> dict[str, Any] | None:
         if "Phi" not in state:
             return None
-        arguments = widths_in(state)
+        arguments = widths_in(state, usual_channels=1)
         measurements, pixels = state["Phi"].shape
         found = (ratio for ratio in PUBLISHED_RATIOS if -(-ratio * pixels // 100) == measurements)
         arguments["ratio"] = next(found, 100 * measurements / pixels)
@@ -108,30 +126,40 @@ class DGUNetCS(Family):
         stages: int = 7,
         shared: bool = True,
         learn_phi: bool = True,
+        channels: int = 1,
     ) -> None:
         super().__init__(stages)
         check_widths(width, growth, 1)
         if not 0 < ratio <= 100:
             raise ValueError(f"ratio is per cent of the pixels, above 0 and at most 100, not {ratio}")
-        self.tied = shared
+        self.tied, self.channels, self.ratio = shared, check_channels(channels), ratio
         act, unused_act = nn.PReLU(), nn.PReLU()
         phi = nn.init.xavier_normal_(torch.empty(measurements_of(ratio), BLOCK * BLOCK))
         self.Phi = nn.Parameter(phi, requires_grad=learn_phi)
         self.r0, self.r_final = step_size(), step_size()
-        self.shallow_feat1 = shallow_features(width, act, channels=1)
+        self.shallow_feat1 = shallow_features(width, act, channels)
         if shared:
-            self.stage_model = MiddleStage(width, growth, unused_act)
+            self.stage_model = MiddleStage(width, growth, unused_act, channels)
         else:
-            self.body = nn.ModuleList(MiddleStage(width, growth, unused_act) for _ in range(stages - 2))
-        self.shallow_feat_final = shallow_features(width, act, channels=1)
+            self.body = nn.ModuleList(MiddleStage(width, growth, unused_act, channels) for _ in range(stages - 2))
+        self.shallow_feat_final = shallow_features(width, act, channels)
         self.stage1_encoder = Encoder(width, growth, "add")
         self.stage1_decoder = Decoder(width, growth)
-        self.sam12 = StageOutput(width, channels=1, attention=True)
+        self.sam12 = StageOutput(width, channels, attention=True)
         self.concat_final = ConcatMerge(width, width + tail)
-        self.tail = nn.Conv2d(width + tail, 1, 3, padding=1, bias=False)
+        self.tail = nn.Conv2d(width + tail, channels, 3, padding=1, bias=False)
         for name, parameter in self.stage1_encoder.named_parameters():
             if "csff" in name:  # the first stage has no previous one: published, never used
                 parameter.requires_grad_(False)
+
+    @property
+    def inputs(self) -> dict[str, Input]:
+        return {"image": image(self.channels, f"(B,{self.channels},H,W) in [0,1], measured and restored")}
+
+    @property
+    def measurements(self) -> int:
+        """M, of a block."""
+        return len(self.Phi)
 
     def give_sampling(self, phi: Tensor | NDArray[Any] | str | Path) -> None:
         """Use this sampling matrix (M, 1024), an array or a .npy file, and do not learn it.
@@ -149,9 +177,22 @@ class DGUNetCS(Family):
 
     def measure(self, x: Tensor) -> Tensor:
         """x (B,1,H,W), padded right and bottom by zeros to multiples of 32 -> measurements (B,M,H/32,W/32)."""
-        check_image(x, 1, "an image to measure")
+        check_image(x, self.channels, "an image to measure")
         with full_precision(x.device):
-            return sample(pad_to_multiple(at_least_float32(x), BLOCK, mode="constant"), self.Phi, BLOCK)
+            return self.sampled(pad_to_multiple(at_least_float32(x), BLOCK, mode="constant"))
+
+    def sampled(self, x: Tensor) -> Tensor:
+        """Phi x on every block of every channel: x (B,C,H,W) of whole blocks -> (B,C M,H/32,W/32)."""
+        if self.channels == 1:
+            return sample(x, self.Phi, BLOCK)
+        return sample(x.flatten(0, 1)[:, None], self.Phi, BLOCK).unflatten(0, (len(x), self.channels)).flatten(1, 2)
+
+    def adjoint(self, m: Tensor) -> Tensor:
+        """Phi^T m on every block of every channel: m (B,C M,h,w) -> (B,C,32h,32w)."""
+        if self.channels == 1:
+            return sample_adjoint(m, self.Phi, BLOCK)
+        each = m.unflatten(1, (self.channels, -1)).flatten(0, 1)
+        return sample_adjoint(each, self.Phi, BLOCK)[:, 0].unflatten(0, (len(m), self.channels))
 
     def begin(self, m: Tensor | None = None, *, image: Tensor | None = None) -> tuple[Tensor, Context]:
         if (m is None) == (image is None):
@@ -159,17 +200,18 @@ class DGUNetCS(Family):
         if m is None:
             assert image is not None
             m = self.measure(image)
-        if m.ndim != 4 or m.shape[1] != len(self.Phi):
-            raise ValueError(f"measurements have shape (B, {len(self.Phi)}, h, w), not {tuple(m.shape)}")
+        if m.ndim != 4 or m.shape[1] != self.channels * len(self.Phi):
+            raise ValueError(
+                f"measurements have shape (B, {self.channels * len(self.Phi)}, h, w), not {tuple(m.shape)}"
+            )
         m = at_least_float32(m)
         with full_precision(m.device):
-            x = sample_adjoint(m, self.Phi, BLOCK)
+            x = self.adjoint(m)
         height, width = (x if image is None else image).shape[-2:]
         return x, Context(m, (height, width))
 
     def modules_of(self, k: int) -> Stage:
-        operator = partial(sample, phi=self.Phi, block=BLOCK)
-        adjoint = partial(sample_adjoint, phi=self.Phi, block=BLOCK)
+        operator, adjoint = self.sampled, self.adjoint
         if k == 0:
             unet = UNet(self.stage1_encoder, self.stage1_decoder, self.sam12)
             return Stage(self.r0, operator, adjoint, self.shallow_feat1, None, unet)

@@ -17,12 +17,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
-from unfold.models.unfolding import UnfoldingNetwork, check_image, of_data_parallel
+from unfold.facts import Input, Preset, Tiling, image, kernel
+from unfold.models.unfolding import UnfoldingNetwork, check_channels, check_image, of_data_parallel
 from unfold.physics.blur import blur, blur_adjoint
 from unfold.precision import at_least_float32, full_precision
 from unfold.priors.conv_block import ConvBlock
@@ -59,14 +60,30 @@ class NRLGDN(UnfoldingNetwork):
     initial: "inverse" (Eq. 22) or "measurement" (y); noise_model: H on the "residual" or on the "gradient"; stages:
     most steps at evaluation; train_stages: steps in training, where none is left out; stop: at evaluation the published
     rule for each "sample" (so that a batch gives what single images give), jointly for the "batch" as published, or
-    "never"; widths, depth: of R; width: of H and D.
+    "never"; widths, depth: of R; width: of H and D; channels: C of the images.
 
-    ``net(y, kernel=k)``: y (B,3,H,W) in [0,1]; kernel (B|1,1,s,s) for true convolution, s odd -> (B,3,H,W), not
+    ``net(y, kernel=k)``: y (B,C,H,W) in [0,1]; kernel (B|1,1,s,s) for true convolution, s odd -> (B,C,H,W), not
     clamped.
     """
 
+    presets: ClassVar = {
+        "nrl_gdn": Preset("NRL-GDN: deblurring under non-uniform noise"),
+        "nrl_gdn_y0": Preset("NRL-GDN that begins at the blurred image", {"initial": "measurement"}),
+        "rgdn_uniform": Preset(
+            "RGDN with a DRUNet: deblurring under uniform noise",
+            {"initial": "measurement", "noise_model": "gradient"},
+        ),
+    }
     tied = True
     size_multiple = min_size = 8
+    tiling = Tiling(
+        reach=199,
+        blurred=True,
+        beyond="the stop rule weighs the whole image, Eq. 22 (nrl_gdn) inverts a blur, zeros are assumed beyond the "
+        "border, and the reaches of all stages add up",
+    )
+    border = "zero"
+    bf16 = "blur, its adjoint, the inverse filter and the last layers stay in float32"
     meanings: Mapping[str, str] = MappingProxyType(
         {"residual": "A blurs by the kernel, with zeros beyond the border of the picture as it was continued"}
     )
@@ -76,7 +93,8 @@ class NRLGDN(UnfoldingNetwork):
         """Widths and depth alone: no shape tells the three networks from each other."""
         if "d_alpha.main.0.weight" not in state:
             return None
-        return {**arguments_in(state, "r"), "width": state["d_alpha.main.0.weight"].shape[0]}
+        width, channels = state["d_alpha.main.0.weight"].shape[:2]
+        return {**arguments_in(state, "r"), "width": width, **({} if channels == 3 else {"channels": channels})}
 
     @staticmethod
     def official_layout(state: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -93,8 +111,10 @@ class NRLGDN(UnfoldingNetwork):
         widths: Sequence[int] = (64, 128, 256, 512),
         depth: int = 4,
         width: int = 64,
+        channels: int = 3,
     ) -> None:
         super().__init__(stages)
+        self.channels = check_channels(channels)
         for name, value, choices in (
             ("initial", initial, ("inverse", "measurement")),
             ("noise_model", noise_model, ("residual", "gradient")),
@@ -105,9 +125,14 @@ class NRLGDN(UnfoldingNetwork):
         if train_stages < 1:
             raise ValueError(f"train_stages must be at least 1, not {train_stages}")
         self.initial, self.noise_model, self.train_stages, self.stop = initial, noise_model, train_stages, stop
-        self.r = ResUNet(3, 3, widths, depth)
-        self.h = ConvBlock(3, width)
-        self.d_alpha = ConvBlock(3, width)
+        self.r = ResUNet(channels, channels, widths, depth)
+        self.h = ConvBlock(channels, width)
+        self.d_alpha = ConvBlock(channels, width)
+
+    @property
+    def inputs(self) -> dict[str, Input]:
+        about = "(B|1,1,kh,kw), for true convolution, sum 1, square with an odd side, no larger than y"
+        return {"y": image(self.channels), "kernel": kernel(about)}
 
     @torch.no_grad()
     def start_as_identity(self) -> None:
@@ -115,7 +140,7 @@ class NRLGDN(UnfoldingNetwork):
         list(self.d_alpha.parameters())[-1].mul_(0.1)  # the last layer
 
     def begin(self, y: Tensor, *, kernel: Tensor) -> tuple[Tensor, Context]:
-        check_image(y, 3)
+        check_image(y, self.channels)
         if kernel.ndim != 4 or kernel.shape[1] != 1 or kernel.shape[0] not in (1, len(y)):
             raise ValueError(f"kernel must have shape (B, 1, s, s) or (1, 1, s, s), not {tuple(kernel.shape)}")
         if min(y.shape[-2:]) < self.min_size:

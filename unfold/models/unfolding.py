@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
+
+from unfold.errors import UnfoldError
+from unfold.facts import Border, Input, Preset, Tiling, image
 
 
 def check_image(y: Tensor, channels: int, what: str = "y") -> None:
@@ -21,16 +25,41 @@ def check_image(y: Tensor, channels: int, what: str = "y") -> None:
         raise ValueError(f"{what} must hold floats in [0,1], not {str(y.dtype).removeprefix('torch.')}: divide by 255")
 
 
+def check_channels(channels: int) -> int:
+    """The number of image channels; ValueError where it is none."""
+    if channels < 1:
+        raise ValueError(f"channels is the number of image channels, at least 1, not {channels}")
+    return channels
+
+
 def of_data_parallel(state: Mapping[str, Tensor]) -> dict[str, Any]:
     """A state dict as torch's DataParallel saves it, with its prefix on every name."""
     return {f"module.{key}": value for key, value in state.items()}
+
+
+class State(NamedTuple):
+    """What the loop has after a stage: the estimate, what all stages share, and what else the stage handed out."""
+
+    x: Tensor
+    context: Any
+    extras: Mapping[str, Tensor] = MappingProxyType({})
+
+
+class Output(NamedTuple):
+    """All of a run. stages: the estimate after each stage, first to last; extras: what stages handed out beside it, by
+    name, first stage first.
+    """
+
+    stages: list[Tensor]
+    extras: dict[str, list[Tensor]]
 
 
 class UnfoldingNetwork(nn.Module, ABC):
     """An iterative restoration algorithm with learned steps.
 
     A network says how an estimate begins (:meth:`begin`) and what one stage does (:meth:`stage`); the loop, the list of
-    stages and activation checkpointing live here, once.
+    stages and activation checkpointing live here, once. All that other code has to know of a network it says itself,
+    by the attributes below and by :attr:`inputs`; each has a default that is safe.
 
     stages: number of stages K. Where the weights are tied (``tied``), it may be set anew at any time, as in
         ``net.stages = 9``; what trains with another number says so.
@@ -41,8 +70,17 @@ class UnfoldingNetwork(nn.Module, ABC):
     checkpoint_stages: bool = False
     tied: bool = False  # one set of weights serves any number of stages
     fewest_stages: int = 1
+    channels: int = 3  # of the images that it restores
     size_multiple: int = 1  # what images are padded to inside
     min_size: int = 1  # smallest height and width of an input
+    presets: ClassVar[Mapping[str, Preset]] = MappingProxyType({})  # published networks of this class, by name
+    tiling: Tiling = Tiling()
+    # What a data step takes to be beyond the border: "circular", the other side; "zero"; "any", nothing that matters.
+    border: Border = "any"
+    output: str = "(B,C,H,W), not clamped"  # for people
+    bf16: str = "what the layers do under autocast"  # for people: what stays in float32
+    other_inputs: Mapping[str, str] = MappingProxyType({})  # for people: in place of those of ``inputs``
+    not_for_pictures: str = ""  # why the command line cannot restore pictures with it; "" where it can
     unused_keys: str = ""  # regular expression of the parameters that no computation uses; published files hold them
     foreign_keys: str = ""  # of unused parameters that some published files hold and this network has not
     meanings: Mapping[str, str] = MappingProxyType({})  # of "residual" and of each of the numbers, in words
@@ -69,6 +107,40 @@ class UnfoldingNetwork(nn.Module, ABC):
         super().__init__()
         self._stages = stages
         self.stages = stages
+
+    @property
+    def inputs(self) -> Mapping[str, Input]:
+        """What ``net(...)`` takes, by name, the picture first: see :mod:`unfold.facts`."""
+        return {"y": image(self.channels)}
+
+    @property
+    def picture(self) -> str:
+        """The name of the input that is the picture to be restored."""
+        return next(iter(self.inputs))
+
+    @property
+    def required(self) -> list[str]:
+        """The inputs that have to be given: all but those for which :meth:`begin` has a default."""
+        known, own = inspect.signature(self._begins_with()).parameters, self.inputs
+        optional = {n for n in own if n in known and known[n].default is not inspect.Parameter.empty}
+        return [name for name in own if name == self.picture or name not in optional]
+
+    def _begins_with(self) -> Callable[..., Any]:
+        """What has a default for the inputs that need not be given."""
+        return self.begin
+
+    def example(self, height: int, width: int, batch: int = 1, kernels: int = 1, side: int = 25) -> dict[str, Any]:
+        """Inputs of zeros for a batch of measurements of that size, with ``kernels`` kernels of side x side pixels."""
+        values: dict[str, Any] = {"whole": 1, "level": 0.0, "number": 0.0}
+        made: dict[str, Any] = {}
+        for name, one in self.inputs.items():
+            if one.kind == "image":
+                made[name] = torch.zeros(batch, one.channels, height, width)
+            elif one.kind == "kernel":
+                made[name] = torch.zeros(kernels, 1, side, side)
+            else:
+                made[name] = values[one.kind]
+        return made
 
     @property
     def stages(self) -> int:
@@ -99,8 +171,13 @@ class UnfoldingNetwork(nn.Module, ABC):
         """Return x_0 and the context: whatever all stages share (the measurement, a prepared operator)."""
 
     @abstractmethod
-    def stage(self, k: int, x: Tensor, memory: Any, context: Any) -> tuple[Tensor, Any]:
-        """One data step and one prior step: x_k -> x_{k+1}, for k = 0..K-1. ``memory`` is None in the first stage."""
+    def stage(
+        self, k: int, x: Tensor, memory: Any, context: Any
+    ) -> tuple[Tensor, Any] | tuple[Tensor, Any, dict[str, Tensor]]:
+        """One data step and one prior step: x_k -> x_{k+1}, for k = 0..K-1. ``memory`` is None in the first stage.
+
+        Returns (x, memory), or (x, memory, extras): further tensors by name, for losses and traces.
+        """
 
     def finish(self, x: Tensor, context: Any) -> Tensor:
         """Turn the loop's estimate into the image that the caller gets (undo padding, for example)."""
@@ -114,28 +191,68 @@ class UnfoldingNetwork(nn.Module, ABC):
         """The scalars of stage k = 0..K-1 by the names of the paper, of one sample or (B,1,1,1)."""
         return {}
 
-    def states(self, *args: Any, **inputs: Any) -> Iterator[tuple[Tensor, Any]]:
+    def states(self, *args: Any, **inputs: Any) -> Iterator[State]:
         """Yield x_0, x_1, ... as stages take them, each with the context, holding no more than one stage at a time."""
         x, context = self.begin(*args, **inputs)
-        yield x, context
+        yield State(x, context)
         memory = None
         for k in range(self.count()):
             if self.checkpoint_stages and torch.is_grad_enabled():
                 # Stages draw no random numbers, so the generator's state need not be kept for the second pass.
-                x, memory = checkpoint(self.stage, k, x, memory, context, use_reentrant=False, preserve_rng_state=False)
+                x, memory, extras = checkpoint(
+                    self._checked_stage, k, x, memory, context, use_reentrant=False, preserve_rng_state=False
+                )
             else:
-                x, memory = self.stage(k, x, memory, context)
-            yield x, context
+                x, memory, extras = self._checked_stage(k, x, memory, context)
+            yield State(x, context, extras)
             if self.finished(memory):
                 return
 
+    def _checked_stage(
+        self, k: int, x: Tensor, memory: Any, context: Any
+    ) -> tuple[Tensor, Any, dict[str, Tensor]]:
+        """A stage's result; UnfoldError that names the method's line where it is none."""
+        result = self.stage(k, x, memory, context)
+        wrong = ""
+        if not isinstance(result, tuple) or len(result) not in (2, 3):
+            kind = f"tuple of {len(result)}" if isinstance(result, tuple) else type(result).__name__
+            wrong = f"returns a {kind}, and (x, memory) or (x, memory, extras) is wanted"
+        elif not isinstance(result[0], Tensor):
+            wrong = f"returns a {type(result[0]).__name__} as the estimate, and a tensor is wanted"
+        elif result[0].shape != x.shape:
+            wrong = f"makes an estimate of shape {tuple(result[0].shape)} of one of {tuple(x.shape)}: it has to stay"
+        elif len(result) == 3 and not (
+            isinstance(result[2], dict) and all(isinstance(value, Tensor) for value in result[2].values())
+        ):
+            wrong = "returns extras that are no dict of tensors by name"
+        if wrong:
+            code = type(self).stage.__code__
+            place = f"{code.co_filename}:{code.co_firstlineno}"
+            raise UnfoldError(f"{place}: stage {k} of {type(self).__name__} {wrong}")
+        return result if len(result) == 3 else (*result, {})
+
     def iterate(self, *args: Any, **inputs: Any) -> Iterator[Tensor]:
         """Yield the estimate after each stage, finished, first stage first."""
-        for x, context in islice(self.states(*args, **inputs), 1, None):
-            yield self.finish(x, context)
+        for state in islice(self.states(*args, **inputs), 1, None):
+            yield self.finish(state.x, state.context)
 
-    def forward(self, *args: Any, return_stages: bool = False, **inputs: Any) -> Tensor | list[Tensor]:
-        """Restore: the last estimate, or with ``return_stages`` the list of all, first stage first."""
+    def run(self, *args: Any, **inputs: Any) -> Output:
+        """All estimates, finished, and all that stages handed out beside them."""
+        output = Output([], {})
+        for state in islice(self.states(*args, **inputs), 1, None):
+            output.stages.append(self.finish(state.x, state.context))
+            for name, value in state.extras.items():
+                output.extras.setdefault(name, []).append(value)
+        return output
+
+    def forward(
+        self, *args: Any, return_stages: bool = False, return_output: bool = False, **inputs: Any
+    ) -> Tensor | list[Tensor] | Output:
+        """Restore: the last estimate, or with ``return_stages`` the list of all, first stage first; with
+        ``return_output`` all of the run, as :meth:`run` gives it.
+        """
+        if return_output:
+            return self.run(*args, **inputs)
         if return_stages:
             return list(self.iterate(*args, **inputs))
         for x in self.iterate(*args, **inputs):  # noqa: B007  (only the last estimate is wanted)

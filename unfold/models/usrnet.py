@@ -14,12 +14,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from unfold.models.unfolding import UnfoldingNetwork, check_image
+from unfold.facts import Input, Preset, Tiling, image, kernel, level, whole
+from unfold.models.unfolding import UnfoldingNetwork, check_channels, check_image
 from unfold.precision import full_precision
 from unfold.priors.resunet import ResUNet, arguments_in
 from unfold.steps.closed_form import Measurement, PreparedKernel, begin
@@ -86,14 +87,29 @@ class HyperParameters(nn.Module):
 class USRNet(UnfoldingNetwork):
     """Non-blind super-resolution and deblurring with one network for all kernels, scales and noise levels.
 
-    widths, depth: of the ResUNet prior; stages: K; hyper_width: hidden channels of H.
+    widths, depth: of the ResUNet prior; stages: K; hyper_width: hidden channels of H; channels: C of the images.
 
-    ``net(y, kernel=k, scale=s, sigma=sigma)``: y (B,3,h,w) in [0,1]; kernel (B|1,1,kh,kw) for true convolution, or what
+    ``net(y, kernel=k, scale=s, sigma=sigma)``: y (B,C,h,w) in [0,1]; kernel (B|1,1,kh,kw) for true convolution, or what
     :func:`unfold.steps.closed_form.prepare` made of one; scale a whole number >= 1; sigma a float or (B,), noise
-    standard deviation in [0,1] -> (B,3,h*s,w*s), not clamped. ValueError where the kernel exceeds the restored size.
+    standard deviation in [0,1] -> (B,C,h*s,w*s), not clamped. ValueError where the kernel exceeds the restored size.
     """
 
+    presets: ClassVar = {
+        "usrnet": Preset("USRNet or USRGAN: super-resolution and deblurring"),
+        "usrnet_tiny": Preset(
+            "USRNet or USRGAN, tiny", {"widths": (16, 32, 64, 64), "stages": 6, "hyper_width": 32}
+        ),
+    }
     size_multiple = 8
+    tiling = Tiling(
+        reach=97,
+        blurred=True,
+        beyond="the data step is circular and inverts a blur, which reaches further than the kernel, and the reaches "
+        "of all stages add up",
+    )
+    border = "circular"
+    output = "(B,C,s h,s w), not clamped"
+    bf16 = "Fourier transforms, hyper-parameters and the last layer stay in float32"
     meanings: Mapping[str, str] = MappingProxyType(
         {
             "residual": "A blurs by the kernel with a circular border and keeps every s-th pixel",
@@ -107,7 +123,8 @@ class USRNet(UnfoldingNetwork):
         if "h.mlp.0.weight" not in state:
             return None
         hyper = {"stages": state["h.mlp.4.bias"].shape[0] // 2, "hyper_width": state["h.mlp.0.weight"].shape[0]}
-        return {**arguments_in(state, "p"), **hyper}
+        channels = state["p.m_tail.weight"].shape[0]
+        return {**arguments_in(state, "p"), **hyper, **({} if channels == 3 else {"channels": channels})}
 
     def __init__(
         self,
@@ -115,10 +132,21 @@ class USRNet(UnfoldingNetwork):
         depth: int = 2,
         stages: int = 8,
         hyper_width: int = 64,
+        channels: int = 3,
     ) -> None:
         super().__init__(stages)
-        self.p = ResUNet(4, 3, widths, depth)
+        self.channels = check_channels(channels)
+        self.p = ResUNet(channels + 1, channels, widths, depth)
         self.h = HyperParameters(stages, hyper_width)
+
+    @property
+    def inputs(self) -> dict[str, Input]:
+        return {
+            "y": image(self.channels, f"(B,{self.channels},h,w) in [0,1]"),
+            "kernel": kernel("(B|1,1,kh,kw), for true convolution, sum 1, no larger than the restored image"),
+            "scale": whole(),
+            "sigma": level(),
+        }
 
     def start_as_identity(self) -> None:
         """Begin near the data steps alone: the prior returns about what it is given."""
@@ -128,7 +156,7 @@ class USRNet(UnfoldingNetwork):
     def begin(
         self, y: Tensor, *, kernel: Tensor | PreparedKernel, scale: int, sigma: float | Tensor
     ) -> tuple[Tensor, Context]:
-        check_image(y, 3)
+        check_image(y, self.channels)
         x, data = begin(y, kernel, scale)
         if isinstance(sigma, (int, float)):
             if not 0 <= sigma <= 1:

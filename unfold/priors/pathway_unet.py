@@ -257,6 +257,8 @@ class PathwayUNet(nn.Module):
     and the pathways rest, so one instance can serve all stages.
     """
 
+    min_size = size_multiple = 2**LEVELS
+
     def __init__(self, width: int = 32, growth: int = 16, channels: int = 3) -> None:
         super().__init__()
         self.shallow = shallow_features(width, nn.PReLU(), channels)

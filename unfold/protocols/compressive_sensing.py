@@ -10,7 +10,7 @@ import numpy as np
 from unfold.data.images import read_grey, to_float
 from unfold.errors import UnfoldError
 from unfold.metrics import psnr, ssim
-from unfold.models.dgunet_cs import BLOCK, DGUNetCS, measurements_of
+from unfold.models.dgunet_cs import BLOCK, measurements_of
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.protocols.protocol import Case, Image, Method, Protocol, Sample
 
@@ -44,8 +44,9 @@ class CompressiveSensing(Protocol):
             raise UnfoldError(f"tile is a multiple of {BLOCK}, or 0 for the whole image, not {self.tile}")
 
     def check(self, net: UnfoldingNetwork) -> None:
-        assert isinstance(net, DGUNetCS)
-        own, asked = len(net.Phi), measurements_of(self.ratio)
+        own, asked = getattr(net, "measurements", None), measurements_of(self.ratio)
+        if own is None:
+            raise UnfoldError(f"{type(net).__name__} does not say how many measurements of a block it takes")
         if own != asked:
             ratio = next((r for r in range(1, 101) if measurements_of(r) == own), 100 * own / BLOCK**2)
             raise UnfoldError(

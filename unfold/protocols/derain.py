@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from unfold.data.images import find_images, read_uint8, to_float
 from unfold.data.pairs import marked_inputs
-from unfold.data.samples import SyntheticRain
+from unfold.degradations.rain import SyntheticRain
 from unfold.errors import UnfoldError
 from unfold.metrics import psnr, ssim
 from unfold.protocols.pairs import PairProtocol
@@ -37,7 +37,7 @@ class Derain(PairProtocol):
 
 @dataclass(frozen=True)
 class DerainSynthetic(Derain):
-    """Clean images with rain of our own model (:class:`unfold.data.samples.SyntheticRain`), scored as Table 1 is.
+    """Clean images with rain of our own model (:class:`unfold.degradations.rain.SyntheticRain`), scored as Table 1 is.
 
     No published table: it validates trainings on the same rain. Rain is drawn per image from a generator seeded with
     the file's name.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,21 +12,24 @@ from unfold.errors import UnfoldError
 from unfold.protocols.protocol import Image, Method
 
 
-def ensembled(method: Method, number: int) -> Method:
+def ensembled(method: Method, number: int, picture: str = "y", images: Sequence[str] = ()) -> Method:
     """The mean of a method's results (not clamped) on y, turned by 0 to 3 quarters and mirrored, and turned back.
 
-    number: 8, or 1 for the method itself. A kernel among the inputs is turned with y, see :func:`turned_kernel`; the
-    others are handed on as they are.
+    number: 8, or 1 for the method itself. A kernel among the inputs is turned with y, see :func:`turned_kernel`, and so
+    are images; the others are handed on as they are. picture, images: names of y and of further images.
     """
     if number == 1:
         return method
 
     def mean(inputs: dict[str, Any]) -> Image:
-        y = inputs["y"]
         total = np.zeros((), np.float32)
         for mirrored in (False, True):
             for quarters in range(4):
-                turned = {**inputs, "y": np.rot90(y[:, ::-1] if mirrored else y, quarters)}
+                views = {
+                    name: np.rot90(inputs[name][:, ::-1] if mirrored else inputs[name], quarters)
+                    for name in (picture, *images)
+                }
+                turned = {**inputs, **views}
                 if "kernel" in inputs:
                     turned["kernel"] = turned_kernel(inputs["kernel"], inputs.get("scale", 1), mirrored, quarters)
                 result = np.rot90(method(turned), -quarters)

@@ -13,8 +13,9 @@ import torch
 
 from unfold.errors import UnfoldError
 from unfold.models.unfolding import UnfoldingNetwork
+from unfold.outside import their_errors
 from unfold.progress import progress
-from unfold.protocols.methods import as_tensors, network
+from unfold.protocols.methods import as_tensors, channelwise, network
 from unfold.protocols.protocol import Case, Image, Method, Protocol, Sample, windowed
 
 
@@ -92,15 +93,29 @@ def _size(image: Image) -> str:
     return "x".join(map(str, image.shape))
 
 
+def _estimates(net: UnfoldingNetwork, inputs: dict[str, Any], device: torch.device) -> list[Image]:
+    """The estimate after every stage."""
+    stages: list[list[Image]] = []  # of each channel, where the network takes one
+
+    def run(given: dict[str, Any]) -> Image:
+        with their_errors(type(net).__name__):
+            found = [x[0].permute(1, 2, 0).float().cpu().numpy() for x in net.iterate(**as_tensors(given, net, device))]
+        stages.append(found)
+        return found[-1]
+
+    count = channelwise(run, net)(inputs).shape[2]
+    each = stages * (count // len(stages)) if count > 1 and net.channels == 1 else stages
+    return [np.concatenate(parts, axis=2) for parts in zip(*each, strict=False)] if len(each) > 1 else each[0]
+
+
 @torch.inference_mode()
 def evaluate_network(
-    net: UnfoldingNetwork, names: set[str], protocol: Protocol, sample: Sample, device: torch.device
+    net: UnfoldingNetwork, protocol: Protocol, sample: Sample, device: torch.device
 ) -> tuple[Score, list[Image]]:
-    """Score a network, which takes the inputs ``names``, at every stage; also its stages' estimates, first to last."""
+    """Score a network at every stage; also its stages' estimates, first to last."""
     assert sample.target is not None
     start = time.perf_counter()
-    given = as_tensors(sample.inputs, names, device)
-    stages = [x[0].permute(1, 2, 0).float().cpu().numpy() for x in net.iterate(**given)]
+    stages = _estimates(net, sample.inputs, device)
     seconds = time.perf_counter() - start
     scores = [protocol.score(protocol.finish(windowed(x, sample.window)), sample.target) for x in stages]
     return Score(scores[-1]["psnr"], scores[-1]["ssim"], seconds, [score["psnr"] for score in scores]), stages
@@ -108,7 +123,7 @@ def evaluate_network(
 
 @torch.inference_mode()
 def stage_results(
-    net: UnfoldingNetwork, names: set[str], protocol: Protocol, sample: Sample, device: torch.device
+    net: UnfoldingNetwork, protocol: Protocol, sample: Sample, device: torch.device
 ) -> list[Image]:
     """What the protocol makes of the estimate after every stage, first to last: finished images.
 
@@ -117,8 +132,7 @@ def stage_results(
     parts: list[list[Image]] = []
 
     def record(inputs: dict[str, Any]) -> Image:
-        given = as_tensors(inputs, names, device)
-        parts.append([x[0].permute(1, 2, 0).float().cpu().numpy() for x in net.iterate(**given)])
+        parts.append(_estimates(net, inputs, device))
         return parts[-1][-1]
 
     def after(stage: int) -> Image:
@@ -130,12 +144,12 @@ def stage_results(
 
 
 def validate(
-    net: UnfoldingNetwork, names: set[str], protocol: Protocol, cases: Sequence[Case], device: torch.device
+    net: UnfoldingNetwork, protocol: Protocol, cases: Sequence[Case], device: torch.device
 ) -> list[float]:
     """PSNR of each case in dB. Leaves the network in the mode it was in."""
     training = net.training
     net.eval()
-    restore, scores = network(net, names, device), []
+    restore, scores = network(net, device), []
     for case in cases:
         sample = protocol.sample(case)
         assert sample.target is not None

@@ -9,14 +9,10 @@ This project's protocol, close to the usual one of colour denoising papers, whic
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
-import numpy as np
-from numpy.typing import NDArray
-
-from unfold.data.images import read_image, to_float
+from unfold.data.images import as_channels, read_image, to_float
 from unfold.errors import UnfoldError
 from unfold.metrics import psnr, ssim
 from unfold.physics.noise import add_gaussian
@@ -25,9 +21,10 @@ from unfold.protocols.protocol import Case, Image, Protocol, Sample, generator_o
 
 @dataclass(frozen=True)
 class GaussianDenoising(Protocol):
-    """sigma: noise standard deviation in 255 units."""
+    """sigma: noise standard deviation in 255 units; grey: of one channel, colour images by their brightness."""
 
     sigma: float = 25.0
+    grey: bool = False
     name: ClassVar = "gaussian_denoise"
     inputs: ClassVar = ("y", "sigma")
 
@@ -35,27 +32,14 @@ class GaussianDenoising(Protocol):
         if not 0 < self.sigma <= 255:
             raise UnfoldError(f"sigma is the noise's standard deviation in 255 units, above 0, not {self.sigma}")
 
-    def degrade(self, target: NDArray[np.float32], rng: np.random.Generator) -> dict[str, NDArray[np.float32]]:
-        """target (H,W,3) in [0,1] -> a denoiser's inputs: y, the noisy image."""
-        return {"y": add_gaussian(target, self.sigma / 255, rng)}
-
     def sample(self, case: Case) -> Sample:
         (path,) = case.files
-        target = to_float(read_image(path))
-        inputs: dict[str, Any] = {**self.degrade(target, generator_of(path)), "sigma": self.sigma / 255}
-        return Sample(inputs, target)
+        target = to_float(as_channels(read_image(path, grey=self.grey), 1 if self.grey else 3, path))
+        y = add_gaussian(target, self.sigma / 255, generator_of(path))
+        return Sample({"y": y, "sigma": self.sigma / 255}, target)
 
     def finish(self, result: Image) -> Image:
         return result.clip(0, 1)
 
     def score(self, result: Image, target: Image) -> dict[str, float]:
         return {"psnr": psnr(result, target), "ssim": ssim(result, target)}
-
-
-def blind_noise(highest: float) -> Callable[[NDArray[np.float32], np.random.Generator], dict[str, NDArray[np.float32]]]:
-    """``degrade`` for training one network for all strengths: sigma uniform from 0 to ``highest``, in 255 units."""
-
-    def degrade(target: NDArray[np.float32], rng: np.random.Generator) -> dict[str, NDArray[np.float32]]:
-        return {"y": add_gaussian(target, rng.uniform(0, highest) / 255, rng)}
-
-    return degrade

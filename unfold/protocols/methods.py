@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from unfold.errors import UnfoldError
 from unfold.models.unfolding import UnfoldingNetwork
+from unfold.outside import their_errors
 from unfold.physics.resize import imresize
 from unfold.protocols.classical import non_local_means, total_variation
 from unfold.protocols.protocol import Image, Method, Protocol
@@ -23,8 +25,8 @@ LAPLACIAN = 50.0
 LEAST_SIGMA = 0.5 / 255  # no data are better than their rounding to 8 bits
 
 
-def as_tensors(inputs: dict[str, Any], names: set[str], device: torch.device) -> dict[str, Any]:
-    """The named inputs as a network takes them: images (1,C,H,W), the kernel (1,1,kh,kw), numbers as they are."""
+def tensors(inputs: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
+    """Arrays as networks take them: images (1,C,H,W), kernels (1,1,kh,kw); numbers as they are."""
 
     def tensor(value: Any) -> Any:
         if not isinstance(value, np.ndarray):
@@ -32,19 +34,46 @@ def as_tensors(inputs: dict[str, Any], names: set[str], device: torch.device) ->
         planes = value[None] if value.ndim == 2 else value.transpose(2, 0, 1)
         return torch.from_numpy(np.ascontiguousarray(planes))[None].to(device)
 
-    return {name: tensor(inputs[name]) for name in names}
+    return {name: tensor(value) for name, value in inputs.items()}
 
 
-def network(net: UnfoldingNetwork, names: set[str], device: torch.device, stages: int | None = None) -> Method:
-    """The network, which takes the inputs ``names``, on arrays. stages: end after so many of its own, None: all."""
+def as_tensors(inputs: Mapping[str, Any], net: UnfoldingNetwork, device: torch.device) -> dict[str, Any]:
+    """Those of the inputs that the network takes, as tensors."""
+    return tensors({name: inputs[name] for name in net.inputs if name in inputs}, device)
+
+
+def network(net: UnfoldingNetwork, device: torch.device, stages: int | None = None) -> Method:
+    """The network on arrays. stages: end after so many of its own, None: all.
+
+    A network of one channel restores each channel of a picture by itself, and a grey one that comes as equal channels
+    once. Other numbers of channels have to agree: the network raises ValueError.
+    """
 
     @torch.inference_mode()
     def restore(inputs: dict[str, Any]) -> Image:
-        given = as_tensors(inputs, names, device)
-        x = net(**given) if stages is None else next(islice(net.iterate(**given), stages - 1, None))
+        given = as_tensors(inputs, net, device)
+        with their_errors(type(net).__name__):
+            x = net(**given) if stages is None else next(islice(net.iterate(**given), stages - 1, None))
         return x[0].permute(1, 2, 0).float().cpu().numpy()
 
-    return restore
+    return channelwise(restore, net)
+
+
+def channelwise(method: Method, net: UnfoldingNetwork) -> Method:
+    """The method of a network of one channel, on pictures of any number; of other networks as it is."""
+    if net.channels != 1:
+        return method
+
+    def each(inputs: dict[str, Any]) -> Image:
+        picture = inputs[net.picture]
+        count = picture.shape[2]
+        if count == 1:
+            return method(inputs)
+        equal = all((picture[..., c] == picture[..., 0]).all() for c in range(1, count))
+        results = [method({**inputs, net.picture: picture[..., c : c + 1]}) for c in range(1 if equal else count)]
+        return np.concatenate(results * count if equal else results, axis=2)
+
+    return each
 
 
 def _identity(inputs: dict[str, Any]) -> Image:
@@ -67,7 +96,7 @@ def _wiener(inputs: dict[str, Any]) -> Image:
 
 def _eq22(inputs: dict[str, Any]) -> Image:
     """NRL-GDN's initial estimate."""
-    given = as_tensors(inputs, {"y", "kernel"}, torch.device("cpu"))
+    given = tensors({name: inputs[name] for name in ("y", "kernel")}, torch.device("cpu"))
     return inverse_filter(**given)[0].permute(1, 2, 0).numpy()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import zlib
 from abc import ABC, abstractmethod
@@ -54,9 +55,9 @@ class Sample:
 
 
 class Protocol(ABC):
-    """A published evaluation. Its options are its dataclass fields; the docstring names the table and every choice.
+    """An evaluation. Its options are its constructor's arguments; the docstring names the table and every choice.
 
-    version: goes up with every change that moves a number, and stands in every result. inputs: what a network may ask
+    name: by which results call it; version: goes up with every change that moves a number, and stands in every result. inputs: what a network may ask
     for. scored: whether there are references.
     """
 
@@ -64,6 +65,11 @@ class Protocol(ABC):
     version: ClassVar[int] = 1
     inputs: ClassVar[tuple[str, ...]] = ("y",)
     scored: ClassVar[bool] = True
+
+    def options(self) -> dict[str, Any]:
+        """The arguments of the constructor, as far as they are kept under their names: what results say of it."""
+        names = inspect.signature(type(self)).parameters
+        return {name: getattr(self, name) for name in names if hasattr(self, name)}
 
     def cases(self, source: str, split: str = "test") -> list[Case]:
         """The cases of a set, see :func:`unfold.data.images.find_images`; here, one per image."""

@@ -2,57 +2,45 @@
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
-from collections.abc import Mapping
 from typing import Any
 
-from unfold.errors import UnfoldError
-from unfold.protocols.compressive_sensing import CompressiveSensing
-from unfold.protocols.deblur import Deblur, RealBlur
-from unfold.protocols.derain import Derain, DerainSynthetic
-from unfold.protocols.dnd import DND
-from unfold.protocols.gaussian_denoising import GaussianDenoising
-from unfold.protocols.levin09 import Levin09
-from unfold.protocols.nrl_gdn import NRLGDNNonUniform, NRLGDNReal, NRLGDNUniform
-from unfold.protocols.protocol import Protocol
-from unfold.protocols.sidd import SIDD
-from unfold.protocols.usrnet import USRNetBicubic, USRNetReal, USRNetTable1
+import yaml
 
-_ALL: list[Any] = [
-    *(USRNetTable1, USRNetBicubic, USRNetReal),
-    *(NRLGDNNonUniform, NRLGDNUniform, NRLGDNReal),
-    *(Derain, DerainSynthetic, Deblur, RealBlur),
-    *(SIDD, DND, GaussianDenoising),
-    *(CompressiveSensing, Levin09),
-]
-PROTOCOLS: dict[str, Any] = {protocol.name: protocol for protocol in _ALL}
+from unfold import registry
+from unfold.errors import UnfoldError, nearest_or_all
+from unfold.protocols.protocol import Protocol
+from unfold.registry import PROTOCOL
 
 
 def parse_protocol(text: str) -> Protocol:
-    """A protocol from e.g. "usrnet_table1:scale=4,kernel=3,noise=0"; UnfoldError for what is unknown."""
-    name, _, told = text.partition(":")
-    if name not in PROTOCOLS:
-        raise UnfoldError(f"no protocol is called {name!r}; {nearest(name, PROTOCOLS)}")
-    kinds: dict[str, Any] = {field.name: type(field.default) for field in dataclasses.fields(PROTOCOLS[name])}
+    """A protocol from e.g. "usrnet_table1:scale=4,kernel=3,noise=0", or from code: "holes.py:Holes:hole=16".
+
+    UnfoldError for what is unknown.
+    """
+    name, told = registry.split_options(text)
+    part = registry.find(PROTOCOL, name)
+    known = part.parameters()
     options: dict[str, Any] = {}
-    for part in filter(None, told.split(",")):
-        key, equals, value = part.partition("=")
-        if key in kinds and not equals:
-            raise UnfoldError(f"{name}: {key} needs a value, as in {key}={getattr(PROTOCOLS[name], key)}")
-        if key not in kinds:
-            raise UnfoldError(f"{name} has no option {part!r}; {nearest(key, kinds) if kinds else 'it has none'}")
+    for item in filter(None, told.split(",")):
+        key, equals, value = item.partition("=")
+        if key in known and not equals:
+            raise UnfoldError(f"{part.name}: {key} needs a value, as in {key}={part.defaults().get(key, 1)}")
+        if key not in known and "**" not in known:
+            hint = nearest_or_all(key, known) if known else "it has none"
+            raise UnfoldError(f"{part.name} has no option {item!r}; {hint}")
         if key in options:
             raise UnfoldError(f"{text}: {key} is given twice")
-        try:
-            options[key] = kinds[key](value)
-        except ValueError:
-            kind = "a whole number" if kinds[key] is int else "a number"
-            raise UnfoldError(f"{name}: {key} is {kind}, not {value!r}") from None
-    protocol: Protocol = PROTOCOLS[name](**options)
+        options[key] = _value(value)
+    protocol: Protocol = part.build(options)
+    if not hasattr(protocol, "name"):
+        type(protocol).name = part.name
     return protocol
 
 
-def nearest(name: str, known: Mapping[str, Any]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+def _value(text: str) -> Any:
+    """The value of an option as YAML has it; text where it is no number, truth value or null."""
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+    return value if value is None or isinstance(value, (bool, int, float)) else text

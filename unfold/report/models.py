@@ -7,7 +7,9 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from unfold.models.registry import create_model, list_models, model_info
+from unfold import registry
+from unfold.errors import UnfoldError
+from unfold.models.registry import about, list_models, network_part, skeleton
 from unfold.models.unfolding import UnfoldingNetwork
 
 SIZE = 256
@@ -18,10 +20,10 @@ def count_parameters(net: UnfoldingNetwork) -> int:
     return sum(parameter.numel() for parameter in net.parameters())
 
 
-def gmac(name: str, size: int = SIZE) -> float:
-    """Billions of multiply-accumulates of a published network for one square image, see :func:`count_gmac`."""
+def gmac(net: UnfoldingNetwork, size: int = SIZE) -> float:
+    """Billions of multiply-accumulates of a network without numbers for one square image, see :func:`count_gmac`."""
     with torch.device("meta"):
-        return count_gmac(create_model(name), model_info(name).example(size))
+        return count_gmac(net, net.example(size, size))
 
 
 def count_gmac(net: UnfoldingNetwork, given: dict[str, Any]) -> float:
@@ -37,31 +39,47 @@ def count_gmac(net: UnfoldingNetwork, given: dict[str, Any]) -> float:
 
 
 def format_models() -> str:
-    """A table of all networks."""
-    lines = [f"{'name':<22}{'parameters':>12}{f'GMAC @ {SIZE}x{SIZE}':>17}{'size multiple':>15}   what"]
+    """A table of all networks: the package's, and those of installed packages with their names."""
+    wide = max(22, *(len(name) + 2 for name in list_models()))
+    lines = [f"{'name':<{wide}}{'parameters':>12}{f'GMAC @ {SIZE}x{SIZE}':>17}{'size multiple':>15}   what"]
     for name in list_models():
-        with torch.device("meta"):
-            net = create_model(name)
-        figures = f"{count_parameters(net):>12,}{gmac(name):>17.1f}{net.size_multiple:>15}"
-        lines.append(f"{name:<22}{figures}   {model_info(name).about}")
+        try:
+            part, net = network_part(name), skeleton(name, {})
+        except UnfoldError as error:  # of another package, or one with options that have no default
+            lines.append(f"{name:<{wide}}{'':>44}   {error}")
+            continue
+        figures = f"{count_parameters(net):>12,}{_gmac_or_not(net):>17}{net.size_multiple:>15}"
+        whose = registry.origin(registry.NETWORK, name)
+        lines.append(f"{name:<{wide}}{figures}   {about(part)}{f' ({whose})' if whose else ''}")
     return "\n".join(lines)
 
 
+def _gmac_or_not(net: UnfoldingNetwork) -> str:
+    try:
+        return f"{gmac(net):.1f}"
+    except Exception:  # what is not the package's may not run without numbers
+        return "?"
+
+
 def describe_model(name: str) -> str:
-    """What a caller of one network may rely on: `unfold models NAME`."""
-    model = model_info(name)
-    with torch.device("meta"):
-        net = create_model(name)
-    tiling = model.contract.tiling
+    """What a caller of one network may rely on: `unfold models NAME`, also of code."""
+    part, net = network_part(name), skeleton(name, {})
+    tiling = net.tiling
     halo = f"{tiling.halo()} pixels" + (", and the kernel's radius" if tiling.blurred else "")
     rows = [
-        *((("input", "")[i > 0], f"{key}: {what}") for i, (key, what) in enumerate(model.contract.inputs.items())),
-        ("output", model.contract.output),
+        *((("input", "")[i > 0], f"{key}: {what}") for i, (key, what) in enumerate(_inputs(net).items())),
+        ("output", net.output),
         ("sizes", f"any from {net.min_size}x{net.min_size} up, padded inside to multiples of {net.size_multiple}"),
-        ("bfloat16", f"by torch.autocast: {model.contract.bf16}"),
-        ("tiles", f"{'exact' if tiling.exact else 'approximate'}: {tiling.beyond}"),
+        ("bfloat16", f"by torch.autocast: {net.bf16}"),
+        ("tiles", "exact, where they overlap by the reaches of all stages" if tiling.exact else f"approximate: {tiling.beyond}"),
         ("halo", f"{halo}: what one stage's convolutions look at around a pixel of the result"),
-        ("arguments", ", ".join(f"{key}={value!r}" for key, value in model.full_arguments().items())),
-        ("cost", f"{count_parameters(net):,} parameters, {gmac(name):.1f} GMAC for {SIZE}x{SIZE}"),
+        ("arguments", ", ".join(f"{key}={value!r}" for key, value in part.defaults().items())),
+        ("cost", f"{count_parameters(net):,} parameters, {_gmac_or_not(net)} GMAC for {SIZE}x{SIZE}"),
     ]
-    return "\n".join([f"{name}: {model.about}", *(f"  {what:<11}{text}" for what, text in rows)])
+    return "\n".join([f"{part.name}: {about(part)}", *(f"  {what:<11}{text}" for what, text in rows)])
+
+
+def _inputs(net: UnfoldingNetwork) -> dict[str, str]:
+    """Of every input what it is, those that need not be given marked so."""
+    own = {name: one.about + ("" if name in net.required else " (may be left out)") for name, one in net.inputs.items()}
+    return {**net.other_inputs, **own}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +16,16 @@ from unfold.checkpoints.load import load_named
 from unfold.data.images import EXTENSIONS, check_images
 from unfold.device import pick_device, place
 from unfold.download import sha256_of
-from unfold.errors import UnfoldError
+from unfold.errors import UnfoldError, nearest_or_all
 from unfold.files import make_folder, whole_file
-from unfold.models.registry import list_models, model_info
+from unfold.models.registry import list_models
 from unfold.models.stages import with_stages
+from unfold.outside import their_errors
 from unfold.protocols.evaluate import Result, evaluate
 from unfold.protocols.methods import BASELINES, baseline, network
 from unfold.protocols.protocol import Case, Method, Protocol
-from unfold.protocols.registry import nearest, parse_protocol
+from unfold.protocols.registry import parse_protocol
+from unfold.registry import short
 from unfold.report.numbers import finite
 
 
@@ -49,7 +50,8 @@ def run_protocol(
     protocol = parse_protocol(text)
     if not protocol.scored and output is None:
         raise UnfoldError(f"{protocol.name} has no reference: give --output, the folder for the pictures")
-    cases = protocol.cases(source)
+    with their_errors(f"the protocol {protocol.name}"):
+        cases = protocol.cases(source)
     _prepare_places(cases, output, json_file)
     method, about = _method(protocol, weights, model, pick_device(device), stages)
     check_images([path for case in cases for path in case.files if path.suffix.lower() in EXTENSIONS], 1, grey=True)
@@ -72,7 +74,7 @@ def run_protocol(
         write(stopped=f"{str(error) or 'interrupted'}; {len(rows)} of {len(cases)} images are done")
         raise
     write()
-    options = ", ".join(f"{key} {value}" for key, value in asdict(protocol).items())  # type: ignore[call-overload]
+    options = ", ".join(f"{key} {value}" for key, value in protocol.options().items())
     title = f"{protocol.name} (version {protocol.version}{options and '; '}{options}) on {source}: {about['model']}"
     title += f", {Path(about['weights']['file']).name}" if "weights" in about else ""
     title += "" if stages is None else f", {stages} stage{'s' if stages > 1 else ''}"
@@ -104,24 +106,24 @@ def _method(
     if weights is None and model in list_models():
         raise UnfoldError(f"{model} is a network, which needs --weights")
     if weights is None:
-        typo = f"{model} is no baseline, {nearest(model, BASELINES)}" if model else ""
+        typo = f"{model} is no baseline, {nearest_or_all(model, BASELINES)}" if model else ""
         raise UnfoldError(typo or f"give --weights, or --model with one of the baselines {', '.join(BASELINES)}")
     name, path, net = load_named(weights, model)
-    names = set(model_info(name).example(8))
+    names = set(net.required)
     if not names <= set(protocol.inputs):
         raise UnfoldError(
-            f"{name} takes {', '.join(sorted(names))}, and {protocol.name} gives {', '.join(sorted(protocol.inputs))}"
+            f"{short(name)} takes {', '.join(sorted(names))}, and {protocol.name} gives {', '.join(sorted(protocol.inputs))}"
         )
     protocol.check(net)
-    told = {"model": name, "weights": {"file": str(path), "sha256": sha256_of(path)}, **about}
+    told = {"model": short(name), "weights": {"file": str(path), "sha256": sha256_of(path)}, **about}
     if stages is None:
-        return network(place(net, device), names, device), told
+        return network(place(net, device), device), told
     net, count = with_stages(net, stages)
-    return network(place(net, device), names, device, count), {**told, "stages": stages}
+    return network(place(net, device), device, count), {**told, "stages": stages}
 
 
 def _named(protocol: Protocol) -> dict[str, Any]:
-    return {"name": protocol.name, "version": protocol.version, "options": asdict(protocol)}  # type: ignore[call-overload]
+    return {"name": protocol.name, "version": protocol.version, "options": protocol.options()}
 
 
 def mean_of(rows: list[Result]) -> dict[str, float]:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from unfold.facts import Border, Input, image, kernel, whole
 from unfold.physics.blur import Boundary, blur, blur_adjoint
 from unfold.precision import at_least_float32, full_precision
 from unfold.steps.closed_form import Measurement, PreparedKernel, begin
@@ -16,11 +17,31 @@ from unfold.steps.gradient import LearnedOperator, gradient_step
 
 
 class DataStep(nn.Module, ABC):
-    """One half of a stage: what the measurement says of an estimate. stages: how many it has parameters for."""
+    """One half of a stage: what the measurement says of an estimate.
 
-    def __init__(self, stages: int) -> None:
+    stages: how many it has parameters for; channels: of the images. border: what it takes to be beyond the border of an
+    image, as :attr:`unfold.models.unfolding.UnfoldingNetwork.border`; min_size: of an image.
+    """
+
+    border: Border = "any"
+    min_size: int = 1
+
+    def __init__(self, stages: int, channels: int = 3) -> None:
         super().__init__()
-        self.stages = stages
+        self.stages, self.channels = stages, channels
+
+    @property
+    def inputs(self) -> dict[str, Input]:
+        """What :meth:`begin` takes, by name, the picture first."""
+        return {"y": image(self.channels)}
+
+    def residual(self, x: Tensor, context: Any) -> Tensor | None:
+        """A x - y, as large as y; None where A is not known."""
+        return None
+
+    def numbers(self, k: int) -> dict[str, Tensor]:
+        """The scalars of stage k by name."""
+        return {}
 
     @abstractmethod
     def begin(self, y: Tensor, **inputs: Any) -> tuple[Tensor, Any]:
@@ -37,9 +58,15 @@ class ClosedForm(DataStep):
     Inputs: y (B,C,h,w), kernel (B|1,1,kh,kw) or a prepared one, scale. alpha: what every alpha_k begins at.
     """
 
-    def __init__(self, stages: int, alpha: float = 0.01) -> None:
-        super().__init__(stages)
+    border = "circular"
+
+    def __init__(self, stages: int, alpha: float = 0.01, channels: int = 3) -> None:
+        super().__init__(stages, channels)
         self.log_alpha = nn.Parameter(torch.full((stages,), alpha).log())
+
+    @property
+    def inputs(self) -> dict[str, Input]:
+        return {"y": image(self.channels, f"(B,{self.channels},h,w) in [0,1]"), "kernel": kernel(), "scale": whole()}
 
     def begin(  # type: ignore[override]
         self, y: Tensor, *, kernel: Tensor | PreparedKernel, scale: int = 1
@@ -48,6 +75,12 @@ class ClosedForm(DataStep):
 
     def forward(self, k: int, x: Tensor, context: Measurement) -> Tensor:
         return context.solve(x, self.log_alpha[k].exp() + 1e-6)
+
+    def residual(self, x: Tensor, context: Measurement) -> Tensor:
+        return context.residual(x)
+
+    def numbers(self, k: int) -> dict[str, Tensor]:
+        return {"alpha": self.log_alpha[k].exp() + 1e-6}
 
 
 class Blurred(NamedTuple):
@@ -61,10 +94,17 @@ class BlurGradient(DataStep):
     Inputs: y (B,C,H,W), kernel (B|1,1,kh,kw). step: what every r_k begins at; below 2 for a kernel of sum 1.
     """
 
-    def __init__(self, stages: int, boundary: Boundary = "replicate", step: float = 1.0) -> None:
-        super().__init__(stages)
+    def __init__(
+        self, stages: int, boundary: Boundary = "replicate", step: float = 1.0, channels: int = 3
+    ) -> None:
+        super().__init__(stages, channels)
         self.boundary: Boundary = boundary
+        self.border = "any" if boundary == "replicate" else boundary
         self.step = nn.Parameter(torch.full((stages,), step))
+
+    @property
+    def inputs(self) -> dict[str, Input]:
+        return {"y": image(self.channels), "kernel": kernel()}
 
     def begin(self, y: Tensor, *, kernel: Tensor) -> tuple[Tensor, Blurred]:  # type: ignore[override]
         y = at_least_float32(y)
@@ -76,6 +116,13 @@ class BlurGradient(DataStep):
         with full_precision(x.device):
             return gradient_step(at_least_float32(x), context.y, self.step[k], operator, adjoint)
 
+    def residual(self, x: Tensor, context: Blurred) -> Tensor:
+        with full_precision(x.device):
+            return blur(at_least_float32(x), context.kernel, self.boundary) - context.y
+
+    def numbers(self, k: int) -> dict[str, Tensor]:
+        return {"r": self.step[k]}
+
 
 class LearnedGradient(DataStep):
     """z = x - r_k B(A x - y) with learned A and B, the same in all stages, and a learned step r_k per stage.
@@ -84,7 +131,7 @@ class LearnedGradient(DataStep):
     """
 
     def __init__(self, stages: int, channels: int = 3, width: int = 64, step: float = 0.5) -> None:
-        super().__init__(stages)
+        super().__init__(stages, channels)
         act = nn.PReLU()
         self.operator, self.adjoint = (LearnedOperator(act, channels, width) for _ in range(2))
         self.step = nn.Parameter(torch.full((stages,), step))
@@ -94,3 +141,9 @@ class LearnedGradient(DataStep):
 
     def forward(self, k: int, x: Tensor, context: Tensor) -> Tensor:
         return gradient_step(x, context, self.step[k], self.operator, self.adjoint)
+
+    def residual(self, x: Tensor, context: Tensor) -> Tensor:
+        return self.operator(x) - context
+
+    def numbers(self, k: int) -> dict[str, Tensor]:
+        return {"r": self.step[k]}

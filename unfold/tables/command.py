@@ -154,7 +154,7 @@ def _about(plan: Plan, nets: Sequence[Net], digest: Digest) -> dict[str, Any]:
     return {
         "tiling": _option(protocols.values(), "tile"),
         "self-ensemble": _option(protocols.values(), "ensemble"),
-        "weights": [{"network": net.model, "file": str(net.path), "sha256": net.sha256} for net in nets],
+        "weights": [{"network": net.name, "file": str(net.path), "sha256": net.sha256} for net in nets],
         "protocols": {name: f"version {protocol.version}" for name, protocol in protocols.items()},
         "data": {
             name: {"folder": str(cases[0].files[0].parent), "sha256": digest_of(cases, digest)}

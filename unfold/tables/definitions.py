@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from unfold.errors import UnfoldError
-from unfold.protocols.registry import nearest
+from unfold.errors import UnfoldError, nearest_or_all
 
 # Cases of each set as published: images, pairs or blocks.
 IMAGES = {
@@ -186,5 +185,5 @@ TABLES = {table.name: table for table in _ALL}
 def find_table(name: str) -> Definition:
     """The table of that name; UnfoldError with the nearest one where there is none."""
     if name not in TABLES:
-        raise UnfoldError(f"no table is called {name!r}; {nearest(name, TABLES)}")
+        raise UnfoldError(f"no table is called {name!r}; {nearest_or_all(name, TABLES)}")
     return TABLES[name]

@@ -53,7 +53,7 @@ class Runner:
     def _method(self, what: Net | str, protocol: Protocol) -> Method:
         if isinstance(what, str):
             return baseline(what, protocol)
-        plain = network(self._network(what), what.names, self.device)
+        plain = network(self._network(what), self.device)
 
         def run(inputs: dict[str, Any]) -> Image:
             with autocast_for(self.device, self.precision):
@@ -83,7 +83,7 @@ class Runner:
     def stages(self, net: Net, protocol: Protocol, sample: Sample) -> list[Image]:
         """The finished result after every stage."""
         with autocast_for(self.device, self.precision):
-            return stage_results(self._network(net), net.names, protocol, sample, self.device)
+            return stage_results(self._network(net), protocol, sample, self.device)
 
     def result(self, what: Net | str, protocol: Protocol, sample: Sample) -> Image:
         """The finished result."""

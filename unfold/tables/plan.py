@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cache, partial
 from importlib.metadata import distributions
 from typing import Any, NamedTuple
@@ -35,7 +35,7 @@ class Method(NamedTuple):
     @property
     def name(self) -> str:
         """Of the network or the baseline."""
-        return self.runs.model if isinstance(self.runs, Net) else self.runs or self.network
+        return self.runs.name if isinstance(self.runs, Net) else self.runs or self.network
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ def _methods(definition: Definition, published: Sequence[str], nets: Sequence[Ne
         methods += [] if own else [Method(name, name, None, network)]
     methods += [Method(label, label, name) for label, name in definition.baselines.items()]
     rest = [net for net in nets if net not in placed]
-    return methods + [Method(_titled(net.known or net.model, net, rest), "", net) for net in rest]
+    return methods + [Method(_titled(net.known or net.name, net, rest), "", net) for net in rest]
 
 
 def _titled(name: str, net: Net, others: Sequence[Net]) -> str:
@@ -195,12 +195,14 @@ def _key(
     """By all that the score depends on: see docs/tables.md."""
     method: dict[str, Any] = {"baseline": runs}
     if isinstance(runs, Net):
-        method = {"network": runs.model, "sha256": runs.sha256, "precision": precision, "device": device.type}
+        method = {"network": runs.name, "sha256": runs.sha256, "precision": precision, "device": device.type}
+        if runs.code is not None:
+            method |= {"code": runs.code, "arguments": runs.arguments}
     return key_of(
         {
             "protocol": protocol.name,
             "version": protocol.version,
-            "options": asdict(protocol),  # type: ignore[call-overload]
+            "options": protocol.options(),
             "case": [case.name, case.options],
             "files": [digest(path) for path in case.files],
             "beside": files,

@@ -1,51 +1,20 @@
-"""Adversarial training with a relativistic average discriminator, as USRGAN's.
-
-Published is one sentence: the loss is L1 + perceptual + 0.005 adversarial, and the discriminator is relativistic. There
-is no trainer and no list of settings; the formulas are those of KAIR (github.com/cszn/KAIR), whose trainer for other
-networks has them, and all else in the recipes is our choice.
-"""
+"""Training steps of a network and of its discriminator."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
+from unfold.losses.adversarial import fooling_loss, judging_loss
+from unfold.models.unfolding import Output
+from unfold.precision import at_least_float32
 from unfold.training.discriminator import Discriminator
-from unfold.training.losses import at_least_float32
 from unfold.training.update import SUMS, Update, backward
-
-
-def judging_loss(real: Tensor, restored: Tensor) -> Tensor:
-    """What the discriminator minimises; its outputs (B,1) for both, ln 2 where it cannot tell them apart.
-
-    (BCE(real - mean restored, 1) + BCE(restored - mean real, 0)) / 2, means over the batch, which pass no gradient
-    (Jolicoeur-Martineau, ICLR 2019; without the gradient: KAIR).
-    """
-    return (_above(real, restored.detach()) + _below(restored, real.detach())) / 2
-
-
-def fooling_loss(real: Tensor, restored: Tensor) -> Tensor:
-    """What the network minimises: (BCE(real - mean restored, 0) + BCE(restored - mean real, 1)) / 2.
-
-    The discriminator's outputs (B,1); here the means pass gradients on.
-    """
-    return (_below(real, restored) + _above(restored, real)) / 2
-
-
-def _above(a: Tensor, b: Tensor) -> Tensor:
-    difference = a - b.mean(0, keepdim=True)
-    return F.binary_cross_entropy_with_logits(difference, torch.ones_like(difference))
-
-
-def _below(a: Tensor, b: Tensor) -> Tensor:
-    difference = a - b.mean(0, keepdim=True)
-    return F.binary_cross_entropy_with_logits(difference, torch.zeros_like(difference))
 
 
 @dataclass(kw_only=True)
@@ -61,8 +30,8 @@ class AdversarialUpdate(Update):
     discriminator: Discriminator
     weight: float
 
-    def _losses(self, stages: Sequence[Tensor], target: Tensor) -> tuple[Tensor, ...]:
-        judge, x = self.discriminator, at_least_float32(stages[-1])
+    def _losses(self, output: Output, batch: Mapping[str, Any]) -> tuple[Tensor, ...]:
+        judge, x, target = self.discriminator, at_least_float32(output.stages[-1]), batch["target"]
         self._statistics = [value.clone() for value in judge.buffers()]
         real = judge(target)
         judging = judging_loss(real, judge(x.detach()))
@@ -70,7 +39,7 @@ class AdversarialUpdate(Update):
         judge.requires_grad_(False)  # what the network's loss would have it learn is the contrary
         fooling = fooling_loss(real.detach(), judge(x))
         judge.requires_grad_(True)
-        return self.loss(stages, target) + self.weight * fooling, fooling.detach(), judging.detach()
+        return self.loss(output, batch) + self.weight * fooling, fooling.detach(), judging.detach()
 
     def _norm(self) -> Tensor:
         others = clip_grad_norm_(self.discriminator.parameters(), self.clip or torch.inf)

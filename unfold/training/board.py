@@ -31,8 +31,8 @@ def check_installed() -> None:
 class Board:
     """Event files in the folder ``board`` of a run.
 
-    step: that the run goes on from, 0 at its begin; what earlier starts wrote beyond it is hidden. net, which takes the
-    inputs ``names``, protocol, cases, device: of the validation. Images are the same all the time.
+    step: that the run goes on from, 0 at its begin; what earlier starts wrote beyond it is hidden. net, protocol, cases,
+    device: of the validation. Images are the same all the time.
     """
 
     def __init__(
@@ -40,14 +40,13 @@ class Board:
         folder: Path,
         step: int,
         net: UnfoldingNetwork,
-        names: set[str],
         protocol: Protocol,
         cases: Sequence[Case],
         device: torch.device,
     ) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        self.net, self.names, self.protocol, self.device = net, names, protocol, device
+        self.net, self.protocol, self.device = net, protocol, device
         places = np.linspace(0, len(cases) - 1, min(IMAGES, len(cases)))
         self.cases = [cases[round(place)] for place in places]
         self._writer: Any = SummaryWriter(str(folder / FOLDER), purge_step=step + 1 if step else None)
@@ -65,7 +64,7 @@ class Board:
         self.net.eval()
         for number, case in enumerate(self.cases):
             sample = self.protocol.sample(case)
-            score, stages = evaluate_network(self.net, self.names, self.protocol, sample, self.device)
+            score, stages = evaluate_network(self.net, self.protocol, sample, self.device)
             start, steps = self._begin(sample)
             panels = self._panels(sample, start, stages, score.stages)
             self._writer.add_image(f"stages/{case.name}", np.asarray(strip(panels, SIDE)), step, dataformats="HWC")
@@ -78,7 +77,7 @@ class Board:
     @torch.inference_mode()
     def _begin(self, sample: Sample) -> tuple[Image, dict[str, list[float]]]:
         """x_0, and the scalars of all stages."""
-        x, context = self.net.begin(**as_tensors(sample.inputs, self.names, self.device))
+        x, context = self.net.begin(**as_tensors(sample.inputs, self.net, self.device))
         start = self.net.finish(x, context)[0].permute(1, 2, 0).float().cpu().numpy()
         stages = [self.net.numbers(k, context) for k in range(self.net.stages)]
         steps = {name: [float(stage[name].flatten()[0]) for stage in stages] for name in stages[0]}

@@ -14,13 +14,12 @@ import numpy as np
 import torch
 from yacs.config import CfgNode
 
-from unfold.build import build_network, build_validation, input_names
+from unfold.build import bare_network, build_degradation, build_validation, model_name
 from unfold.data.batches import Key, collate, to_device
 from unfold.data.patches import Patches
 from unfold.errors import UnfoldError
 from unfold.files import nearest
 from unfold.inference.memory import available, needed
-from unfold.models.registry import model_info
 from unfold.protocols.methods import as_tensors, network
 from unfold.protocols.protocol import Image
 from unfold.report.models import count_gmac, count_parameters
@@ -96,12 +95,12 @@ def check_run(
     hours = (left * (step + wait) + validations * image.images * image.seconds) / 3600
     disk, space = _disk(trainer), shutil.disk_usage(nearest(trainer.folder)).free
     with torch.device("meta"):
-        gmac = count_gmac(build_network(cfg).train(), model_info(cfg.MODEL.NAME).example(train.PATCH))
+        gmac = count_gmac(bare_network(cfg).train(), net.example(train.PATCH, train.PATCH))
 
     size = f"{train.BATCH} of {train.PATCH}x{train.PATCH}"
     part = "" if image.share == 1 else f", from {image.share:.0%} of its pixels"
     rows = [
-        ("network", f"{cfg.MODEL.NAME}, {count_parameters(net):,} parameters, {train.PRECISION} on {trainer.device}"),
+        ("network", f"{model_name(cfg)}, {count_parameters(net):,} parameters, {train.PRECISION} on {trainer.device}"),
         ("work", f"{gmac:.4g} GMAC for a patch of {train.PATCH}x{train.PATCH}, forward"),
         ("first steps", f"1 of {tried[0].patch}x{tried[0].patch}: loss {tried[0].loss:.4g}, then {tried[1].loss:.4g}"),
         ("memory", f"{in_bytes(memory)} for a step of {size} (estimated); {in_bytes(free)} are free"),
@@ -203,11 +202,11 @@ def _loading(cfg: CfgNode, trainer: Trainer) -> float:
 
 def _restored(cfg: CfgNode, trainer: Trainer, last: Step) -> Restored:
     """Restore and score the first validation image: a part of it, where the whole would take too long."""
-    net, names = trainer.update.net.eval(), input_names(cfg)
-    protocol = build_validation(cfg, net)
+    net = trainer.update.net.eval()
+    protocol = build_validation(cfg, net, build_degradation(cfg, net))
     cases = protocol.cases(cfg.DATA.VAL, "val")
     sample = protocol.sample(cases[0])
-    run = network(net, names, trainer.device)
+    run = network(net, trainer.device)
     rate = last.seconds / last.pixels / 3 * net.count() / net.train().count()  # backward is two thirds of a step
     net.eval()
     side = max(math.isqrt(int(PATIENCE / rate)) // 32 * 32, LEAST)
@@ -217,12 +216,13 @@ def _restored(cfg: CfgNode, trainer: Trainer, last: Step) -> Restored:
     def restore_part(inputs: dict[str, Any]) -> Image:
         nonlocal asked, restored, seconds
         whole.update(inputs)
-        name = "image" if "image" in names else "y"
-        scale = int(inputs["scale"]) if "scale" in names else 1
-        image = inputs[name]
-        part = image[: max(side // scale, 1), : max(side // scale, 1)]
+        scale = int(inputs["scale"]) if "scale" in net.inputs else 1
+        image = inputs[net.picture]
+        square = slice(max(side // scale, 1)), slice(max(side // scale, 1))
+        cut = {name: inputs[name][square] for name, one in net.inputs.items() if one.kind == "image" and name in inputs}
+        part = cut[net.picture]
         begin = time.perf_counter()
-        result = run({**inputs, name: part})
+        result = run({**inputs, **cut})
         seconds += time.perf_counter() - begin
         asked += image[..., 0].size
         restored += part[..., 0].size
@@ -234,7 +234,7 @@ def _restored(cfg: CfgNode, trainer: Trainer, last: Step) -> Restored:
     assert sample.target is not None
     protocol.score(protocol.restore(restore_part, sample), sample.target)
     rest = time.perf_counter() - begin - seconds
-    memory = needed(net, as_tensors(whole, names, torch.device("cpu")))
+    memory = needed(net, as_tensors(whole, net, torch.device("cpu")))
     return Restored(cases[0].name, len(cases), rest + seconds * asked / restored, restored / asked, memory)
 
 

@@ -23,7 +23,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from unfold import progress
 from unfold.errors import UnfoldError
-from unfold.models.unfolding import UnfoldingNetwork
+from unfold.models.unfolding import Output, UnfoldingNetwork
 from unfold.training.watch import Watch, code_of
 
 T = TypeVar("T")
@@ -101,11 +101,12 @@ class Processes:
         if self.world == 1:
             return net
         one = next(net.parameters())
+        given = {name: value.to(one) if isinstance(value, Tensor) else value for name, value in example.items()}
+        _check_gradients(net, given)
         model = DistributedDataParallel(net.train(), [one.device] if one.device.type == "cuda" else None)
         # In the order of the first gradients it rearranges how later ones are summed. So the first are not those of a
         # step: a resumed run would round its first sums of three or more processes differently.
-        given = {name: value.to(one) if isinstance(value, Tensor) else value for name, value in example.items()}
-        torch.stack([x.mean() for x in model(**given, return_stages=True)]).sum().backward()
+        _mean(model(**given, return_output=True)).backward()
         net.zero_grad(set_to_none=True)
         return model
 
@@ -115,6 +116,25 @@ class Processes:
             dist.barrier(group=self.talk)  # the first may still be writing, and torchrun ends all when one ends badly
             self.watch.end()
             dist.destroy_process_group()
+
+
+def _mean(output: Output) -> Tensor:
+    """Of all that a run gives: of every stage, and of everything beside."""
+    total = torch.stack([x.mean() for x in output.stages]).sum()
+    return total + sum(value.mean() for values in output.extras.values() for value in values)
+
+
+def _check_gradients(net: UnfoldingNetwork, given: dict[str, Any]) -> None:
+    """UnfoldError where a parameter that is to be trained has no part in the output: processes would wait for it."""
+    _mean(net.train()(**given, return_output=True)).backward()
+    idle = [name for name, value in net.named_parameters() if value.requires_grad and value.grad is None]
+    net.zero_grad(set_to_none=True)
+    if idle:
+        more = f" and {len(idle) - 1} more" if len(idle) > 1 else ""
+        raise UnfoldError(
+            f"the parameter {idle[0]}{more} of {type(net).__name__} has no gradient: neither an estimate nor an extra "
+            "depends on it, and several processes wait for all of them; use it, or set requires_grad_(False)"
+        )
 
 
 @contextmanager

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import torch
 from yacs.config import CfgNode
 
+from unfold import registry
+from unfold.build import bare_network, build_degradation, check_parts, model_name
+from unfold.config import source_of
 from unfold.errors import UnfoldError
-from unfold.models.registry import model_info
+from unfold.losses.adversarial import Adversarial
+from unfold.training.parts import build_optimizer, build_rate, loss_terms
+from unfold.training.start import check_start
 
 
 def in_vain(cfg: CfgNode, steps: int, per_epoch: int) -> list[str]:
@@ -18,11 +24,7 @@ def in_vain(cfg: CfgNode, steps: int, per_epoch: int) -> list[str]:
             f"SCHEDULE.WARMUP {plan.WARMUP} lasts no shorter than the run, {units} {unit}: OPTIM.LR is hardly reached; "
             "shorten it"
         )
-    late = [stone for stone in plan.MILESTONES if stone + plan.WARMUP >= units]
-    if late and plan.NAME == "multistep":
-        told.append(f"SCHEDULE.MILESTONES {late} lie beyond the run, {units} {unit} with {plan.WARMUP} of warm-up")
-    if plan.MILESTONES and plan.NAME != "multistep":
-        told.append(f"SCHEDULE.MILESTONES {plan.MILESTONES} belong to SCHEDULE.NAME multistep, and it is {plan.NAME}")
+    told += [f"SCHEDULE.ARGS: {line}" for line in build_rate(cfg).in_vain(units - plan.WARMUP, unit)]
     if train.BATCH > train.PATCHES:
         told.append(
             f"TRAIN.BATCH {train.BATCH} is more than TRAIN.PATCHES {train.PATCHES}: each step has {train.PATCHES}"
@@ -34,16 +36,52 @@ def in_vain(cfg: CfgNode, steps: int, per_epoch: int) -> list[str]:
     return told
 
 
+def check_training(cfg: CfgNode) -> None:
+    """UnfoldError, with file and key, where a part of the training cannot be had or does not take its ARGS.
+
+    Reads no data.
+    """
+    net = check_parts(cfg)
+    check_start(net, cfg.OPTIM.START)
+    build_optimizer(cfg, [{"params": [torch.nn.Parameter(torch.zeros(1))]}])
+    build_rate(cfg)
+    loss_terms(cfg)
+
+
 def check_sizes(cfg: CfgNode, world: int) -> None:
-    """UnfoldError where patches or batches are too small for the network or the processes."""
-    least = model_info(cfg.MODEL.NAME).build.min_size
-    if least > cfg.TRAIN.PATCH:
-        raise UnfoldError(f"TRAIN.PATCH {cfg.TRAIN.PATCH} is below the {least} pixels that {cfg.MODEL.NAME} needs")
-    if cfg.LOSS.ADVERSARIAL and world > 1:
+    """UnfoldError where patches or batches do not suit the network, the samples, the losses or the processes."""
+    net, patch = bare_network(cfg), cfg.TRAIN.PATCH
+    degradation = build_degradation(cfg, net)
+    if net.min_size > patch:
+        raise UnfoldError(f"TRAIN.PATCH {patch} is below the {net.min_size} pixels that {model_name(cfg)} needs")
+    terms = loss_terms(cfg)
+    for check in (degradation.check_patch, *(term.loss.check_patch for term in terms)):
+        try:
+            check(patch)
+        except UnfoldError as error:
+            raise UnfoldError(f"{source_of(cfg, 'TRAIN.PATCH')}: TRAIN.PATCH {error}") from None
+    for term, said in zip(terms, cfg.LOSS.TERMS, strict=True):
+        if term.loss.channels not in (None, net.channels):
+            raise UnfoldError(
+                f"LOSS.TERMS: {registry.short(said['NAME'])} takes images of {term.loss.channels} channels, and "
+                f"{model_name(cfg)} has {net.channels}"
+            )
+    if cfg.TRAIN.MIXUP and not (degradation.blends and all(one.kind == "image" for one in net.inputs.values())):
         raise UnfoldError(
-            f"LOSS.ADVERSARIAL trains in one process, not {world}: the discriminator's means are over the whole batch; "
-            "begin without torchrun"
+            f"{source_of(cfg, 'TRAIN.MIXUP')}: TRAIN.MIXUP blends images, and samples of DATA.KIND "
+            f"{registry.short(cfg.DATA.KIND)} are more than those: set it 0"
         )
+    if any(isinstance(term.loss, Adversarial) for term in terms):
+        if cfg.TRAIN.ACCUMULATE > 1:
+            raise UnfoldError(
+                f"{source_of(cfg, 'TRAIN.ACCUMULATE')}: TRAIN.ACCUMULATE must be 1 with the loss adversarial, whose "
+                f"means are over the whole batch, and is {cfg.TRAIN.ACCUMULATE}"
+            )
+        if world > 1:
+            raise UnfoldError(
+                f"the loss adversarial trains in one process, not {world}: the discriminator's means are over the "
+                "whole batch; begin without torchrun"
+            )
     smallest = cfg.TRAIN.PATCHES % cfg.TRAIN.BATCH or min(cfg.TRAIN.PATCHES, cfg.TRAIN.BATCH)
     if smallest < world:
         raise UnfoldError(

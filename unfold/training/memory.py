@@ -12,16 +12,14 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from yacs.config import CfgNode
 
-from unfold.build import build_network
+from unfold.build import bare_network, build_degradation, build_network
 from unfold.config import altered
 from unfold.device import place
 from unfold.errors import UnfoldError, out_of_memory
 from unfold.inference.memory import Living, available
-from unfold.models.registry import model_info
 from unfold.training.distributed import Processes
 from unfold.training.limits import check_sizes
 from unfold.training.parts import build_loss, build_update
-from unfold.training.perceptual import vgg19_layers
 
 LARGE = 2**17  # pixels
 
@@ -36,8 +34,7 @@ def step_memory(cfg: CfgNode, world: int = 1) -> int:
     patches = -(-min(cfg.TRAIN.BATCH, cfg.TRAIN.PATCHES) // world)
     device = torch.device("cpu")
     with FakeTensorMode():
-        features = vgg19_layers().requires_grad_(False) if cfg.LOSS.PERCEPTUAL else None
-        loss = build_loss(cfg, device, features)
+        loss = build_loss(cfg, device, empty=True)
         with Living() as living:
             net = place(build_network(cfg), device).train()
             net.checkpoint_stages = cfg.TRAIN.CHECKPOINT_STAGES
@@ -46,7 +43,7 @@ def step_memory(cfg: CfgNode, world: int = 1) -> int:
                 parameter.grad = torch.zeros_like(parameter)
             update.optimizer.step()  # Adam's moments are there from now on
             update(example_batch(cfg, patches))
-    judged = sum(parameter.nbytes for parameter in features.parameters()) if features else 0
+    judged = sum(parameter.nbytes for term in loss.total.terms for parameter in term.loss.parameters())
     # DistributedDataParallel keeps the gradients a second time, in buckets.
     buckets = sum(parameter.nbytes for parameter in update.trained) if world > 1 else 0
     return living.peak + judged + buckets
@@ -54,16 +51,13 @@ def step_memory(cfg: CfgNode, world: int = 1) -> int:
 
 def example_batch(cfg: CfgNode, patches: int) -> dict[str, Any]:
     """A batch as the network takes it, of zeros."""
-    scale = min(cfg.DATA.SCALES) if cfg.DATA.KIND == "usrnet" else 1
-    example = model_info(cfg.MODEL.NAME).example(cfg.TRAIN.PATCH // scale)
-    given = {
-        name: value.new_zeros(patches, *value.shape[1:]) if isinstance(value, Tensor) else value
-        for name, value in example.items()
-    }
+    net = bare_network(cfg)
+    scale = min(build_degradation(cfg, net).scales) if "scale" in net.inputs else 1
+    side = cfg.TRAIN.PATCH // scale
+    given = net.example(side, side, batch=patches, kernels=patches)
     if "scale" in given:
         given["scale"] = scale
-    channels = given["y" if "y" in given else "image"].shape[1]
-    return {"target": torch.zeros(patches, channels, cfg.TRAIN.PATCH, cfg.TRAIN.PATCH), **given}
+    return {"target": torch.zeros(patches, net.channels, cfg.TRAIN.PATCH, cfg.TRAIN.PATCH), **given}
 
 
 def legal(cfg: CfgNode, values: dict[str, Any]) -> CfgNode | None:

@@ -9,39 +9,44 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch.utils.data import DataLoader
 from yacs.config import CfgNode
 
+from unfold.config import build_part, found_part, options_of, part_of, source_of, terms_of, where
 from unfold.data.batches import BatchSampler, collate
 from unfold.data.patches import Patches
-from unfold.data.samples import SampleKind
 from unfold.data.stores import Store
+from unfold.degradations.degradation import Degradation
 from unfold.device import place
-from unfold.models.registry import model_info
+from unfold.errors import UnfoldError
+from unfold.losses.adversarial import Adversarial
+from unfold.losses.loss import ImageLoss, Term, TotalLoss
 from unfold.models.unfolding import UnfoldingNetwork
+from unfold.outside import their_errors
+from unfold.registry import LOSS
 from unfold.training.adversarial import AdversarialUpdate
 from unfold.training.discriminator import Discriminator
 from unfold.training.distributed import Processes
-from unfold.training.losses import Distance, StageLoss, charbonnier, l1, mse
-from unfold.training.perceptual import PerceptualDistance, vgg19_features
-from unfold.training.schedule import Factor, Schedule, constant, cosine, multistep, step
-from unfold.training.update import Loss, Update
+from unfold.training.schedule import Factor, Rate, Schedule
+from unfold.training.update import Update
 from unfold.training.worker import begin_worker
+
+FUSED = ("Adam", "AdamW", "SGD")  # which torch has in one operation on CPU and GPU
 
 
 def build_loader(
-    cfg: CfgNode, samples: SampleKind, store: Store, processes: Processes, device: torch.device
+    cfg: CfgNode, degradation: Degradation, store: Store, processes: Processes, device: torch.device
 ) -> DataLoader[dict[str, Any]]:
     """Batches of the training set, of this process's share, and the processes that load them."""
     workers = min(cfg.TRAIN.WORKERS, os.cpu_count() or 1)  # more would take turns
     if workers:
         atexit.register(_end_workers)
-    train, scales = cfg.TRAIN, cfg.DATA.SCALES if "scale" in samples.inputs else (1,)
+    train, scales = cfg.TRAIN, degradation.scales
     return DataLoader(
-        Patches(store, train.PATCH, cfg.SEED, samples.make),
+        Patches(store, train.PATCH, cfg.SEED, degradation.make),
         batch_sampler=BatchSampler(train.PATCHES, train.BATCH, cfg.SEED, scales, processes.rank, processes.world),
         collate_fn=collate,
         num_workers=workers,
@@ -61,28 +66,24 @@ def _end_workers() -> None:
 
 
 def build_update(
-    cfg: CfgNode, net: UnfoldingNetwork, loss: Loss, processes: Processes, done: int = 0, pending: bool = False
+    cfg: CfgNode, net: UnfoldingNetwork, loss: BuiltLoss, processes: Processes, done: int = 0, pending: bool = False
 ) -> tuple[Update, Schedule]:
     """The optimiser's step and its learning rate, ``done`` steps into the run; pending: see Trainer."""
     nets: list[torch.nn.Module] = [net]
     kind: Callable[..., Update] = Update
-    if cfg.LOSS.ADVERSARIAL:
+    if loss.adversarial:
         judge = place(Discriminator(), next(net.parameters()).device)
         nets.append(judge)
-        kind = functools.partial(AdversarialUpdate, discriminator=judge, weight=cfg.LOSS.ADVERSARIAL)
-    optimizer = torch.optim.Adam(
-        [{"params": [parameter for parameter in one.parameters() if parameter.requires_grad]} for one in nets],
-        cfg.OPTIM.LR,
-        betas=tuple(cfg.OPTIM.BETAS),
-        weight_decay=cfg.OPTIM.WEIGHT_DECAY,
-        fused=True,  # which can leave out a step without asking the GPU
+        kind = functools.partial(AdversarialUpdate, discriminator=judge, weight=loss.adversarial)
+    optimizer = build_optimizer(
+        cfg, [{"params": [parameter for parameter in one.parameters() if parameter.requires_grad]} for one in nets]
     )
     units = done if cfg.TRAIN.ITERATIONS else (done - pending) // steps_per_epoch(cfg)
     schedule = Schedule(optimizer, factor(cfg), cfg.SCHEDULE.WARMUP, units)
     update = kind(
         net,
-        processes.wrap(net, model_info(cfg.MODEL.NAME).example(cfg.TRAIN.PATCH)),
-        loss,
+        processes.wrap(net, net.example(cfg.TRAIN.PATCH, cfg.TRAIN.PATCH)),
+        loss.total,
         optimizer,
         accumulate=cfg.TRAIN.ACCUMULATE,
         clip=cfg.OPTIM.CLIP,
@@ -92,29 +93,81 @@ def build_update(
     return update, schedule
 
 
-def build_loss(cfg: CfgNode, device: torch.device, features: torch.nn.Module | None = None) -> Loss:
-    """The loss of LOSS but for its adversarial part. UnfoldError where VGG19's weights are needed and not there.
+def build_optimizer(cfg: CfgNode, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+    """The optimizer of OPTIM for these groups of parameters."""
+    part = part_of(cfg, "OPTIM")
+    given: dict[str, Any] = {"params": groups, "lr": cfg.OPTIM.LR}
+    if part.name in FUSED:
+        given["fused"] = True  # which can leave out a step without asking the GPU
+    optimizer: torch.optim.Optimizer = part.build(options_of(cfg, "OPTIM"), where(cfg, "OPTIM.ARGS"), **given)
+    return optimizer
 
-    features: VGG19's, in place of those that LOSS.VGG names.
+
+class BuiltLoss(NamedTuple):
+    """total: of all terms but the adversarial one, whose weight is ``adversarial``, 0 where there is none."""
+
+    total: TotalLoss
+    adversarial: float
+
+    @property
+    def needs(self) -> set[str]:
+        """What the terms look for in a batch beside the target and the network's inputs."""
+        return {name for term in self.total.terms for name in term.loss.needs}
+
+
+def loss_terms(cfg: CfgNode) -> list[Term]:
+    """LOSS.TERMS, built and not loaded. UnfoldError, with file and key, where one cannot be had."""
+    terms = []
+    for i, said in enumerate(terms_of(cfg)):
+        key = f"LOSS.TERMS.{i}"
+        part = found_part(cfg, LOSS, said["NAME"], f"{key}.NAME")
+        loss = part.build(said["ARGS"], where(cfg, f"{key}.ARGS"))
+        if not isinstance(loss, ImageLoss) and "STAGES" in cfg.LOSS.TERMS[i] and said["STAGES"] == "all":
+            raise UnfoldError(
+                f"{source_of(cfg, key)}: {key}.STAGES: {part.name} judges the whole output, and no single stages"
+            )
+        terms.append(Term(loss, said["WEIGHT"], said["STAGES"] == "all", said["CLAMP"]))
+    return terms
+
+
+def build_loss(cfg: CfgNode, device: torch.device, *, empty: bool = False) -> BuiltLoss:
+    """The loss of LOSS. UnfoldError where what a term needs is not there.
+
+    empty: read and fetch nothing, for counting memory.
     """
-    loss = cfg.LOSS
-    distances: dict[str, Distance] = {"charbonnier": functools.partial(charbonnier, eps=loss.EPS), "l1": l1, "mse": mse}
-    pixel = StageLoss(distances[loss.PIXEL], loss.STAGES == "all", loss.EDGE, loss.CLAMP, loss.WEIGHT, loss.EPS)
-    if not loss.PERCEPTUAL:
-        return pixel
-    distance = place(PerceptualDistance(features or vgg19_features(loss.VGG)), device)
-    return lambda stages, target: pixel(stages, target) + loss.PERCEPTUAL * distance(stages[-1], target)
+    terms = loss_terms(cfg)
+    adversarial = sum(term.weight for term in terms if isinstance(term.loss, Adversarial))
+    terms = [term for term in terms if not isinstance(term.loss, Adversarial)]
+    if not terms:
+        raise UnfoldError(f"{source_of(cfg, 'LOSS.TERMS')}: LOSS.TERMS has nothing beside adversarial: name a loss of pixels")
+    for term in terms:
+        if term.weight or not isinstance(term.loss, ImageLoss):
+            term.loss.load_empty() if empty else term.loss.load()
+        if any(True for _ in term.loss.parameters()) or any(True for _ in term.loss.buffers()):
+            place(term.loss.requires_grad_(False), device)
+    return BuiltLoss(TotalLoss(terms), adversarial)
+
+
+def build_rate(cfg: CfgNode) -> Rate:
+    """The schedule of SCHEDULE, after the warm-up."""
+    rate: Rate = build_part(cfg, "SCHEDULE")
+    try:
+        rate.check(cfg.OPTIM.LR)
+    except UnfoldError as error:
+        raise UnfoldError(f"{source_of(cfg, 'SCHEDULE.ARGS')}: SCHEDULE.ARGS: {error}") from None
+    return rate
 
 
 def factor(cfg: CfgNode) -> Factor:
     """The learning rate by units done after the warm-up, over OPTIM.LR."""
-    plan = cfg.SCHEDULE
-    units = cfg.TRAIN.ITERATIONS or cfg.TRAIN.EPOCHS
-    if plan.NAME == "cosine":
-        return cosine(plan.LENGTH or max(units - plan.WARMUP, 1), plan.LR_MIN / cfg.OPTIM.LR)
-    if plan.NAME == "multistep":
-        return multistep(plan.MILESTONES, plan.GAMMA)
-    return step(plan.STEP, plan.GAMMA) if plan.NAME == "step" else constant
+    rate, lr = build_rate(cfg), cfg.OPTIM.LR
+    units = (cfg.TRAIN.ITERATIONS or cfg.TRAIN.EPOCHS) - cfg.SCHEDULE.WARMUP
+
+    def of(t: int) -> float:
+        with their_errors("the learning-rate schedule"):
+            return rate.factor(t, units, lr)
+
+    return of
 
 
 def steps_per_epoch(cfg: CfgNode) -> int:

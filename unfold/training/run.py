@@ -14,32 +14,33 @@ from yacs.config import CfgNode
 
 import unfold
 from unfold.build import (
+    build_degradation,
     build_network,
-    build_samples,
     build_store,
     build_validation,
     check_training_set,
-    input_names,
+    model_name,
     run_folder,
     smallest_image,
 )
-from unfold.checkpoints.load import load_state, open_weights
+from unfold.checkpoints.load import load_state, model_record, open_weights
 from unfold.checkpoints.read import Checkpoint
-from unfold.config import differences, load_config, model_arguments
-from unfold.data.samples import SampleKind
+from unfold.config import differences, dumped, load_config, options_of, part_of
 from unfold.data.stores import Store
+from unfold.degradations.degradation import Degradation
 from unfold.device import pick_device, place
 from unfold.errors import UnfoldError, out_of_memory
 from unfold.files import nearest, whole_file
 from unfold.models.unfolding import UnfoldingNetwork
+from unfold.outside import their_errors
 from unfold.protocols.evaluate import check_cases, validate
 from unfold.protocols.protocol import Case, Protocol
 from unfold.report.models import count_parameters
-from unfold.training import board, environment
+from unfold.training import board, environment, user_code
 from unfold.training.agreement import check_data, check_recipes
 from unfold.training.checkpoint import make_newest, newest_good
 from unfold.training.distributed import Processes
-from unfold.training.limits import check_sizes, in_vain
+from unfold.training.limits import check_sizes, check_training, in_vain
 from unfold.training.log import RunLog
 from unfold.training.memory import check_memory
 from unfold.training.mixup import mixed
@@ -91,6 +92,7 @@ def build_trainer(
     processes = processes or Processes()
     writes = processes.first and not dry
     folder = run_folder(cfg)
+    check_training(cfg)
     check_sizes(cfg, processes.world)
     if processes.first:
         _check_folder(folder)
@@ -109,7 +111,7 @@ def build_trainer(
     net.checkpoint_stages = cfg.TRAIN.CHECKPOINT_STAGES
     fill(net, cfg.OPTIM.START)
     if init is not None:
-        begin_with(net, cfg.MODEL.NAME, init, partial)
+        begin_with(net, model_name(cfg), init, partial)
     elif found is not None:
         load_state(net, found[1].state, found[0])
     else:
@@ -117,16 +119,16 @@ def build_trainer(
             "beginning with random weights (OPTIM.START %s); --init begins with those of a file", cfg.OPTIM.START
         )
 
-    protocol = build_validation(cfg, net)
-    samples, names = build_samples(cfg), input_names(cfg)
-    check_training_set(cfg)
-    held_out = _validation_cases(cfg, protocol, processes)
+    degradation = build_degradation(cfg, net)
+    protocol = build_validation(cfg, net, degradation)
+    check_training_set(cfg, degradation)
+    held_out = _validation_cases(cfg, net, protocol, processes)
     loss = build_loss(cfg, device)  # may fetch VGG19's weights: after all that needs no network
     if not dry:
         check_memory(cfg, device, processes.world)
-    store, left_out = build_store(cfg)  # decodes the training set, which may take long: after all that is quick
+    store, left_out = build_store(cfg, degradation)  # decodes the training set, which may take long: after all that is quick
     check_data(processes, store, held_out)
-    loader = build_loader(cfg, samples, store, processes, device)
+    loader = build_loader(cfg, degradation, store, processes, device)
     net = place(net, device)
     # Of an epoch whose end is pending, neither the log nor the schedule has heard yet.
     done, pending = (found[1].content["step"], found[1].content["pending"]) if found is not None else (0, False)
@@ -134,6 +136,7 @@ def build_trainer(
     writes = writes and (done < total_steps(cfg) or pending)  # a run that is done is left as it is
     if writes:
         _prepare_folder(folder, cfg, left_out, fresh=found is None)
+        user_code.keep(cfg, folder / user_code.FOLDER)
         if found is not None:
             make_newest(found[0])
         environment.record_start(folder, done, store, device, cfg.TRAIN.PRECISION, processes)
@@ -141,9 +144,9 @@ def build_trainer(
     trainer = Trainer(
         update=update,
         loader=loader,
-        render=functools.partial(_rendered, cfg, samples, names, processes.rank),
+        render=functools.partial(_rendered, cfg, degradation, {*net.inputs, *loss.needs}, processes.rank),
         schedule=schedule,
-        validate=functools.partial(_validated, processes, net, names, protocol, held_out, device),
+        validate=functools.partial(_validated, processes, net, protocol, held_out, device),
         log=RunLog(folder, done - pending, write=writes),
         folder=folder,
         device=device,
@@ -154,11 +157,11 @@ def build_trainer(
         save_every=cfg.TRAIN.SAVE_EVERY,
         keep=cfg.TRAIN.KEEP,
         processes=processes,
-        board=board.Board(folder, done, net, names, protocol, held_out, device) if shown else None,
+        board=board.Board(folder, done, net, protocol, held_out, device) if shown else None,
         about={
             "unfold": unfold.__version__,
-            "model": {"name": cfg.MODEL.NAME, "arguments": model_arguments(cfg)},
-            "protocol": dict(vars(protocol)),
+            "model": model_record(part_of(cfg, "MODEL"), options_of(cfg, "MODEL")),
+            "protocol": protocol.options(),
         },
     )
     if found is not None:
@@ -188,7 +191,7 @@ def _tell(cfg: CfgNode, trainer: Trainer, store: Store, held_out: int) -> None:
     net = trainer.update.net
     logger.info(
         "%s: %s parameters, %d stages, %s on %s",
-        cfg.MODEL.NAME,
+        model_name(cfg),
         f"{count_parameters(net):,}",
         net.train().count(),
         cfg.TRAIN.PRECISION,
@@ -207,11 +210,14 @@ def _tell(cfg: CfgNode, trainer: Trainer, store: Store, held_out: int) -> None:
         logger.info("resuming after step %d of %d", trainer.step, trainer.steps)
 
 
-def _validation_cases(cfg: CfgNode, protocol: Protocol, processes: Processes) -> Sequence[Case]:
+def _validation_cases(
+    cfg: CfgNode, net: UnfoldingNetwork, protocol: Protocol, processes: Processes
+) -> Sequence[Case]:
     """The cases of DATA.VAL, each of which can be read and restored; each process tries its share of them."""
     try:
-        cases = protocol.cases(cfg.DATA.VAL, "val")
-        check_cases(protocol, cases[processes.rank :: processes.world], smallest_image(cfg))
+        with their_errors("the validation"):
+            cases = protocol.cases(cfg.DATA.VAL, "val")
+            check_cases(protocol, cases[processes.rank :: processes.world], smallest_image(net))
     except UnfoldError as error:
         raise UnfoldError(f"DATA.VAL {cfg.DATA.VAL} (for the protocol {protocol.name}): {error}") from None
     return cases
@@ -220,14 +226,13 @@ def _validation_cases(cfg: CfgNode, protocol: Protocol, processes: Processes) ->
 def _validated(
     processes: Processes,
     net: UnfoldingNetwork,
-    names: set[str],
     protocol: Protocol,
     cases: Sequence[Case],
     device: torch.device,
 ) -> dict[str, float]:
     """PSNR in dB of every case by its name; each process does its share of them."""
     try:
-        shares = processes.gather(validate(net, names, protocol, cases[processes.rank :: processes.world], device))
+        shares = processes.gather(validate(net, protocol, cases[processes.rank :: processes.world], device))
     except (MemoryError, RuntimeError) as error:
         if not out_of_memory(error):
             raise
@@ -239,11 +244,12 @@ def _validated(
 
 
 def _rendered(
-    cfg: CfgNode, samples: SampleKind, names: set[str], rank: int, batch: dict[str, Any], epoch: int, step: int
+    cfg: CfgNode, degradation: Degradation, names: set[str], rank: int, batch: dict[str, Any], epoch: int, step: int
 ) -> dict[str, Any]:
-    """A batch as the trainer takes it: the target, and of the inputs those that the network asks for."""
-    rendered = samples.render(batch)
-    given = {name: rendered[name] for name in ("target", *names)}
+    """A batch as the trainer takes it: the target, and what the network and the losses ask for."""
+    with their_errors("rendering a batch"):
+        rendered = degradation.render(batch)
+    given = {name: rendered[name] for name in ("target", *names) if name in rendered}
     if cfg.TRAIN.MIXUP and epoch >= cfg.TRAIN.MIXUP_AFTER:
         given = mixed(given, cfg.TRAIN.MIXUP, (cfg.SEED, epoch, step, rank))
     return given
@@ -269,6 +275,7 @@ def _run_to_resume(cfg: CfgNode, folder: Path, *, must: bool) -> tuple[Path, Che
             raise UnfoldError(f"there is nothing to resume: {folder} holds no checkpoint")
         return None
     before = load_config(folder.parent / "config.yaml")
+    user_code.compare(cfg, folder.parent / user_code.FOLDER)
     changed = [change for change in differences(before, cfg) if not change.startswith(MAY_DIFFER)]
     if changed:
         raise UnfoldError(
@@ -295,7 +302,7 @@ def _prepare_folder(folder: Path, cfg: CfgNode, left_out: list[str], *, fresh: b
             for old in (*numbered, *(folder / name for name in OF_A_RUN)):
                 old.unlink(missing_ok=True)
         with whole_file(folder / "config.yaml") as file:
-            file.write(cfg.dump().encode())
+            file.write(dumped(cfg).encode())
         if left_out:
             with whole_file(folder / "left_out.txt") as file:
                 file.write("".join(f"{reason}\n" for reason in left_out).encode())

@@ -4,33 +4,98 @@ from __future__ import annotations
 
 import math
 import warnings
+from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
+from unfold.errors import UnfoldError
+
 Factor = Callable[[int], float]  # units done -> factor of the initial rate
 
 
-def cosine(length: int, floor: float) -> Factor:
-    """Half a cosine from 1 down to ``floor`` after ``length`` units; it comes up again beyond that."""
-    return lambda t: floor + (1 - floor) * (1 + math.cos(math.pi * t / length)) / 2
+class Rate(ABC):
+    """A learning-rate schedule after the warm-up. Its options are the arguments of its constructor (SCHEDULE.ARGS)."""
+
+    @abstractmethod
+    def factor(self, t: int, units: int, lr: float) -> float:
+        """The rate over OPTIM.LR when t units are done; units: epochs or steps of the run after the warm-up; lr: OPTIM.LR.
+
+        A function of these alone, so that a resumed run has the same rates.
+        """
+
+    def check(self, lr: float) -> None:  # noqa: B027  (most go with any)
+        """UnfoldError for an OPTIM.LR that it does not go with."""
+
+    def in_vain(self, units: int, unit: str) -> list[str]:
+        """A line for each option that a run of so many units after the warm-up never comes to."""
+        return []
 
 
-def multistep(milestones: Sequence[int], gamma: float) -> Factor:
+class Cosine(Rate):
+    """Half a cosine from LR down to lr_min.
+
+    length: of it, in units; 0: what is left after the warm-up. Beyond it the rate comes up again (DGUNet's denoising).
+    """
+
+    def __init__(self, length: int = 0, lr_min: float = 1e-6) -> None:
+        if length < 0 or lr_min < 0:
+            raise UnfoldError(f"length and lr_min must not be negative, and are {length} and {lr_min:g}")
+        self.length, self.lr_min = length, lr_min
+
+    def factor(self, t: int, units: int, lr: float) -> float:
+        floor = self.lr_min / lr
+        return floor + (1 - floor) * (1 + math.cos(math.pi * t / (self.length or max(units, 1)))) / 2
+
+    def check(self, lr: float) -> None:
+        if self.lr_min > lr:
+            raise UnfoldError(f"lr_min must not exceed OPTIM.LR, {lr}, and is {self.lr_min}")
+
+
+class MultiStep(Rate):
     """gamma^n, n the number of milestones that are done (USRNet; compressive sensing's second phase)."""
-    return lambda t: gamma ** bisect_right(milestones, t)
+
+    def __init__(self, milestones: Sequence[int], gamma: float = 0.5) -> None:
+        stones = list(milestones)
+        if not all(stone > 0 for stone in stones) or sorted(set(stones)) != stones or not stones:
+            raise UnfoldError(
+                f"milestones is a list of whole numbers above 0, each larger than the one before, not {stones}"
+            )
+        self.milestones, self.gamma = stones, checked_gamma(gamma)
+
+    def factor(self, t: int, units: int, lr: float) -> float:
+        return self.gamma ** bisect_right(self.milestones, t)
+
+    def in_vain(self, units: int, unit: str) -> list[str]:
+        late = [stone for stone in self.milestones if stone >= units]
+        return [f"milestones {late} lie beyond the run, {units} {unit} after the warm-up"] if late else []
 
 
-def step(length: int, gamma: float) -> Factor:
-    """gamma^n after n times ``length`` units (NRL-GDN)."""
-    return lambda t: gamma ** (t // length)
+class Step(Rate):
+    """gamma^n after n times ``step`` units (NRL-GDN)."""
+
+    def __init__(self, step: int = 1, gamma: float = 0.5) -> None:
+        if step < 1:
+            raise UnfoldError(f"step must be greater than 0, not {step}")
+        self.step, self.gamma = step, checked_gamma(gamma)
+
+    def factor(self, t: int, units: int, lr: float) -> float:
+        return self.gamma ** (t // self.step)
 
 
-def constant(t: int) -> float:
+class Constant(Rate):
     """1 always (compressive sensing's first phase)."""
-    return 1.0
+
+    def factor(self, t: int, units: int, lr: float) -> float:
+        return 1.0
+
+
+def checked_gamma(gamma: float) -> float:
+    if gamma <= 0:
+        raise UnfoldError(f"gamma must be greater than 0, not {gamma:g}")
+    return gamma
 
 
 class Schedule:

@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from torch import Tensor, nn
 
-from unfold.errors import UnfoldError
+from unfold.errors import UnfoldError, check_choice
 from unfold.models.unfolding import UnfoldingNetwork
 
-Start = Literal["default", "orthogonal", "xavier", "identity"]
+GENERAL = ("default", "orthogonal", "xavier")  # for any network; others are its methods start_as_NAME
 
 
-def fill(net: UnfoldingNetwork, how: Start) -> None:
+def check_start(net: UnfoldingNetwork, how: str) -> None:
+    """UnfoldError where the network cannot begin so."""
+    own = [name.removeprefix("start_as_") for name in dir(net) if name.startswith("start_as_")]
+    if how in GENERAL or how in own:
+        return
+    if how == "identity":
+        raise UnfoldError(f"OPTIM.START identity is not for {type(net).__name__}: use default")
+    check_choice("OPTIM.START", how, [*GENERAL, *own])
+
+
+def fill(net: UnfoldingNetwork, how: str) -> None:
     """Fill the weights of convolutions by a rule.
 
     orthogonal: gain 0.2, biases 0 (USRNet); xavier: normal, of convolutions that are not transposed (NRL-GDN); default:
-    leave all as torch made it (DGUNet); identity: begin with steps that change little (ours, for networks that have a
-    method start_as_identity: USRNet and NRL-GDN). UnfoldError for a network that has no such way.
+    leave all as the constructor made it (DGUNet); any other name: the network's method start_as_NAME (identity: steps
+    that change little; ours, for USRNet and NRL-GDN). UnfoldError for a network that has no such way.
     """
-    if how == "identity":
-        begin = getattr(net, "start_as_identity", None)
-        if begin is None:
-            raise UnfoldError(f"OPTIM.START identity is not for {type(net).__name__}: use default")
+    check_start(net, how)
+    if how not in GENERAL:
         try:
-            begin()
+            getattr(net, f"start_as_{how}")()
         except ValueError as error:
-            raise UnfoldError(f"OPTIM.START identity: {error}; make the first of MODEL.WIDTHS larger") from None
+            raise UnfoldError(f"OPTIM.START {how}: {error}; make the first of MODEL.ARGS.widths larger") from None
     for module in net.modules():
         if how == "orthogonal" and isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
             nn.init.orthogonal_(module.weight, gain=0.2)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, cast
@@ -12,10 +12,12 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_
 
+from unfold.errors import UnfoldError
 from unfold.metrics import psnr
-from unfold.models.unfolding import UnfoldingNetwork
+from unfold.models.unfolding import Output, UnfoldingNetwork
+from unfold.outside import their_errors
 
-Loss = Callable[[Sequence[Tensor], Tensor], Tensor]
+Loss = Callable[[Output, Mapping[str, Any]], Tensor]
 SUMS = ("loss", "psnr", "gradient", "patches", "steps", "skipped")  # what a step returns, to be added up
 
 
@@ -23,7 +25,7 @@ SUMS = ("loss", "psnr", "gradient", "patches", "steps", "skipped")  # what a ste
 class Update:
     """Takes batches and trains a network.
 
-    net: the network; model: the network, or what wraps it for several processes; loss: (stages, target) -> scalar;
+    net: the network; model: the network, or what wraps it for several processes; loss: (output, batch) -> scalar;
     accumulate: a batch is computed in so many parts one after the other, and is one step still; clip: largest norm of
     the gradient, 0 for none; ema: decay of the weights' moving average, 0 for none, less in
     the first steps (see :meth:`decay`); autocast: run in bfloat16.
@@ -50,13 +52,15 @@ class Update:
         self.trained = [p for p in self.net.parameters() if p.requires_grad]
         self.bad_in_a_row = self.bad_in_a_row.to(self.trained[0].device)
         self._now = self.net.state_dict()
+        self._inputs = tuple(self.net.inputs)
+        self._skips = any(group.get("fused") for group in self.optimizer.param_groups)
         if self.ema:
             own = self.net.state_dict(keep_vars=True)  # some stand there under several names
             copies = {id(value): value.detach().clone() for value in own.values()}
             self.average = {name: copies[id(value)] for name, value in own.items()}
 
     def __call__(self, batch: dict[str, Any], share: float = 1.0) -> Tensor:
-        """Train on a batch {"target": (B,C,H,W), **inputs}; returns ``names`` of it, on the device.
+        """Train on a batch {"target": (B,C,H,W), **inputs and what losses need}; returns ``names`` of it, on the device.
 
         share: how much more than the mean over processes this batch counts, where their parts are not equally large.
         """
@@ -75,25 +79,34 @@ class Update:
 
     def _part(self, part: dict[str, Any], patches: int, share: float, last: bool) -> Tensor:
         """Add a part's gradient; its share in the batch's loss, PSNR and further losses."""
-        target = part.pop("target")
-        together = last or not isinstance(self.model, DistributedDataParallel)
-        with nullcontext() if together else cast("DistributedDataParallel", self.model).no_sync():
+        target = part["target"]
+        given = {name: part[name] for name in self._inputs if name in part}
+        several = isinstance(self.model, DistributedDataParallel)
+        with nullcontext() if last or not several else cast("DistributedDataParallel", self.model).no_sync():
             with torch.autocast(target.device.type, torch.bfloat16, enabled=self.autocast):
-                stages = self.model(**part, return_stages=True)
-            loss, *others = (value * (len(target) / patches) for value in self._losses(stages, target))
-            backward(loss * share)
-        quality = psnr(stages[-1].detach().clamp(0, 1), target).sum() / patches
+                with their_errors("a training step"):
+                    output = self.model(**given, return_output=True)
+            if output.stages[-1].shape != target.shape:
+                sizes = f"{tuple(output.stages[-1].shape)} of a target of {tuple(target.shape)}"
+                raise UnfoldError(f"{type(self.net).__name__} makes a result of shape {sizes}: they have to be equal")
+            with their_errors("the loss"):
+                loss, *others = (value * (len(target) / patches) for value in self._losses(output, part))
+                if several and output.extras:
+                    loss = _Touched.apply(loss, *(value for values in output.extras.values() for value in values))
+                backward(loss * share)
+        quality = psnr(output.stages[-1].detach().clamp(0, 1), target).sum() / patches
         return torch.stack([loss.detach(), quality.to(loss.dtype), *others])
 
-    def _losses(self, stages: Sequence[Tensor], target: Tensor) -> tuple[Tensor, ...]:
+    def _losses(self, output: Output, batch: Mapping[str, Any]) -> tuple[Tensor, ...]:
         """The network's loss, and those that are only written down, one for each name beyond SUMS."""
-        return (self.loss(stages, target),)
+        return (self.loss(output, batch),)
 
     def _apply(self) -> Tensor:
         """The optimiser's step, unless the gradient is not finite; the gradient's norm before clipping."""
         norm = self._norm()
         vars(self.optimizer)["found_inf"] = (~norm.isfinite()).float()  # fused ones look for it
-        self.optimizer.step()
+        if self._skips or bool(norm.isfinite()):  # others have to be asked, and a GPU waited for
+            self.optimizer.step()
         if self.average:
             pairs = {id(mean): (mean, self._now[name]) for name, mean in self.average.items()}.values()
             torch._foreach_lerp_([mean for mean, _ in pairs], [now for _, now in pairs], 1 - self.decay)
@@ -128,6 +141,22 @@ class Update:
         self.averaged = state.get("averaged", 0)
         self.optimizer.load_state_dict(state["optimizer"])
         self.bad_in_a_row = state["bad_in_a_row"].to(self.bad_in_a_row.device)
+
+
+class _Touched(torch.autograd.Function):
+    """The loss, with a gradient of zero for what stages handed out beside the estimate.
+
+    Processes wait for the gradients of all parameters, those of extras that no loss looks at among them.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, loss: Tensor, *extras: Tensor) -> Tensor:
+        ctx.save_for_backward(*extras)
+        return loss.clone()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        return (gradient, *(torch.zeros_like(extra) for extra in ctx.saved_tensors))
 
 
 def backward(loss: Tensor) -> None:

@@ -1,4 +1,4 @@
-"""The perceptual loss: how far two pictures are apart in the features of a network that knows photographs."""
+"""The perceptual loss: how far two pictures are apart in the features of VGG19, which was trained on photographs."""
 
 from __future__ import annotations
 
@@ -11,11 +11,41 @@ from torch import Tensor, nn
 from unfold.checkpoints.read import read_checkpoint
 from unfold.download import download, sha256_of
 from unfold.errors import UnfoldError
+from unfold.losses.loss import ImageLoss
 from unfold.paths import as_path
-from unfold.training.losses import at_least_float32
+from unfold.precision import at_least_float32
 
 LAYERS = 35  # up to the sixteenth convolution, conv5_4, without the ReLU that follows
+SEEN = 16  # side of the smallest image that VGG19 sees
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's R, G, B
+
+
+class Perceptual(ImageLoss):
+    """Mean |f(x) - f(target)| for VGG19's features f: see :class:`PerceptualDistance`.
+
+    vgg: file of VGG19's weights; "": torchvision's, downloaded (548 MB) where they are not in torch's cache.
+    """
+
+    channels = 3
+
+    def __init__(self, vgg: str = "") -> None:
+        super().__init__()
+        self.vgg = vgg
+        self.compare: PerceptualDistance | None = None
+
+    def check_patch(self, patch: int) -> None:
+        if patch < SEEN:
+            raise UnfoldError(f"must be at least {SEEN} for the loss perceptual, and is {patch}")
+
+    def load(self) -> None:
+        self.compare = PerceptualDistance(vgg19_features(self.vgg))
+
+    def load_empty(self) -> None:
+        self.compare = PerceptualDistance(vgg19_layers().requires_grad_(False))
+
+    def distance(self, x: Tensor, target: Tensor) -> Tensor:
+        assert self.compare is not None, "load() comes first"
+        return self.compare(x, target)
 
 
 class PerceptualDistance(nn.Module):
@@ -55,15 +85,15 @@ def vgg19_features(file: str = "") -> nn.Module:
         path = as_path(file) if file else _torchvisions()
         state = read_checkpoint(path).state
     except UnfoldError as error:
-        mend = "LOSS.VGG names the file" if file else "or set LOSS.VGG to where the file is"
-        raise UnfoldError(f"LOSS.PERCEPTUAL needs VGG19's weights: {error}; {mend}") from None
+        fix = "its option vgg names the file" if file else "or set its option vgg to where the file is"
+        raise UnfoldError(f"the loss perceptual needs VGG19's weights: {error}; {fix}") from None
     with torch.device("meta"):  # the whole network has 144 million parameters, most of them not wanted here
         features = vgg19_layers()
     own = {name: f"features.{name}" for name in features.state_dict()}
     for name, value in features.state_dict().items():
         if own[name] not in state or state[own[name]].shape != value.shape:
             raise UnfoldError(
-                f"LOSS.VGG: {path} does not hold torchvision's VGG19: {own[name]} {tuple(value.shape)} is not there"
+                f"the loss perceptual: {path} does not hold torchvision's VGG19: {own[name]} {tuple(value.shape)} is not there"
             )
     features.load_state_dict({name: state[key].float() for name, key in own.items()}, assign=True)
     return features.eval().requires_grad_(False)

@@ -1,0 +1,78 @@
+"""The parts that come with the package: name -> "module:class or function". Nothing is imported to know the names."""
+
+from __future__ import annotations
+
+_DGUNET, _CS = "unfold.models.dgunet", "unfold.models.dgunet_cs:DGUNetCS"
+_NRL_GDN, _USRNET = "unfold.models.nrl_gdn:NRLGDN", "unfold.models.usrnet:USRNet"
+
+BUILTIN: dict[str, dict[str, str]] = {
+    "network": {
+        "composed": "unfold.models.composed:compose",
+        **{f"dgunet_{task}": f"{_DGUNET}:DGUNet" for task in ("deblur", "denoise", "derain")},
+        **{f"dgunet_plus_{task}": f"{_DGUNET}:DGUNetPlus" for task in ("deblur", "denoise", "derain")},
+        "dgunet_cs": _CS,
+        "dgunet_plus_cs": _CS,
+        "nrl_gdn": _NRL_GDN,
+        "nrl_gdn_y0": _NRL_GDN,
+        "rgdn_uniform": _NRL_GDN,
+        "usrnet": _USRNET,
+        "usrnet_tiny": _USRNET,
+    },
+    "degradation": {
+        "gaussian": "unfold.degradations.gaussian_noise:GaussianNoise",
+        "paired": "unfold.degradations.paired:Paired",
+        "usrnet": "unfold.degradations.blur_downscale:BlurDownscale",
+        "nrl_gdn": "unfold.degradations.blur_noise:BlurNoise",
+        "rain": "unfold.degradations.rain:SyntheticRain",
+        "compressive_sensing": "unfold.degradations.sensing:Sensing",
+    },
+    "loss": {
+        "charbonnier": "unfold.losses.pixel:Charbonnier",
+        "l1": "unfold.losses.pixel:L1",
+        "mse": "unfold.losses.pixel:MSE",
+        "edge": "unfold.losses.edge:Edge",
+        "perceptual": "unfold.losses.perceptual:Perceptual",
+        "adversarial": "unfold.losses.adversarial:Adversarial",
+    },
+    "protocol": {
+        "usrnet_table1": "unfold.protocols.usrnet:USRNetTable1",
+        "usrnet_bicubic": "unfold.protocols.usrnet:USRNetBicubic",
+        "usrnet_real": "unfold.protocols.usrnet:USRNetReal",
+        "nrl_gdn_nonuniform": "unfold.protocols.nrl_gdn:NRLGDNNonUniform",
+        "nrl_gdn_uniform": "unfold.protocols.nrl_gdn:NRLGDNUniform",
+        "nrl_gdn_real": "unfold.protocols.nrl_gdn:NRLGDNReal",
+        "derain_y": "unfold.protocols.derain:Derain",
+        "derain_synthetic": "unfold.protocols.derain:DerainSynthetic",
+        "deblur_rgb": "unfold.protocols.deblur:Deblur",
+        "realblur_aligned": "unfold.protocols.deblur:RealBlur",
+        "sidd": "unfold.protocols.sidd:SIDD",
+        "dnd": "unfold.protocols.dnd:DND",
+        "gaussian_denoise": "unfold.protocols.gaussian_denoising:GaussianDenoising",
+        "compressive_sensing": "unfold.protocols.compressive_sensing:CompressiveSensing",
+        "levin09": "unfold.protocols.levin09:Levin09",
+    },
+    # Those of torch.optim that take dense gradients and need no closure.
+    "optimizer": {
+        name: f"torch.optim:{name}"
+        for name in (
+            *("ASGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "RAdam", "RMSprop", "Rprop", "SGD"),
+            "Adafactor",
+        )
+    },
+    "schedule": {
+        "cosine": "unfold.training.schedule:Cosine",
+        "multistep": "unfold.training.schedule:MultiStep",
+        "step": "unfold.training.schedule:Step",
+        "constant": "unfold.training.schedule:Constant",
+    },
+    "data step": {
+        "closed_form": "unfold.steps.data_step:ClosedForm",
+        "blur_gradient": "unfold.steps.data_step:BlurGradient",
+        "learned_gradient": "unfold.steps.data_step:LearnedGradient",
+    },
+    "prior": {
+        "resunet": "unfold.priors.resunet:ResUNet",
+        "conv_block": "unfold.priors.conv_block:ConvBlock",
+        "pathway_unet": "unfold.priors.pathway_unet:PathwayUNet",
+    },
+}

@@ -1,0 +1,80 @@
+"""Blur, decimation and noise, as USRNet is trained: a clean patch, blurred by a random kernel, made smaller, with noise.
+
+Where the work is done. Training draws everything in the workers: crop, kernel, noise level and the noise itself are the
+sample, a pure function of (seed, epoch, number) to the bit. What it costs (blur in NumPy: 90 % and more of the time) is
+left to the training device, which renders a whole batch by Fourier transforms. That step draws nothing, and its results
+do not depend on how samples are batched or on the device (see :func:`unfold.physics.batched_degrade.blur_levels`): so
+runs of any number of workers and processes see the same samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from unfold.data.images import as_channels, read_uint8
+from unfold.data.patches import Images
+from unfold.degradations import kernels
+from unfold.degradations.degradation import Degradation, Rng, unit
+from unfold.degradations.kernels import pick, random_kernel
+from unfold.errors import UnfoldError
+from unfold.physics.batched_degrade import degrade
+from unfold.physics.kernels import random_sharp
+from unfold.physics.noise import random_level
+
+USRNET_MOTION = 0.5  # share of motion kernels
+
+
+class BlurDownscale(Degradation):
+    """USRNet's training: crops of 96x96, turned or mirrored in one of 8 ways, for every scale (Zhang et al., CVPR 2020).
+
+    Half of the kernels are motion kernels, half Gaussians. sigma: the noise is 0 with chance 1/9, else a whole number
+    from 0 to sigma - 1, in 255 units. The blurred crop is cut off to 8 bits. y is neither clamped nor rounded.
+    scales: one of them for each step. sharp: share of samples whose kernels blur little
+    (:func:`unfold.physics.kernels.random_sharp`), 0 in the paper. They are rounded to 8 bits, as what software makes
+    small, and noise is left out of half of them.
+    """
+
+    inputs = ("y", "kernel", "scale", "sigma")
+    blends = False  # a blend of two blurred images has no one kernel
+
+    def __init__(self, scales: Sequence[int] = (1, 2, 3, 4), sigma: float = 25.0, sharp: float = 0.0) -> None:
+        if not scales or not all(1 <= scale <= 4 for scale in scales):
+            raise UnfoldError(f"scales is a list of whole numbers from 1 to 4, not {list(scales)}")
+        if sigma <= 0 or sigma % 1:
+            raise UnfoldError(f"sigma must be a whole number above 0 for DATA.KIND usrnet, and is {sigma:g}")
+        if not 0 <= sharp <= 1:
+            raise UnfoldError(f"sharp is a share, from 0 to 1, and is {sharp:g}")
+        self.scales, self.sigma, self.sharp = tuple(scales), sigma, sharp
+
+    def check_patch(self, patch: int) -> None:
+        kernels.check_patch(patch)
+        if any(patch % scale for scale in self.scales):
+            raise UnfoldError(f"must be a multiple of all DATA.ARGS.scales, {list(self.scales)}, and is {patch}")
+
+    def protocol(self, net: nn.Module) -> str:
+        return "usrnet_table1:scale=3,kernel=1"
+
+    def read(self, source: Any) -> Images:
+        return {"target": as_channels(read_uint8(source), self.channels, source)}
+
+    def make(self, images: Images, rng: Rng, scale: int) -> dict[str, Any]:
+        target = images["target"]
+        sharp = self.sharp > 0 and rng.uniform() < self.sharp  # without a share no draw: the paper's samples stay
+        kernel = random_sharp(rng, scale)[..., None].astype(np.float32) if sharp else random_kernel(rng, USRNET_MOTION)
+        rounding = np.array(0.5 if sharp else 0.0, np.float32)
+        sample = {"target": target, "kernel": kernel, "scale": scale, "rounding": rounding}
+        sigma = random_level(np.random.RandomState(rng.bit_generator), pick(rng), int(self.sigma))
+        if sharp and rng.uniform() < 0.5:
+            sigma = 0
+        shape = (target.shape[0] // scale, target.shape[1] // scale, target.shape[2])
+        noise = rng.standard_normal(shape, dtype=np.float32)
+        return {**sample, "sigma": np.array(sigma, np.float32), "noise": noise}
+
+    def render(self, batch: dict[str, Any]) -> dict[str, Any]:
+        sigma, rounding = (batch[name][:, None, None, None] for name in ("sigma", "rounding"))
+        y = degrade(batch["target"], batch["kernel"], sigma, batch["noise"], batch["scale"], rounding)
+        return {**batch, "target": unit(batch["target"]), "y": y}

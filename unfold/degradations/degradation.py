@@ -1,0 +1,75 @@
+"""What training samples are made of, and how clean images degrade: one class for each kind (DATA.KIND).
+
+A degradation works in two places. ``make`` runs in a worker, for one patch, and draws all random numbers from the
+sample's own generator: so a sample is a pure function of (seed, epoch, number). ``render`` runs on the training device,
+for a batch, draws nothing, and does what is cheap there and dear in a worker. None of the published random streams is
+followed: they depend on the number of workers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from unfold.data.images import as_channels, find_images, read_image, to_float
+from unfold.data.patches import Images
+from unfold.errors import UnfoldError
+
+Rng = np.random.Generator
+
+
+class Degradation:
+    """A kind of training samples. The least that a subclass says is :meth:`degrade`.
+
+    Its options are the arguments of its constructor (DATA.ARGS). channels: of the images, set to the network's.
+    """
+
+    inputs: tuple[str, ...] = ("y",)  # what a network may ask for
+    scales: Sequence[int] = (1,)  # one of them for each step: how many times smaller y is than the target
+    blends: bool = True  # whether blends of samples (TRAIN.MIXUP) are samples, too
+    clean: bool = True  # whether samples are made of clean images, of which there may be smaller copies (DATA.REDUCED)
+    cache: Literal["images", "pairs", ""] = "images"  # what a patch cache has to hold; "": none can be used
+    grey: bool = True  # whether grey images are taken where the network's are in colour: as three equal channels
+    own_test: bool = False  # whether `unfold test --config` tests by protocol(), whatever DATA.VAL_PROTOCOL says
+    channels: int = 3
+
+    def check_patch(self, patch: int) -> None:  # noqa: B027  (most take any)
+        """UnfoldError, "must be ...", for a TRAIN.PATCH (side in pixels) of which no sample can be made."""
+
+    def protocol(self, net: nn.Module) -> str:
+        """The protocol that validates a training by default; "": the images of DATA.VAL, degraded by this class."""
+        return ""
+
+    def sources(self, source: str) -> Sequence[Any]:
+        """What a training set consists of; here, image files. UnfoldError where there are none."""
+        return find_images(source, "train")
+
+    def read(self, source: Any) -> Images:
+        """The images of one of them, integers (H,W,C). UnfoldError where it cannot be used."""
+        return {"target": as_channels(read_image(source, grey=True), self.channels, source)}
+
+    def degrade(self, target: NDArray[np.float32], rng: Rng) -> dict[str, Any]:
+        """A clean patch (H,W,C) in [0,1] -> the network's inputs by name: arrays (H,W,C) float32, and numbers.
+
+        All randomness comes from ``rng``. Neither this nor :meth:`make` may change its argument.
+        """
+        raise UnfoldError(f"{type(self).__name__} has neither a method degrade nor one of its own to make samples")
+
+    def make(self, images: Images, rng: Rng, scale: int) -> dict[str, Any]:
+        """The sample of a patch: arrays (H,W,C) and numbers, "target" among them. scale: one of ``scales``."""
+        target = to_float(images["target"])
+        return {"target": target, **self.degrade(target, rng)}
+
+    def render(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """A batch on the device -> target and inputs in [0,1]; here, integers become float32."""
+        return {name: unit(value) if isinstance(value, Tensor) else value for name, value in batch.items()}
+
+
+def unit(x: Tensor) -> Tensor:
+    """uint8 -> float32 in [0,1]; floats as they are."""
+    return x.float() / 255 if x.dtype == torch.uint8 else x

@@ -1,0 +1,42 @@
+"""White Gaussian noise on clean colour images of 8 or 16 bits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from unfold.data.images import as_channels, read_image
+from unfold.data.patches import Images
+from unfold.degradations.degradation import Degradation, Rng
+from unfold.errors import UnfoldError
+from unfold.physics.noise import add_gaussian
+
+
+class GaussianNoise(Degradation):
+    """y = x + n, neither clamped nor rounded.
+
+    sigma: standard deviation of n in 255 units; blind: uniform from 0 to sigma instead, drawn for each sample. Tests
+    and validation have sigma.
+    """
+
+    inputs = ("y", "sigma")
+    grey = False
+    own_test = True
+
+    def __init__(self, sigma: float = 25.0, blind: bool = False) -> None:
+        if sigma <= 0:
+            raise UnfoldError(f"sigma must be greater than 0, not {sigma:g}")
+        self.sigma, self.blind = sigma, blind
+
+    def protocol(self, net: nn.Module) -> str:
+        return f"gaussian_denoise:sigma={self.sigma!r}" + (",grey=true" if self.channels == 1 else "")
+
+    def read(self, source: Any) -> Images:
+        return {"target": as_channels(read_image(source, grey=self.channels == 1), self.channels, source)}
+
+    def degrade(self, target: NDArray[np.float32], rng: Rng) -> dict[str, Any]:
+        sigma = (rng.uniform(0, self.sigma) if self.blind else self.sigma) / 255
+        return {"y": add_gaussian(target, sigma, rng), "sigma": np.array(sigma, np.float32)}

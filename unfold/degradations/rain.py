@@ -1,0 +1,38 @@
+"""Rain of our own model, :mod:`unfold.physics.rain`, on clean images."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+from torch import nn
+
+from unfold.data.images import as_channels, read_uint8, to_float
+from unfold.data.patches import Images
+from unfold.degradations.degradation import Degradation, Rng
+from unfold.physics.rain import Rain, add_rain, coverage, random_streaks
+
+
+class SyntheticRain(Degradation):
+    """Clean images with rain, rounded to 8 bits as rainy pictures are.
+
+    Rates from ``rates`` in mm/h, uniform on a logarithmic scale; wind across the picture uniform up to ``wind`` m/s to
+    either side.
+    """
+
+    rates: ClassVar = (2.0, 100.0)
+    wind: ClassVar = 5.0
+
+    def protocol(self, net: nn.Module) -> str:
+        return "derain_y"
+
+    def read(self, source: Any) -> Images:
+        return {"target": as_channels(read_uint8(source), self.channels, source)}
+
+    def make(self, images: Images, rng: Rng, scale: int) -> dict[str, Any]:
+        target = images["target"]
+        low, high = np.log(self.rates)
+        rain = Rain(rate=float(np.exp(rng.uniform(low, high))), wind=rng.uniform(-self.wind, self.wind))
+        size = (target.shape[0], target.shape[1])
+        y = add_rain(to_float(target), coverage(random_streaks(size, rain, rng), size))
+        return {"target": target, "y": np.rint(255 * y).astype(np.uint8)}

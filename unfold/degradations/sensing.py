@@ -1,0 +1,51 @@
+"""Patches of brightness for compressive sensing, which the network measures itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from unfold.data.images import as_channels, read_uint8, to_float
+from unfold.data.patches import Images
+from unfold.degradations.degradation import Degradation, Rng
+from unfold.errors import UnfoldError
+
+BLOCK = 32  # side of the blocks that are measured
+
+
+class Sensing(Degradation):
+    """Compressive sensing: patches of brightness, or of all channels for a network that takes more than one.
+
+    Colour becomes Y = (16 + (65.481 R + 128.553 G + 24.966 B) / 255) / 255, from 16/255 to 235/255, not rounded, as
+    in DGUNet's training; grey images are taken as they are, in the full range. (Tests of colour images are published
+    with a full range Y; the published sets are grey.) Published patches have 32x32 pixels, one block.
+    """
+
+    inputs = ("image",)
+    blends = False
+    cache = ""
+
+    def check_patch(self, patch: int) -> None:
+        if patch % BLOCK:
+            raise UnfoldError(f"must be a multiple of {BLOCK}, the side of a block that is measured, and is {patch}")
+
+    def protocol(self, net: nn.Module) -> str:
+        return f"compressive_sensing:ratio={getattr(net, 'ratio', 25)}"
+
+    def read(self, source: Any) -> Images:
+        image = read_uint8(source)
+        if self.channels != 1:
+            return {"target": as_channels(image, self.channels, source)}
+        return {"target": image[..., :1] if (image == image[..., :1]).all() else image}
+
+    def make(self, images: Images, rng: Rng, scale: int) -> dict[str, Any]:
+        target = images["target"]
+        if target.shape[2] == 3 and self.channels == 1:
+            weights = np.array([[65.481], [128.553], [24.966]]) / 255
+            return {"target": ((16 + target @ weights) / 255).astype(np.float32)}
+        return {"target": to_float(target)}
+
+    def render(self, batch: dict[str, Any]) -> dict[str, Any]:
+        return {**batch, "image": batch["target"]}

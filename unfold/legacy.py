@@ -1,0 +1,166 @@
+"""Keys of recipes as they were until version 0.1, and what they are now.
+
+They work for ever: in recipes, in run folders and on the command line, with one line that names the new keys. What a
+value meant then it means now: 0 and [] were "as published" for the arguments of networks.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from yacs.config import CfgNode
+
+from unfold.errors import UnfoldError
+
+logger = logging.getLogger("unfold")
+
+
+class Old(NamedTuple):
+    """default: what it was, whose type it has; where: in which section it is now; of: the names that it went with, and
+    () for all; strict: whether it was an error beside another name.
+    """
+
+    default: Any
+    where: str
+    of: tuple[str, ...] = ()
+    strict: bool = False
+
+
+_NETWORK = {"STAGES": 0, "WIDTH": 0, "GROWTH": 0, "TAIL": 0, "OPERATOR_WIDTH": 0, "TRAIN_STAGES": 0, "WIDTHS": []}
+_NETWORK |= {"DEPTH": 0, "RATIO": 0}
+_COSINE, _MULTISTEP, _STEP = ("cosine",), ("multistep",), ("step",)
+KEYS: dict[str, Old] = {
+    **{f"MODEL.{key}": Old(default, "MODEL.ARGS") for key, default in _NETWORK.items()},
+    "DATA.SIGMA": Old(25.0, "DATA.ARGS", ("gaussian", "usrnet", "nrl_gdn")),
+    "DATA.BLIND": Old(False, "DATA.ARGS", ("gaussian",), strict=True),
+    "DATA.SCALES": Old([1, 2, 3, 4], "DATA.ARGS", ("usrnet",)),
+    "DATA.SHARP": Old(0.0, "DATA.ARGS", ("usrnet",), strict=True),
+    "DATA.SATURATION": Old(False, "DATA.ARGS", ("paired",), strict=True),
+    "OPTIM.BETAS": Old([0.9, 0.999], "OPTIM.ARGS"),
+    "OPTIM.WEIGHT_DECAY": Old(0.0, "OPTIM.ARGS"),
+    "SCHEDULE.LR_MIN": Old(1e-6, "SCHEDULE.ARGS", _COSINE),
+    "SCHEDULE.LENGTH": Old(0, "SCHEDULE.ARGS", _COSINE),
+    "SCHEDULE.MILESTONES": Old([], "SCHEDULE.ARGS", _MULTISTEP),
+    "SCHEDULE.STEP": Old(1, "SCHEDULE.ARGS", _STEP),
+    "SCHEDULE.GAMMA": Old(0.5, "SCHEDULE.ARGS", ("multistep", "step")),
+    **{
+        f"LOSS.{key}": Old(default, "LOSS.TERMS")
+        for key, default in {
+            "PIXEL": "charbonnier",
+            "EPS": 1e-3,
+            "STAGES": "all",
+            "EDGE": 0.0,
+            "CLAMP": False,
+            "WEIGHT": 1.0,
+            "PERCEPTUAL": 0.0,
+            "VGG": "",
+            "ADVERSARIAL": 0.0,
+        }.items()
+    },
+}
+_PIXEL = ("charbonnier", "l1", "mse")
+_announced: set[tuple[str, str]] = set()
+
+
+def translate(cfg: CfgNode, key: str, value: Any, source: str) -> str:
+    """Set what an old key stands for; returns the new key. UnfoldError where that cannot be said of other losses."""
+    section, _, name = key.partition(".")
+    if section == "LOSS":
+        cfg.LOSS.TERMS = _with_loss(cfg.LOSS.TERMS, name, value, source)
+        return "LOSS.TERMS"
+    option = name.lower()
+    if section == "MODEL" and value in (0, []):  # as published
+        cfg.MODEL.ARGS.pop(option, None)
+    else:
+        cfg[section].ARGS[option] = value
+    return f"{section}.ARGS.{option}"
+
+
+def is_default(key: str, value: Any) -> bool:
+    """Whether an old key says what it said without being set."""
+    return bool(KEYS[key].default == value)
+
+
+def drop_idle(cfg: CfgNode, notes: Mapping[str, dict[str, str]]) -> None:
+    """Drop options of old keys that belong to another part than the one that is named; UnfoldError where that was an
+    error then. Options that a new key set are left to the part's constructor.
+    """
+    for key, old in KEYS.items():
+        section, _, name = key.partition(".")
+        chosen = cfg[section].get("KIND" if section == "DATA" else "NAME")
+        if not old.of or chosen in old.of or name.lower() not in cfg[section].ARGS:
+            continue
+        source = next((source for source, keys in notes.items() if key in keys), None)
+        value = cfg[section].ARGS[name.lower()]
+        if source is not None and old.strict:
+            raise UnfoldError(f"{source}: {key} belongs to {section}.KIND {old.of[0]}, and it is {chosen}")
+        if source is not None or is_default(key, value):
+            del cfg[section].ARGS[name.lower()]
+
+
+def announce(source: str, keys: Mapping[str, str]) -> None:
+    """One line that names the new keys, once in a process."""
+    told = ", ".join(f"{old} is {new}" for old, new in keys.items())
+    if (source, told) not in _announced:
+        _announced.add((source, told))
+        logger.info("note: %s has keys that are called otherwise now, and work as before: %s", source, told)
+
+
+def _with_loss(terms: Any, name: str, value: Any, source: str) -> list[dict[str, Any]]:
+    """LOSS.TERMS with what an old key of LOSS says."""
+    old = _as_old(terms)
+    if old is None:
+        raise UnfoldError(
+            f"{source}: LOSS.{name} is a key of before, which says nothing of other losses: set LOSS.TERMS in its place"
+        )
+    old[name] = value
+    if old["PIXEL"] not in _PIXEL:
+        raise UnfoldError(f"{source}: LOSS.PIXEL is one of {', '.join(_PIXEL)}, not {old['PIXEL']!r}")
+    if old["STAGES"] not in ("all", "last"):
+        raise UnfoldError(f"{source}: LOSS.STAGES is one of all, last, not {old['STAGES']!r}")
+    for key, least in (("EPS", 0), ("WEIGHT", 0)):
+        if not old[key] > least:
+            raise UnfoldError(f"{source}: LOSS.{key} must be greater than 0, not {old[key]}")
+    for key in ("EDGE", "PERCEPTUAL", "ADVERSARIAL"):
+        if not old[key] >= 0:
+            raise UnfoldError(f"{source}: LOSS.{key} must not be negative, and is {old[key]}")
+    return _as_terms(old)
+
+
+def _as_terms(old: Mapping[str, Any]) -> list[dict[str, Any]]:
+    shared: dict[str, Any] = {"STAGES": old["STAGES"], **({"CLAMP": True} if old["CLAMP"] else {})}
+    eps = {} if old["EPS"] == KEYS["LOSS.EPS"].default else {"ARGS": {"eps": old["EPS"]}}
+    terms = [{"NAME": old["PIXEL"], **shared, **(eps if old["PIXEL"] == "charbonnier" else {})}]
+    if old["WEIGHT"] != 1:
+        terms[0]["WEIGHT"] = old["WEIGHT"]
+    if old["EDGE"]:
+        terms.append({"NAME": "edge", "WEIGHT": old["WEIGHT"] * old["EDGE"], **shared, **eps})
+    if old["PERCEPTUAL"] or old["VGG"]:
+        file = {"ARGS": {"vgg": old["VGG"]}} if old["VGG"] else {}
+        terms.append({"NAME": "perceptual", "WEIGHT": old["PERCEPTUAL"], **file})
+    if old["ADVERSARIAL"]:
+        terms.append({"NAME": "adversarial", "WEIGHT": old["ADVERSARIAL"]})
+    return terms
+
+
+def _as_old(terms: Any) -> dict[str, Any] | None:
+    """The old keys that LOSS.TERMS stands for; None where none do."""
+    old = {key.removeprefix("LOSS."): known.default for key, known in KEYS.items() if key.startswith("LOSS.")}
+    by_name = {term["NAME"]: term for term in terms}
+    pixel = next((term for term in terms if term["NAME"] in _PIXEL), None)
+    if pixel is None or len(by_name) != len(terms) or not by_name.keys() <= {*_PIXEL, "edge", "perceptual", "adversarial"}:
+        return None
+    if sum(name in _PIXEL for name in by_name) > 1:
+        return None
+    edge, args = by_name.get("edge"), dict(pixel.get("ARGS", {}))
+    old |= {"PIXEL": pixel["NAME"], "STAGES": pixel.get("STAGES", "last"), "CLAMP": pixel.get("CLAMP", False)}
+    old |= {"WEIGHT": pixel.get("WEIGHT", 1.0), "EPS": args.get("eps", old["EPS"])}
+    if edge is not None:
+        old |= {"EDGE": edge.get("WEIGHT", 1.0) / old["WEIGHT"], "EPS": dict(edge.get("ARGS", {})).get("eps", old["EPS"])}
+    if (perceptual := by_name.get("perceptual")) is not None:
+        old |= {"PERCEPTUAL": perceptual.get("WEIGHT", 1.0), "VGG": dict(perceptual.get("ARGS", {})).get("vgg", "")}
+    if (adversarial := by_name.get("adversarial")) is not None:
+        old["ADVERSARIAL"] = adversarial.get("WEIGHT", 1.0)
+    return old

@@ -1,0 +1,102 @@
+"""What a training minimises: a weighted sum of losses (LOSS.TERMS), each a class of its own."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from unfold.models.unfolding import Output
+
+
+class Loss(nn.Module, ABC):
+    """One loss of the whole output of a network. Its options are the arguments of its constructor.
+
+    needs: what it looks for in the batch beside "target" and the network's inputs; channels: of the images that it
+    takes, None for any. Modules that it holds are moved to the training device and are not trained.
+    """
+
+    needs: tuple[str, ...] = ()
+    channels: int | None = None
+
+    @abstractmethod
+    def forward(self, output: Output, batch: Mapping[str, Any]) -> Tensor:
+        """A scalar, of ``output.stages`` (each (B,C,H,W), not clamped), ``output.extras`` and the batch."""
+
+    def check_patch(self, patch: int) -> None:  # noqa: B027  (most take any)
+        """UnfoldError, "must be ...", for a TRAIN.PATCH (side in pixels) that it cannot judge."""
+
+    def load(self) -> None:  # noqa: B027  (most need nothing)
+        """Get what it needs beyond its options, such as weights in a file: called once, before the training."""
+
+    def load_empty(self) -> None:
+        """As :meth:`load`, without reading or fetching anything: for counting memory."""
+        self.load()
+
+
+class ImageLoss(Loss):
+    """A distance of an estimate to the target; LOSS.TERMS says of which stages, and whether they are clamped first."""
+
+    @abstractmethod
+    def distance(self, x: Tensor, target: Tensor) -> Tensor:
+        """A scalar; both (B,C,H,W), the target in [0,1]. Computed in float32 or better."""
+
+    def forward(self, output: Output, batch: Mapping[str, Any]) -> Tensor:
+        return self.distance(output.stages[-1], batch["target"])
+
+
+@dataclass(frozen=True)
+class Term:
+    """A loss with its weight; of an ImageLoss, whether every stage is judged (summed) or the last, and clamped."""
+
+    loss: Loss
+    weight: float = 1.0
+    every_stage: bool = False
+    clamp: bool = False
+
+    @property
+    def kind(self) -> tuple[Any, ...]:
+        """Terms of one kind, one after the other, are added stage by stage."""
+        return (self.every_stage, self.clamp) if isinstance(self.loss, ImageLoss) else (id(self),)
+
+
+@dataclass(frozen=True)
+class TotalLoss:
+    """(output, batch) -> scalar: the weighted sum of the terms.
+
+    Terms that judge the same stages are added for each stage, and the first one's weight is taken out of the sum: so
+    the published sums of stages, w sum_k (a_k + v b_k), are rounded as they were published.
+    """
+
+    terms: Sequence[Term]
+
+    def __call__(self, output: Output, batch: Mapping[str, Any]) -> Tensor:
+        parts = [self._of_kind(list(terms), output, batch) for _, terms in groupby(self.terms, lambda term: term.kind)]
+        total = parts[0]
+        for part in parts[1:]:
+            total = total + part
+        return total
+
+    @staticmethod
+    def _of_kind(terms: list[Term], output: Output, batch: Mapping[str, Any]) -> Tensor:
+        first = terms[0]
+        if not isinstance(first.loss, ImageLoss):
+            return first.weight * first.loss(output, batch)
+        common, target = first.weight or 1.0, batch["target"]
+        stages = output.stages if first.every_stage else output.stages[-1:]
+        sums = []
+        for x in stages:
+            seen = x.clamp(0, 1) if first.clamp else x
+            value: Tensor | None = None
+            for term in terms:
+                assert isinstance(term.loss, ImageLoss)
+                share, one = term.weight / common, term.loss.distance(seen, target)
+                one = one if share == 1 else share * one
+                value = one if value is None else value + one
+            sums.append(value)
+        return common * torch.stack(sums).sum()  # type: ignore[arg-type]

@@ -1,0 +1,47 @@
+"""Distances of pixels: Charbonnier, mean absolute and mean squared difference."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from unfold.errors import UnfoldError
+from unfold.losses.loss import ImageLoss
+from unfold.precision import at_least_float32
+
+
+def charbonnier(x: Tensor, target: Tensor, eps: float = 1e-3) -> Tensor:
+    """mean(sqrt((x - target)^2 + eps^2)), a smooth L1; both (B,C,H,W), computed in float32 or better."""
+    return torch.sqrt((at_least_float32(x) - target).square() + eps**2).mean()
+
+
+class Charbonnier(ImageLoss):
+    """mean(sqrt((x - target)^2 + eps^2)), a smooth L1; DGUNet."""
+
+    def __init__(self, eps: float = 1e-3) -> None:
+        super().__init__()
+        self.eps = checked_eps(eps)
+
+    def distance(self, x: Tensor, target: Tensor) -> Tensor:
+        return charbonnier(x, target, self.eps)
+
+
+class L1(ImageLoss):
+    """mean(|x - target|); USRNet, NRL-GDN."""
+
+    def distance(self, x: Tensor, target: Tensor) -> Tensor:
+        return F.l1_loss(at_least_float32(x), target)
+
+
+class MSE(ImageLoss):
+    """mean((x - target)^2); compressive sensing."""
+
+    def distance(self, x: Tensor, target: Tensor) -> Tensor:
+        return F.mse_loss(at_least_float32(x), target)
+
+
+def checked_eps(eps: float) -> float:
+    if eps <= 0:
+        raise UnfoldError(f"eps must be greater than 0, not {eps:g}")
+    return eps

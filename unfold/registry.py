@@ -1,0 +1,423 @@
+"""Parts that a recipe, a command line or a call names: from a name to a class, from options to its arguments.
+
+A part is a network, a degradation, a loss, a protocol, an optimizer, a learning-rate schedule, or half of a composed
+network. Its name is built in, or registered (by an installed package's entry points, or by :func:`register`), or names
+code: `package.module:Class`, or `file.py:Class`. Its options are the keyword arguments of its constructor.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib
+import inspect
+import math
+import re
+import typing
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Literal
+
+from unfold import outside
+from unfold.builtin import BUILTIN
+from unfold.errors import UnfoldError, nearest, nearest_or_all
+from unfold.paths import as_path
+
+_CODE = re.compile(r"(?P<file>.+\.py):(?P<of_file>[A-Za-z_]\w*)|(?P<module>[A-Za-z_][\w.]*):(?P<of_module>[A-Za-z_]\w*)")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of parts.
+
+    what: in words; group: of entry points, "" for none; base: the class that parts are or make, as "module:Class";
+    given: arguments of constructors that are no options, as the caller gives them.
+    """
+
+    what: str
+    base: str
+    group: str = ""
+    given: frozenset[str] = frozenset()
+    registered: dict[str, Callable[..., Any]] = field(default_factory=dict, compare=False)
+
+
+NETWORK = Kind("network", "unfold.models.unfolding:UnfoldingNetwork", "unfold.networks")
+DEGRADATION = Kind("degradation", "unfold.degradations.degradation:Degradation", "unfold.degradations")
+LOSS = Kind("loss", "unfold.losses.loss:Loss", "unfold.losses")
+PROTOCOL = Kind("protocol", "unfold.protocols.protocol:Protocol", "unfold.protocols")
+OPTIMIZER = Kind("optimizer", "torch.optim:Optimizer", given=frozenset({"params", "lr", "fused", "foreach"}))
+SCHEDULE = Kind("schedule", "unfold.training.schedule:Rate")
+DATA_STEP = Kind("data step", "unfold.steps.data_step:DataStep", given=frozenset({"stages", "channels"}))
+PRIOR = Kind("prior", "torch.nn:Module", given=frozenset({"cin", "cout", "channels"}))
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part that has been found. name: short, without folders, as messages and checkpoints have it; preset: options in
+    place of the constructor's defaults; file, sha256: of a part that is code in a file.
+    """
+
+    kind: Kind
+    name: str
+    make: Callable[..., Any]
+    preset: Mapping[str, Any] = field(default_factory=dict)
+    file: Path | None = None
+
+    @property
+    def sha256(self) -> str | None:
+        return hashlib.sha256(self.file.read_bytes()).hexdigest() if self.file else None
+
+    def parameters(self) -> dict[str, inspect.Parameter]:
+        """The constructor's arguments that are options, by name; "**" where it takes any."""
+        try:
+            known = inspect.signature(self.make).parameters
+        except (ValueError, TypeError):
+            return {}
+        return {
+            "**" if p.kind is p.VAR_KEYWORD else name: p
+            for name, p in known.items()
+            if name not in self.kind.given and p.kind not in (p.VAR_POSITIONAL, p.POSITIONAL_ONLY)
+        }
+
+    def given(self) -> set[str]:
+        """Of what the caller gives, the arguments that the constructor takes."""
+        return self.kind.given & inspect.signature(self.make).parameters.keys()
+
+    def defaults(self) -> dict[str, Any]:
+        """Every option that has a default, with it or with the preset's value."""
+        own = {n: p.default for n, p in self.parameters().items() if p.default is not p.empty and n != "**"}
+        return {**own, **self.preset}
+
+    def full(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """The options, with the defaults for those that are not given."""
+        return {**self.defaults(), **options}
+
+    def checked(self, options: Mapping[str, Any], where: Callable[[str], str] | None = None) -> dict[str, Any]:
+        """The options in the types that the constructor says; UnfoldError for one that is unknown, missing or unfit.
+
+        where: from an option's name to what an error begins with, such as the recipe and the key.
+        """
+        at = where or (lambda option: f"{self.name}: {option}")
+        known, hints = self.parameters(), _hints(self.make)
+        checked = {}
+        for option, value in options.items():
+            if option not in known and "**" not in known:
+                names = ", ".join(known) or "none"
+                hint = nearest(option, known)
+                raise UnfoldError(
+                    f"{at(option)}: {self.name} has no such option; {f'{hint} ' if hint else ''}It takes {names}"
+                    if where
+                    else f"{self.name} takes no argument {option!r}; {f'{hint} ' if hint else ''}it takes {names}"
+                )
+            p = known.get(option)
+            default = None if p is None or p.default is p.empty else self.preset.get(option, p.default)
+            hint_type = hints.get(option, Any) if p is not None else Any
+            checked[option] = coerced(value, hint_type, default, at(option))
+        for option, p in known.items():
+            if p.default is p.empty and option not in {*checked, *self.preset, "**"}:
+                raise UnfoldError(f"{at(option)} is an option that {self.name} needs, and is not given")
+        return checked
+
+    def build(
+        self, options: Mapping[str, Any], where: Callable[[str], str] | None = None, **given: Any
+    ) -> Any:
+        """Check the options and call the constructor. UnfoldError where it refuses them, or makes something else."""
+        checked = self.checked(options, where)
+        begin = where("").rstrip(".: ") if where else self.name
+        try:
+            made = self.make(**{**self.preset, **checked, **given})
+        except UnfoldError as error:
+            raise UnfoldError(f"{begin}: {error}" if where else str(error)) from None
+        except (ValueError, TypeError, RuntimeError) as error:
+            if outside.place_of(error):
+                raise UnfoldError(f"{outside.place_of(error)}: {outside.in_words(error)} (in {self.name})") from error
+            words = ", ".join(f"{key} {value}" for key, value in checked.items())
+            raise UnfoldError(f"{begin}: {self.name} cannot be built with {words or 'its defaults'}: {error}") from error
+        except Exception as error:
+            place = outside.place_of(error) or self.name
+            raise UnfoldError(f"{place}: {outside.in_words(error)} (in {self.name})") from error
+        if not isinstance(made, _base(self.kind)):
+            raise UnfoldError(f"{self._place()} makes a {type(made).__name__}, and {_article(self.kind)} is wanted")
+        return made
+
+    def _place(self) -> str:
+        return f"{self.name} ({self.file})" if self.file else self.name
+
+
+def is_code(text: str) -> bool:
+    """Whether a name is of the form file.py:Class or package.module:Class."""
+    return _CODE.fullmatch(text) is not None
+
+
+def is_file(text: str) -> bool:
+    """Whether a name is of the form file.py:Class."""
+    found = _CODE.fullmatch(text)
+    return found is not None and found["file"] is not None
+
+
+def absolute(text: str, folder: Path) -> str:
+    """file.py:Class with the whole path, where the file's is relative to ``folder``; other names as they are."""
+    found = _CODE.fullmatch(text)
+    if found is None or found["file"] is None:
+        return text
+    return f"{(folder / as_path(found['file'])).resolve()}:{found['of_file']}"
+
+
+def short(text: str) -> str:
+    """A name without the folders of a file."""
+    found = _CODE.fullmatch(text)
+    return f"{Path(found['file']).name}:{found['of_file']}" if found and found["file"] else text
+
+
+def split_options(text: str) -> tuple[str, str]:
+    """A name and the options behind it: "a:x=1" is a and x=1, "p.py:A:x=1" is p.py:A and x=1."""
+    found = _CODE.match(text)
+    if found and (found["file"] or ("." in found["module"] or text[found.end() :].startswith(":"))):
+        rest = text[found.end() :]
+        if not rest or rest.startswith(":"):
+            return text[: found.end()], rest[1:]
+    name, _, rest = text.partition(":")
+    return name, rest
+
+
+def names(kind: Kind) -> list[str]:
+    """All names of a kind but those of code, sorted."""
+    return sorted({*BUILTIN[kind.what], *kind.registered, *_entry_points(kind.group)})
+
+
+def origin(kind: Kind, name: str) -> str:
+    """The package that a name comes from, "" for those that are built in."""
+    if name in BUILTIN[kind.what]:
+        return ""
+    point = _entry_points(kind.group).get(name)
+    return "registered here" if point is None else point.dist.name if point.dist else point.value
+
+
+def is_known(kind: Kind, name: str) -> bool:
+    """Whether a name stands for a part without naming code."""
+    return name in BUILTIN[kind.what] or name in kind.registered or name in _entry_points(kind.group)
+
+
+def check_name(kind: Kind, text: str) -> None:
+    """UnfoldError for a name that can be none, found without importing anything."""
+    found = _CODE.fullmatch(text)
+    if found is None:
+        if not is_known(kind, text):
+            code = f", or code: file.py:Class or package.module:Class" if "." in text or "/" in text else ""
+            raise UnfoldError(f"no {kind.what} is called {text!r}; {nearest_or_all(text, names(kind))}{code}")
+    elif found["file"] and not as_path(found["file"]).is_file():
+        raise UnfoldError(f"there is no file {found['file']}, which {text} names")
+
+
+def find(kind: Kind, text: str) -> Part:
+    """The part of that name, imported. Paths of files are as they are given, or relative to the current folder.
+
+    UnfoldError for an unknown name, for a file or module that is missing or fails, and for what is no such part.
+    """
+    check_name(kind, text)
+    found = _CODE.fullmatch(text)
+    if found is None:
+        make = kind.registered.get(text) or _loaded(kind, text)
+        return Part(kind, text, _checked_part(kind, text, make), _preset(make, text))
+    if found["file"]:
+        path = as_path(found["file"]).resolve()
+        module, attribute, file = outside.load_file(path), found["of_file"], path
+        name = f"{path.name}:{attribute}"
+    else:
+        module, attribute, file = outside.load_module(found["module"]), found["of_module"], None
+        name = text
+    if not hasattr(module, attribute):
+        own = [key for key, value in vars(module).items() if isinstance(value, type) and not key.startswith("_")]
+        raise UnfoldError(f"{file or found['module']} has no {attribute}; {nearest_or_all(attribute, own)}")
+    return Part(kind, name, _checked_part(kind, f"{file or found['module']}:{attribute}", getattr(module, attribute)),
+                file=file)
+
+
+def register(kind: Kind, part: Callable[..., Any], name: str | None = None) -> str:
+    """Let a class be found by name in this process: by that of its attribute ``name``, its presets, or its own."""
+    own = getattr(part, "name", None)
+    name = name or (own if isinstance(own, str) else part.__name__)
+    if name in BUILTIN[kind.what]:
+        raise UnfoldError(f"the {kind.what} {name} is built in: register yours under another name")
+    part = _checked_part(kind, name, part)
+    for one in (name, *getattr(part, "presets", ())):
+        kind.registered[one] = part
+    return name
+
+
+def code_in(value: Any) -> list[str]:
+    """The names of code among the values of all keys "name" in nested options."""
+    if isinstance(value, Mapping):
+        own = [text for key, text in value.items() if key in ("name", "NAME") and isinstance(text, str)]
+        return [text for text in own if ":" in text] + [text for item in value.values() for text in code_in(item)]
+    return [text for item in value for text in code_in(item)] if isinstance(value, list | tuple) else []
+
+
+def _loaded(kind: Kind, name: str) -> Any:
+    if target := BUILTIN[kind.what].get(name):
+        return _attribute(target)
+    point = _entry_points(kind.group)[name]
+    outside.packages.add(point.module.partition(".")[0])
+    try:
+        return point.load()
+    except Exception as error:
+        place = outside.place_of(error) or point.value
+        whose = f" (the {kind.what} {name} of {origin(kind, name)})"
+        raise UnfoldError(f"{place}: {outside.in_words(error)}{whose}") from error
+
+
+def _preset(make: Any, name: str) -> Mapping[str, Any]:
+    preset = getattr(make, "presets", {}).get(name)
+    return {} if preset is None else preset.options
+
+
+def _checked_part(kind: Kind, name: str, part: Any) -> Callable[..., Any]:
+    """A class of the kind, or a function, which is seen to when it is called."""
+    if not callable(part) or (isinstance(part, type) and not issubclass(part, _base(kind))):
+        what = f"a {part.__name__}" if not isinstance(part, type) and callable(part) else "not one"
+        base = kind.base.replace(":", ".")
+        raise UnfoldError(f"{name} is no {kind.what}: it is {what}, and has to be a subclass of {base}")
+    if inspect.isabstract(part):
+        left = ", ".join(sorted(getattr(part, "__abstractmethods__", ())))
+        raise UnfoldError(f"{_source(part) or name}: {part.__name__} does not define {left}, which every {kind.what} has")
+    return part
+
+
+def _source(part: Any) -> str:
+    try:
+        return f"{inspect.getsourcefile(part)}:{inspect.getsourcelines(part)[1]}"
+    except (OSError, TypeError):
+        return ""
+
+
+def _base(kind: Kind) -> type:
+    return _attribute(kind.base)  # type: ignore[no-any-return]
+
+
+def _article(kind: Kind) -> str:
+    return f"{'an' if kind.what[0] in 'aeiou' else 'a'} {kind.what} ({kind.base.partition(':')[2]})"
+
+
+def _attribute(target: str) -> Any:
+    module, _, name = target.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+@functools.cache
+def _entry_points(group: str) -> dict[str, EntryPoint]:
+    """The entry points of a group by name. UnfoldError where two packages have one name."""
+    found: dict[str, EntryPoint] = {}
+    for point in entry_points(group=group) if group else ():
+        other = found.setdefault(point.name, point)
+        if other.value != point.value:
+            whose = " and ".join(one.dist.name if one.dist else one.value for one in (other, point))
+            raise UnfoldError(f"two installed packages, {whose}, both have a part {point.name} of {group}")
+    return found
+
+
+def _hints(make: Callable[..., Any]) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(make.__init__ if isinstance(make, type) else make)
+    except Exception:  # annotations may name what is not imported; defaults then say the type
+        return {}
+
+
+_WORDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false", list: "a list", dict: "a section"}
+
+
+def coerced(value: Any, hint: Any, default: Any, where: str) -> Any:
+    """``value`` in the type of the annotation, or of the default where there is none; UnfoldError where it is another.
+
+    Whole numbers pass for floats, and so does 1e-4, text to YAML 1.1; numbers pass for text.
+    """
+    try:
+        return _coerced(value, _of_default(default) if hint in (Any, inspect.Parameter.empty) else hint)
+    except _UnfitError as unfit:
+        raise UnfoldError(f"{where} is {unfit}, and {value!r} is not") from None
+
+
+class _UnfitError(Exception):
+    """Says what is wanted."""
+
+
+def _of_default(default: Any) -> Any:
+    if default is None or default is inspect.Parameter.empty:
+        return Any
+    if isinstance(default, list | tuple):
+        kinds = {type(item) for item in default}
+        return list[kinds.pop()] if len(kinds) == 1 else list  # type: ignore[misc]
+    return type(default)
+
+
+def _coerced(value: Any, hint: Any) -> Any:
+    origin = typing.get_origin(hint)
+    if origin in (typing.Union, UnionType):
+        return _first_that_fits(value, typing.get_args(hint))
+    if origin is Literal:
+        choices = typing.get_args(hint)
+        if value not in choices or isinstance(value, bool) != any(value is choice for choice in choices if choice in (0, 1)):
+            near = f" ({nearest(value, map(str, choices))})" if isinstance(value, str) and nearest(value, map(str, choices)) else ""
+            raise _UnfitError(f"one of {', '.join(map(str, choices))}{near}")
+        return value
+    kind = origin or hint
+    if kind in (list, tuple, Sequence, Iterable, set, frozenset):
+        return _sequence(value, kind, typing.get_args(hint))
+    if kind in (dict, Mapping):
+        if not isinstance(value, Mapping):
+            raise _UnfitError("a section of keys and values")
+        return dict(value)
+    if kind is bool or kind is int:
+        if type(value) is not kind:
+            raise _UnfitError(_WORDS[kind])
+        return value
+    if kind is float:
+        return _number(value)
+    if kind is str:
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            raise _UnfitError("text")
+        return str(value)
+    if kind is NoneType:
+        if value is not None:
+            raise _UnfitError("null")
+        return None
+    if kind is Path:
+        return as_path(_coerced(value, str))
+    return value
+
+
+def _first_that_fits(value: Any, hints: Sequence[Any]) -> Any:
+    wanted = []
+    # What fits as it is first: text is no number where both are allowed.
+    for hint in sorted(hints, key=lambda hint: not (isinstance(hint, type) and type(value) is hint)):
+        try:
+            return _coerced(value, hint)
+        except _UnfitError as unfit:
+            wanted.append(str(unfit))
+    raise _UnfitError(" or ".join(dict.fromkeys(wanted)))
+
+
+def _sequence(value: Any, kind: Any, hints: Sequence[Any]) -> Any:
+    if not isinstance(value, list | tuple):
+        raise _UnfitError("a list")
+    fixed = kind is tuple and hints and hints[-1] is not Ellipsis
+    if fixed and len(value) != len(hints):
+        raise _UnfitError(f"a list of {len(hints)}")
+    each = hints if fixed else [hints[0] if hints else Any] * len(value)
+    try:
+        items = [_coerced(item, hint) for item, hint in zip(value, each, strict=True)]
+    except _UnfitError as unfit:
+        raise _UnfitError(f"a list, of which each is {unfit}") from None
+    return kind(items) if kind in (tuple, set, frozenset) else items
+
+
+def _number(value: Any) -> float:
+    try:
+        number = float(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else math.nan
+    except (ValueError, OverflowError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise _UnfitError("a number")
+    return number
