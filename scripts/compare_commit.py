@@ -144,10 +144,10 @@ def start(python: str, tree: Path, folder: Path, data: Path, only: str) -> subpr
 
 
 def read_found(folder: Path) -> Found:
-    told = json.loads((folder / "found" / "items.json").read_text())
+    content = json.loads((folder / "found" / "items.json").read_text())
     arrays = np.load(folder / "found" / "arrays.npz")
-    items = {(what, name): arrays[value] if kind == "array" else value for what, name, kind, value in told["items"]}
-    return Found(items, told["seconds"])
+    items = {(what, name): arrays[value] if kind == "array" else value for what, name, kind, value in content["items"]}
+    return Found(items, content["seconds"])
 
 
 def same(a: Any, b: Any) -> bool:

@@ -197,7 +197,7 @@ MODELS = {  # MODEL of a recipe, by the kind of samples
     "compressive_sensing": "{NAME: dgunet_cs, STAGES: 3, WIDTH: 8, GROWTH: 4, TAIL: 4, RATIO: 10}",
 }
 TIMING = ("seconds", "images_per_s", "data_wait", "spent")
-COUNT, EPOCHS = 32, (0, 1)
+COUNT, EPOCHS = 64, (0, 1)
 
 
 def sets(kind: str) -> dict[str, str]:
@@ -227,6 +227,7 @@ def samples(book: Book, what: str, name: str, work: Path) -> None:
         "BATCH": COUNT,
         "EPOCHS": 2,
     }
+    content["SEED"] = list(SAMPLES).index(name)  # else all draw the same: the more draws, the more changes are seen
     path = recipe(work / "samples" / f"{name}.yaml".replace(" ", "_"), yaml.safe_dump(content))
     trainer = package("build_trainer")(package("load_config")(path, []), dry=True)
     key, collate, to_device = (package(part) for part in ("Key", "collate", "to_device"))
