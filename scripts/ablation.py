@@ -30,14 +30,14 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from torch import Tensor
+from unfold.data.samples import Rng, unit
+from unfold.data.synthesis import USRNET_MOTION, random_kernel
 
 from unfold.build import build_store
 from unfold.config import altered, load_config
 from unfold.data.batches import Key, collate
 from unfold.data.patches import Images, Patches
-from unfold.data.samples import Rng, unit
 from unfold.data.stores import Store
-from unfold.data.synthesis import USRNET_MOTION, random_kernel
 from unfold.errors import UnfoldError
 from unfold.files import make_folder, whole_file
 from unfold.metrics import psnr

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from unfold.training.losses import StageLoss, charbonnier
 
 from tests.gpu.record import run_tests
 from tests.gpu.setting import PRECISIONS, computed_in, free_memory, random_inputs
@@ -34,7 +35,6 @@ from unfold import create_model, list_models
 from unfold.device import place
 from unfold.files import whole_file
 from unfold.models.unfolding import UnfoldingNetwork
-from unfold.training.losses import StageLoss, charbonnier
 
 SECONDS = 390.0  # after which no measurement begins; the tests are ended after half of them
 REPEATS = 10  # at most

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from unfold.training.losses import StageLoss, mse
 
 from tests.narrow import NAMES, inputs, narrow, of_sample
 from unfold.cli import main
@@ -23,7 +24,6 @@ from unfold.device import place
 from unfold.errors import UnfoldError
 from unfold.training import run
 from unfold.training.distributed import Processes, processes
-from unfold.training.losses import StageLoss, mse
 from unfold.training.update import Update
 
 CONTEXT = multiprocessing.get_context("forkserver")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import unfold
 
 CONFIG_HELP = "recipe, a .yaml file, e.g. tasks/denoise/configs/quickstart.yaml"
-OVERRIDES_HELP = "settings in place of the recipe's, e.g. TRAIN.EPOCHS 10 MODEL.STAGES 5"
+OVERRIDES_HELP = "settings in place of the recipe's, e.g. TRAIN.EPOCHS 10 MODEL.ARGS.stages 5"
 WHERE = (
     "Images: DATA.TRAIN, DATA.VAL and DATA.TEST are 'photographs' (a few that come with scikit-image) or folders of "
     "your own, as they are or below $UNFOLD_DATA."
@@ -323,7 +323,11 @@ def _add_stages(command: argparse.ArgumentParser, prefix: str = "") -> None:
 def _add_network(command: argparse.ArgumentParser, more: str = "", about: str = "") -> None:
     """The network, what it takes beside a picture, how it runs; more, about: another kernel, and what it is."""
     command.add_argument("--weights", required=True, metavar="FILE|NAME", help="checkpoint, or published weights")
-    command.add_argument("--model", metavar="NAME", help="the network, where the weights do not tell it")
+    command.add_argument(
+        "--model",
+        metavar="NAME",
+        help="the network, where the weights do not tell it: a name, FILE.py:CLASS, or a recipe",
+    )
     command.add_argument("--scale", type=int, metavar="N", help="USRNet: times larger (default 1: sharpen only)")
     command.add_argument(
         "--kernel",
@@ -334,6 +338,14 @@ def _add_network(command: argparse.ArgumentParser, more: str = "", about: str = 
     )
     command.add_argument(
         "--sigma", metavar="LEVEL|estimate", help="USRNet: the noise, of 255 (default 2), or from each picture"
+    )
+    command.add_argument(
+        "--input",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="any other input of the network (see `unfold models NAME`): a number, a kernel, or a picture as large as the "
+        "one that is restored, or a folder of such, called as the pictures are; may be given several times",
     )
     command.add_argument("--precision", choices=["float32", "bf16"], default="float32")
     command.add_argument("--device", default="auto", metavar="NAME", help="auto (default), cpu or cuda")

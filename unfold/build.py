@@ -64,9 +64,7 @@ def check_inputs(cfg: CfgNode, net: UnfoldingNetwork, degradation: Degradation) 
             f"{', '.join(degradation.inputs)}"
         )
     if "scale" not in net.inputs and set(degradation.scales) != {1}:
-        raise UnfoldError(
-            f"{name} does not enlarge: set DATA.ARGS.scales [1], not {list(degradation.scales)}"
-        )
+        raise UnfoldError(f"{name} does not enlarge: set DATA.ARGS.scales [1], not {list(degradation.scales)}")
 
 
 def model_name(cfg: CfgNode) -> str:
@@ -91,9 +89,7 @@ def build_store(cfg: CfgNode, degradation: Degradation) -> tuple[Store, list[str
     if cfg.DATA.TRAIN.endswith(".h5"):
         cache = _open_cache(cfg, degradation)
         return (cache if degradation.channels == 3 else Converted(cache, degradation.channels)), []
-    return read_store(
-        _sources(cfg, degradation), partial(_read, degradation), cfg.DATA.SKIP_BAD, cfg.DATA.REDUCED
-    )
+    return read_store(_sources(cfg, degradation), partial(_read, degradation), cfg.DATA.SKIP_BAD, cfg.DATA.REDUCED)
 
 
 def _read(degradation: Degradation, source: Any) -> Images:

@@ -9,12 +9,14 @@ import io
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from unfold.arguments import parse
 from unfold.errors import UnfoldError, one_line, out_of_memory
+from unfold.outside import in_words, place_of
 
 if TYPE_CHECKING:
     from unfold.training.trainer import Trainer
@@ -163,7 +165,7 @@ def trace(arguments: argparse.Namespace) -> int:
 def _network_options(arguments: argparse.Namespace) -> dict[str, Any]:
     """What `restore` and `trace` share."""
     names = ("scale", "kernel", "sigma", "precision", "device", "overwrite")
-    return {name: getattr(arguments, name) for name in names}
+    return {**{name: getattr(arguments, name) for name in names}, "others": arguments.input}
 
 
 def _tile(text: str) -> int | Literal["auto"] | None:
@@ -327,6 +329,7 @@ def _carry_out(arguments: argparse.Namespace) -> int:
         sys.stdout.flush()
         return code
     except UnfoldError as error:
+        _debug(error)
         print(f"unfold {arguments.command}: {one_line(str(error))}", file=sys.stderr)
         return 2
     except BrokenPipeError:
@@ -343,9 +346,27 @@ def _carry_out(arguments: argparse.Namespace) -> int:
         return 2
     except (MemoryError, RuntimeError) as error:
         if not out_of_memory(error):
-            raise
+            return _their_error(arguments.command, error)
         print(f"unfold {arguments.command}: out of memory; use smaller images, or the device cpu", file=sys.stderr)
         return 2
+    except Exception as error:
+        return _their_error(arguments.command, error)
+
+
+def _their_error(command: str, error: Exception) -> int:
+    """Print one line for an error in people's own code; raise any other again."""
+    place = place_of(error)
+    if place is None:
+        raise error
+    _debug(error)
+    print(f"unfold {command}: {place}: {in_words(error)}", file=sys.stderr)
+    return 2
+
+
+def _debug(error: Exception) -> None:
+    """The whole traceback, where UNFOLD_DEBUG=1 asks for it."""
+    if os.environ.get("UNFOLD_DEBUG"):
+        traceback.print_exception(error)
 
 
 if __name__ == "__main__":

@@ -138,7 +138,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> CfgNode:
     for file, values in _read_with_bases(Path(path), ()):
         merging.file(values, str(file), file.parent)
     merging.command_line(overrides)
-    return _finished(merging.cfg, merging.sources, merging.notes)
+    return _finished(merging)
 
 
 def altered(cfg: CfgNode, values: Mapping[str, Any]) -> CfgNode:
@@ -379,7 +379,11 @@ class _Merging:
         for option, item in value.items():
             before = self.cfg[section].ARGS.get(option)
             item = _with_places(item, folder, option)
-            if isinstance(item, dict) and isinstance(before, dict) and item.get("name", before.get("name")) == before.get("name"):
+            if (
+                isinstance(item, dict)
+                and isinstance(before, dict)
+                and item.get("name", before.get("name")) == before.get("name")
+            ):
                 item = {**plain(before), **item}  # half of a composed network: a key of it is changed
             self.cfg[section].ARGS[option] = CfgNode(item) if isinstance(item, dict) else item
             self.kept[section].discard(option)
@@ -413,8 +417,9 @@ class _Merging:
         self.sources[name] = COMMAND_LINE
 
 
-def _finished(cfg: CfgNode, sources: dict[str, str], notes: dict[str, dict[str, str]]) -> CfgNode:
-    legacy.drop_idle(cfg, notes)
+def _finished(merging: _Merging) -> CfgNode:
+    cfg, sources, notes = merging.cfg, merging.sources, merging.notes
+    legacy.drop_idle(cfg, notes, merging.kept)
     _check(cfg, sources)
     for source, keys in notes.items():
         legacy.announce(source, keys)
@@ -428,6 +433,7 @@ def _finished(cfg: CfgNode, sources: dict[str, str], notes: dict[str, dict[str, 
                 section[key] = _fixed(value)
     cfg.freeze()
     vars(cfg)["sources"] = sources
+    vars(cfg).pop("old_loss", None)
     return cfg
 
 

@@ -27,7 +27,7 @@ def reason_of(error: BaseException) -> str:
 
 
 def nearest(name: str, known: Iterable[str], most: int = 1) -> str:
-    """"did you mean X?", with the known names most like ``name``, in whatever case; "" where none is."""
+    """ "did you mean X?", with the known names most like ``name``, in whatever case; "" where none is."""
     by_case = {text.lower(): text for text in known}
     near = difflib.get_close_matches(str(name).lower(), by_case, n=most)
     return f"did you mean {' or '.join(by_case[text] for text in near)}?" if near else ""

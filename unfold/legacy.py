@@ -68,7 +68,9 @@ def translate(cfg: CfgNode, key: str, value: Any, source: str) -> str:
     """Set what an old key stands for; returns the new key. UnfoldError where that cannot be said of other losses."""
     section, _, name = key.partition(".")
     if section == "LOSS":
-        cfg.LOSS.TERMS = _with_loss(cfg.LOSS.TERMS, name, value, source)
+        old = _as_old(cfg.LOSS.TERMS, vars(cfg).get("old_loss"))
+        cfg.LOSS.TERMS = _with_loss(old, name, value, source)
+        vars(cfg)["old_loss"] = old
         return "LOSS.TERMS"
     option = name.lower()
     if section == "MODEL" and value in (0, []):  # as published
@@ -83,21 +85,20 @@ def is_default(key: str, value: Any) -> bool:
     return bool(KEYS[key].default == value)
 
 
-def drop_idle(cfg: CfgNode, notes: Mapping[str, dict[str, str]]) -> None:
+def drop_idle(cfg: CfgNode, notes: Mapping[str, dict[str, str]], kept: Mapping[str, set[str]]) -> None:
     """Drop options of old keys that belong to another part than the one that is named; UnfoldError where that was an
-    error then. Options that a new key set are left to the part's constructor.
+    error then. kept: the options that old keys set; others are left to the part's constructor.
     """
     for key, old in KEYS.items():
         section, _, name = key.partition(".")
         chosen = cfg[section].get("KIND" if section == "DATA" else "NAME")
-        if not old.of or chosen in old.of or name.lower() not in cfg[section].ARGS:
+        option = name.lower()
+        if not old.of or chosen in old.of or option not in cfg[section].ARGS or option not in kept.get(section, ()):
             continue
         source = next((source for source, keys in notes.items() if key in keys), None)
-        value = cfg[section].ARGS[name.lower()]
-        if source is not None and old.strict:
+        if old.strict and not is_default(key, cfg[section].ARGS[option]):
             raise UnfoldError(f"{source}: {key} belongs to {section}.KIND {old.of[0]}, and it is {chosen}")
-        if source is not None or is_default(key, value):
-            del cfg[section].ARGS[name.lower()]
+        del cfg[section].ARGS[option]
 
 
 def announce(source: str, keys: Mapping[str, str]) -> None:
@@ -108,9 +109,8 @@ def announce(source: str, keys: Mapping[str, str]) -> None:
         logger.info("note: %s has keys that are called otherwise now, and work as before: %s", source, told)
 
 
-def _with_loss(terms: Any, name: str, value: Any, source: str) -> list[dict[str, Any]]:
+def _with_loss(old: dict[str, Any] | None, name: str, value: Any, source: str) -> list[dict[str, Any]]:
     """LOSS.TERMS with what an old key of LOSS says."""
-    old = _as_old(terms)
     if old is None:
         raise UnfoldError(
             f"{source}: LOSS.{name} is a key of before, which says nothing of other losses: set LOSS.TERMS in its place"
@@ -145,12 +145,18 @@ def _as_terms(old: Mapping[str, Any]) -> list[dict[str, Any]]:
     return terms
 
 
-def _as_old(terms: Any) -> dict[str, Any] | None:
-    """The old keys that LOSS.TERMS stands for; None where none do."""
+def _as_old(terms: Any, before: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The old keys that LOSS.TERMS stands for; None where none do. before: those that it was made of, if it was."""
+    if before is not None and terms == _as_terms(before):
+        return before
     old = {key.removeprefix("LOSS."): known.default for key, known in KEYS.items() if key.startswith("LOSS.")}
     by_name = {term["NAME"]: term for term in terms}
     pixel = next((term for term in terms if term["NAME"] in _PIXEL), None)
-    if pixel is None or len(by_name) != len(terms) or not by_name.keys() <= {*_PIXEL, "edge", "perceptual", "adversarial"}:
+    if (
+        pixel is None
+        or len(by_name) != len(terms)
+        or not by_name.keys() <= {*_PIXEL, "edge", "perceptual", "adversarial"}
+    ):
         return None
     if sum(name in _PIXEL for name in by_name) > 1:
         return None
@@ -158,7 +164,10 @@ def _as_old(terms: Any) -> dict[str, Any] | None:
     old |= {"PIXEL": pixel["NAME"], "STAGES": pixel.get("STAGES", "last"), "CLAMP": pixel.get("CLAMP", False)}
     old |= {"WEIGHT": pixel.get("WEIGHT", 1.0), "EPS": args.get("eps", old["EPS"])}
     if edge is not None:
-        old |= {"EDGE": edge.get("WEIGHT", 1.0) / old["WEIGHT"], "EPS": dict(edge.get("ARGS", {})).get("eps", old["EPS"])}
+        old |= {
+            "EDGE": edge.get("WEIGHT", 1.0) / old["WEIGHT"],
+            "EPS": dict(edge.get("ARGS", {})).get("eps", old["EPS"]),
+        }
     if (perceptual := by_name.get("perceptual")) is not None:
         old |= {"PERCEPTUAL": perceptual.get("WEIGHT", 1.0), "VGG": dict(perceptual.get("ARGS", {})).get("vgg", "")}
     if (adversarial := by_name.get("adversarial")) is not None:

@@ -66,7 +66,7 @@ def file_of(module: str) -> Path | None:
 
 
 def place_of(error: BaseException) -> str | None:
-    """"file:line" of the last thing in people's own code that an error went through; None where it met none."""
+    """ "file:line" of the last thing in people's own code that an error went through; None where it met none."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}:{error.lineno}"
     places = [f"{frame.f_code.co_filename}:{line}" for frame, line in _frames(error.__traceback__) if _is_theirs(frame)]

@@ -26,7 +26,9 @@ from unfold.builtin import BUILTIN
 from unfold.errors import UnfoldError, nearest, nearest_or_all
 from unfold.paths import as_path
 
-_CODE = re.compile(r"(?P<file>.+\.py):(?P<of_file>[A-Za-z_]\w*)|(?P<module>[A-Za-z_][\w.]*):(?P<of_module>[A-Za-z_]\w*)")
+_CODE = re.compile(
+    r"(?P<file>.+\.py):(?P<of_file>[A-Za-z_]\w*)|(?P<module>[A-Za-z_][\w.]*):(?P<of_module>[A-Za-z_]\w*)"
+)
 
 
 @dataclass(frozen=True)
@@ -121,9 +123,7 @@ class Part:
                 raise UnfoldError(f"{at(option)} is an option that {self.name} needs, and is not given")
         return checked
 
-    def build(
-        self, options: Mapping[str, Any], where: Callable[[str], str] | None = None, **given: Any
-    ) -> Any:
+    def build(self, options: Mapping[str, Any], where: Callable[[str], str] | None = None, **given: Any) -> Any:
         """Check the options and call the constructor. UnfoldError where it refuses them, or makes something else."""
         checked = self.checked(options, where)
         begin = where("").rstrip(".: ") if where else self.name
@@ -135,7 +135,9 @@ class Part:
             if outside.place_of(error):
                 raise UnfoldError(f"{outside.place_of(error)}: {outside.in_words(error)} (in {self.name})") from error
             words = ", ".join(f"{key} {value}" for key, value in checked.items())
-            raise UnfoldError(f"{begin}: {self.name} cannot be built with {words or 'its defaults'}: {error}") from error
+            raise UnfoldError(
+                f"{begin}: {self.name} cannot be built with {words or 'its defaults'}: {error}"
+            ) from error
         except Exception as error:
             place = outside.place_of(error) or self.name
             raise UnfoldError(f"{place}: {outside.in_words(error)} (in {self.name})") from error
@@ -206,7 +208,7 @@ def check_name(kind: Kind, text: str) -> None:
     found = _CODE.fullmatch(text)
     if found is None:
         if not is_known(kind, text):
-            code = f", or code: file.py:Class or package.module:Class" if "." in text or "/" in text else ""
+            code = ", or code: file.py:Class or package.module:Class" if "." in text or "/" in text else ""
             raise UnfoldError(f"no {kind.what} is called {text!r}; {nearest_or_all(text, names(kind))}{code}")
     elif found["file"] and not as_path(found["file"]).is_file():
         raise UnfoldError(f"there is no file {found['file']}, which {text} names")
@@ -232,8 +234,9 @@ def find(kind: Kind, text: str) -> Part:
     if not hasattr(module, attribute):
         own = [key for key, value in vars(module).items() if isinstance(value, type) and not key.startswith("_")]
         raise UnfoldError(f"{file or found['module']} has no {attribute}; {nearest_or_all(attribute, own)}")
-    return Part(kind, name, _checked_part(kind, f"{file or found['module']}:{attribute}", getattr(module, attribute)),
-                file=file)
+    return Part(
+        kind, name, _checked_part(kind, f"{file or found['module']}:{attribute}", getattr(module, attribute)), file=file
+    )
 
 
 def register(kind: Kind, part: Callable[..., Any], name: str | None = None) -> str:
@@ -282,7 +285,9 @@ def _checked_part(kind: Kind, name: str, part: Any) -> Callable[..., Any]:
         raise UnfoldError(f"{name} is no {kind.what}: it is {what}, and has to be a subclass of {base}")
     if inspect.isabstract(part):
         left = ", ".join(sorted(getattr(part, "__abstractmethods__", ())))
-        raise UnfoldError(f"{_source(part) or name}: {part.__name__} does not define {left}, which every {kind.what} has")
+        raise UnfoldError(
+            f"{_source(part) or name}: {part.__name__} does not define {left}, which every {kind.what} has"
+        )
     return part
 
 
@@ -325,7 +330,14 @@ def _hints(make: Callable[..., Any]) -> dict[str, Any]:
         return {}
 
 
-_WORDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false", list: "a list", dict: "a section"}
+_WORDS = {
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    bool: "true or false",
+    list: "a list",
+    dict: "a section",
+}
 
 
 def coerced(value: Any, hint: Any, default: Any, where: str) -> Any:
@@ -358,8 +370,14 @@ def _coerced(value: Any, hint: Any) -> Any:
         return _first_that_fits(value, typing.get_args(hint))
     if origin is Literal:
         choices = typing.get_args(hint)
-        if value not in choices or isinstance(value, bool) != any(value is choice for choice in choices if choice in (0, 1)):
-            near = f" ({nearest(value, map(str, choices))})" if isinstance(value, str) and nearest(value, map(str, choices)) else ""
+        if value not in choices or isinstance(value, bool) != any(
+            value is choice for choice in choices if choice in (0, 1)
+        ):
+            near = (
+                f" ({nearest(value, map(str, choices))})"
+                if isinstance(value, str) and nearest(value, map(str, choices))
+                else ""
+            )
             raise _UnfitError(f"one of {', '.join(map(str, choices))}{near}")
         return value
     kind = origin or hint

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from unfold.data.samples import Denoising
 
 from tests.synthetic import scene
 from unfold.data.batches import Key
 from unfold.data.images import find_images, read_uint8
 from unfold.data.patches import Images, MemoryStore, Patches, dihedral, random_patch, read_store, reduced
-from unfold.data.samples import Denoising
 from unfold.errors import UnfoldError
 from unfold.physics.resize import imresize
 from unfold.protocols.gaussian_denoising import GaussianDenoising

@@ -13,10 +13,6 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader
-
-from tests.synthetic import scene
-from unfold.data.batches import BatchSampler, Key, collate
-from unfold.data.patches import MemoryStore, Patches, read_store
 from unfold.data.samples import Denoising, GreyPatches, Paired, SampleKind, SyntheticRain, saturated
 from unfold.data.synthesis import (
     NRLGDNSynthesis,
@@ -25,6 +21,10 @@ from unfold.data.synthesis import (
     synthesise_nrl_gdn,
     synthesise_usrnet,
 )
+
+from tests.synthetic import scene
+from unfold.data.batches import BatchSampler, Key, collate
+from unfold.data.patches import MemoryStore, Patches, read_store
 from unfold.errors import UnfoldError
 from unfold.metrics.colour import convert
 from unfold.physics.degrade import blur_array, blur_uint8

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from unfold.training.losses import StageLoss, charbonnier
 
 from scripts.compare_memory import published_order
 from tests.gpu.setting import computed_in, peak_memory
@@ -15,7 +16,6 @@ from tests.narrow import inputs, narrow
 from unfold import create_model
 from unfold.device import place
 from unfold.models.unfolding import UnfoldingNetwork
-from unfold.training.losses import StageLoss, charbonnier
 
 NAMES = ("dgunet_deblur", "dgunet_plus_deblur", "dgunet_cs", "dgunet_plus_cs", "usrnet", "nrl_gdn")
 Record = Callable[[str, object], None]

@@ -12,13 +12,13 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+from unfold.training.losses import StageLoss, charbonnier
 
 from tests.gpu.published import published
 from tests.gpu.setting import random_inputs
 from tests.narrow import ARGUMENTS, NAMES
 from unfold import create_model, list_models
 from unfold.device import place
-from unfold.training.losses import StageLoss, charbonnier
 
 CUDA = pytest.param("cuda", marks=pytest.mark.gpu)
 Record = Callable[[str, object], None]

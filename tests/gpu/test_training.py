@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from unfold.training.losses import StageLoss, charbonnier
 
 from tests.narrow import NAMES, inputs, narrow
 from unfold import load_model
 from unfold.config import load_config
 from unfold.device import pick_device, place
 from unfold.errors import UnfoldError
-from unfold.training.losses import StageLoss, charbonnier
 from unfold.training.run import build_trainer
 
 on_cuda = pytest.mark.parametrize("device", [pytest.param("cuda", marks=pytest.mark.gpu)], indirect=True)

@@ -7,10 +7,10 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor
+from unfold.models.contract import DGUNET, DGUNET_CS, NRL_GDN, USRNET
 
 from tests import narrow
 from unfold import list_models
-from unfold.models.contract import DGUNET, DGUNET_CS, NRL_GDN, USRNET
 from unfold.models.golden import fill
 from unfold.models.registry import model_info
 from unfold.priors import pathway_unet

@@ -18,6 +18,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torchvision.models import VGG19_Weights
+from unfold.training.losses import l1
+from unfold.training.perceptual import PerceptualDistance, vgg19_features
 
 from tests import server as web
 from tests.standins import random_vgg19
@@ -29,9 +31,7 @@ from unfold.training.checkpoint import read_run
 from unfold.training.discriminator import Discriminator
 from unfold.training.distributed import Processes
 from unfold.training.log import read_log
-from unfold.training.losses import l1
 from unfold.training.parts import build_loss
-from unfold.training.perceptual import PerceptualDistance, vgg19_features
 from unfold.training.run import build_trainer
 from unfold.training.trainer import Trainer
 from unfold.training.update import Update

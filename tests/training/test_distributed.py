@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor
+from unfold.training.losses import StageLoss, l1
 
 from tests.narrow import NAMES, inputs, narrow
 from tests.ranks import Ended, commands, ended, numbers, start
@@ -22,7 +23,6 @@ from unfold.training.agreement import check_data
 from unfold.training.checkpoint import read_run
 from unfold.training.distributed import Processes, processes
 from unfold.training.log import read_log
-from unfold.training.losses import StageLoss, l1
 
 TIMING = ("seconds", "images_per_s", "data_wait")
 SIX = "TRAIN.BATCH 6 TRAIN.PATCHES 24"

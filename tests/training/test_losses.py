@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from scipy.ndimage import correlate
-
 from unfold.training.losses import StageLoss, charbonnier, edge, l1, laplacian, mse
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor
+from unfold.training.losses import StageLoss, charbonnier
 from yacs.config import CfgNode
 
 from tests.narrow import NAMES, inputs, narrow
@@ -19,7 +20,6 @@ from unfold.errors import UnfoldError
 from unfold.inference.memory import Living
 from unfold.training import memory
 from unfold.training.distributed import Processes
-from unfold.training.losses import StageLoss, charbonnier
 from unfold.training.memory import example_batch, step_memory, what_helps
 from unfold.training.parts import build_loss, build_update
 from unfold.training.trainer import Trainer

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from unfold.training.losses import StageLoss, charbonnier
 
 from scripts.compare_precisions import verdict
 from tests.narrow import NAMES, inputs, narrow
 from tests.watching import watch_precision
 from unfold.config import load_config
 from unfold.training.log import read_log
-from unfold.training.losses import StageLoss, charbonnier
 from unfold.training.run import build_trainer
 from unfold.training.update import Update
 

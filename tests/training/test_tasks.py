@@ -13,12 +13,12 @@ import pytest
 import torch
 from PIL import Image
 from scipy.io import savemat
+from unfold.data.synthesis import USRNetSynthesis
 
 from tests.synthetic import scene
 from unfold import load_model
 from unfold.build import build_network, build_samples, build_store, build_validation
 from unfold.config import load_config
-from unfold.data.synthesis import USRNetSynthesis
 from unfold.physics.degrade import blur_uint8
 from unfold.physics.kernels import gaussian_kernel
 from unfold.training.log import read_log

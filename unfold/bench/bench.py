@@ -27,7 +27,7 @@ from unfold.bench.ways import (
 )
 from unfold.device import pick_device
 from unfold.errors import UnfoldError, out_of_memory, reason_of
-from unfold.models.registry import create_model
+from unfold.models.registry import create_model, skeleton
 from unfold.progress import progress
 from unfold.report.models import count_gmac, count_parameters
 from unfold.report.provenance import provenance
@@ -95,7 +95,7 @@ def run_bench(
     torch.manual_seed(0)
     net = create_model(name, **overrides)
     check_size(name, size, batch, seconds)
-    given = random_inputs(name, batch, *size, where)
+    given = random_inputs(net, batch, *size, where)
     ways = _chosen(ways_of(mode, where), only)
     build = training_step if mode == "train" else forward
     runs, rows, plain = {}, {way.name: Row(way.name, why_not(way, net, given)) for way in ways}, None
@@ -114,8 +114,8 @@ def run_bench(
             row.difference = float((result.cpu().float() - expected.cpu().float()).abs().max())
         runs[way.name] = run
 
+    bare = skeleton(name, overrides).train()
     with torch.device("meta"):
-        bare = create_model(name, **overrides).train()
         meta = {key: value.to("meta") if isinstance(value, Tensor) else value for key, value in given.items()}
     gmac = count_gmac(bare, meta)
     convolution, share = dominant(bare, meta)
@@ -164,7 +164,7 @@ def run_bench(
 
 def check_size(name: str, size: tuple[int, int], batch: int, seconds: float) -> None:
     """UnfoldError where the network cannot take so small an image, or there is nothing to be done."""
-    least = least_side(name)
+    least = least_side(skeleton(name, {}))
     if min(size) < least:
         raise UnfoldError(f"--size is at least {least} {least} for {name}, not {size[0]} {size[1]}")
     if min(batch, seconds) <= 0:

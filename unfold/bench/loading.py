@@ -17,11 +17,10 @@ from unfold.data.batches import BatchSampler, collate, to_device
 from unfold.data.cache import PatchCache
 from unfold.data.cache_writing import write_cache
 from unfold.data.patches import Patches, read_store
-from unfold.data.samples import Denoising, GreyPatches, SampleKind
 from unfold.data.stores import FileStore, Store, find_items
-from unfold.data.synthesis import NRLGDNSynthesis, USRNetSynthesis
-from unfold.models.registry import model_info
-from unfold.protocols.gaussian_denoising import GaussianDenoising
+from unfold.degradations.degradation import Degradation
+from unfold.models.registry import skeleton
+from unfold.registry import DEGRADATION, find
 from unfold.training.worker import begin_worker
 
 LEAST = 4  # batches
@@ -37,14 +36,12 @@ class Rate:
     render: float
 
 
-def samples_of(model: str) -> SampleKind:
+def samples_of(model: str) -> Degradation:
     """What the network is trained on; white noise for those that are trained on pairs."""
-    inputs = set(model_info(model).example(8))
-    if "image" in inputs:
-        return GreyPatches()
-    if "kernel" in inputs:
-        return USRNetSynthesis() if "scale" in inputs else NRLGDNSynthesis()
-    return Denoising(GaussianDenoising(25.0).degrade)
+    net = skeleton(model, {})
+    degradation: Degradation = find(DEGRADATION, net.trained_on).build({})
+    degradation.channels = net.channels
+    return degradation
 
 
 def rates(
@@ -57,7 +54,7 @@ def rates(
         path = Path(folder) / "images.h5"
         write_cache(images, path)
         stores: dict[str, Store] = {"files": FileStore(images), "memory": read_store(images, kind.read)[0]}
-        if not isinstance(kind, GreyPatches):  # which are read in another way
+        if kind.cache == "images":  # others are read in another way
             stores["cache"] = PatchCache(path)
         workers = sorted({0, 1, os.cpu_count() or 1})
         each = seconds / (len(stores) * len(workers))
@@ -69,7 +66,7 @@ def rates(
 
 
 def _rate(
-    name: str, patches: Patches, kind: SampleKind, batch: int, workers: int, seconds: float, device: torch.device
+    name: str, patches: Patches, kind: Degradation, batch: int, workers: int, seconds: float, device: torch.device
 ) -> Rate:
     loader = DataLoader(
         patches,

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from unfold.device import place
 from unfold.inference.plan import smallest_tile
 from unfold.inference.restore import restore
-from unfold.models.registry import model_info
+from unfold.losses.loss import Term, TotalLoss
+from unfold.losses.pixel import Charbonnier
 from unfold.models.unfolding import UnfoldingNetwork
-from unfold.training.losses import StageLoss, charbonnier
 from unfold.training.update import Update
 
 Mode = Literal["infer", "train", "data"]
@@ -62,22 +62,20 @@ def computed(way: Way, device: torch.device) -> Iterator[None]:
         torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
 
 
-def random_inputs(name: str, batch: int, height: int, width: int, device: torch.device) -> dict[str, Any]:
-    """The registry's example inputs of a published network, with random images and a flat kernel."""
-    given = model_info(name).example(8)
-    for key, value in given.items():
-        if key == "kernel":
-            given[key] = torch.full_like(value, 1 / value[0].numel(), device=device)
-        elif isinstance(value, Tensor):
-            given[key] = torch.rand(batch, value.shape[1], height, width, device=device)
+def random_inputs(net: UnfoldingNetwork, batch: int, height: int, width: int, device: torch.device) -> dict[str, Any]:
+    """Inputs of the network: random images, flat kernels, no noise, scale 1."""
+    given = net.example(height, width, batch)
+    for name, one in net.inputs.items():
+        if one.kind == "kernel":
+            given[name] = torch.full_like(given[name], 1 / given[name][0].numel(), device=device)
+        elif one.kind == "image":
+            given[name] = torch.rand(given[name].shape, device=device)
     return given
 
 
-def least_side(name: str) -> int:
+def least_side(net: UnfoldingNetwork) -> int:
     """Of an image that the network takes: no smaller than the kernel of :func:`random_inputs`."""
-    given = model_info(name).example(8)
-    kernel = given["kernel"].shape[-1] if "kernel" in given else 1
-    return max(model_info(name).build.min_size, kernel)
+    return max(net.min_size, *(25 for one in net.inputs.values() if one.kind == "kernel"), 1)
 
 
 def prepared(net: UnfoldingNetwork, way: Way, device: torch.device) -> UnfoldingNetwork:
@@ -94,7 +92,7 @@ def prepared(net: UnfoldingNetwork, way: Way, device: torch.device) -> Unfolding
 
 def forward(net: UnfoldingNetwork, way: Way, given: dict[str, Any]) -> Callable[[], Tensor]:
     """A function that restores once, without gradients."""
-    image = given["image" if "image" in given else "y"]
+    image = given[net.picture]
     net.train()  # in which NRL-GDN has a fixed number of stages
     if way.tiled:
         return _in_tiles(net, way, given)
@@ -107,12 +105,14 @@ def forward(net: UnfoldingNetwork, way: Way, given: dict[str, Any]) -> Callable[
 
 
 def _in_tiles(net: UnfoldingNetwork, way: Way, given: dict[str, Any]) -> Callable[[], Tensor]:
-    y = given["y"]
+    y = given[net.picture]
     array = y[0].movedim(0, -1).cpu().numpy()
     others: dict[str, Any] = {
-        key: value[0, 0].cpu().numpy() if isinstance(value, Tensor) else value for key, value in given.items()
+        key: value[0].movedim(0, -1).cpu().numpy() if net.inputs[key].kind == "image" else value
+        for key, value in given.items()
+        if key != net.picture
     }
-    others.pop("y")
+    others = {key: value[0, 0].cpu().numpy() if isinstance(value, Tensor) else value for key, value in others.items()}
     side = -(-max(y.shape[-2:]) // 2)
 
     def run() -> Tensor:
@@ -125,9 +125,9 @@ def _in_tiles(net: UnfoldingNetwork, way: Way, given: dict[str, Any]) -> Callabl
 
 def training_step(net: UnfoldingNetwork, way: Way, given: dict[str, Any]) -> Callable[[], Tensor]:
     """A function that takes one step: Charbonnier loss of all stages, Adam."""
-    image = given["image" if "image" in given else "y"]
+    image = given[net.picture]
     optimizer = torch.optim.Adam([p for p in net.parameters() if p.requires_grad], lr=1e-4, fused=True)
-    update = Update(net.train(), net, StageLoss(charbonnier, every_stage=True), optimizer, autocast=way.bf16)
+    update = Update(net.train(), net, TotalLoss([Term(Charbonnier(), every_stage=True)]), optimizer, autocast=way.bf16)
     target = torch.rand_like(image)
 
     def run() -> Tensor:
@@ -139,10 +139,10 @@ def training_step(net: UnfoldingNetwork, way: Way, given: dict[str, Any]) -> Cal
 
 def why_not(way: Way, net: UnfoldingNetwork, given: dict[str, Any]) -> str:
     """Why a network cannot be run so; "" where it can."""
-    if way.tiled and "image" in given:
+    if way.tiled and net.not_for_pictures:
         return "measurements of blocks are restored as a whole"
-    if way.tiled and len(given["y"]) > 1:
+    if way.tiled and len(given[net.picture]) > 1:
         return "tiles are for one picture: --batch 1"
-    if way.tiled and min(given["y"].shape[-2:]) < 2 * (least := smallest_tile(net.size_multiple)):
+    if way.tiled and min(given[net.picture].shape[-2:]) < 2 * (least := smallest_tile(net.size_multiple)):
         return f"too small for tiles of {least} pixels"
     return ""

@@ -38,7 +38,7 @@ class Degradation:
     own_test: bool = False  # whether `unfold test --config` tests by protocol(), whatever DATA.VAL_PROTOCOL says
     channels: int = 3
 
-    def check_patch(self, patch: int) -> None:  # noqa: B027  (most take any)
+    def check_patch(self, patch: int) -> None:
         """UnfoldError, "must be ...", for a TRAIN.PATCH (side in pixels) of which no sample can be made."""
 
     def protocol(self, net: nn.Module) -> str:

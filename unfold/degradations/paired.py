@@ -39,7 +39,9 @@ class Paired(Degradation):
 
     def read(self, source: Pair) -> Images:
         y, target = read_pair(source)
-        fitted = (as_channels(image, self.channels, path) for image, path in ((y, source.input), (target, source.target)))
+        fitted = (
+            as_channels(image, self.channels, path) for image, path in ((y, source.input), (target, source.target))
+        )
         return dict(zip(("input", "target"), fitted, strict=True))
 
     def make(self, images: Images, rng: Rng, scale: int) -> dict[str, Any]:

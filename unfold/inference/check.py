@@ -45,6 +45,8 @@ def tile_difference(
     crop = max(CROP, 6 * tiles.halo) // scale
     window = tuple(slice((n - min(n, crop)) // 2, (n - min(n, crop)) // 2 + min(n, crop)) for n in image.shape[:2])
     part = image[window].astype(np.float32) / (np.iinfo(image.dtype).max if image.dtype.kind == "u" else 1)
+    images = [name for name, one in net.inputs.items() if one.kind == "image" and name in inputs]
+    inputs = {**inputs, **{name: inputs[name][window] for name in images}}
     small = Tiles(min(tiles.side, max(TILE, 4 * tiles.halo)), tiles.halo, tiles.multiple, tiles.ramp)
     whole, tiled = (
         restore_and_tell(part, net, inputs=inputs, tile=tile, precision=precision).image for tile in (None, small)

@@ -9,25 +9,28 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from unfold.checkpoints.load import load_named
 from unfold.device import pick_device, place
 from unfold.errors import UnfoldError, one_line
+from unfold.facts import Input
 from unfold.inference.assume import NOISE, assumed_width, estimated_sigma, gaussian, named_kernel
 from unfold.inference.check import tile_difference
-from unfold.inference.files import Picture, check_format, enlarge_alpha, read_picture, write_picture
+from unfold.inference.files import KEEPS, Picture, check_format, enlarge_alpha, read_picture, write_picture
 from unfold.inference.inputs import check_inputs
 from unfold.inference.jobs import Job, find_jobs
 from unfold.inference.memory import available
 from unfold.inference.plan import Tile, check_tile
 from unfold.inference.quiet import quiet_decoders
 from unfold.inference.restore import Restored, restore_and_tell
-from unfold.models.registry import info_of
 from unfold.models.unfolding import UnfoldingNetwork
+from unfold.paths import as_path
 from unfold.precision import Precision
 from unfold.progress import bar
+from unfold.registry import short
 
 logger = logging.getLogger("unfold")
 
@@ -64,6 +67,7 @@ def run_restore(
     scale: int | None = None,
     kernel: str | None = None,
     sigma: str | None = None,
+    others: Sequence[str] = (),
     tile: Tile = "auto",
     ensemble: bool = False,
     precision: Precision = "float32",
@@ -78,14 +82,20 @@ def run_restore(
     jobs = find_jobs(sources, output)
     name, _, net = load_named(weights, model)
     place(net, pick_device(device))
-    inputs = told_inputs(name, net, scale, kernel, sigma)
+    if net.not_for_pictures:
+        raise UnfoldError(net.not_for_pictures)
+    inputs = told_inputs(short(name), net, scale, kernel, sigma, others)
     if kernel == "grid":
         from unfold.inference.grid import write_grid
 
         return Outcome(
             0, write_grid(jobs, net, inputs, estimate=sigma == "estimate", precision=precision, overwrite=overwrite)
         )
-    check_inputs(net, inputs)
+    check_inputs(
+        net,
+        {key: value for key, value in inputs.items() if not isinstance(value, Path)}
+        | {key: np.zeros((1, 1, net.inputs[key].channels)) for key, value in inputs.items() if isinstance(value, Path)},
+    )
     check_tile(net, inputs, tile)
     options = Options(inputs, sigma == "estimate", tile, ensemble, precision)
     left = [job for job in jobs if overwrite or not job.target.is_file()]
@@ -144,38 +154,84 @@ def _restore_one(job: Job, net: UnfoldingNetwork, options: Options, tally: Tally
 
 
 def told_inputs(
-    name: str, net: UnfoldingNetwork, scale: int | None, kernel: str | None, sigma: str | None
+    name: str,
+    net: UnfoldingNetwork,
+    scale: int | None,
+    kernel: str | None,
+    sigma: str | None,
+    others: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """The network's inputs beside y by what was said, and by what is assumed where nothing was, which is logged."""
-    wanted = set(info_of(net).example(8))
-    for option, value in (("kernel", kernel), ("scale", scale), ("sigma", sigma)):
-        if value is not None and option not in wanted:
-            raise UnfoldError(f"{name} does not take --{option}")
+    """The network's inputs beside the picture by what was said, and by what is assumed where nothing was, which is
+    logged. others: NAME=VALUE of any input; one that is as large as the picture stays the name of a file or a folder.
+    """
+    said = {
+        key: str(value) for key, value in (("kernel", kernel), ("scale", scale), ("sigma", sigma)) if value is not None
+    }
+    for text in others:
+        key, equals, value = text.partition("=")
+        if not equals or not value:
+            raise UnfoldError(f"--input {text}: write NAME=VALUE, such as mask=holes.png")
+        if key in said:
+            raise UnfoldError(f"{key} is given twice")
+        said[key] = value
+    known = {key: one for key, one in net.inputs.items() if key != net.picture}
+    for key in said:
+        if key not in known:
+            option = f"--{key}" if key in ("kernel", "scale", "sigma") else f"--input {key}"
+            takes = f"; it takes {', '.join(known)}" if known and option.startswith("--input") else ""
+            raise UnfoldError(f"{name} does not take {option}{takes}")
+    times = _whole("scale", said.get("scale", "1"), 1)
     inputs: dict[str, Any] = {}
-    times = 1 if scale is None else scale
-    if times < 1:
-        raise UnfoldError(f"--scale is a whole number from 1, not {times}")
-    if "scale" in wanted:
-        inputs["scale"] = times
-    if kernel is not None and kernel != "grid":
-        inputs["kernel"] = named_kernel(kernel, times)
-    elif kernel is None and "scale" in wanted:
-        width = assumed_width(times)
-        inputs["kernel"] = gaussian(width, times)
-        logger.info("note: no --kernel is given; assumed is a Gaussian of %g pixels (gauss:%g)", width, width)
-        if times == 1:
-            logger.info("note: at scale 1 that is hardly a blur, and next to nothing will change: give --kernel")
-    elif kernel is None and "kernel" in wanted:
-        raise UnfoldError(f"{name} needs --kernel, gauss:WIDTH or a file")
-    if "sigma" in wanted:
-        inputs["sigma"] = _sigma(sigma)
+    for key, one in known.items():
+        if key in said:
+            inputs |= _as_said(key, one, said[key], times)
+        elif key in net.required:
+            inputs |= _assumed(name, key, one, times, alone="scale" not in known)
     return inputs
 
 
-def _sigma(text: str | None) -> float:
-    if text is None:
-        logger.info("note: no --sigma is given; assumed is noise of %g (of 255)", NOISE)
-        return NOISE / 255
+def _as_said(key: str, one: Input, text: str, times: int) -> dict[str, Any]:
+    if one.kind == "kernel":
+        return {} if text == "grid" else {key: named_kernel(text, times)}
+    if one.kind == "level":
+        return {key: _level(key, text)}
+    if one.kind == "whole":
+        return {key: _whole(key, text, int(one.least or 0))}
+    if one.kind == "number":
+        try:
+            return {key: float(text)}
+        except ValueError:
+            raise UnfoldError(f"--input {key} is a number, not {text!r}") from None
+    if not as_path(text).exists():
+        raise UnfoldError(f"--input {key}={text}: there is no such picture or folder")
+    return {key: as_path(text)}
+
+
+def _assumed(name: str, key: str, one: Input, times: int, *, alone: bool) -> dict[str, Any]:
+    if key == "scale":
+        return {key: times}
+    if one.kind == "kernel" and not alone:
+        width = assumed_width(times)
+        logger.info("note: no --kernel is given; assumed is a Gaussian of %g pixels (gauss:%g)", width, width)
+        if times == 1:
+            logger.info("note: at scale 1 that is hardly a blur, and next to nothing will change: give --kernel")
+        return {key: gaussian(width, times)}
+    if one.kind == "kernel":
+        raise UnfoldError(f"{name} needs --kernel, gauss:WIDTH or a file")
+    if one.kind == "level":
+        logger.info("note: no --%s is given; assumed is noise of %g (of 255)", key, NOISE)
+        return {key: NOISE / 255}
+    raise UnfoldError(f"{name} needs {key} ({one.about}): give --input {key}=...")
+
+
+def _whole(key: str, text: str, least: int) -> int:
+    value = int(text) if text.lstrip("-").isdecimal() else None
+    if value is None or value < least:
+        raise UnfoldError(f"--{key} is a whole number from {least}, not {text}")
+    return value
+
+
+def _level(key: str, text: str) -> float:
     if text == "estimate":
         return 0.0
     try:
@@ -183,8 +239,34 @@ def _sigma(text: str | None) -> float:
     except ValueError:
         value = -1
     if not 0 <= value <= 255:
-        raise UnfoldError(f"--sigma is a noise level from 0 to 255, or estimate, not {text!r}")
+        raise UnfoldError(f"--{key} is a noise level from 0 to 255, or estimate, not {text!r}")
     return value / 255
+
+
+def with_images(inputs: dict[str, Any], source: Path, size: tuple[int, ...]) -> dict[str, Any]:
+    """Inputs that are as large as the picture, read: from a file, or from a folder the one that is called as the
+    picture is. UnfoldError where there is none, or of another size.
+    """
+    read: dict[str, Any] = {}
+    for key, value in inputs.items():
+        if not isinstance(value, Path):
+            continue
+        file = value
+        if value.is_dir():
+            found = sorted(
+                path for path in value.iterdir() if path.stem == source.stem and path.suffix.lower() in KEEPS
+            )
+            if len(found) != 1:
+                what = "no picture" if not found else f"{len(found)} pictures"
+                raise UnfoldError(f"--input {key}: {value} holds {what} called {source.stem}")
+            file = found[0]
+        pixels = read_picture(file).pixels
+        if pixels.shape[:2] != size[:2]:
+            raise UnfoldError(
+                f"--input {key}: {file} is {pixels.shape[0]}x{pixels.shape[1]}, and the picture {size[0]}x{size[1]}"
+            )
+        read[key] = pixels
+    return {**inputs, **read}
 
 
 def restore_file(job: Job, net: UnfoldingNetwork, options: Options) -> Picture:
@@ -196,7 +278,7 @@ def restore_file(job: Job, net: UnfoldingNetwork, options: Options) -> Picture:
     with quiet_decoders():
         picture = read_picture(job.source, largest)
     check_format(job.target, picture, scale)
-    inputs = options.inputs_for(picture)
+    inputs = with_images(options.inputs_for(picture), job.source, picture.pixels.shape)
     if options.estimate:
         logger.info("%s: estimated noise %.2f (of 255)", name, 255 * inputs["sigma"])
     with bar(picture.pixels.size, name[:30], "pixel") as tiles_bar:

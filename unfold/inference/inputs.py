@@ -28,9 +28,7 @@ def check_image(image: NDArray[Any], channels: int = 3) -> None:
         raise UnfoldError(f"a floating-point image is in [0,1]; this one has values from {least:g} to {most:g}")
 
 
-def check_inputs(
-    net: UnfoldingNetwork, given: dict[str, Any], size: tuple[int, ...] | None = None
-) -> dict[str, Any]:
+def check_inputs(net: UnfoldingNetwork, given: dict[str, Any], size: tuple[int, ...] | None = None) -> dict[str, Any]:
     """The inputs beside the picture in the form that the network takes; UnfoldError for one too many, missing or unfit.
 
     size: height and width of the picture, which those inputs have that are as large as it.
@@ -54,7 +52,11 @@ def _checked(name: str, one: Input, value: Any, size: tuple[int, ...] | None) ->
         return centred_in_odd_square(kernel / kernel.sum()).astype(np.float32)
     if one.kind == "image":
         return _image_input(name, one, np.asarray(value), size)
-    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating) or not np.isfinite(value):
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float | np.integer | np.floating)
+        or not np.isfinite(value)
+    ):
         raise UnfoldError(f"{name} is a number, not {value!r}")
     if one.kind == "whole" and (value != int(value) or (one.least is not None and value < one.least)):
         raise UnfoldError(f"{name} is a whole number of at least {one.least or 0:g}, not {value}")

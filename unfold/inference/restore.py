@@ -105,7 +105,9 @@ def restore_and_tell(
             *(side, side, *result.shape[:2]),
         )
     tiles = tile if isinstance(tile, Tiles) else choose_tiles(net, inputs, size, where, tile, halo, spare=result.nbytes)
-    images = [name for name, one in net.inputs.items() if one.kind == "image" and name != net.picture and name in inputs]
+    images = [
+        name for name, one in net.inputs.items() if one.kind == "image" and name != net.picture and name in inputs
+    ]
     method = ensembled(_method(net, where, precision), 8 if ensemble else 1, net.picture, images)
 
     def run(rows: slice, columns: slice) -> Array:

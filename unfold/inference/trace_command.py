@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from unfold.device import pick_device, place
 from unfold.errors import UnfoldError
 from unfold.files import make_folder, whole_file
 from unfold.inference.assume import estimated_sigma
-from unfold.inference.command import MEMORY, told_inputs
+from unfold.inference.command import MEMORY, told_inputs, with_images
 from unfold.inference.files import read_picture
 from unfold.inference.inputs import check_inputs
 from unfold.inference.memory import available
@@ -28,6 +29,7 @@ from unfold.models.stages import with_stages
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.paths import as_path
 from unfold.precision import Precision
+from unfold.registry import short
 from unfold.report.stages import StageRecord, format_stages, stages_as_json
 from unfold.report.strip import Panel, draw_strip, some_stages
 from unfold.report.trace_page import trace_page
@@ -49,6 +51,7 @@ def run_trace(
     scale: int | None = None,
     kernel: str | None = None,
     sigma: str | None = None,
+    others: Sequence[str] = (),
     target: str | None = None,
     stages: int | None = None,
     precision: Precision = "float32",
@@ -65,12 +68,15 @@ def run_trace(
         raise UnfoldError("--kernel grid is for `unfold restore`: give gauss:WIDTH, bicubic or a file")
     name, _, net = load_named(weights, model)
     place(net, pick_device(device))
-    inputs = told_inputs(name, net, scale, kernel, sigma)
-    given = check_inputs(net, inputs)
+    if net.not_for_pictures:
+        raise UnfoldError(net.not_for_pictures)
+    inputs = told_inputs(short(name), net, scale, kernel, sigma, others)
     _, count = with_stages(net, stages)
     times = int(inputs.get("scale", 1))
     largest = MEMORY * available(torch.device("cpu"))
     picture = read_picture(as_path(source), largest).pixels
+    inputs = with_images(inputs, as_path(source), picture.shape)
+    given = check_inputs(net, inputs, picture.shape)
     wanted = None if target is None else read_picture(as_path(target), largest).pixels
     if wanted is not None and wanted.shape[:2] != (expected := tuple(times * n for n in picture.shape[:2])):
         raise UnfoldError(
@@ -87,6 +93,8 @@ def run_trace(
             f"the part of most detail, rows {rows.start} to {rows.stop}, columns {columns.start} to {columns.stop}."
         )
         picture = picture[window]
+        images = [key for key, one in net.inputs.items() if one.kind == "image" and key in inputs]
+        inputs = {**inputs, **{key: inputs[key][window] for key in images}}
         if wanted is not None:
             wanted = wanted[times * rows.start : times * rows.stop, times * columns.start : times * columns.stop]
     records = trace(picture, net, wanted, stages=stages, precision=precision, **inputs)
@@ -95,7 +103,7 @@ def run_trace(
     settings = {
         "picture": Path(source).name,
         "size": list(picture.shape[:2]),
-        "network": name,
+        "network": short(name),
         **{key: value for key, value in inputs.items() if key == "scale"},
         **({"kernel": kernel or "assumed"} if "kernel" in inputs else {}),
         **({"sigma": round(255 * inputs["sigma"], 3)} if "sigma" in inputs else {}),

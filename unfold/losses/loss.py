@@ -28,10 +28,10 @@ class Loss(nn.Module, ABC):
     def forward(self, output: Output, batch: Mapping[str, Any]) -> Tensor:
         """A scalar, of ``output.stages`` (each (B,C,H,W), not clamped), ``output.extras`` and the batch."""
 
-    def check_patch(self, patch: int) -> None:  # noqa: B027  (most take any)
+    def check_patch(self, patch: int) -> None:
         """UnfoldError, "must be ...", for a TRAIN.PATCH (side in pixels) that it cannot judge."""
 
-    def load(self) -> None:  # noqa: B027  (most need nothing)
+    def load(self) -> None:
         """Get what it needs beyond its options, such as weights in a file: called once, before the training."""
 
     def load_empty(self) -> None:

@@ -29,6 +29,7 @@ class Composed(UnfoldingNetwork):
         self.data = data
         self.priors = nn.ModuleList(prior() for _ in range(1 if shared else stages))
         self.channels, self.border = data.channels, data.border
+        self.trained_on = "usrnet" if "scale" in data.inputs else "nrl_gdn" if "kernel" in data.inputs else "gaussian"
         # The largest of what the parts ask for, for a prior may need more than the data step does.
         parts = (data, self.priors[0])
         self.min_size = max(getattr(part, "min_size", 1) for part in parts)
@@ -85,7 +86,9 @@ def _part(kind: registry.Kind, said: Mapping[str, Any], key: str) -> tuple[regis
     options = dict(said)
     name = options.pop("name", None)
     if not isinstance(name, str):
-        raise UnfoldError(f"{key} is a {kind.what} by its name, such as {{name: {registry.names(kind)[0]}}}, not {said}")
+        raise UnfoldError(
+            f"{key} is a {kind.what} by its name, such as {{name: {registry.names(kind)[0]}}}, not {said}"
+        )
     return registry.find(kind, name), options
 
 

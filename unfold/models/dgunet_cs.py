@@ -23,8 +23,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from unfold.models.dgunet import Family, Stage, UNet, check_widths, step_size, widths_in
 from unfold.facts import Input, Preset, Tiling, image
+from unfold.models.dgunet import Family, Stage, UNet, check_widths, step_size, widths_in
 from unfold.models.unfolding import check_channels, check_image, of_data_parallel
 from unfold.padding import pad_to_multiple
 from unfold.physics.sampling import sample, sample_adjoint
@@ -81,6 +81,7 @@ class DGUNetCS(Family):
         "dgunet_plus_cs": Preset("DGUNet+ for compressive sensing, 25 %", {"shared": False}),
     }
     fewest_stages = 3
+    trained_on = "compressive_sensing"
     size_multiple = BLOCK
     tiling = Tiling(
         reach=94,

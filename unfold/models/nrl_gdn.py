@@ -83,6 +83,7 @@ class NRLGDN(UnfoldingNetwork):
         "border, and the reaches of all stages add up",
     )
     border = "zero"
+    trained_on = "nrl_gdn"
     bf16 = "blur, its adjoint, the inverse filter and the last layers stay in float32"
     meanings: Mapping[str, str] = MappingProxyType(
         {"residual": "A blurs by the kernel, with zeros beyond the border of the picture as it was continued"}

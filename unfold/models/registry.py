@@ -84,7 +84,9 @@ def _skeleton(name: str, options: str) -> UnfoldingNetwork:
         with torch.device("meta"):
             return create_model(name, **given)
     except UnfoldError:
-        return create_model(name, **given)  # what computes with numbers when it is built needs some; else the same error
+        return create_model(
+            name, **given
+        )  # what computes with numbers when it is built needs some; else the same error
 
 
 def _whole_numbers(value: Any) -> Iterator[int]:

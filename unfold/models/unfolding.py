@@ -80,6 +80,7 @@ class UnfoldingNetwork(nn.Module, ABC):
     output: str = "(B,C,H,W), not clamped"  # for people
     bf16: str = "what the layers do under autocast"  # for people: what stays in float32
     other_inputs: Mapping[str, str] = MappingProxyType({})  # for people: in place of those of ``inputs``
+    trained_on: str = "gaussian"  # the degradation whose samples `unfold bench --mode data` makes
     not_for_pictures: str = ""  # why the command line cannot restore pictures with it; "" where it can
     unused_keys: str = ""  # regular expression of the parameters that no computation uses; published files hold them
     foreign_keys: str = ""  # of unused parameters that some published files hold and this network has not
@@ -208,9 +209,7 @@ class UnfoldingNetwork(nn.Module, ABC):
             if self.finished(memory):
                 return
 
-    def _checked_stage(
-        self, k: int, x: Tensor, memory: Any, context: Any
-    ) -> tuple[Tensor, Any, dict[str, Tensor]]:
+    def _checked_stage(self, k: int, x: Tensor, memory: Any, context: Any) -> tuple[Tensor, Any, dict[str, Tensor]]:
         """A stage's result; UnfoldError that names the method's line where it is none."""
         result = self.stage(k, x, memory, context)
         wrong = ""

@@ -96,9 +96,7 @@ class USRNet(UnfoldingNetwork):
 
     presets: ClassVar = {
         "usrnet": Preset("USRNet or USRGAN: super-resolution and deblurring"),
-        "usrnet_tiny": Preset(
-            "USRNet or USRGAN, tiny", {"widths": (16, 32, 64, 64), "stages": 6, "hyper_width": 32}
-        ),
+        "usrnet_tiny": Preset("USRNet or USRGAN, tiny", {"widths": (16, 32, 64, 64), "stages": 6, "hyper_width": 32}),
     }
     size_multiple = 8
     tiling = Tiling(
@@ -108,6 +106,7 @@ class USRNet(UnfoldingNetwork):
         "of all stages add up",
     )
     border = "circular"
+    trained_on = "usrnet"
     output = "(B,C,s h,s w), not clamped"
     bf16 = "Fourier transforms, hyper-parameters and the last layer stay in float32"
     meanings: Mapping[str, str] = MappingProxyType(

@@ -122,9 +122,7 @@ def evaluate_network(
 
 
 @torch.inference_mode()
-def stage_results(
-    net: UnfoldingNetwork, protocol: Protocol, sample: Sample, device: torch.device
-) -> list[Image]:
+def stage_results(net: UnfoldingNetwork, protocol: Protocol, sample: Sample, device: torch.device) -> list[Image]:
     """What the protocol makes of the estimate after every stage, first to last: finished images.
 
     The network runs once (once for every part, where the protocol restores parts), and its estimates are played back.
@@ -143,9 +141,7 @@ def stage_results(
     return [*(after(stage) for stage in range(min(map(len, parts)) - 1)), result]
 
 
-def validate(
-    net: UnfoldingNetwork, protocol: Protocol, cases: Sequence[Case], device: torch.device
-) -> list[float]:
+def validate(net: UnfoldingNetwork, protocol: Protocol, cases: Sequence[Case], device: torch.device) -> list[float]:
     """PSNR of each case in dB. Leaves the network in the mode it was in."""
     training = net.training
     net.eval()

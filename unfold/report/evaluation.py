@@ -24,10 +24,10 @@ from unfold.data.images import EXTENSIONS, check_images
 from unfold.device import pick_device, place
 from unfold.errors import UnfoldError
 from unfold.models.unfolding import UnfoldingNetwork
+from unfold.outside import their_errors
 from unfold.progress import progress
 from unfold.protocols.classical import CLASSICAL, tune, tuning_cases
 from unfold.protocols.evaluate import Score, distinct, evaluate_network
-from unfold.outside import their_errors
 from unfold.protocols.gaussian_denoising import GaussianDenoising
 from unfold.protocols.protocol import Case, Image, Protocol, Sample, windowed
 from unfold.registry import Part
@@ -110,8 +110,13 @@ def _differing(part: Part, protocol: Protocol, trained: dict[str, Any], tested: 
         defaults = {n: p.default for n, p in inspect.signature(type(protocol)).parameters.items()}
         full = {**part.full(model["arguments"])} if isinstance(model, dict) and "arguments" in model else model
         name = model.get("name") if isinstance(model, dict) else None
-        known = {key: value for key, value in defaults.items() if isinstance(options, dict) and key in tested["protocol"]}
-        return {"model": plain((name, full)), "protocol": plain({**known, **options} if isinstance(options, dict) else options)}
+        known = {
+            key: value for key, value in defaults.items() if isinstance(options, dict) and key in tested["protocol"]
+        }
+        return {
+            "model": plain((name, full)),
+            "protocol": plain({**known, **options} if isinstance(options, dict) else options),
+        }
 
     before, now = in_full(trained), in_full(tested)
     return {key: tested[key] for key in tested if before[key] != now[key]}
@@ -174,7 +179,9 @@ def _draw(
 ) -> None:
     assert sample.target is not None
     quality = row[model].stages
-    panels = [] if INPUT not in row else [Panel(_shown(windowed(sample.inputs["y"], sample.window)), INPUT, row[INPUT].psnr)]
+    panels = (
+        [] if INPUT not in row else [Panel(_shown(windowed(sample.inputs["y"], sample.window)), INPUT, row[INPUT].psnr)]
+    )
     shown = [_shown(windowed(x, sample.window)) for x in stages]
     panels += [Panel(shown[k], f"stage {k + 1}", quality[k]) for k in some_stages(len(shown), STAGES_SHOWN)]
     panels += [

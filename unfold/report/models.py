@@ -71,7 +71,12 @@ def describe_model(name: str) -> str:
         ("output", net.output),
         ("sizes", f"any from {net.min_size}x{net.min_size} up, padded inside to multiples of {net.size_multiple}"),
         ("bfloat16", f"by torch.autocast: {net.bf16}"),
-        ("tiles", "exact, where they overlap by the reaches of all stages" if tiling.exact else f"approximate: {tiling.beyond}"),
+        (
+            "tiles",
+            "exact, where they overlap by the reaches of all stages"
+            if tiling.exact
+            else f"approximate: {tiling.beyond}",
+        ),
         ("halo", f"{halo}: what one stage's convolutions look at around a pixel of the result"),
         ("arguments", ", ".join(f"{key}={value!r}" for key, value in part.defaults().items())),
         ("cost", f"{count_parameters(net):,} parameters, {_gmac_or_not(net)} GMAC for {SIZE}x{SIZE}"),

@@ -94,9 +94,7 @@ class BlurGradient(DataStep):
     Inputs: y (B,C,H,W), kernel (B|1,1,kh,kw). step: what every r_k begins at; below 2 for a kernel of sum 1.
     """
 
-    def __init__(
-        self, stages: int, boundary: Boundary = "replicate", step: float = 1.0, channels: int = 3
-    ) -> None:
+    def __init__(self, stages: int, boundary: Boundary = "replicate", step: float = 1.0, channels: int = 3) -> None:
         super().__init__(stages, channels)
         self.boundary: Boundary = boundary
         self.border = "any" if boundary == "replicate" else boundary

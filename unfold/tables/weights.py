@@ -9,10 +9,10 @@ from pathlib import Path
 
 from unfold.checkpoints.load import identify, load_named, open_weights
 from unfold.checkpoints.registry import WEIGHTS
-from unfold.download import sha256_of
 from unfold.config import plain
+from unfold.download import sha256_of
 from unfold.errors import UnfoldError
-from unfold.models.registry import network_part, same_network, skeleton
+from unfold.models.registry import network_part, same_network
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.protocols.protocol import Protocol
 from unfold.registry import NETWORK, absolute, is_code, is_known, short

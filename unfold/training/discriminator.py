@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from unfold.config import JUDGED
+from unfold.losses.adversarial import JUDGED
 
 
 class Discriminator(nn.Module):

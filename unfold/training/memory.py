@@ -8,7 +8,6 @@ from traceback import clear_frames
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from yacs.config import CfgNode
 

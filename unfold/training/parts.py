@@ -139,7 +139,9 @@ def build_loss(cfg: CfgNode, device: torch.device, *, empty: bool = False) -> Bu
     adversarial = sum(term.weight for term in terms if isinstance(term.loss, Adversarial))
     terms = [term for term in terms if not isinstance(term.loss, Adversarial)]
     if not terms:
-        raise UnfoldError(f"{source_of(cfg, 'LOSS.TERMS')}: LOSS.TERMS has nothing beside adversarial: name a loss of pixels")
+        raise UnfoldError(
+            f"{source_of(cfg, 'LOSS.TERMS')}: LOSS.TERMS has nothing beside adversarial: name a loss of pixels"
+        )
     for term in terms:
         if term.weight or not isinstance(term.loss, ImageLoss):
             term.loss.load_empty() if empty else term.loss.load()

@@ -126,7 +126,9 @@ def build_trainer(
     loss = build_loss(cfg, device)  # may fetch VGG19's weights: after all that needs no network
     if not dry:
         check_memory(cfg, device, processes.world)
-    store, left_out = build_store(cfg, degradation)  # decodes the training set, which may take long: after all that is quick
+    store, left_out = build_store(
+        cfg, degradation
+    )  # decodes the training set, which may take long: after all that is quick
     check_data(processes, store, held_out)
     loader = build_loader(cfg, degradation, store, processes, device)
     net = place(net, device)
@@ -210,9 +212,7 @@ def _tell(cfg: CfgNode, trainer: Trainer, store: Store, held_out: int) -> None:
         logger.info("resuming after step %d of %d", trainer.step, trainer.steps)
 
 
-def _validation_cases(
-    cfg: CfgNode, net: UnfoldingNetwork, protocol: Protocol, processes: Processes
-) -> Sequence[Case]:
+def _validation_cases(cfg: CfgNode, net: UnfoldingNetwork, protocol: Protocol, processes: Processes) -> Sequence[Case]:
     """The cases of DATA.VAL, each of which can be read and restored; each process tries its share of them."""
     try:
         with their_errors("the validation"):
