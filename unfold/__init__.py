@@ -15,14 +15,18 @@ if TYPE_CHECKING:
     from unfold.checkpoints.load import load_model
     from unfold.inference.restore import restore
     from unfold.models.registry import create_model, list_models
+    from unfold.open import register, test, train
 
-__all__ = ["__version__", "create_model", "list_models", "load_model", "metrics", "restore"]
+__all__ = ["__version__", "create_model", "list_models", "load_model", "metrics", "register", "restore", "test", "train"]
 
 _HOME = {
     "create_model": "unfold.models.registry",
     "list_models": "unfold.models.registry",
     "load_model": "unfold.checkpoints.load",
     "restore": "unfold.inference.restore",
+    "register": "unfold.open",
+    "train": "unfold.open",
+    "test": "unfold.open",
 }
 
 

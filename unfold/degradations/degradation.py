@@ -26,7 +26,8 @@ Rng = np.random.Generator
 class Degradation:
     """A kind of training samples. The least that a subclass says is :meth:`degrade`.
 
-    Its options are the arguments of its constructor (DATA.ARGS). channels: of the images, set to the network's.
+    Its options are the arguments of its constructor (DATA.ARGS). channels: of the images, set to the network's; asked:
+    the inputs that the network takes, set likewise, for what would be made in vain.
     """
 
     inputs: tuple[str, ...] = ("y",)  # what a network may ask for
@@ -37,6 +38,7 @@ class Degradation:
     grey: bool = True  # whether grey images are taken where the network's are in colour: as three equal channels
     own_test: bool = False  # whether `unfold test --config` tests by protocol(), whatever DATA.VAL_PROTOCOL says
     channels: int = 3
+    asked: Sequence[str] = ()
 
     def check_patch(self, patch: int) -> None:
         """UnfoldError, "must be ...", for a TRAIN.PATCH (side in pixels) of which no sample can be made."""

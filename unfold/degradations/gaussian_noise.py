@@ -39,4 +39,5 @@ class GaussianNoise(Degradation):
 
     def degrade(self, target: NDArray[np.float32], rng: Rng) -> dict[str, Any]:
         sigma = (rng.uniform(0, self.sigma) if self.blind else self.sigma) / 255
-        return {"y": add_gaussian(target, sigma, rng), "sigma": np.array(sigma, np.float32)}
+        level = {"sigma": np.array(sigma, np.float32)} if "sigma" in self.asked else {}
+        return {"y": add_gaussian(target, sigma, rng), **level}

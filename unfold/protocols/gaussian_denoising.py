@@ -10,7 +10,7 @@ This project's protocol, close to the usual one of colour denoising papers, whic
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from unfold.data.images import as_channels, read_image, to_float
 from unfold.errors import UnfoldError
@@ -31,6 +31,9 @@ class GaussianDenoising(Protocol):
     def __post_init__(self) -> None:
         if not 0 < self.sigma <= 255:
             raise UnfoldError(f"sigma is the noise's standard deviation in 255 units, above 0, not {self.sigma}")
+
+    def options(self) -> dict[str, Any]:
+        return {"sigma": self.sigma, **({"grey": True} if self.grey else {})}
 
     def sample(self, case: Case) -> Sample:
         (path,) = case.files

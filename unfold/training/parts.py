@@ -99,7 +99,12 @@ def build_optimizer(cfg: CfgNode, groups: list[dict[str, Any]]) -> torch.optim.O
     given: dict[str, Any] = {"params": groups, "lr": cfg.OPTIM.LR}
     if part.name in FUSED:
         given["fused"] = True  # which can leave out a step without asking the GPU
-    optimizer: torch.optim.Optimizer = part.build(options_of(cfg, "OPTIM"), where(cfg, "OPTIM.ARGS"), **given)
+    # torch has some defaults as whole numbers, and a checkpoint holds what an optimizer was given.
+    given |= {name: float(value) for name, value in part.defaults().items() if type(value) is int}
+    own = options_of(cfg, "OPTIM")
+    optimizer: torch.optim.Optimizer = part.build(
+        own, where(cfg, "OPTIM.ARGS"), **{name: value for name, value in given.items() if name not in own}
+    )
     return optimizer
 
 
