@@ -165,7 +165,7 @@ def trace(arguments: argparse.Namespace) -> int:
 def _network_options(arguments: argparse.Namespace) -> dict[str, Any]:
     """What `restore` and `trace` share."""
     names = ("scale", "kernel", "sigma", "precision", "device", "overwrite")
-    return {**{name: getattr(arguments, name) for name in names}, "others": arguments.input}
+    return {**{name: getattr(arguments, name) for name in names}, "others": arguments.others}
 
 
 def _tile(text: str) -> int | Literal["auto"] | None:
@@ -176,6 +176,13 @@ def _tile(text: str) -> int | Literal["auto"] | None:
     if not text.isdecimal():
         raise UnfoldError(f"--tile is auto, none or a number of pixels, not {text!r}")
     return int(text)
+
+
+def new(arguments: argparse.Namespace) -> int:
+    from unfold.new import write_project
+
+    print(write_project(arguments.folder))
+    return 0
 
 
 def models(arguments: argparse.Namespace) -> int:
@@ -295,6 +302,7 @@ COMMANDS = {
     "test": test,
     "restore": restore,
     "trace": trace,
+    "new": new,
     "models": models,
     "check": check,
     "convert": convert,

@@ -87,7 +87,7 @@ _C.TRAIN.PRECISION = "float32"  # float32, or bfloat16 (autocast)
 _C.TRAIN.CHECKPOINT_STAGES = False  # less memory, one more forward pass
 _C.TRAIN.VALIDATE_EVERY = 1  # epochs
 _C.TRAIN.SAVE_EVERY = 0  # steps between checkpoints inside an epoch; 0: at its end alone
-_C.TRAIN.BOARD = False  # write for TensorBoard, too, in OUTPUT/board (pip install 'unfold[log]')
+_C.TRAIN.BOARD = False  # write for TensorBoard, too, in OUTPUT/board (pip install 'unfold-restoration[log]')
 _C.TRAIN.KEEP = 2  # newest checkpoints that stay, beside the best
 
 _C.TEST = CfgNode()

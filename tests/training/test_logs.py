@@ -245,7 +245,7 @@ def test_tensorboard_that_is_missing_is_told_before_any_work(
 
     monkeypatch.setattr(board.importlib.util, "find_spec", lambda name: None)
     code, _, err = command("train", "--config", recipe, "TRAIN.BOARD", "true")
-    told = "TRAIN.BOARD true writes for TensorBoard, which is missing: pip install 'unfold[log]'"
+    told = "TRAIN.BOARD true writes for TensorBoard, which is missing: pip install 'unfold-restoration[log]'"
     assert (code, err) == (2, f"unfold train: {told}\n")
     assert not (tmp_path / "run").exists()
 

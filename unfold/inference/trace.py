@@ -18,7 +18,7 @@ from unfold.models.stages import with_stages
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.precision import Precision, autocast_for
 from unfold.protocols.methods import as_tensors
-from unfold.report.stages import StageRecord
+from unfold.report.stages import UNITS, StageRecord
 
 
 def trace(
@@ -86,7 +86,7 @@ def trace(
                     psnr=None if wanted is None else psnr(estimate.clip(0, 1), wanted),
                     numbers={
                         **{name: float(value.flatten()[0]) for name, value in numbers.items()},
-                        **{name: _of_extra(value) for name, value in state.extras.items()},
+                        **{_name(name): _of_extra(value) for name, value in state.extras.items()},
                     },
                 )
             )
@@ -103,6 +103,11 @@ def _target(target: NDArray[Any], shape: tuple[int, ...]) -> NDArray[np.float32]
     if pixels.shape[2] > shape[2]:
         raise UnfoldError("the target has colours, and the picture is grey: give a grey target")
     return np.broadcast_to(pixels, shape)
+
+
+def _name(extra: str) -> str:
+    """Of a stage's further output, apart from the figures that every stage has."""
+    return f"own {extra}" if extra in (*UNITS, "k") else extra
 
 
 def _of_extra(value: torch.Tensor) -> float:

@@ -1,4 +1,4 @@
-"""LPIPS, from its authors' package. An optional extra: pip install "unfold[perceptual]".
+"""LPIPS, from its authors' package. An optional extra: pip install "unfold-restoration[perceptual]".
 
 None of the three papers reports it. NIQE is not offered: its values differ from implementation to implementation, and
 the collection that follows MATLAB's, pyiqa, has a non-commercial licence.
@@ -48,7 +48,7 @@ def _network(device: torch.device) -> torch.nn.Module:
     try:
         package = importlib.import_module("lpips")
     except ImportError:
-        raise UnfoldError('LPIPS comes with the package lpips: pip install "unfold[perceptual]"') from None
+        raise UnfoldError('LPIPS comes with the package lpips: pip install "unfold-restoration[perceptual]"') from None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # about old names of torchvision's arguments
