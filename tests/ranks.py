@@ -15,13 +15,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from unfold.training.losses import StageLoss, mse
 
 from tests.narrow import NAMES, inputs, narrow, of_sample
 from unfold.cli import main
 from unfold.config import load_config
 from unfold.device import place
 from unfold.errors import UnfoldError
+from unfold.losses.loss import Term, TotalLoss
+from unfold.losses.pixel import MSE
 from unfold.training import run
 from unfold.training.distributed import Processes, processes
 from unfold.training.update import Update

@@ -195,6 +195,8 @@ def where(cfg: CfgNode, key: str) -> Callable[[str], str]:
 def source_of(cfg: CfgNode, key: str) -> str:
     """Where a key was set: a file, the command line, or "defaults"."""
     sources: dict[str, str] = vars(cfg).get("sources", {})
+    if below := [source for name, source in sources.items() if name.startswith(f"{key}.")]:
+        return below[-1]  # of a whole section, what was said last
     while key not in sources and "." in key:
         key = key.rpartition(".")[0]
     return sources.get(key, "defaults")
@@ -387,6 +389,7 @@ class _Merging:
                 item = {**plain(before), **item}  # half of a composed network: a key of it is changed
             self.cfg[section].ARGS[option] = CfgNode(item) if isinstance(item, dict) else item
             self.kept[section].discard(option)
+            self.sources.pop(f"{section}.ARGS.{option}", None)  # what was said last stands last
             self.sources[f"{section}.ARGS.{option}"] = source
 
     def old(self, name: str, value: Any, source: str) -> None:

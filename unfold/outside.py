@@ -56,7 +56,7 @@ def files_loaded(folder: Path) -> list[Path]:
     """The files of a folder that have been loaded here so far, those in folders below it included."""
     prefix = f"{PREFIX}{_coded(str(folder.resolve()))}."
     modules = [module for name, module in list(sys.modules.items()) if name.startswith(prefix)]
-    return sorted(Path(module.__file__) for module in modules if getattr(module, "__file__", None))
+    return sorted(Path(file) for module in modules if (file := getattr(module, "__file__", None)))
 
 
 def file_of(module: str) -> Path | None:
@@ -181,4 +181,4 @@ class _Finder:
         )
 
 
-sys.meta_path.append(_Finder)  # type: ignore[arg-type]
+sys.meta_path.insert(0, _Finder)  # before Python's own, which would find their files, too, and run them as others
