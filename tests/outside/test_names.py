@@ -153,15 +153,26 @@ def test_what_is_written_into_a_run_folder_reads_back_the_same(tmp_path: Path) -
     [
         (["MODEL.STAGES", "3", "MODEL.WIDTH", "0"], ["MODEL.ARGS.stages", "3"]),
         (["DATA.SIGMA", "15"], ["DATA.ARGS.sigma", "15"]),
-        (["LOSS.EDGE", "0.05", "LOSS.EPS", "0.01", "LOSS.CLAMP", "true"],
-         ["LOSS.TERMS", "[{NAME: charbonnier, STAGES: all, CLAMP: true, ARGS: {eps: 0.01}}, "
-          "{NAME: edge, WEIGHT: 0.05, STAGES: all, CLAMP: true, ARGS: {eps: 0.01}}]"]),
-        (["LOSS.PIXEL", "l1", "LOSS.STAGES", "last", "LOSS.WEIGHT", "0.0625"],
-         ["LOSS.TERMS", "[{NAME: l1, WEIGHT: 0.0625}]"]),
-        (["OPTIM.BETAS", "[0.5, 0.9]", "OPTIM.WEIGHT_DECAY", "0.1"],
-         ["OPTIM.ARGS.betas", "[0.5, 0.9]", "OPTIM.ARGS.weight_decay", "0.1"]),
-        (["SCHEDULE.NAME", "multistep", "SCHEDULE.MILESTONES", "[3, 4]", "SCHEDULE.LR_MIN", "1e-5"],
-         ["SCHEDULE.NAME", "multistep", "SCHEDULE.ARGS.milestones", "[3, 4]"]),
+        (
+            ["LOSS.EDGE", "0.05", "LOSS.EPS", "0.01", "LOSS.CLAMP", "true"],
+            [
+                "LOSS.TERMS",
+                "[{NAME: charbonnier, STAGES: all, CLAMP: true, ARGS: {eps: 0.01}}, "
+                "{NAME: edge, WEIGHT: 0.05, STAGES: all, CLAMP: true, ARGS: {eps: 0.01}}]",
+            ],
+        ),
+        (
+            ["LOSS.PIXEL", "l1", "LOSS.STAGES", "last", "LOSS.WEIGHT", "0.0625"],
+            ["LOSS.TERMS", "[{NAME: l1, WEIGHT: 0.0625}]"],
+        ),
+        (
+            ["OPTIM.BETAS", "[0.5, 0.9]", "OPTIM.WEIGHT_DECAY", "0.1"],
+            ["OPTIM.ARGS.betas", "[0.5, 0.9]", "OPTIM.ARGS.weight_decay", "0.1"],
+        ),
+        (
+            ["SCHEDULE.NAME", "multistep", "SCHEDULE.MILESTONES", "[3, 4]", "SCHEDULE.LR_MIN", "1e-5"],
+            ["SCHEDULE.NAME", "multistep", "SCHEDULE.ARGS.milestones", "[3, 4]"],
+        ),
     ],
 )
 def test_keys_of_before_mean_what_they_meant_and_name_the_new_ones(

@@ -116,7 +116,14 @@ def test_restore_cuts_the_mask_with_the_tiles_and_turns_it_with_the_ensemble(
     picture, mask = scene(90, 130, seed=5), (np.random.default_rng(0).random((90, 130)) > 0.3)
     Image.fromarray((picture * mask[..., None]).astype(np.uint8)).save(tmp_path / "broken.png")
     Image.fromarray(mask.astype(np.uint8) * 255).save(tmp_path / "mask.png")
-    told = ["--weights", trained, "--model", f"{project / 'ista.py'}:ISTANet", "--input", f"mask={tmp_path / 'mask.png'}"]
+    told = [
+        "--weights",
+        trained,
+        "--model",
+        f"{project / 'ista.py'}:ISTANet",
+        "--input",
+        f"mask={tmp_path / 'mask.png'}",
+    ]
     results = {}
     for name, more in {"whole": ["--tile", "none"], "tiles": ["--tile", "32"], "turned": ["--ensemble"]}.items():
         code, _, err = command("restore", tmp_path / "broken.png", "-o", tmp_path / f"{name}.png", *told, *more)
@@ -126,6 +133,7 @@ def test_restore_cuts_the_mask_with_the_tiles_and_turns_it_with_the_ensemble(
     net = unfold.load_model(trained, f"{project / 'ista.py'}:ISTANet")
     views = []
     for k in range(8):  # the mean of the eight views, by numpy alone
+
         def turn(x: Any, k: int = k) -> Any:
             return np.rot90(x[:, ::-1] if k > 3 else x, k % 4)
 
@@ -209,7 +217,7 @@ BROKEN = {
     "wrong return": ("ista.py", 'return z + change, None, {"update": change}', "return z + change", "returns a Tensor"),
     "shape change": ("ista.py", "return z + change, None", "return z[..., 1:], None", "it has to stay"),
     "own exception": ("ista.py", "y, mask = context\n        z", "y = context.nothing\n        z", "AttributeError"),
-    "in a degradation": ("holes.py", "target * mask, \"mask\"", "targets * mask, \"mask\"", "holes.py:28: NameError"),
+    "in a degradation": ("holes.py", 'target * mask, "mask"', 'targets * mask, "mask"', "holes.py:28: NameError"),
     "in a loss": ("spectrum.py", "difference = ", "difference = self.nothing or ", "spectrum.py:16: AttributeError"),
     "missing import": ("holes.py", "import numpy as np", "import numpyy as np", "holes.py:3: ModuleNotFoundError"),
 }
