@@ -30,14 +30,15 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from torch import Tensor
-from unfold.data.samples import Rng, unit
-from unfold.data.synthesis import USRNET_MOTION, random_kernel
 
 from unfold.build import build_store
 from unfold.config import altered, load_config
 from unfold.data.batches import Key, collate
 from unfold.data.patches import Images, Patches
 from unfold.data.stores import Store
+from unfold.degradations.blur_downscale import USRNET_MOTION
+from unfold.degradations.degradation import Rng, unit
+from unfold.degradations.kernels import random_kernel
 from unfold.errors import UnfoldError
 from unfold.files import make_folder, whole_file
 from unfold.metrics import psnr
@@ -238,7 +239,9 @@ def ablate(folder: Path, overrides: list[str]) -> str:
             raise UnfoldError(f"{log} is damaged: remove it, or give another folder") from None
         if before != settings:
             raise UnfoldError(f"{log} is of other settings, {before}: give another folder")
-    stores = (build_store(cfg)[0], build_store(altered(cfg, {"DATA.TRAIN": cfg.DATA.VAL}))[0])
+    clean = GaussianNoise()  # reads clean images in colour; what is made of them is made here
+    held_out = altered(cfg, {"DATA.TRAIN": cfg.DATA.VAL})
+    stores = (build_store(cfg, clean)[0], build_store(held_out, clean)[0])
     make_folder(folder)
     unique = {same(variant): variant for variants in GROUPS.values() for variant in variants}
     runs = [(key, seed) for seed in SEEDS for key in unique if len(found.get(key, [])) <= seed]

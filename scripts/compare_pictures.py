@@ -18,7 +18,6 @@ import torch
 from unfold.checkpoints.load import load_named
 from unfold.errors import UnfoldError
 from unfold.files import whole_file
-from unfold.models.registry import model_info
 from unfold.protocols.evaluate import evaluate
 from unfold.protocols.methods import BASELINES, baseline, network
 from unfold.protocols.protocol import Image, Method, Protocol
@@ -31,8 +30,8 @@ SIDE = 256
 def method_called(name: str, protocol: Protocol) -> Method:
     if name in BASELINES:
         return baseline(name, protocol)
-    model, _, net = load_named(name, None)
-    return network(net, set(model_info(model).example(8)), torch.device("cpu"))
+    _, _, net = load_named(name, None)
+    return network(net, torch.device("cpu"))
 
 
 def middle(image: Image) -> Image:

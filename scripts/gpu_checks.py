@@ -27,14 +27,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from unfold.training.losses import StageLoss, charbonnier
 
 from tests.gpu.record import run_tests
 from tests.gpu.setting import PRECISIONS, computed_in, free_memory, random_inputs
 from unfold import create_model, list_models
 from unfold.device import place
 from unfold.files import whole_file
-from unfold.models.unfolding import UnfoldingNetwork
+from unfold.losses.loss import Term, TotalLoss
+from unfold.losses.pixel import Charbonnier
+from unfold.models.unfolding import Output, UnfoldingNetwork
 
 SECONDS = 390.0  # after which no measurement begins; the tests are ended after half of them
 REPEATS = 10  # at most
@@ -103,7 +104,7 @@ def training_step(row: Row, net: UnfoldingNetwork, device: torch.device) -> Call
         with computed_in(row.precision, device):
             stages = net(**given, return_stages=True)
         with computed_in("tf32" if row.precision == "tf32" else "float32", device):
-            loss = StageLoss(charbonnier, every_stage=True)(stages, target)
+            loss = TotalLoss([Term(Charbonnier(), every_stage=True)])(Output(stages, {}), {"target": target})
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()

@@ -41,7 +41,7 @@ from unfold.errors import UnfoldError
 from unfold.models.dgunet_golden import dgunet_rule
 from unfold.models.nrl_gdn import NRLGDN
 from unfold.models.nrl_gdn_golden import nrl_gdn_rule
-from unfold.models.registry import model_info
+from unfold.models.registry import network_part
 from unfold.models.usrnet_golden import usrnet_rule
 
 State = dict[str, Tensor]
@@ -94,7 +94,7 @@ def comes_back(path: Path, state: State, name: str | None) -> bool:
 def loaded(folder: Path, manifests: Path | None) -> Iterator[tuple[str, int, int, int, int]]:
     """(what, entries, files, of them recognised without a name, of them equal bit for bit)."""
     for name in list_models():
-        told = name if model_info(name).build is NRLGDN else None  # three networks share that layout
+        told = name if network_part(name).make is NRLGDN else None  # three networks share that layout
         yield _tried(folder, name, state_of(name), told, [("zip", "state_dict", "module.")])
     for path in sorted(manifests.glob("*.json")) if manifests else []:
         shapes = json.loads(path.read_text())

@@ -17,7 +17,17 @@ if TYPE_CHECKING:
     from unfold.models.registry import create_model, list_models
     from unfold.open import register, test, train
 
-__all__ = ["__version__", "create_model", "list_models", "load_model", "metrics", "register", "restore", "test", "train"]
+__all__ = [
+    "__version__",
+    "create_model",
+    "list_models",
+    "load_model",
+    "metrics",
+    "register",
+    "restore",
+    "test",
+    "train",
+]
 
 _HOME = {
     "create_model": "unfold.models.registry",

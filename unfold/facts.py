@@ -1,4 +1,4 @@
-"""What a network says of itself: presets, what it takes, and what restoring in tiles changes. Numbers and words only."""
+"""What a network says of itself: presets, what it takes, and what restoring in tiles changes. Numbers and words."""
 
 from __future__ import annotations
 

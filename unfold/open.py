@@ -23,8 +23,8 @@ def register(name: str | None = None, **parts: Callable[..., Any]) -> list[str]:
 
     Keywords: network, degradation, loss, protocol. A class is called by its attribute ``name``, or by its own name; the
     names of its presets stand for it, too. name: another one, where one class is given. Returns the names. A package
-    registers by entry points (groups unfold.networks, unfold.degradations, unfold.losses, unfold.protocols), which other
-    processes find, too. Raises UnfoldError for what is no such part, and for a name that is built in.
+    registers by entry points (groups unfold.networks, unfold.degradations, unfold.losses, unfold.protocols), which
+    other processes find, too. Raises UnfoldError for what is no such part, and for a name that is built in.
     """
     for kind in parts:
         if kind not in _KINDS:

@@ -86,7 +86,7 @@ class Part:
 
     def given(self) -> set[str]:
         """Of what the caller gives, the arguments that the constructor takes."""
-        return self.kind.given & inspect.signature(self.make).parameters.keys()
+        return set(self.kind.given & inspect.signature(self.make).parameters.keys())
 
     def defaults(self) -> dict[str, Any]:
         """Every option that has a default, with it or with the preset's value."""
@@ -299,7 +299,7 @@ def _source(part: Any) -> str:
 
 
 def _base(kind: Kind) -> type:
-    return _attribute(kind.base)  # type: ignore[no-any-return]
+    return _attribute(kind.base)
 
 
 def _article(kind: Kind) -> str:
@@ -325,7 +325,7 @@ def _entry_points(group: str) -> dict[str, EntryPoint]:
 
 def _hints(make: Callable[..., Any]) -> dict[str, Any]:
     try:
-        return typing.get_type_hints(make.__init__ if isinstance(make, type) else make)
+        return typing.get_type_hints(make.__init__ if isinstance(make, type) else make)  # type: ignore[misc]
     except Exception:  # annotations may name what is not imported; defaults then say the type
         return {}
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from skimage import data
-from unfold.data.samples import SyntheticRain
 
 import unfold
 from unfold.checkpoints.known import find_weights
 from unfold.checkpoints.registry import WEIGHTS
+from unfold.degradations.rain import SyntheticRain
 from unfold.download import sha256_of
 from unfold.metrics import psnr
 from unfold.models.weights import Weights

@@ -9,19 +9,18 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from unfold.data.samples import Denoising
 
 from tests.synthetic import scene
 from unfold.data.batches import Key
 from unfold.data.images import find_images, read_uint8
 from unfold.data.patches import Images, MemoryStore, Patches, dihedral, random_patch, read_store, reduced
+from unfold.degradations.gaussian_noise import GaussianNoise
 from unfold.errors import UnfoldError
 from unfold.physics.resize import imresize
-from unfold.protocols.gaussian_denoising import GaussianDenoising
 
 
 def patches(folder: Path, seed: int = 0, patch: int = 16) -> Patches:
-    kind = Denoising(GaussianDenoising(25).degrade)
+    kind = GaussianNoise(25)
     return Patches(read_store(find_images(str(folder), "train"), kind.read)[0], patch, seed, kind.make)
 
 

@@ -13,37 +13,43 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader
-from unfold.data.samples import Denoising, GreyPatches, Paired, SampleKind, SyntheticRain, saturated
-from unfold.data.synthesis import (
-    NRLGDNSynthesis,
-    USRNetSynthesis,
-    random_kernel,
-    synthesise_nrl_gdn,
-    synthesise_usrnet,
-)
 
 from tests.synthetic import scene
 from unfold.data.batches import BatchSampler, Key, collate
 from unfold.data.patches import MemoryStore, Patches, read_store
+from unfold.degradations.blur_downscale import BlurDownscale
+from unfold.degradations.blur_noise import BlurNoise
+from unfold.degradations.degradation import Degradation
+from unfold.degradations.gaussian_noise import GaussianNoise
+from unfold.degradations.kernels import random_kernel
+from unfold.degradations.paired import Paired, saturated
+from unfold.degradations.rain import SyntheticRain
+from unfold.degradations.sensing import Sensing
 from unfold.errors import UnfoldError
 from unfold.metrics.colour import convert
 from unfold.physics.degrade import blur_array, blur_uint8
 from unfold.physics.kernels import bicubic_kernel
-from unfold.protocols.gaussian_denoising import GaussianDenoising
 
-KINDS: dict[str, SampleKind] = {
-    "gaussian": Denoising(GaussianDenoising(25).degrade),
+
+def grey(kind: Degradation) -> Degradation:
+    """As training makes it for a network of one channel."""
+    kind.channels = 1
+    return kind
+
+
+KINDS: dict[str, Degradation] = {
+    "gaussian": GaussianNoise(25),
     "paired": Paired(saturation=True),
-    "usrnet": USRNetSynthesis(),
-    "nrl_gdn": NRLGDNSynthesis(),
+    "usrnet": BlurDownscale(),
+    "nrl_gdn": BlurNoise(),
     "rain": SyntheticRain(),
-    "compressive_sensing": GreyPatches(),
+    "compressive_sensing": grey(Sensing()),
 }
 PATCH = 36
 every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 
 
-def patches(kind: SampleKind, seed: int = 0, patch: int = PATCH) -> Patches:
+def patches(kind: Degradation, seed: int = 0, patch: int = PATCH) -> Patches:
     pictures = [scene(*size, seed=i) for i, size in enumerate([(48, 40), (40, 56), (30, 37)])]
     images = [
         {"target": p, "input": np.roll(p, 1, axis=1)} if isinstance(kind, Paired) else {"target": p} for p in pictures
@@ -52,7 +58,7 @@ def patches(kind: SampleKind, seed: int = 0, patch: int = PATCH) -> Patches:
 
 
 def batches(
-    kind: SampleKind, workers: int = 0, rank: int = 0, world: int = 1, length: int = 12
+    kind: Degradation, workers: int = 0, rank: int = 0, world: int = 1, length: int = 12
 ) -> Iterator[dict[str, Any]]:
     scales = (1, 2, 3, 4) if "scale" in kind.inputs else (1,)
     sampler = BatchSampler(length, 6, 0, scales, rank, world)
@@ -67,7 +73,7 @@ def equal(a: dict[str, Any], b: dict[str, Any]) -> bool:
 
 
 @every_kind
-def test_a_sample_is_the_same_whenever_and_wherever_it_is_asked_for(kind: SampleKind) -> None:
+def test_a_sample_is_the_same_whenever_and_wherever_it_is_asked_for(kind: Degradation) -> None:
     first, again = patches(kind), patches(kind)
     keys = [Key(e, n, s) for e, n, s in ((0, 0, 1), (0, 7, 2), (1, 0, 3), (5, 3, 4))]
     samples = {key: first[key] for key in keys}
@@ -78,7 +84,7 @@ def test_a_sample_is_the_same_whenever_and_wherever_it_is_asked_for(kind: Sample
 
 
 @every_kind
-def test_batches_are_the_same_for_any_number_of_processes(kind: SampleKind) -> None:
+def test_batches_are_the_same_for_any_number_of_processes(kind: Degradation) -> None:
     for world in (2, 3):
         parts = [list(batches(kind, rank=rank, world=world)) for rank in range(world)]
         for whole, *shares in zip(batches(kind), *parts, strict=True):
@@ -92,7 +98,7 @@ def test_batches_are_the_same_for_any_number_of_processes(kind: SampleKind) -> N
 
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")  # more workers than this machine has cores
 @pytest.mark.parametrize("kind", [KINDS["usrnet"], KINDS["paired"]], ids=["usrnet", "paired"])
-def test_batches_are_the_same_for_any_number_of_workers(kind: SampleKind) -> None:
+def test_batches_are_the_same_for_any_number_of_workers(kind: Degradation) -> None:
     alone = list(batches(kind))
     for workers in (1, 3):
         found = batches(kind, workers)
@@ -100,7 +106,7 @@ def test_batches_are_the_same_for_any_number_of_workers(kind: SampleKind) -> Non
 
 
 @every_kind
-def test_what_is_rendered_is_what_networks_take(kind: SampleKind) -> None:
+def test_what_is_rendered_is_what_networks_take(kind: Degradation) -> None:
     for batch in batches(kind):
         rendered = kind.render(batch)
         channels = 1 if "image" in kind.inputs else 3
@@ -127,7 +133,7 @@ def close_levels(a: NDArray[Any], b: NDArray[Any], exact: NDArray[Any]) -> bool:
 
 
 def test_usrnet_inputs_are_the_exact_degradation_of_their_target_by_their_kernel() -> None:
-    kind, noises = USRNetSynthesis(), []
+    kind, noises = BlurDownscale(), []
     for batch in batches(kind, length=48):
         rendered = kind.render(batch)
         scale = rendered["scale"]
@@ -148,7 +154,7 @@ def test_usrnet_inputs_are_the_exact_degradation_of_their_target_by_their_kernel
 
 
 def test_nrl_gdn_inputs_are_the_exact_degradation_and_each_quadrant_has_its_noise() -> None:
-    kind = NRLGDNSynthesis()
+    kind = BlurNoise()
     batch = next(batches(kind))
     rendered = kind.render(batch)
     half, uniform = PATCH // 2, 0
@@ -165,34 +171,10 @@ def test_nrl_gdn_inputs_are_the_exact_degradation_and_each_quadrant_has_its_nois
     assert 0 < uniform < 6
 
 
-def test_a_device_batch_equals_the_single_images_blurred_in_numpy() -> None:
-    """synthesise_*: the target's exact degradation by the kernels it reports, and noise of the reported strength."""
-    target = torch.stack([torch.from_numpy(scene(48, 48, seed=i)) for i in range(8)]).permute(0, 3, 1, 2)
-    generator = torch.Generator().manual_seed(0)
-    given = synthesise_usrnet(target, 3, generator, highest=1)  # noise 0 to 0
-    assert given["scale"] == 3
-    for image, y, kernel in zip(target, given["y"], given["kernel"], strict=True):  # type: ignore[call-overload]
-        pixels, k = image.permute(1, 2, 0).numpy(), kernel[0].double().numpy()
-        found = 255 * y.permute(1, 2, 0).double().numpy()
-        exact = blur_array(pixels, k)[::3, ::3]
-        assert close_levels(blur_uint8(pixels, k)[::3, ::3].astype(float), np.rint(found), exact)
-    noisy = synthesise_usrnet(target, 1, torch.Generator().manual_seed(0))
-    sigma = noisy["sigma"]
-    assert isinstance(sigma, Tensor)
-    assert torch.equal(255 * sigma, torch.round(255 * sigma))
-    again = synthesise_usrnet(target, 1, torch.Generator().manual_seed(0))
-    assert equal(noisy, again)
-    blurred = synthesise_nrl_gdn(target, torch.Generator().manual_seed(0), highest=1e-6)
-    for image, y, kernel in zip(target, blurred["y"], blurred["kernel"], strict=True):
-        pixels, k = image.permute(1, 2, 0).numpy(), kernel[0].double().numpy()
-        found = np.rint(255 * y.permute(1, 2, 0).double().numpy())
-        assert close_levels(blur_uint8(pixels, k).astype(float), found, blur_array(pixels, k))
-
-
 def test_kernels_and_noise_follow_the_papers() -> None:
     rng = np.random.default_rng(0)
     image = {"target": np.zeros((4, 4, 3), np.uint8)}
-    kind = USRNetSynthesis()
+    kind = BlurDownscale()
     drawn = [kind.make(image, rng, 1) for _ in range(600)]
     motion = np.mean([(sample["kernel"] == 0).mean() > 0.1 for sample in drawn])
     assert abs(motion - 0.5) < 0.07, "Gaussians have no zeros, motion kernels mostly have"
@@ -203,7 +185,7 @@ def test_kernels_and_noise_follow_the_papers() -> None:
     motion = np.mean([(random_kernel(rng, 0.65) == 0).mean() > 0.1 for _ in range(600)])
     assert abs(motion - 0.65) < 0.07
     for highest in (25.0, 12.75):
-        made = [NRLGDNSynthesis(highest).make(image, rng, 1)["levels"] * 255 for _ in range(300)]
+        made = [BlurNoise(highest).make(image, rng, 1)["levels"] * 255 for _ in range(300)]
         assert 0.95 * highest < np.max(made) < highest
         assert abs(np.mean(made) - highest / 2) < 0.1 * highest
         assert abs(np.mean([len(set(four)) == 1 for four in made]) - 2 / 3) < 0.09
@@ -211,7 +193,7 @@ def test_kernels_and_noise_follow_the_papers() -> None:
 
 def test_the_sharp_share_of_usrnets_samples_is_the_one_asked_for() -> None:
     image = {"target": np.zeros((4, 4, 3), np.uint8)}
-    rng, kind = np.random.default_rng(0), USRNetSynthesis(sharp=0.3)
+    rng, kind = np.random.default_rng(0), BlurDownscale(sharp=0.3)
     samples = [kind.make(image, rng, 3) for _ in range(1500)]
     sharp = [sample for sample in samples if sample["rounding"]]
     assert abs(len(sharp) / 1500 - 0.3) < 0.04
@@ -222,7 +204,7 @@ def test_the_sharp_share_of_usrnets_samples_is_the_one_asked_for() -> None:
     for some in (bicubic, ~bicubic):
         assert abs(clean[some].mean() - 0.57) < 0.12, "half, and 1/9 + 8/225 of the rest"
     assert all((sample["kernel"] >= 0).all() for sample in samples if not sample["rounding"])
-    papers = USRNetSynthesis().make(image, np.random.default_rng(1), 2)["kernel"]
+    papers = BlurDownscale().make(image, np.random.default_rng(1), 2)["kernel"]
     assert np.array_equal(papers, random_kernel(np.random.default_rng(1), 0.5)), "without a share, no draw for it"
 
 
@@ -230,7 +212,7 @@ def test_the_sharp_share_of_usrnets_samples_is_the_one_asked_for() -> None:
 def test_sharp_samples_are_rounded_and_stay_within_8_bits(scale: int) -> None:
     image = np.zeros((48, 48, 3), np.uint8)
     image[8:30, 12:41] = 255  # its edges overshoot under the bicubic kernel
-    kind = USRNetSynthesis(highest=1, sharp=1)  # no noise
+    kind = BlurDownscale(sigma=1, sharp=1)  # no noise
     samples = Patches(MemoryStore([{"target": image}]), 48, 0, kind.make)
     rendered = kind.render(collate([samples[Key(0, number, scale)] for number in range(6)]))
     beyond = False
@@ -290,7 +272,7 @@ def test_compressive_sensing_takes_limited_range_y_of_colour_and_grey_as_it_is(t
     picture = scene(40, 40)
     Image.fromarray(picture).save(tmp_path / "0.png")
     Image.fromarray(picture[..., 0]).save(tmp_path / "1.png")
-    kind = GreyPatches()
+    kind = grey(Sensing())
     store, _ = read_store(kind.sources(str(tmp_path)), kind.read)
     samples = [Patches(store, 40, 0, kind.make)[Key(0, i)]["target"][0].numpy() for i in range(12)]
     y = convert(torch.from_numpy(picture.copy()).permute(2, 0, 1)[None], "y_float")[0, 0].numpy()

@@ -8,14 +8,15 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from unfold.training.losses import StageLoss, charbonnier
 
 from scripts.compare_memory import published_order
 from tests.gpu.setting import computed_in, peak_memory
 from tests.narrow import inputs, narrow
 from unfold import create_model
 from unfold.device import place
-from unfold.models.unfolding import UnfoldingNetwork
+from unfold.losses.loss import Term, TotalLoss
+from unfold.losses.pixel import Charbonnier
+from unfold.models.unfolding import Output, UnfoldingNetwork
 
 NAMES = ("dgunet_deblur", "dgunet_plus_deblur", "dgunet_cs", "dgunet_plus_cs", "usrnet", "nrl_gdn")
 Record = Callable[[str, object], None]
@@ -68,7 +69,10 @@ def test_checkpointed_stages_lower_the_peak_of_a_training_step_and_keep_the_grad
         net.zero_grad(set_to_none=False)  # gradients are there before and after: what is left is the activations
         with computed_in("float32", device):  # in TF32 gradients differ by some 1e-4 from run to run
             stages = net(**given, return_stages=True)
-            StageLoss(charbonnier, every_stage=True)(stages, torch.full_like(stages[-1], 0.5)).backward()
+            batch = {"target": torch.full_like(stages[-1], 0.5)}
+            TotalLoss([Term(Charbonnier(), every_stage=True)])(
+                Output(stages, {}), {"target": torch.full_like(stages[-1], 0.5)}
+            ).backward()
 
     step()
     peaks, gradients = [], []

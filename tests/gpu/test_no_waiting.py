@@ -12,13 +12,15 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from unfold.training.losses import StageLoss, charbonnier
 
 from tests.gpu.published import published
 from tests.gpu.setting import random_inputs
 from tests.narrow import ARGUMENTS, NAMES
 from unfold import create_model, list_models
 from unfold.device import place
+from unfold.losses.loss import Term, TotalLoss
+from unfold.losses.pixel import Charbonnier
+from unfold.models.unfolding import Output
 
 CUDA = pytest.param("cuda", marks=pytest.mark.gpu)
 Record = Callable[[str, object], None]
@@ -82,7 +84,10 @@ def test_a_training_step_does_not_wait(name: str, device: torch.device) -> None:
 
     def step() -> None:
         stages = net(**given, return_stages=True)
-        loss = StageLoss(charbonnier, every_stage=True)(stages, torch.zeros_like(stages[-1]))
+        batch = {"target": torch.zeros_like(stages[-1])}
+        loss = TotalLoss([Term(Charbonnier(), every_stage=True)])(
+            Output(stages, {}), {"target": torch.zeros_like(stages[-1])}
+        )
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()

@@ -9,13 +9,15 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from unfold.training.losses import StageLoss, charbonnier
 
 from tests.narrow import NAMES, inputs, narrow
 from unfold import load_model
 from unfold.config import load_config
 from unfold.device import pick_device, place
 from unfold.errors import UnfoldError
+from unfold.losses.loss import Term, TotalLoss
+from unfold.losses.pixel import Charbonnier
+from unfold.models.unfolding import Output
 from unfold.training.run import build_trainer
 
 on_cuda = pytest.mark.parametrize("device", [pytest.param("cuda", marks=pytest.mark.gpu)], indirect=True)
@@ -41,7 +43,10 @@ def one_step(name: str, given: dict[str, Any], device: torch.device) -> tuple[li
     losses = []
     for _ in range(2):
         stages = net(**placed, return_stages=True)
-        loss = StageLoss(charbonnier, every_stage=True)(stages, torch.full_like(stages[-1], 0.5))
+        batch = {"target": torch.full_like(stages[-1], 0.5)}
+        loss = TotalLoss([Term(Charbonnier(), every_stage=True)])(
+            Output(stages, {}), {"target": torch.full_like(stages[-1], 0.5)}
+        )
         losses.append(loss.item())
         optimizer.zero_grad(set_to_none=True)
         loss.backward()

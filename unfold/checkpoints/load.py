@@ -146,15 +146,15 @@ def identify(checkpoint: Checkpoint, path: str | Path, name: str | None = None) 
         name = told
         if not is_known(NETWORK, told):
             raise UnfoldError(
-                f"{path} holds {one_line(told[:80])}, which is not registered here, and code is never run because a file "
-                "of weights names it: say where it is by --model FILE.py:CLASS, in Python name="
+                f"{path} holds {one_line(told[:80])}, which is not registered here, and code is never run because a "
+                "file of weights names it: say where it is by --model FILE.py:CLASS, in Python name="
             )
     elif is_known(NETWORK, told) and not same_network(told, name):
         raise UnfoldError(f"{path} says that it holds {told}, which is another network than {short(name)}")
     if code := code_in(arguments):
         raise UnfoldError(
-            f"{path} holds {one_line(told[:80])} with code, {one_line(code[0][:80])}, which is never run because a file of "
-            "weights names it: say --model RECIPE.yaml, whose MODEL it is, in Python name="
+            f"{path} holds {one_line(told[:80])} with code, {one_line(code[0][:80])}, which is never run because a "
+            "file of weights names it: say --model RECIPE.yaml, whose MODEL it is, in Python name="
         )
     part = network_part(name)
     digest = checkpoint.content.get("model", {}).get("sha256")

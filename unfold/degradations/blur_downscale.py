@@ -1,4 +1,4 @@
-"""Blur, decimation and noise, as USRNet is trained: a clean patch, blurred by a random kernel, made smaller, with noise.
+"""Blur, decimation and noise, as USRNet is trained: a clean patch, blurred by a random kernel, then smaller, noisy.
 
 Where the work is done. Training draws everything in the workers: crop, kernel, noise level and the noise itself are the
 sample, a pure function of (seed, epoch, number) to the bit. What it costs (blur in NumPy: 90 % and more of the time) is
@@ -29,7 +29,7 @@ USRNET_MOTION = 0.5  # share of motion kernels
 
 
 class BlurDownscale(Degradation):
-    """USRNet's training: crops of 96x96, turned or mirrored in one of 8 ways, for every scale (Zhang et al., CVPR 2020).
+    """USRNet's training: crops of 96x96, turned or mirrored in one of 8 ways, at every scale (Zhang et al., CVPR 2020).
 
     Half of the kernels are motion kernels, half Gaussians. sigma: the noise is 0 with chance 1/9, else a whole number
     from 0 to sigma - 1, in 255 units. The blurred crop is cut off to 8 bits. y is neither clamped nor rounded.

@@ -53,7 +53,7 @@ class Paired(Degradation):
 
 
 def saturated(image: NDArray[np.uint8], factor: float) -> NDArray[np.uint8]:
-    """(H,W,3), blended with its grey version: factor 0 is grey, 1 the image, more is more colour. Grey stays as it is."""
+    """(H,W,3), blended with its grey version: factor 0 is grey, 1 the image, more is more colour. Grey stays."""
     if image.shape[2] != 3:
         return image
     return np.asarray(ImageEnhance.Color(Picture.fromarray(np.ascontiguousarray(image))).enhance(factor))

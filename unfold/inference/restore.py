@@ -50,8 +50,8 @@ def restore(
 ) -> Image:
     """Restore one picture of any size in bounded memory.
 
-    image: (H,W), (H,W,1) or (H,W,3), or (H,W,C) for a network of C channels, uint8, uint16 or floating-point in [0,1] ->
-    the same kind, scale times as large, clamped, integers rounded. A grey picture goes through a network for colour as
+    image: (H,W), (H,W,1) or (H,W,3), or (H,W,C) for a network of C channels, uint8, uint16 or floating-point in [0,1]
+    -> the same kind, scale times as large, clamped, integers rounded. A grey picture goes through a network for colour as
     three equal channels and becomes their mean; a network of one channel restores each channel by itself.
     net: any network but DGUNet-CS, which restores measurements. inputs: what else it takes (``net.inputs``), as arrays
     and numbers: kernel (kh,kw), for true convolution (it is brought to sum 1), scale, sigma in [0,1] units, and images
@@ -59,8 +59,9 @@ def restore(
 
     tile: side of the square of the result that the network sees at once; None: everything at once; "auto": everything,
     or as much as memory allows. Tiles overlap by the network's halo, cut short in small tiles, and are blended. No
-    network of the package is exact in tiles, see :func:`unfold.inference.check.tile_difference`. Where memory runs out, the tile is
-    halved. ensemble: the mean over the eight turned and mirrored pictures, with the kernel and other images. precision: "float32", or "bf16" by autocast. device: "auto", "cpu" or "cuda"; None where the network is.
+    network of the package is exact in tiles, see :func:`unfold.inference.check.tile_difference`. Where memory runs
+    out, the tile is halved. ensemble: the mean over the eight turned and mirrored pictures, with the kernel and other
+    images. precision: "float32", or "bf16" by autocast. device: "auto", "cpu" or "cuda"; None where the network is.
 
     Borders, by ``net.border``: for USRNet, whose data step is circular, picture and tiles are continued to be periodic;
     for NRL-GDN, which takes zeros to be there, the picture is continued by its edge pixels by the kernel's side, as the
@@ -205,8 +206,8 @@ def continued(inputs: dict[str, Any], net: UnfoldingNetwork, scale: int) -> dict
 
 
 def to_network(window: Image, channels: int = 3) -> NDArray[np.float32]:
-    """(H,W) or (H,W,C), integers or floats, -> (H,W,C) float32 in [0,1]; grey as three equal channels for a network that
-    takes so many.
+    """(H,W) or (H,W,C), integers or floats, -> (H,W,C) float32 in [0,1]; grey as three equal channels for a network
+    that takes so many.
     """
     y = window.astype(np.float32)
     if window.dtype.kind == "u":

@@ -93,7 +93,8 @@ def vgg19_features(file: str = "") -> nn.Module:
     for name, value in features.state_dict().items():
         if own[name] not in state or state[own[name]].shape != value.shape:
             raise UnfoldError(
-                f"the loss perceptual: {path} does not hold torchvision's VGG19: {own[name]} {tuple(value.shape)} is not there"
+                f"the loss perceptual: {path} does not hold torchvision's VGG19: {own[name]} "
+                f"{tuple(value.shape)} is not there"
             )
     features.load_state_dict({name: state[key].float() for name, key in own.items()}, assign=True)
     return features.eval().requires_grad_(False)

@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -90,9 +91,11 @@ class DGUNetCS(Family):
     )
     output = "(B,C,H,W) or (B,C,32h,32w), not clamped"
     bf16 = "sampling, steps and the last layer stay in float32"
-    other_inputs: ClassVar = {
-        "m": "(B,C M,h,w), measurements of h x w blocks of 32x32 pixels, M = ceil(10.24 ratio); or instead"
-    }
+    other_inputs = MappingProxyType(
+        {
+            "m": "(B,C M,h,w), measurements of h x w blocks of 32x32 pixels, M = ceil(10.24 ratio); or instead"
+        }
+    )
     not_for_pictures = (
         "DGUNet-CS restores compressed measurements, and a picture is none: see `unfold test --protocol "
         "compressive_sensing`"

@@ -26,7 +26,7 @@ def list_models() -> list[str]:
 
 
 def list_networks() -> list[type[UnfoldingNetwork]]:
-    """The classes that the names stand for, each once, the package's first. Others that fail are left out, with a note."""
+    """The classes that the names stand for, each once, the package's first. Others that fail are left out, noted."""
     found: dict[Any, None] = {}
     for name in dict.fromkeys([*BUILTIN["network"], *list_models()]):
         try:
@@ -37,7 +37,7 @@ def list_networks() -> list[type[UnfoldingNetwork]]:
 
 
 def network_part(name: str) -> Part:
-    """The network of that name, imported: the package's, an installed one's, or code. UnfoldError where there is none."""
+    """The network of that name, imported: the package's, an installed one's, or code. UnfoldError for none."""
     return registry.find(NETWORK, name)
 
 
@@ -84,9 +84,7 @@ def _skeleton(name: str, options: str) -> UnfoldingNetwork:
         with torch.device("meta"):
             return create_model(name, **given)
     except UnfoldError:
-        return create_model(
-            name, **given
-        )  # what computes with numbers when it is built needs some; else the same error
+        return create_model(name, **given)  # what computes when it is built needs numbers; else the same error
 
 
 def _whole_numbers(value: Any) -> Iterator[int]:

@@ -57,8 +57,8 @@ class Sample:
 class Protocol(ABC):
     """An evaluation. Its options are its constructor's arguments; the docstring names the table and every choice.
 
-    name: by which results call it; version: goes up with every change that moves a number, and stands in every result. inputs: what a network may ask
-    for. scored: whether there are references.
+    name: by which results call it; version: goes up with every change that moves a number, and stands in every result.
+    inputs: what a network may ask for. scored: whether there are references.
     """
 
     name: ClassVar[str]

@@ -157,6 +157,7 @@ def _evaluate(
         row[INPUT] = _score(protocol.score(protocol.finish(windowed(y, sample.window)), sample.target))
     for name, strength in strengths.items():
         assert isinstance(protocol, GaussianDenoising)
+        assert y is not None
         start = time.perf_counter()
         result = protocol.finish(CLASSICAL[name][0](y, protocol.sigma / 255, strength))
         seconds = time.perf_counter() - start

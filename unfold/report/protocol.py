@@ -112,7 +112,8 @@ def _method(
     names = set(net.required)
     if not names <= set(protocol.inputs):
         raise UnfoldError(
-            f"{short(name)} takes {', '.join(sorted(names))}, and {protocol.name} gives {', '.join(sorted(protocol.inputs))}"
+            f"{short(name)} takes {', '.join(sorted(names))}, and {protocol.name} gives "
+            f"{', '.join(sorted(protocol.inputs))}"
         )
     protocol.check(net)
     told = {"model": short(name), "weights": {"file": str(path), "sha256": sha256_of(path)}, **about}

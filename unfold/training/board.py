@@ -31,8 +31,8 @@ def check_installed() -> None:
 class Board:
     """Event files in the folder ``board`` of a run.
 
-    step: that the run goes on from, 0 at its begin; what earlier starts wrote beyond it is hidden. net, protocol, cases,
-    device: of the validation. Images are the same all the time.
+    step: that the run goes on from, 0 at its begin; what earlier starts wrote beyond it is hidden. net, protocol,
+    cases, device: of the validation. Images are the same all the time.
     """
 
     def __init__(

@@ -21,7 +21,8 @@ class Rate(ABC):
 
     @abstractmethod
     def factor(self, t: int, units: int, lr: float) -> float:
-        """The rate over OPTIM.LR when t units are done; units: epochs or steps of the run after the warm-up; lr: OPTIM.LR.
+        """The rate over OPTIM.LR when t units are done; units: epochs or steps of the run after the warm-up; lr:
+        OPTIM.LR.
 
         A function of these alone, so that a resumed run has the same rates.
         """

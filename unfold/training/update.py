@@ -60,7 +60,7 @@ class Update:
             self.average = {name: copies[id(value)] for name, value in own.items()}
 
     def __call__(self, batch: dict[str, Any], share: float = 1.0) -> Tensor:
-        """Train on a batch {"target": (B,C,H,W), **inputs and what losses need}; returns ``names`` of it, on the device.
+        """Train on a batch {"target": (B,C,H,W), **inputs and what losses need}; returns ``names``, on the device.
 
         share: how much more than the mean over processes this batch counts, where their parts are not equally large.
         """
@@ -83,9 +83,11 @@ class Update:
         given = {name: part[name] for name in self._inputs if name in part}
         several = isinstance(self.model, DistributedDataParallel)
         with nullcontext() if last or not several else cast("DistributedDataParallel", self.model).no_sync():
-            with torch.autocast(target.device.type, torch.bfloat16, enabled=self.autocast):
-                with their_errors("a training step"):
-                    output = self.model(**given, return_output=True)
+            with (
+                torch.autocast(target.device.type, torch.bfloat16, enabled=self.autocast),
+                their_errors("a training step"),
+            ):
+                output = self.model(**given, return_output=True)
             if output.stages[-1].shape != target.shape:
                 sizes = f"{tuple(output.stages[-1].shape)} of a target of {tuple(target.shape)}"
                 raise UnfoldError(f"{type(self.net).__name__} makes a result of shape {sizes}: they have to be equal")
