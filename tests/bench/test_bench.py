@@ -43,7 +43,8 @@ def test_a_way_that_fails_later_takes_no_other_with_it() -> None:
 
 
 def test_ways_do_what_they_are_called() -> None:
-    net, given = create_model("usrnet", **ARGUMENTS["usrnet"]), random_inputs("usrnet", 1, 128, 128, CPU)
+    net = create_model("usrnet", **ARGUMENTS["usrnet"])
+    given = random_inputs(net, 1, 128, 128, CPU)
     results = {way.name: forward(prepared(net, way, CPU), way, given)() for way in WAYS["infer"] if not way.compiled}
     plain = results["plain"]
     assert (results["channels_last"] - plain).abs().max() < 1e-5
@@ -73,7 +74,8 @@ def test_the_peak_is_what_a_run_holds_and_not_what_was_there() -> None:
 @pytest.mark.parametrize("name", ["usrnet_tiny", "dgunet_cs"])
 def test_the_dominant_convolution_is_the_one_with_most_of_the_work(name: str) -> None:
     with torch.device("meta"):
-        net, given = create_model(name).train(), random_inputs(name, 2, 64, 64, torch.device("meta"))
+        net = create_model(name).train()
+        given = random_inputs(net, 2, 64, 64, torch.device("meta"))
     one, share = dominant(net, given)
     # Of the layers as the network has them: a hook on each counts its work by its own output.
     work: dict[tuple[Any, ...], int] = {}

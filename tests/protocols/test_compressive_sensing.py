@@ -84,7 +84,7 @@ def test_tiles_are_restored_each_by_itself_with_zeros_beyond_the_image(folder: P
 def test_a_network_gets_each_tile_as_if_it_were_the_image(folder: Path) -> None:
     net = narrow.narrow("dgunet_cs")
     protocol = CompressiveSensing(ratio=10, tile=32)
-    results = evaluate(protocol, network(net, {"image"}, torch.device("cpu")), protocol.cases(str(folder)))
+    results = evaluate(protocol, network(net, torch.device("cpu")), protocol.cases(str(folder)))
     _, result = results
     image = torch.from_numpy(read_grey(folder / "b.png") / np.float32(255))
     blocks = image.view(2, 32, 3, 32).transpose(1, 2).reshape(6, 1, 32, 32)
@@ -93,7 +93,7 @@ def test_a_network_gets_each_tile_as_if_it_were_the_image(folder: Path) -> None:
     assert np.abs(result.image[..., 0] - expected.numpy()).max() < 1e-5
     whole = CompressiveSensing(ratio=10, tile=0)
     case = whole.cases(str(folder))[1]
-    (other,) = evaluate(whole, network(net, {"image"}, torch.device("cpu")), [case])
+    (other,) = evaluate(whole, network(net, torch.device("cpu")), [case])
     assert np.abs(other.image - result.image).max() > 1e-3
 
 
@@ -150,7 +150,7 @@ def test_mistakes_are_one_line(folder: Path, command: Command, tmp_path: Path) -
     for options, message in {
         "ratio=0": "ratio is per cent",
         "ratio=101": "ratio is per cent",
-        "ratio=nan": "ratio is per cent",
+        "ratio=nan": "ratio is a number, and 'nan' is not",
         "tile=100": "tile is a multiple of 32",
         "tile=-32": "tile is a multiple of 32",
         "tile=0": "identity needs y, which compressive_sensing does not give",

@@ -10,10 +10,11 @@ from PIL import Image
 
 from tests.synthetic import scene
 from unfold.data.crops import busiest_crop
+from unfold.degradations.gaussian_noise import GaussianNoise
 from unfold.metrics import psnr
 from unfold.physics.noise import add_gaussian
 from unfold.protocols.classical import CLASSICAL, tune
-from unfold.protocols.gaussian_denoising import GaussianDenoising, blind_noise
+from unfold.protocols.gaussian_denoising import GaussianDenoising
 from unfold.protocols.protocol import Case
 
 
@@ -28,7 +29,7 @@ def test_noise_has_the_stated_strength_and_is_not_clamped() -> None:
 
 def test_blind_training_sees_all_strengths_alike_often() -> None:
     x, rng = np.zeros((40, 40, 3), np.float32), np.random.default_rng(0)
-    found = np.sort([255 * blind_noise(50)(x, rng)["y"].std() for _ in range(200)])
+    found = np.sort([255 * GaussianNoise(50, blind=True).degrade(x, rng)["y"].std() for _ in range(200)])
     assert np.abs(found - np.linspace(0, 50, 200)).max() < 6
 
 

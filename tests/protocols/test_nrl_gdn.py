@@ -172,8 +172,8 @@ def test_pictures_are_clamped_and_cut_off_to_8_bits(tmp_path: Path) -> None:
 
 def test_networks_run_through_each(data: Path, real: Path) -> None:
     device = torch.device("cpu")
-    nrl_gdn = network(narrow.narrow("nrl_gdn"), {"y", "kernel"}, device)
-    usrnet = network(narrow.narrow("usrnet"), {"y", "kernel", "scale", "sigma"}, device)
+    nrl_gdn = network(narrow.narrow("nrl_gdn"), device)
+    usrnet = network(narrow.narrow("usrnet"), device)
 
     def run(protocol: Protocol, method: Method, source: str) -> list[Result]:
         return list(evaluate(protocol, method, protocol.cases(source)))
@@ -243,7 +243,7 @@ def test_real_pictures_are_written(real: Path, command: Command, tmp_path: Path)
         ("nrl_gdn_nonuniform:noise=5 --model identity", "nrl_gdn_nonuniform has no option 'noise=5'"),
         ("nrl_gdn_uniform:kernel=9 --model identity", "kernel is a number from 1 to 8, or 0 for all of them, not 9"),
         ("nrl_gdn_uniform:channel=grey --model identity", "channel is one of auto, rgb, luma, not 'grey'"),
-        ("nrl_gdn_uniform:noise=nan --model identity", "noise is in 255 units and not negative"),
+        ("nrl_gdn_uniform:noise=nan --model identity", "noise is a number, and 'nan' is not"),
         ("nrl_gdn_real --model wiener --output x", "wiener needs sigma, which nrl_gdn_real does not give"),
         ("nrl_gdn_real --model eq22", "has no reference: give --output"),
     ],

@@ -129,7 +129,7 @@ def test_the_network_pads_by_reflection_as_the_published_realblur_test_does(
     protocol: PairProtocol, folder: Path
 ) -> None:
     net = narrow.narrow("dgunet_deblur")
-    method = network(net, {"y"}, torch.device("cpu"))
+    method = network(net, torch.device("cpu"))
     sample = protocol.sample(protocol.cases(str(folder))[1])
     height, width = ((n + 8) // 8 * 8 for n in (45, 51))
     padded = np.pad(sample.inputs["y"], ((0, height - 45), (0, width - 51), (0, 0)), mode="reflect")

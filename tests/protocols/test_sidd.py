@@ -117,7 +117,7 @@ def test_the_ensemble_is_the_mean_over_the_eight_symmetries_before_clamping() ->
 
 
 def test_the_option_decides_how_often_a_network_runs(folder: Path) -> None:
-    run = network(narrow.narrow("dgunet_deblur"), {"y"}, torch.device("cpu"))
+    run = network(narrow.narrow("dgunet_deblur"), torch.device("cpu"))
     for number in (1, 8):
         calls = []
 

@@ -133,7 +133,7 @@ def test_a_cell_is_the_mean_by_the_protocol(data: Path, weights: Path, tmp_path:
     protocol = usrnet.USRNetBicubic(scale=3)
     methods = {
         "bicubic": baseline("bicubic", protocol),
-        "usrnet": network(narrow.narrow("usrnet"), {"y", "kernel", "scale", "sigma"}, torch.device("cpu")),
+        "usrnet": network(narrow.narrow("usrnet"), torch.device("cpu")),
     }
     for name, method in methods.items():
         expected = [result.scores for result in evaluate(protocol, method, protocol.cases("Set5"))]
