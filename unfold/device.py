@@ -27,6 +27,12 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
+def device_of(net: nn.Module) -> torch.device:
+    """Where a network is: the CPU for one without numbers."""
+    one = next(iter([*net.parameters(), *net.buffers()]), None)
+    return torch.device("cpu") if one is None else one.device
+
+
 def place(net: Net, device: torch.device) -> Net:
     """Move to the device, in the channels_last layout: the same numbers, sooner.
 

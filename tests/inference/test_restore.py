@@ -278,7 +278,7 @@ def test_a_result_that_is_not_finite_is_no_result() -> None:
         restore(scene(32, 32), net)
 
 
-def test_a_network_outside_of_the_registry_is_refused() -> None:
+def test_a_network_that_nobody_registered_and_without_numbers_restores() -> None:
     class Own(UnfoldingNetwork):
         def begin(self, y: Tensor) -> tuple[Tensor, Any]:
             return y, None
@@ -286,8 +286,9 @@ def test_a_network_outside_of_the_registry_is_refused() -> None:
         def stage(self, k: int, x: Tensor, memory: Any, context: Any) -> tuple[Tensor, Any]:
             return x, None
 
-    with pytest.raises(UnfoldError, match="Own is no network of the registry"):
-        restore(scene(32, 32), Own(1))
+    picture = scene(32, 32)
+    assert (restore(picture, Own(1)) == picture).all()
+    assert (restore(picture, Own(1), tile=16) == picture).all()
 
 
 def test_the_public_name_is_this_function() -> None:

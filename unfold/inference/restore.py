@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from unfold.device import pick_device, place
+from unfold.device import device_of, pick_device, place
 from unfold.errors import UnfoldError, out_of_memory
 from unfold.inference.inputs import check_image, check_inputs
 from unfold.inference.plan import Tile, choose_tiles, halved, kernel_side
@@ -93,7 +93,7 @@ def restore_and_tell(
     check_image(image, net.channels)
     inputs = check_inputs(net, inputs, image.shape)
     scale = int(inputs.get("scale", 1))
-    where = next(net.parameters()).device
+    where = device_of(net)
     if device is not None:
         where = pick_device(device)
         place(net, where)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from unfold.device import device_of
 from unfold.errors import UnfoldError
 from unfold.inference.inputs import check_image, check_inputs
 from unfold.inference.restore import NOT_FINITE, continued, framed, to_network
@@ -48,7 +49,7 @@ def trace(
     large = (image.shape[0] * scale, image.shape[1] * scale)
     wanted = None if target is None else _target(target, (*large, 1 if grey else image.shape[2]))
     net, count = with_stages(net, stages)
-    device = next(net.parameters()).device
+    device = device_of(net)
     autocast = autocast_for(device, precision)
     padded, (top, left), inputs = framed(image, net, inputs)
     whole = continued({**inputs, net.picture: to_network(padded, net.channels)}, net, scale)

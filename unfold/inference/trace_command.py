@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from unfold.checkpoints.load import load_named
 from unfold.data.crops import busiest_crop
-from unfold.device import pick_device, place
+from unfold.device import device_of, pick_device, place
 from unfold.errors import UnfoldError
 from unfold.files import make_folder, whole_file
 from unfold.inference.assume import estimated_sigma
@@ -108,7 +108,7 @@ def run_trace(
         **({"kernel": kernel or "assumed"} if "kernel" in inputs else {}),
         **({"sigma": round(255 * inputs["sigma"], 3)} if "sigma" in inputs else {}),
         "precision": precision,
-        "device": str(next(net.parameters()).device),
+        "device": str(device_of(net)),
         **({} if target is None else {"target": Path(target).name}),
     }
     make_folder(output)
@@ -132,7 +132,7 @@ def affordable_part(
     """The part of most detail that memory holds with count + 1 estimates; None where it holds the whole."""
     scale = int(inputs.get("scale", 1))
     size = (scale * picture.shape[0], scale * picture.shape[1])
-    side = affordable_side(net, inputs, size, next(net.parameters()).device, each=KEPT * (count + 1)) // scale
+    side = affordable_side(net, inputs, size, device_of(net), each=KEPT * (count + 1)) // scale
     if side * scale >= max(size):
         return None
     step = -(-max(picture.shape[:2]) // SEARCHED)

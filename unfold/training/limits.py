@@ -42,6 +42,8 @@ def check_training(cfg: CfgNode) -> None:
     Reads no data.
     """
     net = check_parts(cfg)
+    if not any(parameter.requires_grad for parameter in net.parameters()):
+        raise UnfoldError(f"{model_name(cfg)} has no parameter to be trained")
     check_start(net, cfg.OPTIM.START)
     build_optimizer(cfg, [{"params": [torch.nn.Parameter(torch.zeros(1))]}])
     build_rate(cfg)
