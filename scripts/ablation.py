@@ -38,6 +38,7 @@ from unfold.data.patches import Images, Patches
 from unfold.data.stores import Store
 from unfold.degradations.blur_downscale import USRNET_MOTION
 from unfold.degradations.degradation import Rng, unit
+from unfold.degradations.gaussian_noise import GaussianNoise
 from unfold.degradations.kernels import random_kernel
 from unfold.errors import UnfoldError
 from unfold.files import make_folder, whole_file

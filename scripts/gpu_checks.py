@@ -85,7 +85,7 @@ def plan(names: Sequence[str], small: tuple[int, int], large: tuple[int, int]) -
 
 
 def forward(row: Row, net: UnfoldingNetwork, device: torch.device) -> Callable[[], None]:
-    given = random_inputs(row.model, row.batch, row.height, row.width, device)
+    given = random_inputs(net, row.batch, row.height, row.width, device)
 
     def run() -> None:
         with torch.no_grad(), computed_in(row.precision, device):
@@ -95,7 +95,7 @@ def forward(row: Row, net: UnfoldingNetwork, device: torch.device) -> Callable[[
 
 
 def training_step(row: Row, net: UnfoldingNetwork, device: torch.device) -> Callable[[], torch.Tensor]:
-    given = random_inputs(row.model, row.batch, row.height, row.width, device)
+    given = random_inputs(net, row.batch, row.height, row.width, device)
     target = torch.rand_like(given["image"] if "image" in given else given["y"])
     optimizer = torch.optim.Adam([p for p in net.parameters() if p.requires_grad], lr=1e-4)
     net.checkpoint_stages = row.checkpointed

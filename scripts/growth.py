@@ -64,13 +64,13 @@ def work(name: str, device: torch.device) -> Iterator[tuple[str, float, Callable
     way = Way("channels_last")
     net = prepared(create_model(name), way, device)
     for side in SIDES[name]:
-        yield "pixels", side * side / 1e6, forward(net, way, random_inputs(name, 1, side, side, device))
+        yield "pixels", side * side / 1e6, forward(net, way, random_inputs(net, 1, side, side, device))
     key = "train_stages" if name == "nrl_gdn" else "stages"
     for stages in STAGES:
         deeper = prepared(create_model(name, **{key: stages}), way, device)
-        yield "stages", stages, forward(deeper, way, random_inputs(name, 1, SIDE, SIDE, device))
+        yield "stages", stages, forward(deeper, way, random_inputs(net, 1, SIDE, SIDE, device))
     for batch in BATCHES:
-        yield "batch", batch, forward(net, way, random_inputs(name, batch, SIDE, SIDE, device))
+        yield "batch", batch, forward(net, way, random_inputs(net, batch, SIDE, SIDE, device))
     if name == "usrnet_tiny":
         picture = np.random.default_rng(0).random((TILED, TILED, 3), dtype=np.float32)
         given = {"kernel": np.full((25, 25), 1 / 625), "scale": 1, "sigma": 0.01}

@@ -119,7 +119,7 @@ def gradients(us: Processes, folder: Path) -> None:
             mine = slice(6 * us.rank // us.world, 6 * (us.rank + 1) // us.world)
             part = {key: value[mine] if isinstance(value, Tensor) else value for key, value in batch.items()}
             optimizer = torch.optim.Adam(net.parameters(), 1e-3, fused=True)
-            Update(net, us.wrap(net, of_sample(given, 0)), StageLoss(mse, False), optimizer)(part)
+            Update(net, us.wrap(net, of_sample(given, 0)), TotalLoss([Term(MSE())]), optimizer)(part)
             if us.first:
                 found = {key: p.grad for key, p in net.named_parameters() if p.grad is not None}
                 torch.save(found, folder / f"{name}_{str(dtype)[6:]}.pth")

@@ -352,8 +352,8 @@ def _add_network(command: argparse.ArgumentParser, more: str = "", about: str = 
         dest="others",
         default=[],
         metavar="NAME=VALUE",
-        help="any other input of the network (see `unfold models NAME`): a number, a kernel, or a picture as large as the "
-        "one that is restored, or a folder of such, called as the pictures are; may be given several times",
+        help="any other input of the network (see `unfold models NAME`): a number, a kernel, or a picture as large as "
+        "the one that is restored, or a folder of such, called as the pictures are; may be given several times",
     )
     command.add_argument("--precision", choices=["float32", "bf16"], default="float32")
     command.add_argument("--device", default="auto", metavar="NAME", help="auto (default), cpu or cuda")

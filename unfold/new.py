@@ -11,7 +11,7 @@ TEMPLATE = Path(__file__).parent / "template"
 
 
 def write_project(folder: Path) -> str:
-    """Write the files of ``template`` into a new or empty folder; returns what to do next. UnfoldError where it is not."""
+    """Write the files of ``template`` into a new or empty folder; returns what is next. UnfoldError where it is not."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UnfoldError(f"{folder} is there already and not an empty folder: name another")
     make_folder(folder)
@@ -20,5 +20,5 @@ def write_project(folder: Path) -> str:
         (folder / file.name).write_bytes(file.read_bytes())
     return (
         f"{folder}: {', '.join(file.name for file in files)}\n"
-        f"next: cd {folder}; unfold train --config recipe.yaml --check; README.md has the rest, docs/extend.md explains it"
+        f"next: cd {folder}; unfold train --config recipe.yaml --check; README.md has the rest (docs/extend.md)"
     )

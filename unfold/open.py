@@ -63,7 +63,11 @@ def train(
 
 
 def test(
-    config: str | Path, weights: str | Path, overrides: Sequence[str] = (), *, output: str | Path | None = None
+    config: str | Path,
+    weights: str | Path,
+    overrides: Sequence[str] = (),  # noqa: PT028  (no test of pytest)
+    *,
+    output: str | Path | None = None,  # noqa: PT028
 ) -> str:
     """Evaluate as `unfold test --config` does; returns the table. output: folder, by default OUTPUT/test."""
     from unfold.build import run_folder

@@ -69,7 +69,6 @@ def test_checkpointed_stages_lower_the_peak_of_a_training_step_and_keep_the_grad
         net.zero_grad(set_to_none=False)  # gradients are there before and after: what is left is the activations
         with computed_in("float32", device):  # in TF32 gradients differ by some 1e-4 from run to run
             stages = net(**given, return_stages=True)
-            batch = {"target": torch.full_like(stages[-1], 0.5)}
             TotalLoss([Term(Charbonnier(), every_stage=True)])(
                 Output(stages, {}), {"target": torch.full_like(stages[-1], 0.5)}
             ).backward()

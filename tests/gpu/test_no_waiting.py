@@ -69,7 +69,8 @@ def synchronisation(mode: str) -> Iterator[None]:
 @pytest.mark.parametrize("name", list_models())
 def test_a_forward_does_not_wait(name: str, device: torch.device) -> None:
     """In training mode, where NRL-GDN does not look whether to stop."""
-    net, given = place(create_model(name).train(), device), random_inputs(name, 1, 64, 64, device)
+    net = place(create_model(name).train(), device)
+    given = random_inputs(net, 1, 64, 64, device)
     with torch.no_grad():
         net(**given)
         with synchronisation("error"):
@@ -79,12 +80,12 @@ def test_a_forward_does_not_wait(name: str, device: torch.device) -> None:
 @pytest.mark.parametrize("device", [CUDA], indirect=True)
 @pytest.mark.parametrize("name", ["dgunet_derain", "dgunet_cs", "usrnet_tiny", "nrl_gdn"])
 def test_a_training_step_does_not_wait(name: str, device: torch.device) -> None:
-    net, given = place(create_model(name).train(), device), random_inputs(name, 1, 64, 64, device)
+    net = place(create_model(name).train(), device)
+    given = random_inputs(net, 1, 64, 64, device)
     optimizer = torch.optim.Adam(p for p in net.parameters() if p.requires_grad)
 
     def step() -> None:
         stages = net(**given, return_stages=True)
-        batch = {"target": torch.zeros_like(stages[-1])}
         loss = TotalLoss([Term(Charbonnier(), every_stage=True)])(
             Output(stages, {}), {"target": torch.zeros_like(stages[-1])}
         )

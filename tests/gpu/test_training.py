@@ -43,7 +43,6 @@ def one_step(name: str, given: dict[str, Any], device: torch.device) -> tuple[li
     losses = []
     for _ in range(2):
         stages = net(**placed, return_stages=True)
-        batch = {"target": torch.full_like(stages[-1], 0.5)}
         loss = TotalLoss([Term(Charbonnier(), every_stage=True)])(
             Output(stages, {}), {"target": torch.full_like(stages[-1], 0.5)}
         )

@@ -26,7 +26,8 @@ from unfold.data.batches import Key
 from unfold.training.run import build_trainer
 
 Command = Callable[..., tuple[int, str, str]]
-SMALL = "MODEL.ARGS.stages 2 MODEL.ARGS.features 4 TRAIN.EPOCHS 2 TRAIN.PATCHES 4 TRAIN.BATCH 2 TRAIN.PATCH 16".split()
+SMALL = ["MODEL.ARGS.stages", "2", "MODEL.ARGS.features", "4", "TRAIN.EPOCHS", "2", "TRAIN.PATCHES", "4"]
+SMALL += ["TRAIN.BATCH", "2", "TRAIN.PATCH", "16"]
 SMALL += ["TRAIN.VALIDATE_EVERY", "1"]
 
 

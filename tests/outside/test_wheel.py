@@ -65,9 +65,20 @@ def test_a_project_works_with_an_installed_wheel_whose_files_stay_as_they_are(tm
     assert place.stdout.startswith(str(site))
     project = tmp_path / "project"
     run("new", project)
-    small = (
-        "MODEL.ARGS.stages 2 MODEL.ARGS.features 4 TRAIN.EPOCHS 1 TRAIN.PATCHES 2 TRAIN.BATCH 2 TRAIN.PATCH 16".split()
-    )
+    small = [
+        "MODEL.ARGS.stages",
+        "2",
+        "MODEL.ARGS.features",
+        "4",
+        "TRAIN.EPOCHS",
+        "1",
+        "TRAIN.PATCHES",
+        "2",
+        "TRAIN.BATCH",
+        "2",
+        "TRAIN.PATCH",
+        "16",
+    ]
     data = [word for key in ("TRAIN", "VAL", "TEST") for word in (f"DATA.{key}", str(pictures))]
     run("train", "--config", "recipe.yaml", *small, *data, where=project)
     weights = "runs/holes/checkpoints/last.pth"

@@ -7,7 +7,7 @@ import functools
 import hashlib
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +18,17 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torchvision.models import VGG19_Weights
-from unfold.training.losses import l1
-from unfold.training.perceptual import PerceptualDistance, vgg19_features
 
 from tests import server as web
 from tests.standins import random_vgg19
 from unfold.config import load_config
 from unfold.errors import UnfoldError
+from unfold.facts import Input, image
+from unfold.losses.adversarial import fooling_loss, judging_loss
+from unfold.losses.perceptual import PerceptualDistance, vgg19_features
+from unfold.models.unfolding import Output
 from unfold.training import parts
-from unfold.training.adversarial import AdversarialUpdate, fooling_loss, judging_loss
+from unfold.training.adversarial import AdversarialUpdate
 from unfold.training.checkpoint import read_run
 from unfold.training.discriminator import Discriminator
 from unfold.training.distributed import Processes
@@ -48,9 +50,10 @@ class Tint(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.conv = nn.Conv2d(3, 3, 1)
+        self.inputs: Mapping[str, Input] = {"y": image(3)}
 
-    def forward(self, y: Tensor, return_stages: bool) -> list[Tensor]:
-        return [y, self.conv(y)]
+    def forward(self, y: Tensor, return_output: bool) -> Output:
+        return Output([y, self.conv(y)], {})
 
 
 @pytest.fixture
@@ -63,8 +66,8 @@ def build(recipe: Path, folder: Path, words: str = WORDS, **options: Any) -> Tra
     return build_trainer(load_config(recipe, [*words.split(), "OUTPUT", str(folder)]), **options)
 
 
-def last(stages: list[Tensor], target: Tensor) -> Tensor:
-    return l1(stages[-1], target)
+def last(output: Output, batch: Mapping[str, Any]) -> Tensor:
+    return F.l1_loss(output.stages[-1], batch["target"])
 
 
 def pair(weight: float = 0.5, rate: float = 0.0, **options: Any) -> AdversarialUpdate:
@@ -125,7 +128,7 @@ def test_each_net_learns_from_its_own_loss_and_not_from_the_others() -> None:
     net, judge = copy.deepcopy(update.net), copy.deepcopy(update.discriminator)
     update(given)
 
-    x, target = net(given["y"], return_stages=True)[-1], given["target"]
+    x, target = net(given["y"], return_output=True).stages[-1], given["target"]
     real = judge(target)
     ones, zeros = torch.ones(3, 1), torch.zeros(3, 1)
     entropy = F.binary_cross_entropy_with_logits
@@ -249,12 +252,18 @@ def test_a_discriminator_that_is_not_finite_is_never_written(recipe: Path, tmp_p
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        ("TRAIN.PATCH 64", "TRAIN.PATCH must be 96, what the discriminator of LOSS.ADVERSARIAL takes, and is 64"),
-        ("TRAIN.ACCUMULATE 2", "TRAIN.ACCUMULATE must be 1 with LOSS.ADVERSARIAL"),
+        ("TRAIN.PATCH 64", "TRAIN.PATCH must be 96, what the discriminator of the loss adversarial takes, and is 64"),
+        ("TRAIN.ACCUMULATE 2", "TRAIN.ACCUMULATE must be 1 with the loss adversarial"),
         ("LOSS.ADVERSARIAL -1", "LOSS.ADVERSARIAL must not be negative"),
-        ("DATA.KIND compressive_sensing", "DATA.KIND compressive_sensing has grey patches"),
-        ("LOSS.ADVERSARIAL 0 LOSS.PERCEPTUAL 1 TRAIN.PATCH 12", "TRAIN.PATCH must be at least 16 for LOSS.PERCEPTUAL"),
-        ("LOSS.PERCEPTUAL 1 LOSS.VGG none.pth", "there is no weights file none.pth; LOSS.VGG names the file"),
+        (
+            "MODEL.NAME dgunet_cs DATA.KIND compressive_sensing",
+            "LOSS.TERMS: adversarial takes images of 3 channels, and dgunet_cs has 1",
+        ),
+        (
+            "LOSS.ADVERSARIAL 0 LOSS.PERCEPTUAL 1 TRAIN.PATCH 12",
+            "TRAIN.PATCH must be at least 16 for the loss perceptual",
+        ),
+        ("LOSS.PERCEPTUAL 1 LOSS.VGG none.pth", "there is no weights file none.pth; its option vgg names the file"),
     ],
 )
 def test_settings_that_do_not_fit_are_one_line_before_the_work(
@@ -268,7 +277,7 @@ def test_settings_that_do_not_fit_are_one_line_before_the_work(
 
 
 def test_several_processes_are_refused(recipe: Path, tmp_path: Path) -> None:
-    with pytest.raises(UnfoldError, match="ADVERSARIAL trains in one process, not 2"):
+    with pytest.raises(UnfoldError, match="the loss adversarial trains in one process, not 2"):
         build(recipe, tmp_path / "run", processes=Processes(0, 2))
 
 
@@ -310,8 +319,9 @@ def test_the_perceptual_loss_is_added_with_its_weight(recipe: Path, vgg: Path) -
     cfg = load_config(recipe, f"LOSS.STAGES last LOSS.PERCEPTUAL 3.0 LOSS.VGG {vgg} TRAIN.PATCH 16".split())
     x, target, cpu = torch.rand(1, 3, 16, 16), torch.rand(1, 3, 16, 16), torch.device("cpu")
     distance = PerceptualDistance(vgg19_features(str(vgg)))(x, target).item()
-    expected = build_loss(plain, cpu)([target, x], target).item() + 3 * distance
-    assert build_loss(cfg, cpu)([target, x], target).item() == pytest.approx(expected, rel=1e-6)
+    given = Output([target, x], {}), {"target": target}
+    expected = build_loss(plain, cpu).total(*given).item() + 3 * distance
+    assert build_loss(cfg, cpu).total(*given).item() == pytest.approx(expected, rel=1e-6)
 
 
 def test_vgg_weights_that_cannot_be_had_are_one_line_that_says_where_to_put_them(
@@ -325,10 +335,10 @@ def test_vgg_weights_that_cannot_be_had_are_one_line_that_says_where_to_put_them
     with pytest.raises(UnfoldError) as caught:
         vgg19_features()
     told = str(caught.value)
-    assert told.startswith("LOSS.PERCEPTUAL needs VGG19's weights:")
+    assert told.startswith("the loss perceptual needs VGG19's weights:")
     assert url in told
     assert f"save it as {path}" in told
-    assert told.endswith("or set LOSS.VGG to where the file is")
+    assert told.endswith("or set its option vgg to where the file is")
     assert "\n" not in told
     server.acts = []
     with pytest.raises(UnfoldError, match=r"is not what .* should be: its SHA-256 is .*; move it away"):

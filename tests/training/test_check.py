@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from unfold.config import load_config
+from unfold.config import dumped, load_config
 from unfold.errors import UnfoldError
 from unfold.training import check
 from unfold.training.check import Step, check_run, sizes_to_try, step_seconds
@@ -22,6 +22,7 @@ from unfold.training.parts import steps_per_epoch, total_steps
 from unfold.training.run import build_trainer
 
 Command = Callable[..., tuple[int, str, str]]
+USRNET = "MODEL.NAME usrnet_tiny DATA.KIND usrnet"
 
 
 def files(folder: Path) -> dict[Path, bytes]:
@@ -135,13 +136,22 @@ def test_a_check_is_of_one_process(recipe: Path) -> None:
         ("DATA.VAL nowhere", "DATA.VAL nowhere (for the protocol gaussian_denoise): there is no folder nowhere"),
         ("DATA.VAL_PROTOCOL dnd", "DATA.VAL_PROTOCOL dnd has no references"),
         ("DEVICE cuda:99", "the device cuda:99 cannot be used here"),
-        ("MODEL.RATIO 10", "dgunet_denoise takes no argument 'ratio'"),
+        ("MODEL.RATIO 10", "MODEL.ARGS.ratio: dgunet_denoise has no such option"),
         ("DATA.KIND compressive_sensing TRAIN.PATCH 32", "dgunet_denoise takes y, and samples of DATA.KIND"),
-        ("DATA.KIND compressive_sensing TRAIN.PATCH 33", "TRAIN.PATCH must be a multiple of 32"),
-        ("DATA.KIND usrnet TRAIN.PATCH 32", "TRAIN.PATCH must be a multiple of all DATA.SCALES"),
-        ("DATA.KIND usrnet TRAIN.PATCH 36 TRAIN.MIXUP 1", "TRAIN.MIXUP blends images, and samples of DATA.KIND usrnet"),
-        ("DATA.KIND nrl_gdn TRAIN.MIXUP 1", "TRAIN.MIXUP blends images, and samples of DATA.KIND nrl_gdn"),
-        ("DATA.KIND compressive_sensing TRAIN.MIXUP 1 TRAIN.PATCH 32", "DATA.KIND compressive_sensing are more"),
+        (
+            "MODEL.NAME dgunet_cs MODEL.ARGS.ratio 10 DATA.KIND compressive_sensing TRAIN.PATCH 33",
+            "TRAIN.PATCH must be a multiple of 32",
+        ),
+        (f"{USRNET} TRAIN.PATCH 32", "TRAIN.PATCH must be a multiple of all DATA.ARGS.scales"),
+        (f"{USRNET} TRAIN.PATCH 36 TRAIN.MIXUP 1", "TRAIN.MIXUP blends images, and samples of DATA.KIND usrnet"),
+        (
+            "DATA.KIND nrl_gdn TRAIN.PATCH 32 TRAIN.MIXUP 1",
+            "TRAIN.MIXUP blends images, and samples of DATA.KIND nrl_gdn",
+        ),
+        (
+            "MODEL.NAME dgunet_cs DATA.KIND compressive_sensing TRAIN.MIXUP 1 TRAIN.PATCH 32",
+            "DATA.KIND compressive_sensing are more",
+        ),
         ("TRAIN.ACCUMULATE 3", "TRAIN.ACCUMULATE must not exceed TRAIN.BATCH, 2, and is 3"),
         ("OUTPUT {recipe}/run", "tiny.yaml/run cannot be written:"),
     ],
@@ -178,10 +188,10 @@ def test_weights_of_another_network_are_not_resumed_and_told_before_the_training
 ) -> None:
     build_trainer(load_config(recipe)).fit(1)
     monkeypatch.setattr("unfold.build.read_store", lambda *arguments: pytest.fail("it is being read"))
-    wider = load_config(recipe, ["MODEL.WIDTH", "12"])
-    with pytest.raises(UnfoldError, match=r"config differs: MODEL.WIDTH 8 -> 12 \(--overwrite begins anew"):
+    wider = load_config(recipe, ["MODEL.ARGS.width", "12"])
+    with pytest.raises(UnfoldError, match=r"config differs: MODEL\.ARGS\.width 8 -> 12 \(--overwrite begins anew"):
         build_trainer(wider, resume=True)
-    (tmp_path / "run" / "config.yaml").write_text(wider.dump())
+    (tmp_path / "run" / "config.yaml").write_text(dumped(wider))
     with pytest.raises(UnfoldError, match=r"last\.pth"):
         build_trainer(wider, resume=True)
 
@@ -191,10 +201,9 @@ def test_weights_of_another_network_are_not_resumed_and_told_before_the_training
     [
         ("SCHEDULE.WARMUP 3", "SCHEDULE.WARMUP 3 lasts no shorter than the run, 3 epochs"),
         (
-            "SCHEDULE.NAME multistep SCHEDULE.MILESTONES [1,2,9]",
-            "MILESTONES [2, 9] lie beyond the run, 3 epochs",
+            "SCHEDULE.NAME multistep SCHEDULE.ARGS.milestones [1,2,9] SCHEDULE.WARMUP 0",
+            "SCHEDULE.ARGS: milestones [9] lie beyond the run, 3 epochs",
         ),
-        ("SCHEDULE.MILESTONES [1]", "SCHEDULE.MILESTONES [1] belong to SCHEDULE.NAME multistep, and it is cosine"),
         ("TRAIN.BATCH 8", "TRAIN.BATCH 8 is more than TRAIN.PATCHES 6: each step has 6"),
         ("TRAIN.MIXUP 1", "TRAIN.MIXUP begins after 5 epochs, and the run has 3"),
         ("TRAIN.MIXUP 1 TRAIN.MIXUP_AFTER 0 TRAIN.BATCH 1", "TRAIN.MIXUP blends samples of one batch"),

@@ -6,7 +6,20 @@ import numpy as np
 import pytest
 import torch
 from scipy.ndimage import correlate
-from unfold.training.losses import StageLoss, charbonnier, edge, l1, laplacian, mse
+from torch import Tensor
+
+from unfold.losses.edge import Edge, laplacian
+from unfold.losses.loss import ImageLoss, Term, TotalLoss
+from unfold.losses.pixel import L1, MSE, Charbonnier, charbonnier
+from unfold.models.unfolding import Output
+
+
+def total(stages: list[Tensor], target: Tensor, *terms: Term) -> Tensor:
+    return TotalLoss(terms)(Output(stages, {}), {"target": target})
+
+
+def every(loss: ImageLoss, weight: float = 1.0) -> Term:
+    return Term(loss, weight, every_stage=True)
 
 
 def test_charbonnier_is_the_formula() -> None:
@@ -19,7 +32,7 @@ def test_charbonnier_is_the_formula() -> None:
 def test_stages_are_summed_and_each_gets_its_gradient() -> None:
     target = torch.rand(1, 3, 4, 4)
     stages = [torch.rand(1, 3, 4, 4, requires_grad=True) for _ in range(3)]
-    loss = StageLoss(charbonnier, every_stage=True)(stages, target)
+    loss = total(stages, target, every(Charbonnier()))
     assert loss.item() == pytest.approx(sum(charbonnier(x, target).item() for x in stages), rel=1e-6)
     loss.backward()
     for x in stages:
@@ -34,7 +47,7 @@ def test_bfloat16_estimates_are_compared_in_float32() -> None:
 def test_the_loss_of_the_last_stage_reaches_no_other() -> None:
     target = torch.rand(2, 3, 4, 4)
     stages = [torch.rand(2, 3, 4, 4, requires_grad=True) for _ in range(3)]
-    loss = StageLoss(l1, every_stage=False, weight=0.25)(stages, target)
+    loss = total(stages, target, Term(L1(), 0.25))
     assert loss.item() == pytest.approx(0.25 * np.abs((stages[-1] - target).detach().numpy()).mean(), rel=1e-6)
     loss.backward()
     assert [x.grad is not None for x in stages] == [False, False, True]
@@ -43,7 +56,7 @@ def test_the_loss_of_the_last_stage_reaches_no_other() -> None:
 def test_clamped_estimates_get_no_gradient_beyond_the_range() -> None:
     target = torch.full((1, 1, 1, 3), 0.5)
     x = torch.tensor([-0.5, 0.25, 1.5]).view(1, 1, 1, 3).requires_grad_()
-    loss = StageLoss(mse, every_stage=True, clamp=True)([x], target)
+    loss = total([x], target, Term(MSE(), every_stage=True, clamp=True))
     assert loss.item() == pytest.approx((0.25 + 0.0625 + 0.25) / 3)
     loss.backward()
     assert x.grad.flatten().tolist() == pytest.approx([0, -2 * 0.25 / 3, 0])
@@ -64,6 +77,6 @@ def test_the_laplacian_is_the_published_one_written_with_another_library() -> No
 def test_the_edge_loss_is_the_charbonnier_loss_of_laplacians_and_is_weighed() -> None:
     x, target = torch.rand(2, 3, 8, 9), torch.rand(2, 3, 8, 9)
     expected = charbonnier(laplacian(x), laplacian(target)).item()
-    assert edge(x, target).item() == pytest.approx(expected, rel=1e-6)
-    both = StageLoss(charbonnier, every_stage=True, edge=0.05)([x, x], target).item()
+    assert Edge().distance(x, target).item() == pytest.approx(expected, rel=1e-6)
+    both = total([x, x], target, every(Charbonnier()), every(Edge(), 0.05)).item()
     assert both == pytest.approx(2 * (charbonnier(x, target).item() + 0.05 * expected), rel=1e-6)

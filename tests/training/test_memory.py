@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor
-from unfold.training.losses import StageLoss, charbonnier
 from yacs.config import CfgNode
 
 from tests.narrow import NAMES, inputs, narrow
@@ -18,6 +17,8 @@ from unfold.config import load_config
 from unfold.device import place
 from unfold.errors import UnfoldError
 from unfold.inference.memory import Living
+from unfold.losses.loss import Term, TotalLoss
+from unfold.losses.pixel import Charbonnier
 from unfold.training import memory
 from unfold.training.distributed import Processes
 from unfold.training.memory import example_batch, step_memory, what_helps
@@ -84,7 +85,9 @@ def test_checkpointed_stages_give_the_gradients_to_a_millionth(name: str, precis
         net.checkpoint_stages = checkpointed
         trained = [parameter for parameter in net.parameters() if parameter.requires_grad]
         optimizer = torch.optim.Adam(trained, 0.0, fused=True)
-        update = Update(net, net, StageLoss(charbonnier, True), optimizer, autocast=precision == "bfloat16")
+        update = Update(
+            net, net, TotalLoss([Term(Charbonnier(), every_stage=True)]), optimizer, autocast=precision == "bfloat16"
+        )
         with torch.no_grad():
             target = torch.full_like(net(**given), 0.5)
         update({"target": target, **given})

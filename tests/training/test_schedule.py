@@ -8,14 +8,15 @@ import warnings
 import pytest
 import torch
 
-from unfold.training.schedule import Factor, Schedule, constant, cosine, multistep, step
+from unfold.training.schedule import Constant, Cosine, MultiStep, Rate, Schedule, Step
 
 
-def rates(epochs: int, warmup: int, done: int = 0, factor: Factor | None = None) -> list[float]:
+def rates(epochs: int, warmup: int, done: int = 0, rate: Rate | None = None) -> list[float]:
     optimizer = torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))], 1e-3)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        schedule = Schedule(optimizer, factor or cosine(max(epochs - warmup, 1), 1e-3), warmup, done)
+        units = epochs - warmup
+        schedule = Schedule(optimizer, lambda t: (rate or Cosine()).factor(t, units, 1e-3), warmup, done)
         found = []
         for _ in range(epochs - done):
             found.append(optimizer.param_groups[0]["lr"])
@@ -37,18 +38,18 @@ def test_warm_up_then_cosine(epochs: int, warmup: int) -> None:
 @pytest.mark.parametrize("done", [1, 3, 4, 9])
 def test_a_resumed_schedule_goes_on_where_it_was(done: int) -> None:
     assert rates(12, 3, done) == rates(12, 3)[done:]
-    assert rates(12, 0, done, multistep([4, 9], 0.5)) == rates(12, 0, 0, multistep([4, 9], 0.5))[done:]
+    assert rates(12, 0, done, MultiStep([4, 9], 0.5)) == rates(12, 0, 0, MultiStep([4, 9], 0.5))[done:]
 
 
 def test_a_rate_that_falls_at_milestones_in_steps_or_never() -> None:
     halved = [1e-3] * 3 + [5e-4] * 4 + [2.5e-4] * 3
-    assert rates(10, 0, 0, multistep([3, 7], 0.5)) == pytest.approx(halved, rel=1e-12)
-    assert rates(6, 0, 0, step(2, 0.9)) == pytest.approx([1e-3 * 0.9**n for n in (0, 0, 1, 1, 2, 2)], rel=1e-12)
-    assert rates(5, 0, 0, constant) == [1e-3] * 5
+    assert rates(10, 0, 0, MultiStep([3, 7], 0.5)) == pytest.approx(halved, rel=1e-12)
+    assert rates(6, 0, 0, Step(2, 0.9)) == pytest.approx([1e-3 * 0.9**n for n in (0, 0, 1, 1, 2, 2)], rel=1e-12)
+    assert rates(5, 0, 0, Constant()) == [1e-3] * 5
     with_warm_up = [5e-4, 1e-3, 1e-3, 1e-3, 9e-4]
-    assert rates(5, 2, 0, step(2, 0.9)) == pytest.approx(with_warm_up, rel=1e-12), "milestones count from its end"
+    assert rates(5, 2, 0, Step(2, 0.9)) == pytest.approx(with_warm_up, rel=1e-12), "milestones count from its end"
 
 
 def test_the_published_denoising_schedule_ends_far_above_its_least_rate() -> None:
-    last = rates(80, 3, 0, cosine(117, 1e-3))[-1]
+    last = rates(80, 3, 0, Cosine(117))[-1]
     assert last == pytest.approx(1e-6 + (1e-3 - 1e-6) * (1 + math.cos(math.pi * 76 / 117)) / 2, rel=1e-9)

@@ -101,5 +101,5 @@ def test_nrl_gdn_can_begin_near_its_first_estimate() -> None:
 def test_other_networks_have_no_such_beginning() -> None:
     with pytest.raises(UnfoldError, match=r"OPTIM\.START identity is not for DGUNet: use default"):
         fill(narrow.narrow("dgunet_deblur"), "identity")
-    with pytest.raises(UnfoldError, match=r"3 channels cannot pass through 2; make the first of MODEL\.WIDTHS"):
+    with pytest.raises(UnfoldError, match=r"3 channels cannot pass through 2; make the first of MODEL\.ARGS\.widths"):
         fill(create_model("usrnet", widths=(2, 4, 4, 4), depth=1), "identity")

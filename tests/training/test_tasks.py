@@ -13,12 +13,12 @@ import pytest
 import torch
 from PIL import Image
 from scipy.io import savemat
-from unfold.data.synthesis import USRNetSynthesis
 
 from tests.synthetic import scene
 from unfold import load_model
-from unfold.build import build_network, build_samples, build_store, build_validation
+from unfold.build import bare_network, build_degradation, build_store, build_validation
 from unfold.config import load_config
+from unfold.degradations.blur_downscale import BlurDownscale
 from unfold.physics.degrade import blur_uint8
 from unfold.physics.kernels import gaussian_kernel
 from unfold.training.log import read_log
@@ -150,12 +150,12 @@ def test_bad_training_images_stop_the_run_or_are_left_out_and_listed(
 @pytest.mark.parametrize(
     ("overrides", "told"),
     [
-        (["DATA.KIND", "blur"], "DATA.KIND is one of gaussian, paired, usrnet"),
+        (["DATA.KIND", "blur"], "no degradation is called 'blur'"),
         (["MODEL.NAME", "usrnet"], "samples of DATA.KIND gaussian hold y"),
         (["DATA.KIND", "usrnet", "TRAIN.PATCH", "24"], "TRAIN.PATCH must be at least 25"),
-        (["DATA.KIND", "usrnet", "TRAIN.PATCH", "32"], "multiple of all DATA.SCALES, [1, 2, 3, 4]"),
+        (["DATA.KIND", "usrnet", "TRAIN.PATCH", "32"], "multiple of all DATA.ARGS.scales, [1, 2, 3, 4]"),
         (["DATA.KIND", "usrnet", "TRAIN.PATCH", "36", "DATA.SIGMA", "2.5"], "DATA.SIGMA must be a whole number"),
-        (["DATA.KIND", "usrnet", "TRAIN.PATCH", "36"], "dgunet_deblur does not enlarge: set DATA.SCALES [1]"),
+        (["DATA.KIND", "usrnet", "TRAIN.PATCH", "36"], "dgunet_deblur does not enlarge: set DATA.ARGS.scales [1]"),
         (["DATA.KIND", "nrl_gdn", "TRAIN.PATCH", "16"], "TRAIN.PATCH must be at least 25"),
         (["DATA.KIND", "compressive_sensing", "TRAIN.PATCH", "48"], "multiple of 32"),
         (["DATA.SCALES", "[]"], "DATA.SCALES is a list of whole numbers from 1 to 4"),
@@ -284,21 +284,25 @@ def test_a_patch_cache_trains_to_the_weights_of_its_files(tmp_path: Path, pairs:
 def test_a_training_set_may_be_several_folders(tmp_path: Path, pairs: Path) -> None:
     folders = " + ".join(str(pairs / split / "target") for split in ("train", "val"))
     cfg = load_config(written(tmp_path, f"MODEL: {DGUNET}\nDATA: {{KIND: gaussian, TRAIN: {folders}}}\n"))
-    store, _ = build_store(cfg)
+    store, _ = build_store(cfg, build_degradation(cfg, bare_network(cfg)))
     assert len(store) == 8
     smaller = written(tmp_path, f"MODEL: {DGUNET}\nDATA: {{KIND: gaussian, TRAIN: {folders}, REDUCED: [0.5]}}\n")
-    store, _ = build_store(load_config(smaller))
+    cfg = load_config(smaller)
+    store, _ = build_store(cfg, build_degradation(cfg, bare_network(cfg)))
     assert len(store) == 16
     assert 2 * store.size(8)[0] == store.size(0)[0]
 
 
 def test_the_ratio_of_compressive_sensing_goes_for_validation_too(tmp_path: Path) -> None:
     cfg = load_config(written(tmp_path, f"MODEL: {CS}\nDATA: {{KIND: compressive_sensing}}\nTRAIN: {{PATCH: 32}}\n"))
-    assert vars(build_validation(cfg, build_network(cfg)))["ratio"] == 10
+    net = bare_network(cfg)
+    assert vars(build_validation(cfg, net, build_degradation(cfg, net)))["ratio"] == 10
 
 
 def test_the_noise_and_the_sharp_share_of_usrnets_samples_are_those_of_the_recipe(tmp_path: Path) -> None:
     cfg = load_config(
         written(tmp_path, f"MODEL: {USRNET}\nDATA: {{KIND: usrnet, SIGMA: 9, SHARP: 0.25}}\nTRAIN: {{PATCH: 48}}\n")
     )
-    assert build_samples(cfg) == USRNetSynthesis(highest=9, sharp=0.25)
+    made = build_degradation(cfg, bare_network(cfg))
+    assert isinstance(made, BlurDownscale)
+    assert (made.sigma, made.sharp, list(made.scales)) == (9, 0.25, [1, 2, 3, 4])

@@ -51,8 +51,8 @@ def restore(
     """Restore one picture of any size in bounded memory.
 
     image: (H,W), (H,W,1) or (H,W,3), or (H,W,C) for a network of C channels, uint8, uint16 or floating-point in [0,1]
-    -> the same kind, scale times as large, clamped, integers rounded. A grey picture goes through a network for colour as
-    three equal channels and becomes their mean; a network of one channel restores each channel by itself.
+    -> the same kind, scale times as large, clamped, integers rounded. A grey picture goes through a network for colour
+    as three equal channels and becomes their mean; a network of one channel restores each channel by itself.
     net: any network but DGUNet-CS, which restores measurements. inputs: what else it takes (``net.inputs``), as arrays
     and numbers: kernel (kh,kw), for true convolution (it is brought to sum 1), scale, sigma in [0,1] units, and images
     as large as the picture, such as a mask.

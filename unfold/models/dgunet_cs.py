@@ -92,9 +92,7 @@ class DGUNetCS(Family):
     output = "(B,C,H,W) or (B,C,32h,32w), not clamped"
     bf16 = "sampling, steps and the last layer stay in float32"
     other_inputs = MappingProxyType(
-        {
-            "m": "(B,C M,h,w), measurements of h x w blocks of 32x32 pixels, M = ceil(10.24 ratio); or instead"
-        }
+        {"m": "(B,C M,h,w), measurements of h x w blocks of 32x32 pixels, M = ceil(10.24 ratio); or instead"}
     )
     not_for_pictures = (
         "DGUNet-CS restores compressed measurements, and a picture is none: see `unfold test --protocol "

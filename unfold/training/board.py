@@ -25,7 +25,9 @@ IMAGES, STAGES, SIDE = 3, 4, 128  # validation images that are shown, stages of 
 def check_installed() -> None:
     """UnfoldError where TensorBoard is missing."""
     if importlib.util.find_spec("tensorboard") is None:
-        raise UnfoldError("TRAIN.BOARD true writes for TensorBoard, which is missing: pip install 'unfold-restoration[log]'")
+        raise UnfoldError(
+            "TRAIN.BOARD true writes for TensorBoard, which is missing: pip install 'unfold-restoration[log]'"
+        )
 
 
 class Board:
