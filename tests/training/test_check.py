@@ -22,7 +22,9 @@ from unfold.training.parts import steps_per_epoch, total_steps
 from unfold.training.run import build_trainer
 
 Command = Callable[..., tuple[int, str, str]]
-USRNET = "MODEL.NAME usrnet_tiny DATA.KIND usrnet"
+# 0 is as published: the recipe's keys are for another network.
+USRNET = "MODEL.NAME usrnet_tiny DATA.KIND usrnet MODEL.WIDTH 0 MODEL.GROWTH 0 MODEL.TAIL 0 MODEL.OPERATOR_WIDTH 0"
+CS = "MODEL.NAME dgunet_cs DATA.KIND compressive_sensing MODEL.OPERATOR_WIDTH 0"
 
 
 def files(folder: Path) -> dict[Path, bytes]:
@@ -139,7 +141,7 @@ def test_a_check_is_of_one_process(recipe: Path) -> None:
         ("MODEL.RATIO 10", "MODEL.ARGS.ratio: dgunet_denoise has no such option"),
         ("DATA.KIND compressive_sensing TRAIN.PATCH 32", "dgunet_denoise takes y, and samples of DATA.KIND"),
         (
-            "MODEL.NAME dgunet_cs MODEL.ARGS.ratio 10 DATA.KIND compressive_sensing TRAIN.PATCH 33",
+            f"{CS} TRAIN.PATCH 33",
             "TRAIN.PATCH must be a multiple of 32",
         ),
         (f"{USRNET} TRAIN.PATCH 32", "TRAIN.PATCH must be a multiple of all DATA.ARGS.scales"),
@@ -149,7 +151,7 @@ def test_a_check_is_of_one_process(recipe: Path) -> None:
             "TRAIN.MIXUP blends images, and samples of DATA.KIND nrl_gdn",
         ),
         (
-            "MODEL.NAME dgunet_cs DATA.KIND compressive_sensing TRAIN.MIXUP 1 TRAIN.PATCH 32",
+            f"{CS} TRAIN.MIXUP 1 TRAIN.PATCH 32",
             "DATA.KIND compressive_sensing are more",
         ),
         ("TRAIN.ACCUMULATE 3", "TRAIN.ACCUMULATE must not exceed TRAIN.BATCH, 2, and is 3"),
