@@ -48,7 +48,7 @@ def test_nothing_moves_between_host_and_gpu_in_a_forward_and_no_number_is_read(n
         device = torch.device("cuda")
         with device:
             net = create_model(name, **ARGUMENTS[name]).train()
-        given = random_inputs(name, 1, 64, 64, device)
+        given = random_inputs(net, 1, 64, 64, device)
         with Transfers() as transfers:
             result = net(**given)
     assert result.device.type == "cuda"
