@@ -198,7 +198,7 @@ def test_other_ordinary_mistakes(recipe: Path, weights: Path, tmp_path: Path, co
         (["DATA.TRAIN", "nowhere"], "there is no folder nowhere"),
         (["MODEL.NAME", "dgunet_denose"], "did you mean dgunet_denoise?"),
         (["MODEL.STAGES", 2], "stages of DGUNet must be at least 3"),
-        (["MODEL.NAME", "usrnet"], "usrnet takes kernel, scale, sigma, y, and samples of DATA.KIND gaussian hold y"),
+        (["MODEL.NAME", "usrnet"], "MODEL.ARGS.width: usrnet has no such option; did you mean widths?"),
         (["OUTPUT", "~nobody/run", "TRAIN.PATCH", 4], "TRAIN.PATCH 4 is below"),
         (["MODEL.WIDTH", 7], "width must be even"),
         (["DEVICE", "warp"], "the device warp cannot be used here"),

@@ -51,7 +51,13 @@ def check_parts(cfg: CfgNode) -> UnfoldingNetwork:
         net = bare_network(cfg)
     except UnfoldError as error:
         raise UnfoldError(f"{source_of(cfg, 'MODEL.ARGS')}: MODEL: {error}") from error.__cause__
-    check_inputs(cfg, net, build_degradation(cfg, net))
+    degradation = build_degradation(cfg, net)
+    check_inputs(cfg, net, degradation)
+    if cfg.DATA.REDUCED and not degradation.clean:
+        raise UnfoldError(
+            f"{source_of(cfg, 'DATA.REDUCED')}: DATA.REDUCED is for clean images that are degraded on the way, not for "
+            f"DATA.KIND {registry.short(cfg.DATA.KIND)}"
+        )
     return net
 
 
@@ -117,11 +123,6 @@ def _open_cache(cfg: CfgNode, degradation: Degradation) -> PatchCache:
 
 def check_training_set(cfg: CfgNode, degradation: Degradation) -> None:
     """UnfoldError where DATA.TRAIN is not there, or not what DATA.KIND is made of by its names. Reads no image."""
-    if cfg.DATA.REDUCED and not degradation.clean:
-        raise UnfoldError(
-            f"{source_of(cfg, 'DATA.REDUCED')}: DATA.REDUCED is for clean images that are degraded on the way, not for "
-            f"DATA.KIND {registry.short(cfg.DATA.KIND)}"
-        )
     if cfg.DATA.TRAIN.endswith(".h5"):
         _open_cache(cfg, degradation)
     else:

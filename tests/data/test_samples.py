@@ -107,6 +107,7 @@ def test_batches_are_the_same_for_any_number_of_workers(kind: Degradation) -> No
 
 @every_kind
 def test_what_is_rendered_is_what_networks_take(kind: Degradation) -> None:
+    kind.asked = kind.inputs
     for batch in batches(kind):
         rendered = kind.render(batch)
         channels = 1 if "image" in kind.inputs else 3

@@ -275,7 +275,7 @@ def test_a_gpu_is_not_waited_for_but_every_so_many_steps(
     run.device = torch.device("meta")
     update = run.update
     update.net.to("meta")
-    update.optimizer = Plain(update.net.parameters(), {"lr": 1e-3})
+    update.optimizer = Plain(update.net.parameters(), {"lr": 1e-3, "fused": True})
     update.__post_init__()
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: torch.enable_grad())  # there is none for meta
     monkeypatch.setattr(Line, "due", lambda self: True)

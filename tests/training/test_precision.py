@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from unfold.training.losses import StageLoss, charbonnier
 
 from scripts.compare_precisions import verdict
 from tests.narrow import NAMES, inputs, narrow
 from tests.watching import watch_precision
 from unfold.config import load_config
+from unfold.losses.loss import Term, TotalLoss
+from unfold.losses.pixel import Charbonnier
 from unfold.training.log import read_log
 from unfold.training.run import build_trainer
 from unfold.training.update import Update
@@ -33,7 +34,7 @@ def test_a_step_in_bfloat16_keeps_physics_images_gradients_and_weights_in_float3
 
     def loss(stages: list[torch.Tensor], target: torch.Tensor) -> torch.Tensor:
         stages_seen.extend(stage.dtype for stage in stages)
-        return StageLoss(charbonnier, True)(stages, target)
+        return TotalLoss([Term(Charbonnier(), every_stage=True)])(stages, target)
 
     trained = [parameter for parameter in net.parameters() if parameter.requires_grad]
     update = Update(net, net, loss, torch.optim.Adam(trained, 1e-3, fused=True), ema=0.5, autocast=True)

@@ -23,6 +23,7 @@ from unfold import load_model
 from unfold.checkpoints.read import read_checkpoint
 from unfold.config import load_config
 from unfold.errors import UnfoldError
+from unfold.models.unfolding import Output
 from unfold.training import checkpoint, trainer
 from unfold.training.log import RunLog, read_log
 from unfold.training.run import _prepare_folder, build_trainer
@@ -124,7 +125,9 @@ def test_the_trainer_is_built_as_the_config_says(recipe: Path) -> None:
     patches = run.loader.dataset
     assert (patches.patch, patches.seed) == (24, 7)
     zero = torch.zeros(1, 3, 2, 2)
-    assert run.update.loss([zero, zero], zero).item() == pytest.approx(1.0), "two stages at eps 0.5"
+    assert run.update.loss(Output([zero, zero], {}), {"target": zero}).item() == pytest.approx(1.0), (
+        "two stages at eps 0.5"
+    )
     assert run.about["protocol"] == {"sigma": 50.0}
     assert run.about["model"]["arguments"]["width"] == 8
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from PIL import Image
 from scipy.io import savemat
 
 from tests.synthetic import scene
-from unfold import load_model
+from unfold import create_model, load_model
 from unfold.build import bare_network, build_degradation, build_store, build_validation
 from unfold.config import load_config
 from unfold.degradations.blur_downscale import BlurDownscale
@@ -26,6 +27,8 @@ from unfold.training.log import read_log
 Command = Callable[..., tuple[int, str, str]]
 
 DGUNET = "{NAME: dgunet_deblur, STAGES: 3, WIDTH: 8, GROWTH: 4, TAIL: 4, OPERATOR_WIDTH: 4}"
+FRESH = [word for key in ("WIDTH", "GROWTH", "TAIL", "OPERATOR_WIDTH", "STAGES") for word in (f"MODEL.{key}", "0")]
+TINY, CS_FRESH = (["MODEL.NAME", name, *FRESH] for name in ("usrnet_tiny", "dgunet_cs"))
 USRNET = "{NAME: usrnet_tiny, STAGES: 2, WIDTHS: [8, 8, 8, 8], DEPTH: 1}"
 NRL_GDN = "{NAME: nrl_gdn_y0, STAGES: 6, TRAIN_STAGES: 2, WIDTHS: [4, 4, 4, 4], DEPTH: 1, WIDTH: 4}"
 CS = "{NAME: dgunet_cs, STAGES: 3, WIDTH: 8, GROWTH: 4, TAIL: 4, RATIO: 10}"
@@ -151,16 +154,23 @@ def test_bad_training_images_stop_the_run_or_are_left_out_and_listed(
     ("overrides", "told"),
     [
         (["DATA.KIND", "blur"], "no degradation is called 'blur'"),
-        (["MODEL.NAME", "usrnet"], "samples of DATA.KIND gaussian hold y"),
-        (["DATA.KIND", "usrnet", "TRAIN.PATCH", "24"], "TRAIN.PATCH must be at least 25"),
-        (["DATA.KIND", "usrnet", "TRAIN.PATCH", "32"], "multiple of all DATA.ARGS.scales, [1, 2, 3, 4]"),
-        (["DATA.KIND", "usrnet", "TRAIN.PATCH", "36", "DATA.SIGMA", "2.5"], "DATA.SIGMA must be a whole number"),
+        ([*TINY], "samples of DATA.KIND gaussian hold y"),
+        (["DATA.KIND", "usrnet", "DATA.SCALES", "[1]", "TRAIN.PATCH", "24"], "TRAIN.PATCH must be at least 25"),
+        (
+            ["DATA.KIND", "usrnet", "TRAIN.PATCH", "32", *TINY],
+            "multiple of all DATA.ARGS.scales, [1, 2, 3, 4]",
+        ),
+        (["DATA.KIND", "usrnet", "TRAIN.PATCH", "36", "DATA.SIGMA", "2.5"], "sigma must be a whole number"),
         (["DATA.KIND", "usrnet", "TRAIN.PATCH", "36"], "dgunet_deblur does not enlarge: set DATA.ARGS.scales [1]"),
         (["DATA.KIND", "nrl_gdn", "TRAIN.PATCH", "16"], "TRAIN.PATCH must be at least 25"),
-        (["DATA.KIND", "compressive_sensing", "TRAIN.PATCH", "48"], "multiple of 32"),
-        (["DATA.SCALES", "[]"], "DATA.SCALES is a list of whole numbers from 1 to 4"),
-        (["DATA.SCALES", "[5]"], "DATA.SCALES is a list of whole numbers from 1 to 4"),
-        (["MODEL.WIDTHS", "[8, 0]"], "MODEL.WIDTHS is a list of whole numbers above 0"),
+        (["DATA.KIND", "compressive_sensing"], "samples of DATA.KIND compressive_sensing hold image"),
+        (
+            ["DATA.KIND", "compressive_sensing", "TRAIN.PATCH", "48", *CS_FRESH],
+            "multiple of 32",
+        ),
+        (["DATA.KIND", "usrnet", "DATA.SCALES", "[]"], "scales is a list of whole numbers from 1 to 4"),
+        (["DATA.KIND", "usrnet", "DATA.SCALES", "[5]"], "scales is a list of whole numbers from 1 to 4"),
+        (["MODEL.WIDTHS", "[8, 0]"], "MODEL.ARGS.widths: dgunet_deblur has no such option"),
         (["DATA.VAL_PROTOCOL", "usrnet_real"], "has no references, so it cannot validate dgunet_deblur"),
         (["DATA.VAL_PROTOCOL", "compressive_sensing"], "does not give y, so it cannot validate dgunet_deblur"),
         (["DATA.VAL_PROTOCOL", "usrnet"], "no protocol is called 'usrnet'"),
@@ -175,11 +185,23 @@ def test_settings_that_do_not_fit_are_one_line_before_the_work(
     assert err.count("\n") == 1
 
 
-def test_a_recipe_of_another_task_is_not_tested_as_a_denoiser(tmp_path: Path, command: Command) -> None:
-    recipe = written(tmp_path, f"MODEL: {DGUNET}\nDATA: {{KIND: paired}}\n")
-    code, _, err = command("test", "--config", recipe, "--weights", "none.pth")
+def test_a_recipe_of_another_task_is_tested_by_what_validates_it_and_not_as_a_denoiser(
+    tmp_path: Path, pairs: Path, command: Command
+) -> None:
+    net = create_model("dgunet_deblur", stages=3, width=8, growth=4, tail=4, operator_width=4)
+    torch.save(net.state_dict(), tmp_path / "net.pth")
+    recipe = written(tmp_path, f"MODEL: {DGUNET}\nDATA: {{KIND: paired, TEST: {pairs}}}\n")
+    told = ("--weights", tmp_path / "net.pth")
+    code, _, err = command("test", "--config", recipe, *told, "--output", tmp_path / "results")
+    assert (code, err) == (0, "")
+    tested = json.loads((tmp_path / "results" / "results.json").read_text())
+    command("test", "--protocol", "deblur_rgb", "--data", pairs, *told, "--json", tmp_path / "b.json")
+    expected = json.loads((tmp_path / "b.json").read_text())["mean"]["psnr"]
+    assert tested["mean"]["dgunet_deblur"]["psnr"] == pytest.approx(expected)
+    assert tested["tested_as"]["protocol"] == {"crop": 0}
+    code, _, err = command("test", "--config", recipe, *told, "TEST.BASELINES", "[tv]")
     assert code == 2
-    assert "DATA.KIND is paired" in err
+    assert "TEST.BASELINES tv remove white noise" in err
 
 
 @pytest.mark.parametrize("kind", ["paired", "rain"])

@@ -32,6 +32,7 @@ def step_memory(cfg: CfgNode, world: int = 1) -> int:
     """
     patches = -(-min(cfg.TRAIN.BATCH, cfg.TRAIN.PATCHES) // world)
     device = torch.device("cpu")
+    bare_network(cfg)  # is kept, and must not be one of the tensors within
     with FakeTensorMode():
         loss = build_loss(cfg, device, empty=True)
         with Living() as living:
