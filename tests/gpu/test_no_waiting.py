@@ -25,6 +25,8 @@ from unfold.models.unfolding import Output
 CUDA = pytest.param("cuda", marks=pytest.mark.gpu)
 Record = Callable[[str, object], None]
 
+PUBLISHED = [name for name in list_models() if name != "composed"]  # of the papers
+
 
 class Transfers(TorchDispatchMode):
     """Notes every operation whose tensors lie on two devices; a host's number in an operation is no transfer."""
@@ -66,7 +68,7 @@ def synchronisation(mode: str) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("device", [CUDA], indirect=True)
-@pytest.mark.parametrize("name", list_models())
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_a_forward_does_not_wait(name: str, device: torch.device) -> None:
     """In training mode, where NRL-GDN does not look whether to stop."""
     net = place(create_model(name).train(), device)

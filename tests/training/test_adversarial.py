@@ -256,7 +256,7 @@ def test_a_discriminator_that_is_not_finite_is_never_written(recipe: Path, tmp_p
         ("TRAIN.ACCUMULATE 2", "TRAIN.ACCUMULATE must be 1 with the loss adversarial"),
         ("LOSS.ADVERSARIAL -1", "LOSS.ADVERSARIAL must not be negative"),
         (
-            "MODEL.NAME dgunet_cs DATA.KIND compressive_sensing",
+            "MODEL.NAME dgunet_cs MODEL.OPERATOR_WIDTH 0 DATA.KIND compressive_sensing",
             "LOSS.TERMS: adversarial takes images of 3 channels, and dgunet_cs has 1",
         ),
         (

@@ -11,13 +11,14 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor
-from unfold.training.losses import StageLoss, l1
 
 from tests.narrow import NAMES, inputs, narrow
 from tests.ranks import Ended, commands, ended, numbers, start
 from tests.synthetic import scene
 from unfold.data.patches import MemoryStore
 from unfold.errors import UnfoldError
+from unfold.losses.loss import Term, TotalLoss
+from unfold.losses.pixel import L1
 from unfold.training import distributed
 from unfold.training.agreement import check_data
 from unfold.training.checkpoint import read_run
@@ -148,8 +149,8 @@ def test_an_error_on_one_ends_all_and_is_told_once(recipe: Path, tmp_path: Path,
 @pytest.mark.parametrize("name", NAMES)
 def test_every_parameter_that_is_trained_gets_a_gradient(name: str, every_stage: bool) -> None:
     net = narrow(name).train()
-    stages = net(**inputs(name, 1, 32, 32), return_stages=True)
-    StageLoss(l1, every_stage)(stages, torch.rand_like(stages[-1])).backward()
+    output = net.run(**inputs(name, 1, 32, 32))
+    TotalLoss([Term(L1(), every_stage=every_stage)])(output, {"target": torch.rand_like(output.stages[-1])}).backward()
     assert [key for key, p in net.named_parameters() if p.requires_grad and p.grad is None] == []
     assert not list(net.buffers()), "which processes would have to share"
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,6 +15,7 @@ from tests.watching import watch_precision
 from unfold.config import load_config
 from unfold.losses.loss import Term, TotalLoss
 from unfold.losses.pixel import Charbonnier
+from unfold.models.unfolding import Output
 from unfold.training.log import read_log
 from unfold.training.run import build_trainer
 from unfold.training.update import Update
@@ -32,9 +35,9 @@ def test_a_step_in_bfloat16_keeps_physics_images_gradients_and_weights_in_float3
             )
     stages_seen = []
 
-    def loss(stages: list[torch.Tensor], target: torch.Tensor) -> torch.Tensor:
-        stages_seen.extend(stage.dtype for stage in stages)
-        return TotalLoss([Term(Charbonnier(), every_stage=True)])(stages, target)
+    def loss(output: Output, batch: Mapping[str, Any]) -> torch.Tensor:
+        stages_seen.extend(stage.dtype for stage in output.stages)
+        return TotalLoss([Term(Charbonnier(), every_stage=True)])(output, batch)
 
     trained = [parameter for parameter in net.parameters() if parameter.requires_grad]
     update = Update(net, net, loss, torch.optim.Adam(trained, 1e-3, fused=True), ema=0.5, autocast=True)

@@ -190,12 +190,12 @@ def test_a_recipe_of_another_task_is_tested_by_what_validates_it_and_not_as_a_de
 ) -> None:
     net = create_model("dgunet_deblur", stages=3, width=8, growth=4, tail=4, operator_width=4)
     torch.save(net.state_dict(), tmp_path / "net.pth")
-    recipe = written(tmp_path, f"MODEL: {DGUNET}\nDATA: {{KIND: paired, TEST: {pairs}}}\n")
+    recipe = written(tmp_path, f"MODEL: {DGUNET}\nDATA: {{KIND: paired, TEST: {pairs}/val}}\n")
     told = ("--weights", tmp_path / "net.pth")
     code, _, err = command("test", "--config", recipe, *told, "--output", tmp_path / "results")
     assert (code, err) == (0, "")
     tested = json.loads((tmp_path / "results" / "results.json").read_text())
-    command("test", "--protocol", "deblur_rgb", "--data", pairs, *told, "--json", tmp_path / "b.json")
+    command("test", "--protocol", "deblur_rgb", "--data", pairs / "val", *told, "--json", tmp_path / "b.json")
     expected = json.loads((tmp_path / "b.json").read_text())["mean"]["psnr"]
     assert tested["mean"]["dgunet_deblur"]["psnr"] == pytest.approx(expected)
     assert tested["tested_as"]["protocol"] == {"crop": 0}

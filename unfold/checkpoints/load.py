@@ -15,7 +15,7 @@ from torch import Tensor
 from unfold.checkpoints.known import find_weights, published
 from unfold.checkpoints.read import Checkpoint, read_checkpoint
 from unfold.checkpoints.recognise import recognise
-from unfold.config import load_config, options_of
+from unfold.config import load_config, options_of, plain
 from unfold.errors import UnfoldError, one_line
 from unfold.models.registry import create_model, network_part, same_network, skeleton
 from unfold.models.unfolding import UnfoldingNetwork
@@ -176,8 +176,9 @@ def model_record(part: Part, options: Mapping[str, Any]) -> dict[str, Any]:
 def _only_name(found: tuple[list[str], dict[str, Any]] | None, path: str | Path) -> str:
     if found is None:
         raise UnfoldError(f"{path} holds no network that is known here; give its name (see `unfold models`)")
-    names, _ = found
-    if not all(same_network(names[0], name) for name in names):
+    names, arguments = found
+    whole = [plain(network_part(name).full(arguments)) for name in names]
+    if any(one != whole[0] for one in whole):  # what no shape shows: they are different networks
         raise UnfoldError(
             f"{path} fits {', '.join(names)}, which share one layout: give its name to say which it is "
             "(--model or --name, in Python name=)"
