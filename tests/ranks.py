@@ -87,7 +87,7 @@ def commands(argv: list[str], rank: int = -1, at: int = 0, what: str = "") -> in
 
     Update.__call__ = eventful  # type: ignore[method-assign]
     if (what, me) == ("unreadable", rank):
-        run.build_store = lambda cfg: happen(what)  # type: ignore[assignment]
+        run.build_store = lambda *_: happen(what)  # type: ignore[assignment]
     if (what, me) == ("another recipe", rank):
         argv = [*argv, "OPTIM.LR", "0.5"]
     if what == "no recipe":

@@ -188,8 +188,9 @@ def test_settings_that_do_not_fit_are_one_line_before_the_work(
 def test_a_recipe_of_another_task_is_tested_by_what_validates_it_and_not_as_a_denoiser(
     tmp_path: Path, pairs: Path, command: Command
 ) -> None:
-    net = create_model("dgunet_deblur", stages=3, width=8, growth=4, tail=4, operator_width=4)
-    torch.save(net.state_dict(), tmp_path / "net.pth")
+    arguments = {"stages": 3, "width": 8, "growth": 4, "tail": 4, "operator_width": 4}
+    state = create_model("dgunet_deblur", **arguments).state_dict()
+    torch.save({"state_dict": state, "model": {"name": "dgunet_deblur", "arguments": arguments}}, tmp_path / "net.pth")
     recipe = written(tmp_path, f"MODEL: {DGUNET}\nDATA: {{KIND: paired, TEST: {pairs}/val}}\n")
     told = ("--weights", tmp_path / "net.pth")
     code, _, err = command("test", "--config", recipe, *told, "--output", tmp_path / "results")

@@ -74,7 +74,7 @@ def built(part: Part, options: Mapping[str, Any], where: Any = None) -> Unfoldin
 
 def skeleton(name: str, options: Mapping[str, Any]) -> UnfoldingNetwork:
     """The network without numbers, to be asked and counted: takes no memory. Not to be changed."""
-    return _skeleton(name, json.dumps(options, sort_keys=True, default=list))
+    return _skeleton(name, json.dumps(options, sort_keys=True, default=str))
 
 
 @lru_cache(maxsize=8)
