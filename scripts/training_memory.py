@@ -17,7 +17,7 @@ from torch import Tensor
 from yacs.config import CfgNode
 
 from unfold.build import build_network
-from unfold.config import altered, load_config
+from unfold.config import load_config
 from unfold.device import pick_device, place
 from unfold.training.distributed import Processes
 from unfold.training.memory import example_batch, step_memory
@@ -42,9 +42,20 @@ def train(cfg: CfgNode, device: torch.device) -> None:
 def main() -> None:
     cfg = load_config(sys.argv[1], sys.argv[2:])
     device = pick_device(cfg.DEVICE)
-    tiny = {"NAME": "dgunet_deblur", "STAGES": 3, "WIDTH": 4, "GROWTH": 2, "TAIL": 4, "OPERATOR_WIDTH": 4, "RATIO": 0}
-    small = {"TRAIN.PATCH": 32, "TRAIN.BATCH": 1, "TRAIN.ACCUMULATE": 1, "DATA.KIND": "paired"}
-    train(altered(cfg, {f"MODEL.{name}": value for name, value in tiny.items()} | small), device)  # loads the libraries
+    settings = [
+        "TRAIN.PATCH",
+        "32",
+        "TRAIN.BATCH",
+        "1",
+        "TRAIN.ACCUMULATE",
+        "1",
+        "MODEL.ARGS.width",
+        "4",
+        "MODEL.ARGS.growth",
+        "2",
+    ]
+    narrow = Path(__file__).parents[1] / "configs" / "models" / "dgunet_narrow.yaml"
+    train(load_config(narrow, settings), device)  # loads the libraries
     before = resident()
     train(cfg, device)
     if device.type == "cuda":

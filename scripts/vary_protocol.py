@@ -96,7 +96,7 @@ def main() -> None:
     parser.add_argument("--weights", required=True, metavar="FILE|NAME")
     parser.add_argument("--data", default="Set5", metavar="SET|FOLDER")
     arguments = parser.parse_args()
-    method = network(load_model(arguments.weights), set(PROTOCOL.inputs), torch.device("cpu"))
+    method = network(load_model(arguments.weights), torch.device("cpu"))
     found: dict[str, list[float]] = {name: [] for name in [*SCORES, *DEGRADATIONS]}
     for case in PROTOCOL.cases(arguments.data):
         sample = PROTOCOL.sample(case)
