@@ -93,7 +93,7 @@ def comes_back(path: Path, state: State, name: str | None) -> bool:
 
 def loaded(folder: Path, manifests: Path | None) -> Iterator[tuple[str, int, int, int, int]]:
     """(what, entries, files, of them recognised without a name, of them equal bit for bit)."""
-    for name in list_models():
+    for name in (name for name in list_models() if name != "composed"):  # whose parts a bare state dict does not show
         told = name if network_part(name).make is NRLGDN else None  # three networks share that layout
         yield _tried(folder, name, state_of(name), told, [("zip", "state_dict", "module.")])
     for path in sorted(manifests.glob("*.json")) if manifests else []:

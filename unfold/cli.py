@@ -338,7 +338,7 @@ def _carry_out(arguments: argparse.Namespace) -> int:
         return code
     except UnfoldError as error:
         _debug(error)
-        print(f"unfold {arguments.command}: {one_line(str(error))}", file=sys.stderr)
+        print(f"unfold {arguments.command}: {one_line(str(error))}", file=sys.stderr, flush=True)
         return 2
     except BrokenPipeError:
         # Whoever read our output has gone, as in `unfold models | head`. Python would complain when it flushes at exit.

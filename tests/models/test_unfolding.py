@@ -46,7 +46,7 @@ def test_iterate_runs_one_stage_at_a_time() -> None:
 
 
 def test_states_begin_with_the_first_estimate() -> None:
-    assert [x.item() for x, _ in Halving(3).states(torch.tensor([8.0]))] == [8.0, 4.0, 3.0, 3.5]
+    assert [state.x.item() for state in Halving(3).states(torch.tensor([8.0]))] == [8.0, 4.0, 3.0, 3.5]
 
 
 def test_a_network_has_at_least_one_stage() -> None:
