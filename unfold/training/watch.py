@@ -37,6 +37,7 @@ class Watch:
         self.next, self.previous = (rank + 1) % world, (rank - 1) % world
         self.thread = threading.Thread(target=self._wait, daemon=True)
         self.group: Any = None
+        self.leaving = False  # by an error of its own, which the main thread is about to tell
 
     def begin(self) -> None:
         """Watch from now on. All processes must do so."""
@@ -56,6 +57,7 @@ class Watch:
             # Whoever talks to a dead process has an error. The one that watches it knows better: here, the thread ends
             # this process, or will when the others have ended.
             self.thread.join(PATIENCE)
+        self.leaving = True
         # When the error is told: torchrun then ends those that have not ended.
         atexit.register(self._say, code_of(error))
         return self._first_to_tell()
@@ -69,7 +71,7 @@ class Watch:
             if self._first_to_tell():
                 self.lost(f"process {self.next} of {self.world} died")
         code = int(word)
-        if code != FINE:
+        if code != FINE and not self.leaving:
             self._say(code)
             os._exit(code)
 
