@@ -152,9 +152,7 @@ def _sources(cfg: CfgNode, degradation: Degradation) -> Sequence[Any]:
 def build_validation(cfg: CfgNode, net: UnfoldingNetwork, degradation: Degradation) -> Protocol:
     """The protocol that validates a training run. UnfoldError for one without references, or not for this network."""
     protocol = _protocol(cfg, "DATA.VAL_PROTOCOL", cfg.DATA.VAL_PROTOCOL or degradation.protocol(net), degradation)
-    missing = set(net.required) - set(protocol.inputs)
-    if missing or not protocol.scored:
-        why = f"does not give {', '.join(sorted(missing))}" if missing else "has no references"
+    if why := _misfit(protocol, net):
         raise UnfoldError(f"DATA.VAL_PROTOCOL {protocol.name} {why}, so it cannot validate {model_name(cfg)}")
     protocol.check(net)
     return protocol
@@ -165,12 +163,17 @@ def build_test(cfg: CfgNode, net: UnfoldingNetwork, degradation: Degradation) ->
     if not cfg.TEST.PROTOCOL and not degradation.own_test:
         return build_validation(cfg, net, degradation)
     protocol = _protocol(cfg, "TEST.PROTOCOL", cfg.TEST.PROTOCOL or degradation.protocol(net), degradation)
-    missing = set(net.required) - set(protocol.inputs)
-    if missing or not protocol.scored:
-        why = f"does not give {', '.join(sorted(missing))}" if missing else "has no references"
+    if why := _misfit(protocol, net):
         raise UnfoldError(f"{protocol.name} {why}: set TEST.PROTOCOL, or test by --protocol")
     protocol.check(net)
     return protocol
+
+
+def _misfit(protocol: Protocol, net: UnfoldingNetwork) -> str:
+    """Why the protocol cannot score the network; "" where it can."""
+    if missing := set(net.required) - set(protocol.inputs):
+        return f"does not give {', '.join(sorted(missing))}"
+    return "" if protocol.scored else "has no references"
 
 
 def _protocol(cfg: CfgNode, key: str, text: str, degradation: Degradation) -> Protocol:

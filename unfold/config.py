@@ -429,7 +429,6 @@ def _finished(merging: _Merging) -> CfgNode:
     for section in PARTS:
         for option, value in cfg[section].ARGS.items():
             cfg[section].ARGS[option] = _fixed(value)
-    cfg.LOSS.TERMS = _fixed(cfg.LOSS.TERMS)
     for section in cfg.values():
         if isinstance(section, CfgNode):
             for key, value in section.items():
