@@ -82,7 +82,7 @@ def test_a_missing_package_and_missing_weights_are_named(monkeypatch: pytest.Mon
     with pytest.raises(UnfoldError, match=r"weights of LPIPS could not be downloaded: .*no route to host"):
         lpips(a, a)
     monkeypatch.setitem(sys.modules, "lpips", None)
-    with pytest.raises(UnfoldError, match=r'pip install "unfold\[perceptual\]"'):
+    with pytest.raises(UnfoldError, match=r'pip install "unfold-restoration\[perceptual\]"'):
         lpips(a, a)
 
 
