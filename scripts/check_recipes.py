@@ -59,7 +59,7 @@ def main() -> int:
         root = Path(folder)
         stand_ins(root, 320, 480, block=256, count=16)
         os.environ["UNFOLD_DATA"] = folder
-        vgg = ["LOSS.VGG", str(random_vgg19(root / "vgg19.pth"))]
+        vgg = ["LOSS.TERMS.1.ARGS.vgg", str(random_vgg19(root / "vgg19.pth"))]
         for recipe in sorted(TASKS.glob("*/configs/*.yaml")):
             words = [*sys.argv[1:], *(vgg if "usrgan" in recipe.stem else [])]
             line = row(recipe, words)

@@ -503,6 +503,8 @@ def _keys() -> list[str]:
 def _suggest(name: str) -> str:
     known = _keys()
     near = [key for key in known if key == name.upper()]
+    if not near and name.upper() in legacy.KEYS:
+        near = [legacy.new_key(name.upper())]
     hint = f"did you mean {near[0]}?" if near else nearest(name, known)
     if not hint:  # right name, wrong section
         near = [key for key in known if key.split(".")[-1] == name.upper().split(".")[-1]]

@@ -61,7 +61,7 @@ KEYS: dict[str, Old] = {
     },
 }
 _PIXEL = ("charbonnier", "l1", "mse")
-_announced: set[tuple[str, str]] = set()
+_announced: set[str] = set()
 
 
 def translate(cfg: CfgNode, key: str, value: Any, source: str) -> str:
@@ -71,13 +71,19 @@ def translate(cfg: CfgNode, key: str, value: Any, source: str) -> str:
         old = _as_old(cfg.LOSS.TERMS, vars(cfg).get("old_loss"))
         cfg.LOSS.TERMS = _with_loss(old, name, value, source)
         vars(cfg)["old_loss"] = old
-        return "LOSS.TERMS"
+        return new_key(key)
     option = name.lower()
     if section == "MODEL" and value in (0, []):  # as published
         cfg.MODEL.ARGS.pop(option, None)
     else:
         cfg[section].ARGS[option] = value
-    return f"{section}.ARGS.{option}"
+    return new_key(key)
+
+
+def new_key(key: str) -> str:
+    """What an old key is called now."""
+    section, _, name = key.partition(".")
+    return "LOSS.TERMS" if section == "LOSS" else f"{section}.ARGS.{name.lower()}"
 
 
 def is_default(key: str, value: Any) -> bool:
@@ -91,22 +97,30 @@ def drop_idle(cfg: CfgNode, notes: Mapping[str, dict[str, str]], kept: Mapping[s
     """
     for key, old in KEYS.items():
         section, _, name = key.partition(".")
-        chosen = cfg[section].get("KIND" if section == "DATA" else "NAME")
-        option = name.lower()
+        by = "KIND" if section == "DATA" else "NAME"
+        chosen, option = cfg[section].get(by), name.lower()
         if not old.of or chosen in old.of or option not in cfg[section].ARGS or option not in kept.get(section, ()):
             continue
         source = next((source for source, keys in notes.items() if key in keys), None)
-        if old.strict and not is_default(key, cfg[section].ARGS[option]):
-            raise UnfoldError(f"{source}: {key} belongs to {section}.KIND {old.of[0]}, and it is {chosen}")
-        del cfg[section].ARGS[option]
+        value = cfg[section].ARGS.pop(option)
+        if is_default(key, value):
+            continue
+        belongs = f"{source}: {key} belongs to {section}.{by} {' or '.join(old.of)}, and it is {chosen}"
+        if old.strict:
+            raise UnfoldError(belongs)
+        _say(f"note: {belongs}: it has no effect")
 
 
 def announce(source: str, keys: Mapping[str, str]) -> None:
     """One line that names the new keys, once in a process."""
-    told = ", ".join(f"{old} is {new}" for old, new in keys.items())
-    if (source, told) not in _announced:
-        _announced.add((source, told))
-        logger.info("note: %s has keys that are called otherwise now, and work as before: %s", source, told)
+    said = ", ".join(f"{old} is {new}" for old, new in keys.items())
+    _say(f"note: {source} has keys that are called otherwise now, and work as before: {said}")
+
+
+def _say(line: str) -> None:
+    if line not in _announced:
+        _announced.add(line)
+        logger.info("%s", line)
 
 
 def _with_loss(old: dict[str, Any] | None, name: str, value: Any, source: str) -> list[dict[str, Any]]:

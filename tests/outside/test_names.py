@@ -187,6 +187,16 @@ def test_keys_of_before_mean_what_they_meant_and_name_the_new_ones(
     assert f"{old[0]} is " in caplog.text or "SCHEDULE.MILESTONES is SCHEDULE.ARGS.milestones" in caplog.text
 
 
+def test_an_old_key_of_a_part_that_is_not_chosen_is_said_to_have_no_effect(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    (tmp_path / "none.yaml").write_text("SCHEDULE: {NAME: cosine, MILESTONES: [3]}\n")
+    assert "milestones" not in load_config(tmp_path / "none.yaml").SCHEDULE.ARGS
+    said = "SCHEDULE.MILESTONES belongs to SCHEDULE.NAME multistep, and it is cosine: it has no effect"
+    assert f"{tmp_path / 'none.yaml'}: {said}" in caplog.text
+
+
 SMALL = ["TRAIN.EPOCHS", "1", "TRAIN.PATCHES", "4", "TRAIN.BATCH", "2", "TRAIN.PATCH", "32"]
 
 

@@ -151,10 +151,13 @@ def test_a_run_is_not_overwritten_unless_asked(recipe: Path, tmp_path: Path) -> 
         train(recipe)
     mine = tmp_path / "run" / "checkpoints" / "mine.pth"
     mine.touch()
+    (tmp_path / "run" / "code").mkdir()
+    (tmp_path / "run" / "code" / "of_before.py").touch()
     again = train(recipe, "TRAIN.EPOCHS", 2, overwrite=True)
     assert (first["epoch"], again["epoch"]) == (3, 2)
     assert len(read_log(tmp_path / "run" / "log.jsonl")) == 2
     assert mine.exists()
+    assert not (tmp_path / "run" / "code").exists(), "it was of the run that is gone"
 
 
 def test_resuming_needs_the_same_run(recipe: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -301,6 +302,7 @@ def _prepare_folder(folder: Path, cfg: CfgNode, left_out: list[str], *, fresh: b
             numbered = (*folder.glob("checkpoints/last-*.pth"), *folder.glob(f"{board.FOLDER}/events.*"))
             for old in (*numbered, *(folder / name for name in OF_A_RUN)):
                 old.unlink(missing_ok=True)
+            shutil.rmtree(folder / user_code.FOLDER, ignore_errors=True)
         with whole_file(folder / "config.yaml") as file:
             file.write(dumped(cfg).encode())
         if left_out:
