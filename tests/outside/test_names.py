@@ -20,6 +20,10 @@ from unfold import outside, registry
 from unfold.config import differences, dumped, load_config, options_of, terms_of
 from unfold.errors import UnfoldError
 from unfold.models.unfolding import UnfoldingNetwork
+from unfold.protocols.derain import Derain
+from unfold.protocols.evaluate import evaluate
+from unfold.protocols.methods import network
+from unfold.tables.write import read_table
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -195,6 +199,60 @@ def test_an_old_key_of_a_part_that_is_not_chosen_is_said_to_have_no_effect(
     assert "milestones" not in load_config(tmp_path / "none.yaml").SCHEDULE.ARGS
     said = "SCHEDULE.MILESTONES belongs to SCHEDULE.NAME multistep, and it is cosine: it has no effect"
     assert f"{tmp_path / 'none.yaml'}: {said}" in caplog.text
+
+
+PLAIN = """
+from torch import nn
+from unfold.models.unfolding import UnfoldingNetwork
+
+
+class Plain(UnfoldingNetwork):
+    def __init__(self, stages: int = 2, channels: int = 3):
+        super().__init__(stages)
+        self.channels = channels
+        self.change = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def begin(self, y):
+        return y, None
+
+    def stage(self, k, x, memory, context):
+        return x - 0.1 * self.change(x), None
+"""
+
+
+def test_options_that_a_file_of_bare_weights_does_not_say_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "plain.py").write_text(PLAIN)
+    torch.save(unfold.create_model("plain.py:Plain", stages=5).state_dict(), "plain.pth")
+    assert unfold.load_model("plain.pth", "plain.py:Plain").stages == 2
+    assert "plain.pth says no options of plain.py:Plain, so that they are stages 2, channels 3" in caplog.text
+
+
+def test_published_tables_measure_a_network_of_a_file_in_several_processes(
+    tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, seed in ((f"{side}/{i}.png", i + 5 * (side == "input")) for side in ("input", "target") for i in (0, 1)):
+        path = tmp_path / "data" / "Rain100L" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(scene(40, 36, seed=seed)).save(path)
+    monkeypatch.setenv("UNFOLD_DATA", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "plain.py").write_text(PLAIN)
+    net = unfold.create_model("plain.py:Plain")
+    torch.save({"state_dict": net.state_dict()}, tmp_path / "plain.pth")
+    assert "holds no network that is known here" in command("tables", "derain", "--weights", "plain.pth")[2]
+    words = ["tables", "derain", "--weights", "plain.py:Plain=plain.pth", "--jobs", 2, "-o", tmp_path / "out"]
+    code, out, err = command(*words)
+    assert (code, "4 images measured now" in out) == (0, True), err
+    protocol = Derain()
+    cases = protocol.cases("Rain100L")
+    results = [result.scores["psnr"] for result in evaluate(protocol, network(net, torch.device("cpu")), cases)]
+    found = read_table(tmp_path / "out" / "table.json").cells
+    cell = next(one for one in found if "plain.py" in one.method and (one.data, one.metric) == ("Rain100L", "psnr"))
+    assert cell.measured == pytest.approx(np.mean(results), abs=1e-9)
 
 
 SMALL = ["TRAIN.EPOCHS", "1", "TRAIN.PATCHES", "4", "TRAIN.BATCH", "2", "TRAIN.PATCH", "32"]

@@ -140,7 +140,11 @@ def identify(checkpoint: Checkpoint, path: str | Path, name: str | None = None) 
         found = recognise(checkpoint.state)
         if name is None:
             name = _only_name(found, path)
-        return name, found[1] if found is not None and name in found[0] else {}
+        if found is not None and name in found[0]:
+            return name, found[1]
+        if options := network_part(name).full({}):  # such as a number of stages that share their weights
+            logger.info("note: %s says no options of %s, so that they are %s", path, short(name), in_words(options))
+        return name, {}
     told, arguments = checkpoint.model
     if name is None:
         name = told
