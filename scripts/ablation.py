@@ -31,25 +31,25 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from unfold.build import build_store
 from unfold.config import altered, load_config
 from unfold.data.batches import Key, collate
 from unfold.data.patches import Images, Patches
-from unfold.data.stores import Store
+from unfold.data.stores.image_stores import Store
 from unfold.degradations.blur_downscale import USRNET_MOTION
 from unfold.degradations.degradation import Rng, unit
 from unfold.degradations.gaussian_noise import GaussianNoise
-from unfold.degradations.kernels import random_kernel
+from unfold.degradations.random_kernels import random_kernel
 from unfold.errors import UnfoldError
-from unfold.files import make_folder, whole_file
+from unfold.from_config import build_store
 from unfold.metrics import psnr
 from unfold.models.composed import Composed
 from unfold.physics.batched_degrade import degrade
 from unfold.priors.resunet import ResUNet
-from unfold.progress import progress
 from unfold.report.curve import ticks
 from unfold.report.draw import ACCENT, GRID, INK, PAPER, SOFT, text
 from unfold.steps.data_step import ClosedForm
+from unfold.util.progress import progress
+from unfold.util.whole_files import make_folder, whole_file
 
 RECIPE = Path(__file__).parent.parent / "configs" / "small.yaml"
 SEEDS = (0, 1)

@@ -23,9 +23,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from unfold.data.cache import PatchCache
-from unfold.data.cache_writing import write_cache
-from unfold.data.stores import FileStore, Store, Window, find_items
+from unfold.data.stores.image_stores import FileStore, Store, Window, find_items
+from unfold.data.stores.patch_cache import PatchCache
+from unfold.data.stores.patch_cache_writing import write_cache
 
 SIDE = 256
 ROUNDS = 9

@@ -29,11 +29,11 @@ from PIL import Image
 from torch import Tensor
 
 PLACES = {
-    "main": ["unfold.cli:main"],
+    "main": ["unfold.cli.main:main", "unfold.cli:main"],
     "create_model": ["unfold:create_model"],
     "load_model": ["unfold:load_model"],
     "load_config": ["unfold.config:load_config"],
-    "build_trainer": ["unfold.training.run:build_trainer"],
+    "build_trainer": ["unfold.training.setup.build_run:build_trainer", "unfold.training.run:build_trainer"],
     "Key": ["unfold.data.batches:Key"],
     "collate": ["unfold.data.batches:collate"],
     "to_device": ["unfold.data.batches:to_device"],

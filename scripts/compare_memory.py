@@ -20,9 +20,9 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from tests.gpu.setting import peak_memory
 from unfold import create_model, list_models
-from unfold.device import pick_device, place
 from unfold.models.dgunet import Family
-from unfold.precision import apply_in_full_precision
+from unfold.util.device import pick_device, place
+from unfold.util.precision import apply_in_full_precision
 
 
 def published_order(net: Family, y: Tensor) -> list[Tensor]:

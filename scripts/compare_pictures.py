@@ -15,14 +15,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from unfold.checkpoints.load import load_named
 from unfold.errors import UnfoldError
-from unfold.files import whole_file
-from unfold.protocols.evaluate import evaluate
-from unfold.protocols.methods import BASELINES, baseline, network
-from unfold.protocols.protocol import Image, Method, Protocol
-from unfold.protocols.registry import parse_protocol
+from unfold.evaluation.methods import BASELINES, baseline
+from unfold.evaluation.run_protocol import evaluate
+from unfold.models.on_arrays import Image, Method, network
+from unfold.protocols.by_name import parse_protocol
+from unfold.protocols.protocol import Protocol
 from unfold.report.sheet import draw_sheet
+from unfold.util.whole_files import whole_file
+from unfold.weights.load_model import load_named
 
 SIDE = 256
 

@@ -23,11 +23,11 @@ import torch
 
 from unfold import create_model
 from unfold.bench.timing import peak, timed
-from unfold.bench.ways import Way, forward, prepared, random_inputs
-from unfold.device import pick_device
+from unfold.bench.variants import Way, forward, prepared, random_inputs
 from unfold.inference.restore import restore
-from unfold.progress import progress
 from unfold.report.curve import draw_curves
+from unfold.util.device import pick_device
+from unfold.util.progress import progress
 
 # Sides of square images, up to 8 megapixels for the narrow network, 1 for the wide ones, 0.25 for NRL-GDN.
 SIDES = {

@@ -16,12 +16,12 @@ import torch
 from torch import Tensor
 from yacs.config import CfgNode
 
-from unfold.build import build_network
 from unfold.config import load_config
-from unfold.device import pick_device, place
-from unfold.training.distributed import Processes
-from unfold.training.memory import example_batch, step_memory
-from unfold.training.parts import build_loss, build_update
+from unfold.from_config import build_network
+from unfold.training.memory_count import example_batch, step_memory
+from unfold.training.processes.distributed import Processes
+from unfold.training.setup.build_parts import build_loss, build_update
+from unfold.util.device import pick_device, place
 
 
 def resident() -> int:

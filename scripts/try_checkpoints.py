@@ -36,13 +36,13 @@ from safetensors.torch import save
 from torch import Tensor
 
 from unfold import create_model, list_models, load_model
-from unfold.checkpoints.convert import convert
 from unfold.errors import UnfoldError
-from unfold.models.dgunet_golden import dgunet_rule
+from unfold.models.golden.dgunet_golden import dgunet_rule
+from unfold.models.golden.nrl_gdn_golden import nrl_gdn_rule
+from unfold.models.golden.usrnet_golden import usrnet_rule
 from unfold.models.nrl_gdn import NRLGDN
-from unfold.models.nrl_gdn_golden import nrl_gdn_rule
 from unfold.models.registry import network_part
-from unfold.models.usrnet_golden import usrnet_rule
+from unfold.weights.convert import convert
 
 State = dict[str, Tensor]
 _NARROW_DGUNET = {"width": 16, "growth": 4, "operator_width": 4}

@@ -19,11 +19,11 @@ import torch
 from unfold import load_model
 from unfold.errors import UnfoldError
 from unfold.metrics import psnr
+from unfold.models.on_arrays import Image, network
 from unfold.physics.degrade import blur_array, decimate_array
 from unfold.physics.kernels import normalised, shift_kernel
-from unfold.protocols.methods import network
-from unfold.protocols.protocol import Image, Sample
-from unfold.protocols.usrnet import USRNetTable1
+from unfold.protocols.protocol import Sample
+from unfold.protocols.usrnet_evaluations import USRNetTable1
 
 PROTOCOL = USRNetTable1(scale=4, kernel=3, noise=2.55)
 Score = Callable[[Image, Image], float]

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from unfold import create_model
-from unfold.models.dgunet_golden import dgunet_rule
-from unfold.models.golden import fill
+from unfold.models.golden.dgunet_golden import dgunet_rule
+from unfold.models.golden.golden_rules import fill
+from unfold.models.golden.usrnet_golden import usrnet_rule
 from unfold.models.unfolding import UnfoldingNetwork
-from unfold.models.usrnet_golden import usrnet_rule
 
 _DGUNET = {"width": 16, "growth": 4, "stages": 3}
 _USRNET = {"widths": (4, 6, 8, 8), "depth": 1, "stages": 3, "hyper_width": 8}

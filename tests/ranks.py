@@ -17,15 +17,15 @@ import torch
 from torch import Tensor
 
 from tests.narrow import NAMES, inputs, narrow, of_sample
-from unfold.cli import main
+from unfold.cli.main import main
 from unfold.config import load_config
-from unfold.device import place
 from unfold.errors import UnfoldError
 from unfold.losses.loss import Term, TotalLoss
 from unfold.losses.pixel import MSE
-from unfold.training import run
-from unfold.training.distributed import Processes, processes
-from unfold.training.update import Update
+from unfold.training.processes.distributed import Processes, processes
+from unfold.training.setup import build_run
+from unfold.training.train_step import Update
+from unfold.util.device import place
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["tests.ranks"])
@@ -87,7 +87,7 @@ def commands(argv: list[str], rank: int = -1, at: int = 0, what: str = "") -> in
 
     Update.__call__ = eventful  # type: ignore[method-assign]
     if (what, me) == ("unreadable", rank):
-        run.build_store = lambda *_: happen(what)  # type: ignore[assignment]
+        build_run.build_store = lambda *_: happen(what)  # type: ignore[assignment]
     if (what, me) == ("another recipe", rank):
         argv = [*argv, "OPTIM.LR", "0.5"]
     if what == "no recipe":
@@ -135,8 +135,8 @@ def numbers(recipe: Path, folder: Path, cases: dict[str, str]) -> int:
         for name, words in cases.items():
             cfg = load_config(recipe, [*words.split(), "OUTPUT", str(folder / name)])
             double = name.startswith("float64")
-            run.place = lambda net, device, double=double: place(net.double() if double else net, device)
-            trainer = run.build_trainer(cfg, processes=us)
+            build_run.place = lambda net, device, double=double: place(net.double() if double else net, device)
+            trainer = build_run.build_trainer(cfg, processes=us)
             render, loss = trainer.render, trainer.update.loss
             if double:
                 trainer.validate = lambda: {"none": 0.0}

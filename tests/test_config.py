@@ -9,8 +9,8 @@ from yacs.config import CfgNode
 
 from unfold.config import BASELINES, differences, dumped, load_config, options_of
 from unfold.errors import UnfoldError
-from unfold.protocols.classical import CLASSICAL
-from unfold.training.limits import check_training
+from unfold.evaluation.classical_methods import CLASSICAL
+from unfold.training.setup.settings_check import check_training
 
 
 def write(folder: Path, text: str, name: str = "recipe.yaml") -> Path:

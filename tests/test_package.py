@@ -21,9 +21,9 @@ HEAVY = ("torch", "torchvision", "cv2", "skimage", "h5py", "numpy", "scipy")
     [
         "import unfold",
         "import unfold; dir(unfold); unfold.__version__",
-        "from unfold.arguments import parser; parser().format_help()",
-        "from unfold.report.weights import format_weights; format_weights()",
-        "from unfold.cli import main\ntry: main(['train', '--help'])\nexcept SystemExit: pass",
+        "from unfold.cli.arguments import parser; parser().format_help()",
+        "from unfold.report.weights_list import format_weights; format_weights()",
+        "from unfold.cli.main import main\ntry: main(['train', '--help'])\nexcept SystemExit: pass",
     ],
 )
 def test_importing_and_asking_for_help_or_for_known_weights_loads_nothing_heavy(code: str) -> None:
@@ -52,23 +52,24 @@ def test_task_scripts_are_thin_and_are_the_command_line(script: Path) -> None:
 RANKS = [
     {"__main__", "template"},
     {"cli"},
-    {"arguments", "open", "new"},
+    {"api"},
     {"bench"},
     {"training"},
     {"inference", "tables"},
+    {"evaluation"},
+    {"from_config"},
     {"report"},
-    {"build"},
     {"protocols"},
     {"degradations", "losses"},
-    {"data", "checkpoints", "device"},
+    {"data", "weights"},
     {"models"},
     {"steps", "priors"},
     {"physics", "metrics"},
-    {"first_use"},
-    {"config", "precision", "progress", "padding", "files", "download"},
-    {"legacy"},
+    {"config"},
+    {"old_keys"},
     {"registry"},
-    {"outside", "builtin", "facts", "paths"},
+    {"user_files", "builtin", "facts"},
+    {"util"},
     {"errors"},
 ]
 
@@ -94,3 +95,13 @@ def test_imports_point_one_way() -> None:
             words = [*name.split("."), "__version__"]  # `import unfold` is for its version
             if words[0] == "unfold" and words[1] not in (part, "__version__"):
                 assert rank[words[1]] > rank[part], f"{path} imports {name}"
+
+
+def test_rooms_are_small_and_no_name_stands_for_two_things() -> None:
+    files = [path for path in (ROOT / "unfold").rglob("*.py") if "template" not in path.parts]
+    names = [path.name for path in files if path.name != "__init__.py"]
+    twice = {name for name in names if names.count(name) > 1}
+    # The registry of parts, and that of networks, which is built on it.
+    assert twice <= {"registry.py"}
+    for folder in {path.parent for path in files}:
+        assert len([path for path in folder.glob("*.py") if path.name != "__init__.py"]) <= 16, folder

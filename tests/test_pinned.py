@@ -15,9 +15,9 @@ import torch
 import unfold
 from tests.pinned.expected import RUNS, TABLE, crops, ending, outputs, table_of
 from tests.pinned.made_up import PINNED, SETS, make_data, picture
-from unfold.data.cache import PatchCache
-from unfold.data.stores import Window
-from unfold.tables import plan
+from unfold.data.stores.image_stores import Window
+from unfold.data.stores.patch_cache import PatchCache
+from unfold.tables import work_plan
 
 Command = Callable[..., tuple[int, str, str]]
 EXPECTED = json.loads((PINNED / "expected.json").read_text())
@@ -94,7 +94,7 @@ def test_scores_of_an_old_table_are_found_again_and_no_image_is_measured_anew(
     versions = EXPECTED["versions"]  # on which a score depends by intent
     monkeypatch.setattr(unfold, "__version__", versions["unfold"])
     monkeypatch.setattr(torch, "__version__", torch.torch_version.TorchVersion(versions["torch"]))
-    monkeypatch.setattr(plan, "_libraries", lambda: versions["libraries"])
+    monkeypatch.setattr(work_plan, "_libraries", lambda: versions["libraries"])
     folder = tmp_path / "table"
     shutil.copytree(PINNED / "table", folder)
     code, _, err = command(*TABLE, "-o", folder)

@@ -12,10 +12,10 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from unfold import metrics
-    from unfold.checkpoints.load import load_model
+    from unfold.api import register, test, train
     from unfold.inference.restore import restore
     from unfold.models.registry import create_model, list_models
-    from unfold.open import register, test, train
+    from unfold.weights.load_model import load_model
 
 __all__ = [
     "__version__",
@@ -32,11 +32,11 @@ __all__ = [
 _HOME = {
     "create_model": "unfold.models.registry",
     "list_models": "unfold.models.registry",
-    "load_model": "unfold.checkpoints.load",
+    "load_model": "unfold.weights.load_model",
     "restore": "unfold.inference.restore",
-    "register": "unfold.open",
-    "train": "unfold.open",
-    "test": "unfold.open",
+    "register": "unfold.api",
+    "train": "unfold.api",
+    "test": "unfold.api",
 }
 
 

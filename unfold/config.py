@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 import yaml
 from yacs.config import CfgNode
 
-from unfold import legacy, registry
+from unfold import old_keys, registry
 from unfold.errors import UnfoldError, nearest
 
 _C = CfgNode()
@@ -360,7 +360,7 @@ class _Merging:
     def section(self, node: CfgNode, values: dict[Any, Any], source: str, folder: Path, prefix: str) -> None:
         for key, value in values.items():
             name = f"{prefix}{key}"
-            if key not in node and name in legacy.KEYS:
+            if key not in node and name in old_keys.KEYS:
                 self.old(name, value, source)
             elif key not in node:
                 raise UnfoldError(f"{source}: there is no key {name}{_suggest(name)}")
@@ -394,13 +394,13 @@ class _Merging:
 
     def old(self, name: str, value: Any, source: str) -> None:
         """A key of before, which is one of the new ones now."""
-        value = _coerce(value, legacy.KEYS[name].default, name, source)
-        new = legacy.translate(self.cfg, name, value, source)
+        value = _coerce(value, old_keys.KEYS[name].default, name, source)
+        new = old_keys.translate(self.cfg, name, value, source)
         self.sources[new] = source
         section, _, option = new.partition(".ARGS.")
         if option and section in self.kept:
             self.kept[section].add(option)
-        if not legacy.is_default(name, value):
+        if not old_keys.is_default(name, value):
             self.notes.setdefault(source, {})[name] = new
 
     def term(self, keys: Sequence[str], value: Any, name: str) -> None:
@@ -422,10 +422,10 @@ class _Merging:
 
 def _finished(merging: _Merging) -> CfgNode:
     cfg, sources, notes = merging.cfg, merging.sources, merging.notes
-    legacy.drop_idle(cfg, notes, merging.kept)
+    old_keys.drop_idle(cfg, notes, merging.kept)
     _check(cfg, sources)
     for source, keys in notes.items():
-        legacy.announce(source, keys)
+        old_keys.announce(source, keys)
     for section in PARTS:
         for option, value in cfg[section].ARGS.items():
             cfg[section].ARGS[option] = _fixed(value)
@@ -492,7 +492,7 @@ def _terms(value: Any, source: str, folder: Path) -> list[dict[str, Any]]:
 
 def _is_key(key: str) -> bool:
     section, _, rest = key.partition(".")
-    return key in _keys() or key in legacy.KEYS or (section in PARTS and rest.startswith("ARGS.") and len(rest) > 5)
+    return key in _keys() or key in old_keys.KEYS or (section in PARTS and rest.startswith("ARGS.") and len(rest) > 5)
 
 
 def _keys() -> list[str]:
@@ -503,8 +503,8 @@ def _keys() -> list[str]:
 def _suggest(name: str) -> str:
     known = _keys()
     near = [key for key in known if key == name.upper()]
-    if not near and name.upper() in legacy.KEYS:
-        near = [legacy.new_key(name.upper())]
+    if not near and name.upper() in old_keys.KEYS:
+        near = [old_keys.new_key(name.upper())]
     hint = f"did you mean {near[0]}?" if near else nearest(name, known)
     if not hint:  # right name, wrong section
         near = [key for key in known if key.split(".")[-1] == name.upper().split(".")[-1]]

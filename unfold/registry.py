@@ -21,10 +21,10 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal
 
-from unfold import outside
+from unfold import user_files
 from unfold.builtin import BUILTIN
 from unfold.errors import UnfoldError, nearest, nearest_or_all
-from unfold.paths import as_path
+from unfold.util.paths import as_path
 
 _CODE = re.compile(
     r"(?P<file>.+\.py):(?P<of_file>[A-Za-z_]\w*)|(?P<module>[A-Za-z_][\w.]*):(?P<of_module>[A-Za-z_]\w*)"
@@ -132,15 +132,17 @@ class Part:
         except UnfoldError as error:
             raise UnfoldError(f"{begin}: {error}" if where else str(error)) from None
         except (ValueError, TypeError, RuntimeError) as error:
-            if outside.place_of(error):
-                raise UnfoldError(f"{outside.place_of(error)}: {outside.in_words(error)} (in {self.name})") from error
+            if user_files.place_of(error):
+                raise UnfoldError(
+                    f"{user_files.place_of(error)}: {user_files.in_words(error)} (in {self.name})"
+                ) from error
             words = ", ".join(f"{key} {value}" for key, value in checked.items())
             raise UnfoldError(
                 f"{begin}: {self.name} cannot be built with {words or 'its defaults'}: {error}"
             ) from error
         except Exception as error:
-            place = outside.place_of(error) or self.name
-            raise UnfoldError(f"{place}: {outside.in_words(error)} (in {self.name})") from error
+            place = user_files.place_of(error) or self.name
+            raise UnfoldError(f"{place}: {user_files.in_words(error)} (in {self.name})") from error
         if not isinstance(made, _base(self.kind)):
             raise UnfoldError(f"{self._place()} makes a {type(made).__name__}, and {_article(self.kind)} is wanted")
         return made
@@ -226,10 +228,10 @@ def find(kind: Kind, text: str) -> Part:
         return Part(kind, text, _checked_part(kind, text, make), _preset(make, text))
     if found["file"]:
         path = as_path(found["file"]).resolve()
-        module, attribute, file = outside.load_file(path), found["of_file"], path
+        module, attribute, file = user_files.load_file(path), found["of_file"], path
         name = f"{path.name}:{attribute}"
     else:
-        module, attribute, file = outside.load_module(found["module"]), found["of_module"], None
+        module, attribute, file = user_files.load_module(found["module"]), found["of_module"], None
         name = text
     if not hasattr(module, attribute):
         own = [key for key, value in vars(module).items() if isinstance(value, type) and not key.startswith("_")]
@@ -263,13 +265,13 @@ def _loaded(kind: Kind, name: str) -> Any:
     if target := BUILTIN[kind.what].get(name):
         return _attribute(target)
     point = _entry_points(kind.group)[name]
-    outside.packages.add(point.module.partition(".")[0])
+    user_files.packages.add(point.module.partition(".")[0])
     try:
         return point.load()
     except Exception as error:
-        place = outside.place_of(error) or point.value
+        place = user_files.place_of(error) or point.value
         whose = f" (the {kind.what} {name} of {origin(kind, name)})"
-        raise UnfoldError(f"{place}: {outside.in_words(error)}{whose}") from error
+        raise UnfoldError(f"{place}: {user_files.in_words(error)}{whose}") from error
 
 
 def _preset(make: Any, name: str) -> Mapping[str, Any]:

@@ -14,13 +14,13 @@ from torch import nn
 
 from tests.narrow import ARGUMENTS
 from unfold.bench.bench import run_bench
-from unfold.bench.ceiling import Convolution, alone, dominant
-from unfold.bench.loading import rates
-from unfold.bench.text import format_bench
+from unfold.bench.bench_table import format_bench
+from unfold.bench.roofline import Convolution, alone, dominant
+from unfold.bench.sample_loading import rates
 from unfold.bench.timing import peak, take_turns
-from unfold.bench.ways import WAYS, forward, prepared, random_inputs
+from unfold.bench.variants import WAYS, forward, prepared, random_inputs
 from unfold.models.registry import create_model
-from unfold.report.models import count_gmac
+from unfold.report.models_list import count_gmac
 
 Command = Callable[..., tuple[int, str, str]]
 CPU = torch.device("cpu")

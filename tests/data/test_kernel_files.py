@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
-from unfold.data.kernels import read_kernels
+from unfold.data.formats.kernel_files import read_kernels
 from unfold.errors import UnfoldError
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from tests.synthetic import scene
 from unfold.data.pairs import INPUTS, TARGETS, Pair, find_pairs, read_pair
-from unfold.data.stores import find_items
+from unfold.data.stores.image_stores import find_items
 from unfold.errors import UnfoldError
 
 

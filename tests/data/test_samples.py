@@ -18,13 +18,13 @@ from tests.synthetic import scene
 from unfold.data.batches import BatchSampler, Key, collate
 from unfold.data.patches import MemoryStore, Patches, read_store
 from unfold.degradations.blur_downscale import BlurDownscale
-from unfold.degradations.blur_noise import BlurNoise
 from unfold.degradations.degradation import Degradation
 from unfold.degradations.gaussian_noise import GaussianNoise
-from unfold.degradations.kernels import random_kernel
+from unfold.degradations.nonuniform_noise import BlurNoise
 from unfold.degradations.paired import Paired, saturated
-from unfold.degradations.rain import SyntheticRain
+from unfold.degradations.random_kernels import random_kernel
 from unfold.degradations.sensing import Sensing
+from unfold.degradations.synthetic_rain import SyntheticRain
 from unfold.errors import UnfoldError
 from unfold.metrics.colour import convert
 from unfold.physics.degrade import blur_array, blur_uint8

@@ -10,7 +10,7 @@ from PIL import Image
 
 from tests.synthetic import scene
 from unfold.data.images import read_image
-from unfold.data.stores import read_head
+from unfold.data.stores.image_stores import read_head
 from unfold.errors import UnfoldError
 
 

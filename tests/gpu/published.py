@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from unfold import create_model
-from unfold.device import place
-from unfold.models.dgunet_golden import dgunet_rule
-from unfold.models.golden import fill
-from unfold.models.nrl_gdn_golden import nrl_gdn_rule
+from unfold.models.golden.dgunet_golden import dgunet_rule
+from unfold.models.golden.golden_rules import fill
+from unfold.models.golden.nrl_gdn_golden import nrl_gdn_rule
+from unfold.models.golden.usrnet_golden import usrnet_rule
 from unfold.models.unfolding import UnfoldingNetwork
-from unfold.models.usrnet_golden import usrnet_rule
+from unfold.util.device import place
 
 DGUNETS = ("dgunet_deblur", "dgunet_derain", "dgunet_plus_derain", "dgunet_plus_denoise", "dgunet_cs", "dgunet_plus_cs")
 USRNETS = tuple(f"{name}_x{scale}" for name in ("usrnet", "usrnet_tiny") for scale in (1, 2, 4))

@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import torch
 
-from unfold.bench.ways import Way, computed, random_inputs
-from unfold.inference.memory import Living
+from unfold.bench.variants import Way, computed, random_inputs
+from unfold.inference.tile_memory import Living
 
 __all__ = ["PRECISIONS", "computed_in", "free_memory", "peak_memory", "random_inputs"]
 PRECISIONS = ("float32", "tf32", "bfloat16")

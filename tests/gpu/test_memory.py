@@ -13,10 +13,10 @@ from scripts.compare_memory import published_order
 from tests.gpu.setting import computed_in, peak_memory
 from tests.narrow import inputs, narrow
 from unfold import create_model
-from unfold.device import place
 from unfold.losses.loss import Term, TotalLoss
 from unfold.losses.pixel import Charbonnier
 from unfold.models.unfolding import Output, UnfoldingNetwork
+from unfold.util.device import place
 
 NAMES = ("dgunet_deblur", "dgunet_plus_deblur", "dgunet_cs", "dgunet_plus_cs", "usrnet", "nrl_gdn")
 Record = Callable[[str, object], None]

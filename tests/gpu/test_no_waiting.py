@@ -17,10 +17,10 @@ from tests.gpu.published import published
 from tests.gpu.setting import random_inputs
 from tests.narrow import ARGUMENTS, NAMES
 from unfold import create_model, list_models
-from unfold.device import place
 from unfold.losses.loss import Term, TotalLoss
 from unfold.losses.pixel import Charbonnier
 from unfold.models.unfolding import Output
+from unfold.util.device import place
 
 CUDA = pytest.param("cuda", marks=pytest.mark.gpu)
 Record = Callable[[str, object], None]

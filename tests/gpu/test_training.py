@@ -13,12 +13,12 @@ from torch import Tensor
 from tests.narrow import NAMES, inputs, narrow
 from unfold import load_model
 from unfold.config import load_config
-from unfold.device import pick_device, place
 from unfold.errors import UnfoldError
 from unfold.losses.loss import Term, TotalLoss
 from unfold.losses.pixel import Charbonnier
 from unfold.models.unfolding import Output
-from unfold.training.run import build_trainer
+from unfold.training.setup.build_run import build_trainer
+from unfold.util.device import pick_device, place
 
 on_cuda = pytest.mark.parametrize("device", [pytest.param("cuda", marks=pytest.mark.gpu)], indirect=True)
 slow_on_cpu = pytest.mark.parametrize(

@@ -16,17 +16,17 @@ from tests.narrow import narrow
 from tests.synthetic import scene
 from unfold import restore
 from unfold.errors import UnfoldError
-from unfold.inference import plan
 from unfold.inference import restore as module
-from unfold.inference.check import tile_difference
-from unfold.inference.plan import bytes_per_pixel, choose_tiles
+from unfold.inference import tile_size
 from unfold.inference.restore import restore_and_tell
+from unfold.inference.tile_error import tile_difference
+from unfold.inference.tile_size import bytes_per_pixel, choose_tiles
 from unfold.inference.tiling import Tiles
 from unfold.models.dgunet import DGUNet
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.physics.kernels import gaussian_for, gaussian_kernel
 from unfold.protocols.protocol import Case
-from unfold.protocols.usrnet import USRNetReal
+from unfold.protocols.usrnet_evaluations import USRNetReal
 
 CPU = torch.device("cpu")
 
@@ -153,8 +153,8 @@ def test_the_difference_told_is_that_of_tiles_to_the_whole() -> None:
 def test_the_ensemble_turns_the_kernel_with_the_picture(scale: int) -> None:
     """The mean over all turns does not depend on how the picture and its kernel were turned to begin with."""
     net, kernel = narrow("usrnet"), np.random.default_rng(0).random((5, 5))
+    from unfold.models.self_ensemble import turned_kernel
     from unfold.physics.degrade import blur_array
-    from unfold.protocols.ensemble import turned_kernel
 
     large = np.random.default_rng(1).random((24, 36, 3))
     y = blur_array(large, kernel / kernel.sum())[::scale, ::scale]
@@ -224,7 +224,7 @@ def test_auto_takes_all_where_it_fits_and_else_what_memory_holds(monkeypatch: py
     net, inputs = narrow("usrnet"), {"kernel": np.ones((7, 7), np.float32) / 49, "scale": 2, "sigma": 0.0}
     each = bytes_per_pixel(net, inputs, CPU)
     for pixels, size in ((2000, (900, 1800)), (500, (1800, 1800))):
-        monkeypatch.setattr(plan, "available", lambda device, n=pixels: int(each * n**2 / plan.SHARE["cpu"]))
+        monkeypatch.setattr(tile_size, "available", lambda device, n=pixels: int(each * n**2 / tile_size.SHARE["cpu"]))
         tiles = choose_tiles(net, inputs, size, CPU)
         if pixels == 2000:
             assert len(tiles.spans(size[0])) == len(tiles.spans(size[1])) == 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from unfold.inference.plan import halved, smallest_tile
+from unfold.inference.tile_size import halved, smallest_tile
 from unfold.inference.tiling import Tiles, assemble
 
 

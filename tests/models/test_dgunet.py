@@ -11,9 +11,9 @@ import torch
 from unfold import create_model, list_models
 from unfold.errors import UnfoldError
 from unfold.models.dgunet import DGUNet, DGUNetPlus
-from unfold.models.dgunet_golden import dgunet_rule
-from unfold.models.golden import fill
-from unfold.report.models import count_parameters
+from unfold.models.golden.dgunet_golden import dgunet_rule
+from unfold.models.golden.golden_rules import fill
+from unfold.report.models_list import count_parameters
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "dgunet.npz"
 PARAMETERS = {

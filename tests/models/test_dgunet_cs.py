@@ -12,8 +12,8 @@ import torch
 from tests.narrow import narrow
 from unfold import create_model
 from unfold.errors import UnfoldError
-from unfold.models.dgunet_golden import dgunet_rule
-from unfold.models.golden import fill
+from unfold.models.golden.dgunet_golden import dgunet_rule
+from unfold.models.golden.golden_rules import fill
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "dgunet_cs.npz"
 

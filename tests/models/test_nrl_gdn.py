@@ -12,9 +12,9 @@ from scipy import ndimage
 from tests.narrow import inputs, kernels, narrow, of_sample
 from unfold import create_model
 from unfold.errors import UnfoldError
-from unfold.models.golden import fill
+from unfold.models.golden.golden_rules import fill
+from unfold.models.golden.nrl_gdn_golden import fill_plain_descent, nrl_gdn_rule
 from unfold.models.nrl_gdn import NRLGDN
-from unfold.models.nrl_gdn_golden import fill_plain_descent, nrl_gdn_rule
 from unfold.physics.blur import blur
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "nrl_gdn.npz"

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from unfold.models.dgunet import DGUNet
-from unfold.models.dgunet_golden import dgunet_rule
-from unfold.models.golden import fill
+from unfold.models.golden.dgunet_golden import dgunet_rule
+from unfold.models.golden.golden_rules import fill
 from unfold.models.unfolding import UnfoldingNetwork
-from unfold.padding import crop_to, pad_to_multiple
+from unfold.util.padding import crop_to, pad_to_multiple
 
 
 class Halving(UnfoldingNetwork):

@@ -10,8 +10,8 @@ import torch
 
 from tests.narrow import inputs, kernels, narrow
 from unfold import create_model
-from unfold.models.golden import fill
-from unfold.models.usrnet_golden import usrnet_rule
+from unfold.models.golden.golden_rules import fill
+from unfold.models.golden.usrnet_golden import usrnet_rule
 from unfold.steps.closed_form import prepare
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "usrnet.npz"

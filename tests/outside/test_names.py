@@ -16,14 +16,14 @@ from PIL import Image
 
 import unfold
 from tests.synthetic import scene
-from unfold import outside, registry
+from unfold import registry, user_files
 from unfold.config import differences, dumped, load_config, options_of, terms_of
 from unfold.errors import UnfoldError
+from unfold.evaluation.run_protocol import evaluate
+from unfold.models.on_arrays import network
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.protocols.derain import Derain
-from unfold.protocols.evaluate import evaluate
-from unfold.protocols.methods import network
-from unfold.tables.write import read_table
+from unfold.tables.export import read_table
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -119,7 +119,7 @@ def test_files_of_one_name_in_two_folders_do_not_collide_and_late_imports_work(t
             "    return WHO, same, deep.WHO, again.WHO\n"
         )
     for name in ("one", "two", "one"):
-        module = outside.load_file(tmp_path / name / "net.py")
+        module = user_files.load_file(tmp_path / name / "net.py")
         assert module.late() == (name, name, f"deep {name}", f"deep {name}")
         assert name == module.utils.WHO
     assert "utils" not in sys.modules
@@ -184,9 +184,9 @@ def test_keys_of_before_mean_what_they_meant_and_name_the_new_ones(
 ) -> None:
     caplog.set_level("INFO")
     (tmp_path / "a.yaml").write_text("")
-    from unfold import legacy
+    from unfold import old_keys
 
-    legacy._announced.clear()
+    old_keys._announced.clear()
     assert differences(load_config(tmp_path / "a.yaml", old), load_config(tmp_path / "a.yaml", new)) == []
     assert f"{old[0]} is " in caplog.text or "SCHEDULE.MILESTONES is SCHEDULE.ARGS.milestones" in caplog.text
 
@@ -285,8 +285,9 @@ def test_any_data_step_and_any_prior_make_a_network_of_a_recipe(
     if kind != "gaussian":  # the published protocols need kernels that are not here
         more[more.index("DATA.VAL_PROTOCOL") + 1] = f"{tmp_path / 'own.py'}:Own"
         (tmp_path / "own.py").write_text(
-            "from unfold.build import *\nfrom unfold.degradations.blur_downscale import BlurDownscale\n"
-            "from unfold.degradations.blur_noise import BlurNoise\nfrom unfold.protocols.synthetic import Synthetic\n"
+            "from unfold.from_config import *\nfrom unfold.degradations.blur_downscale import BlurDownscale\n"
+            "from unfold.degradations.nonuniform_noise import BlurNoise\n"
+            "from unfold.protocols.synthetic_validation import Synthetic\n"
             "class Own(Synthetic):\n    name = 'own'\n    def __init__(self):\n"
             f"        super().__init__({'BlurDownscale([2])' if kind == 'usrnet' else 'BlurNoise()'}, {{}})\n"
         )

@@ -19,11 +19,11 @@ from torch.utils.data import DataLoader
 import unfold
 from tests.ranks import ended, start
 from tests.synthetic import scene
-from unfold.checkpoints.read import read_checkpoint
-from unfold.cli import main
+from unfold.cli.main import main
 from unfold.config import load_config
 from unfold.data.batches import Key
-from unfold.training.run import build_trainer
+from unfold.training.setup.build_run import build_trainer
+from unfold.weights.read_checkpoint import read_checkpoint
 
 Command = Callable[..., tuple[int, str, str]]
 SMALL = ["MODEL.ARGS.stages", "2", "MODEL.ARGS.features", "4", "TRAIN.EPOCHS", "2", "TRAIN.PATCHES", "4"]

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 import unfold
 from tests.pinned.made_up import PINNED, picture
-from unfold.checkpoints.read import read_checkpoint
-from unfold.data.cache import PatchCache
 from unfold.data.patches import random_patch
-from unfold.tables import plan
+from unfold.data.stores.patch_cache import PatchCache
+from unfold.tables import work_plan
 from unfold.training.log import read_log
+from unfold.weights.read_checkpoint import read_checkpoint
 
 RUNS = ("nrl_gdn", "usrnet")
 COUNTERS = ("step", "epoch", "pending")
@@ -78,4 +78,4 @@ def table_of(folder: Path) -> dict[str, float]:
 
 def versions() -> dict[str, Any]:
     """Of what a score of a table depends on."""
-    return {"unfold": unfold.__version__, "torch": torch.__version__, "libraries": plan._libraries()}
+    return {"unfold": unfold.__version__, "torch": torch.__version__, "libraries": work_plan._libraries()}

@@ -33,11 +33,11 @@ from scipy.io import savemat
 import unfold
 from tests.pinned.expected import OUTPUTS, RUNS, TABLE, crops, ending, outputs, table_of, versions
 from tests.pinned.made_up import PINNED, make_data
-from unfold.checkpoints.convert import convert
-from unfold.cli import main
+from unfold.cli.main import main
 from unfold.config import load_config
-from unfold.training.run import build_trainer
-from unfold.training.signals import Stopped
+from unfold.training.processes.signals import Stopped
+from unfold.training.setup.build_run import build_trainer
+from unfold.weights.convert import convert
 
 COMMIT = "bbfdcae"
 STOP = 4  # steps that the pinned runs have done

@@ -19,10 +19,10 @@ from tests import narrow
 from tests.synthetic import scene
 from unfold.data.images import read_grey
 from unfold.errors import UnfoldError
+from unfold.evaluation.run_protocol import evaluate
 from unfold.models.dgunet_cs import measurements_of
+from unfold.models.on_arrays import network
 from unfold.protocols.compressive_sensing import CompressiveSensing
-from unfold.protocols.evaluate import evaluate
-from unfold.protocols.methods import network
 
 Command = Callable[..., tuple[int, str, str]]
 

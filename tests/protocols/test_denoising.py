@@ -9,11 +9,11 @@ import pytest
 from PIL import Image
 
 from tests.synthetic import scene
-from unfold.data.crops import busiest_crop
+from unfold.data.choose_detail import busiest_crop
 from unfold.degradations.gaussian_noise import GaussianNoise
+from unfold.evaluation.classical_methods import CLASSICAL, tune
 from unfold.metrics import psnr
 from unfold.physics.noise import add_gaussian
-from unfold.protocols.classical import CLASSICAL, tune
 from unfold.protocols.gaussian_denoising import GaussianDenoising
 from unfold.protocols.protocol import Case
 

@@ -12,8 +12,8 @@ import pytest
 from scipy.io import loadmat
 
 from unfold.errors import UnfoldError
+from unfold.evaluation.run_protocol import evaluate
 from unfold.protocols.dnd import DND
-from unfold.protocols.evaluate import evaluate
 
 Command = Callable[..., tuple[int, str, str]]
 BOXES = [np.array([[1, 1, 16, 16], [5, 9, 20, 24], [9, 21, 24, 36]]), np.array([[2, 3, 17, 18]] * 3)]

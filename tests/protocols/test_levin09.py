@@ -13,12 +13,12 @@ from scipy.ndimage import convolve, shift
 
 from tests.synthetic import scene
 from unfold.errors import UnfoldError
+from unfold.evaluation.methods import baseline
+from unfold.evaluation.run_protocol import evaluate
 from unfold.metrics import psnr
 from unfold.metrics.shifted import undo_shift
 from unfold.physics.degrade import blur_array
-from unfold.protocols.evaluate import evaluate
 from unfold.protocols.levin09 import BORDER, REACH, Levin09, read_kernel
-from unfold.protocols.methods import baseline
 
 ROOT = Path(os.environ.get("UNFOLD_DATA", "nowhere"))
 SHIFTS = {3: (2, -1), 4: (-1, 3)}

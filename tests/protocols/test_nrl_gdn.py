@@ -18,10 +18,11 @@ from skimage.metrics import structural_similarity
 
 from tests import narrow
 from tests.synthetic import scene
-from unfold.protocols.evaluate import Result, evaluate
-from unfold.protocols.methods import baseline, network
-from unfold.protocols.nrl_gdn import NRLGDNNonUniform, NRLGDNReal, NRLGDNSimulated, NRLGDNUniform
-from unfold.protocols.protocol import Case, Method, Protocol
+from unfold.evaluation.methods import baseline
+from unfold.evaluation.run_protocol import Result, evaluate
+from unfold.models.on_arrays import Method, network
+from unfold.protocols.nrl_gdn_evaluations import NRLGDNNonUniform, NRLGDNReal, NRLGDNSimulated, NRLGDNUniform
+from unfold.protocols.protocol import Case, Protocol
 
 Command = Callable[..., tuple[int, str, str]]
 GOLDEN = Path(__file__).parent.parent / "golden"

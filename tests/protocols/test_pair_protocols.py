@@ -18,11 +18,12 @@ from skimage.metrics import structural_similarity
 from tests import narrow
 from tests.synthetic import scene
 from unfold.errors import UnfoldError
+from unfold.evaluation.methods import BASELINES
+from unfold.evaluation.run_protocol import evaluate
+from unfold.models.on_arrays import network
 from unfold.protocols.deblur import Deblur, RealBlur
 from unfold.protocols.derain import Derain, DerainSynthetic
-from unfold.protocols.evaluate import evaluate
-from unfold.protocols.methods import BASELINES, network
-from unfold.protocols.pairs import PairProtocol
+from unfold.protocols.given_pairs import PairProtocol
 
 Command = Callable[..., tuple[int, str, str]]
 ROOT = Path(os.environ.get("UNFOLD_DATA", "nowhere"))

@@ -18,11 +18,11 @@ from scipy.io import savemat
 from tests import narrow
 from tests.synthetic import scene
 from unfold.errors import UnfoldError
+from unfold.evaluation.run_protocol import evaluate
 from unfold.metrics import ssim
-from unfold.protocols.ensemble import ensembled
-from unfold.protocols.evaluate import evaluate
+from unfold.models.on_arrays import network
+from unfold.models.self_ensemble import ensembled
 from unfold.protocols.gaussian_denoising import GaussianDenoising
-from unfold.protocols.methods import network
 from unfold.protocols.sidd import CLEAN, NOISY, SIDD
 
 Command = Callable[..., tuple[int, str, str]]

@@ -21,14 +21,14 @@ from scipy.io import loadmat, savemat
 from tests import narrow
 from tests.synthetic import scene
 from unfold.errors import UnfoldError
+from unfold.evaluation.run_protocol import evaluate
 from unfold.metrics import psnr, ssim
+from unfold.models.on_arrays import as_tensors, network
 from unfold.physics.boundary import periodic
 from unfold.physics.kernels import gaussian_kernel, normalised, shift_kernel
-from unfold.protocols.evaluate import evaluate
-from unfold.protocols.methods import as_tensors, network
+from unfold.protocols.by_name import parse_protocol
 from unfold.protocols.protocol import Case
-from unfold.protocols.registry import parse_protocol
-from unfold.protocols.usrnet import USRNetBicubic, USRNetReal, USRNetTable1
+from unfold.protocols.usrnet_evaluations import USRNetBicubic, USRNetReal, USRNetTable1
 
 Command = Callable[..., tuple[int, str, str]]
 GOLDEN = Path(__file__).parent.parent / "golden"

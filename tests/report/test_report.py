@@ -11,15 +11,14 @@ import pytest
 from PIL import Image
 
 from tests.synthetic import scene
+from unfold.evaluation.config_test import _plain
 from unfold.models.dgunet import DGUNet
 from unfold.models.registry import skeleton
-from unfold.protocols.evaluate import Score
 from unfold.report.curve import draw_curves, log_ticks, ticks
-from unfold.report.evaluation import _plain
-from unfold.report.models import count_parameters, format_models, gmac
+from unfold.report.models_list import count_parameters, format_models, gmac
 from unfold.report.sheet import draw_sheet
 from unfold.report.strip import PANEL, Panel, draw_strip, some_stages
-from unfold.report.table import format_table, mean_score
+from unfold.report.text_table import Score, format_table, mean_score
 
 
 def test_a_table_has_a_row_per_image_and_their_mean() -> None:

@@ -19,20 +19,21 @@ from scipy.io import savemat
 from tests import narrow
 from tests.synthetic import scene
 from unfold import create_model
+from unfold.cli import tables_command as tables
 from unfold.errors import UnfoldError
-from unfold.models.golden import fill
-from unfold.models.usrnet_golden import usrnet_rule
-from unfold.protocols import derain, usrnet
-from unfold.protocols.evaluate import evaluate, evaluate_case
-from unfold.protocols.methods import baseline, network
-from unfold.tables import command as tables
-from unfold.tables import measure, shown
+from unfold.evaluation.methods import baseline
+from unfold.evaluation.run_protocol import evaluate, evaluate_case
+from unfold.models.golden.golden_rules import fill
+from unfold.models.golden.usrnet_golden import usrnet_rule
+from unfold.models.on_arrays import network
+from unfold.protocols import derain, usrnet_evaluations
+from unfold.tables import examples, measure
 from unfold.tables.definitions import IMAGES, TABLES
-from unfold.tables.grid import missing
+from unfold.tables.export import read_table
+from unfold.tables.html_grid import missing
+from unfold.tables.open_weights import Net, open_net
 from unfold.tables.published import read_published
 from unfold.tables.results import Shown, Table
-from unfold.tables.weights import Net, open_net
-from unfold.tables.write import read_table
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -130,7 +131,7 @@ def test_every_published_number_belongs_to_a_cell_and_every_cell_to_a_known_set(
 def test_a_cell_is_the_mean_by_the_protocol(data: Path, weights: Path, tmp_path: Path, command: Command) -> None:
     code, out, err = command("tables", "usrnet_bicubic", "--weights", weights, "-o", tmp_path / "t")
     assert (code, err) == (0, "")
-    protocol = usrnet.USRNetBicubic(scale=3)
+    protocol = usrnet_evaluations.USRNetBicubic(scale=3)
     methods = {
         "bicubic": baseline("bicubic", protocol),
         "usrnet": network(narrow.narrow("usrnet"), torch.device("cpu")),
@@ -230,7 +231,7 @@ def test_what_a_number_depends_on_has_it_measured_again(
     elif change == "image":
         picture(data / "Set5" / "1.png", 77)
     elif change == "version":
-        monkeypatch.setattr(usrnet.USRNetBicubic, "version", 2, raising=False)
+        monkeypatch.setattr(usrnet_evaluations.USRNetBicubic, "version", 2, raising=False)
     elif change == "kernel":
         cells_ = np.empty((1, 3), dtype=object)
         cells_[0] = [np.full((3, 3), 1 / 9)] * 3
@@ -498,9 +499,9 @@ def test_the_images_shown_are_those_that_gain_most_and_least(
     whole_file = kept.read_bytes()
     for start in range(0, len(whole_file) - 8, len(whole_file) // 60):  # wherever it is damaged
         kept.write_bytes(whole_file[:start] + b"\xff" * 8 + whole_file[start + 8 :])
-        shown._read(kept)
+        examples._read(kept)
     kept.write_bytes(whole_file)
-    monkeypatch.setattr(shown, "_restore", None)
+    monkeypatch.setattr(examples, "_restore", None)
     assert command(*given)[0] == 0
     again = pages[1][2]
     assert all(np.array_equal(a.result, b.result) and a.image == b.image for a, b in zip(pictures, again, strict=True))

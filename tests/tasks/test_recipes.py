@@ -12,12 +12,12 @@ import torch
 from yacs.config import CfgNode
 
 from tests.standins import random_vgg19, stand_ins
-from unfold import legacy
-from unfold.build import build_network
+from unfold import old_keys
 from unfold.config import load_config, options_of, part_of, plain, terms_of
-from unfold.training import check
+from unfold.from_config import build_network
+from unfold.training import dry_run
 from unfold.training.log import read_log
-from unfold.training.parts import build_loss, factor, steps_per_epoch, total_steps
+from unfold.training.setup.build_parts import build_loss, factor, steps_per_epoch, total_steps
 
 Command = Callable[..., tuple[int, str, str]]
 TASKS = Path(__file__).parent.parent.parent / "tasks"
@@ -81,8 +81,8 @@ def setting(cfg: CfgNode, key: str) -> Any:
     """A setting by the key that it had before parts had options of their own, whose facts these tables are."""
     section, name = key.split(".")
     if section == "LOSS":
-        return legacy._as_old(terms_of(cfg), None)[name]  # type: ignore[index]
-    if key in legacy.KEYS:
+        return old_keys._as_old(terms_of(cfg), None)[name]  # type: ignore[index]
+    if key in old_keys.KEYS:
         section_part = part_of(cfg, section)
         return plain(section_part.full(options_of(cfg, section)))[name.lower()]
     return cfg[section][name]
@@ -182,7 +182,7 @@ def test_a_check_of_the_recipe_tells_what_the_run_takes_and_writes_nothing(
     recipe: str, sets: Path, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("UNFOLD_DATA", str(sets))
-    monkeypatch.setattr(check, "ENOUGH", 0.1)
+    monkeypatch.setattr(dry_run, "ENOUGH", 0.1)
     words = [*narrow(config(recipe).MODEL.NAME), "OUTPUT", str(tmp_path / "run")]
     if "usrgan" in recipe:
         words += ["LOSS.VGG", str(random_vgg19(tmp_path / "vgg19.pth")), "TRAIN.PATCH", "96"]

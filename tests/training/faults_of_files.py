@@ -15,7 +15,7 @@ from PIL import Image
 from tests.training import spoiled
 from tests.training.real_runs import ending, flat
 from tests.training.trial import Notes, TooLateError, Trial, check
-from unfold.data.cache_writing import prepare_cache
+from unfold.data.stores.patch_cache_writing import prepare_cache
 from unfold.errors import UnfoldError
 from unfold.training.checkpoint import read_run
 

@@ -22,8 +22,8 @@ from PIL import Image
 from torch import Tensor
 
 from tests.synthetic import scene
-from unfold.checkpoints.read import read_checkpoint
 from unfold.training.log import read_log
+from unfold.weights.read_checkpoint import read_checkpoint
 
 ROOT = Path(__file__).parents[2]
 TIMING = ("seconds", "images_per_s", "data_wait")
@@ -31,7 +31,9 @@ PATIENCE = 120.0  # seconds for anything that must happen
 os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *sys.path])  # for what is started from anywhere else
 LOCK = threading.Lock()  # two threads that look for the exit code of one process would take it from each other
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["unfold.cli", "unfold.training.run", "torch._dynamo", "h5py", "cv2", __name__])
+CONTEXT.set_forkserver_preload(
+    ["unfold.cli.main", "unfold.training.setup.build_run", "torch._dynamo", "h5py", "cv2", __name__]
+)
 
 RECIPE = """
 DEVICE: cpu
@@ -156,7 +158,7 @@ class Place:
 
 
 def _unfold(words: list[str], printed: Path, before: Callable[[], None] | None) -> None:
-    from unfold.cli import main
+    from unfold.cli.main import main
 
     os.setsid()
     file = os.open(printed, os.O_WRONLY | os.O_CREAT | os.O_APPEND)

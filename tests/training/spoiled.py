@@ -8,14 +8,14 @@ import resource
 import time
 from typing import Any
 
-from unfold.training import run
+from unfold.training.setup import build_run
 
 SMALL = 1 << 20  # bytes
 
 
 def nan_batch() -> None:
     """The second batch of the second epoch holds a pixel that is no number."""
-    rendered = run._rendered
+    rendered = build_run._rendered
 
     def spoiled(*arguments: Any) -> dict[str, Any]:
         given = rendered(*arguments)
@@ -23,24 +23,24 @@ def nan_batch() -> None:
             given["target"][0, 0, 0, 0] = math.nan
         return given
 
-    run._rendered = spoiled
+    build_run._rendered = spoiled
 
 
 def slow_validation() -> None:
     """Validation says that it begins, and takes a minute longer."""
-    validated = run._validated
+    validated = build_run._validated
 
     def slow(*arguments: Any) -> dict[str, float]:
         os.write(1, b"validating\n")
         time.sleep(60)
         return validated(*arguments)
 
-    run._validated = slow
+    build_run._validated = slow
 
 
 def slow_step() -> None:
     """The third step says that it begins, and takes a minute longer."""
-    rendered = run._rendered
+    rendered = build_run._rendered
 
     def slow(*arguments: Any) -> dict[str, Any]:
         if arguments[-2:] == (0, 2):
@@ -48,7 +48,7 @@ def slow_step() -> None:
             time.sleep(60)
         return rendered(*arguments)
 
-    run._rendered = slow
+    build_run._rendered = slow
 
 
 def no_reader() -> None:

@@ -25,18 +25,18 @@ from unfold.config import load_config
 from unfold.errors import UnfoldError
 from unfold.facts import Input, image
 from unfold.losses.adversarial import fooling_loss, judging_loss
-from unfold.losses.perceptual import PerceptualDistance, vgg19_features
+from unfold.losses.vgg_features import PerceptualDistance, vgg19_features
 from unfold.models.unfolding import Output
-from unfold.training import parts
-from unfold.training.adversarial import AdversarialUpdate
+from unfold.training.adversarial_step import AdversarialUpdate
 from unfold.training.checkpoint import read_run
 from unfold.training.discriminator import Discriminator
-from unfold.training.distributed import Processes
 from unfold.training.log import read_log
-from unfold.training.parts import build_loss
-from unfold.training.run import build_trainer
+from unfold.training.processes.distributed import Processes
+from unfold.training.setup import build_parts
+from unfold.training.setup.build_parts import build_loss
+from unfold.training.setup.build_run import build_trainer
+from unfold.training.train_step import Update
 from unfold.training.trainer import Trainer
-from unfold.training.update import Update
 
 Command = Callable[..., tuple[int, str, str]]
 LOG = "log.jsonl"
@@ -59,7 +59,7 @@ class Tint(nn.Module):
 @pytest.fixture
 def _narrow(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs with a discriminator of a sixteenth of the width, which is trained in no time."""
-    monkeypatch.setattr(parts, "Discriminator", functools.partial(Discriminator, 4))
+    monkeypatch.setattr(build_parts, "Discriminator", functools.partial(Discriminator, 4))
 
 
 def build(recipe: Path, folder: Path, words: str = WORDS, **options: Any) -> Trainer:

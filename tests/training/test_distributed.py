@@ -19,11 +19,11 @@ from unfold.data.patches import MemoryStore
 from unfold.errors import UnfoldError
 from unfold.losses.loss import Term, TotalLoss
 from unfold.losses.pixel import L1
-from unfold.training import distributed
-from unfold.training.agreement import check_data
 from unfold.training.checkpoint import read_run
-from unfold.training.distributed import Processes, processes
 from unfold.training.log import read_log
+from unfold.training.processes import distributed
+from unfold.training.processes.distributed import Processes, processes
+from unfold.training.setup.rank_consistency import check_data
 
 TIMING = ("seconds", "images_per_s", "data_wait")
 SIX = "TRAIN.BATCH 6 TRAIN.PATCHES 24"

@@ -16,9 +16,9 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from unfold.errors import UnfoldError
-from unfold.training.loading import WorkerDied, batches
-from unfold.training.signals import ignore_in_worker
-from unfold.training.worker import end_with
+from unfold.training.processes.batch_loading import WorkerDied, batches
+from unfold.training.processes.loader_worker import end_with
+from unfold.training.processes.signals import ignore_in_worker
 
 
 class Bad(Dataset[dict[str, Any]]):

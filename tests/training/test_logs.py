@@ -24,23 +24,23 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from unfold.checkpoints.read import read_checkpoint
 from unfold.config import load_config
-from unfold.data.cache import PatchCache
-from unfold.data.cache_writing import prepare_cache
-from unfold.data.fingerprint import fingerprint
 from unfold.data.images import read_uint8
 from unfold.data.patches import MemoryStore
+from unfold.data.stores.fingerprint import fingerprint
+from unfold.data.stores.patch_cache import PatchCache
+from unfold.data.stores.patch_cache_writing import prepare_cache
 from unfold.protocols.gaussian_denoising import GaussianDenoising
 from unfold.report.provenance import revision
-from unfold.training import line, trainer
-from unfold.training import run as training
-from unfold.training.environment import read_starts
-from unfold.training.line import Line
+from unfold.training import progress_line, trainer
 from unfold.training.log import read_log
-from unfold.training.run import build_trainer
+from unfold.training.processes.loader_worker import begin_worker
+from unfold.training.progress_line import Line
+from unfold.training.setup import build_run as training
+from unfold.training.setup.build_run import build_trainer
+from unfold.training.setup.environment import read_starts
 from unfold.training.trainer import Trainer
-from unfold.training.worker import begin_worker
+from unfold.weights.read_checkpoint import read_checkpoint
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -62,7 +62,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(line.time, "perf_counter", clock)
+    monkeypatch.setattr(progress_line.time, "perf_counter", clock)
     return clock
 
 
@@ -241,9 +241,9 @@ def test_tensorboard_shows_log_stages_and_step_sizes_once_after_a_kill_too(recip
 def test_tensorboard_that_is_missing_is_told_before_any_work(
     recipe: Path, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from unfold.training import board
+    from unfold.training import tensorboard
 
-    monkeypatch.setattr(board.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(tensorboard.importlib.util, "find_spec", lambda name: None)
     code, _, err = command("train", "--config", recipe, "TRAIN.BOARD", "true")
     told = "TRAIN.BOARD true writes for TensorBoard, which is missing: pip install 'unfold-restoration[log]'"
     assert (code, err) == (2, f"unfold train: {told}\n")

@@ -17,8 +17,8 @@ from unfold.losses.loss import Term, TotalLoss
 from unfold.losses.pixel import Charbonnier
 from unfold.models.unfolding import Output
 from unfold.training.log import read_log
-from unfold.training.run import build_trainer
-from unfold.training.update import Update
+from unfold.training.setup.build_run import build_trainer
+from unfold.training.train_step import Update
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -14,8 +14,8 @@ from unfold.config import load_config
 from unfold.errors import UnfoldError
 from unfold.training.checkpoint import newest_good, read_run, save_checkpoint
 from unfold.training.log import read_log
-from unfold.training.run import build_trainer
-from unfold.training.signals import Stopped
+from unfold.training.processes.signals import Stopped
+from unfold.training.setup.build_run import build_trainer
 from unfold.training.trainer import Trainer
 
 TIMING = ("seconds", "images_per_s", "data_wait")

@@ -20,13 +20,13 @@ from PIL import Image
 from torch import Tensor
 
 from unfold import load_model
-from unfold.checkpoints.read import read_checkpoint
 from unfold.config import load_config
 from unfold.errors import UnfoldError
 from unfold.models.unfolding import Output
 from unfold.training import checkpoint, trainer
 from unfold.training.log import RunLog, read_log
-from unfold.training.run import _prepare_folder, build_trainer
+from unfold.training.setup.build_run import _prepare_folder, build_trainer
+from unfold.weights.read_checkpoint import read_checkpoint
 
 Command = Callable[..., tuple[int, str, str]]
 

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from tests.training.real_runs import ending, unlike
-from unfold.cli import main
+from unfold.cli.main import main
 from unfold.config import load_config
 from unfold.errors import UnfoldError
-from unfold.training import run
-from unfold.training.run import build_trainer
-from unfold.training.signals import EXIT_STOPPED, Request, Stopped, requests_to_stop
+from unfold.training.processes.signals import EXIT_STOPPED, Request, Stopped, requests_to_stop
+from unfold.training.setup import build_run
+from unfold.training.setup.build_run import build_trainer
 from unfold.training.trainer import Trainer
 
 Command = Callable[..., tuple[int, str, str]]
@@ -95,7 +95,7 @@ def test_stopped_while_the_run_is_built(
         except Exception as error:  # as those who read damaged files do
             raise UnfoldError("swallowed") from error
 
-    monkeypatch.setattr(run, "build_store", building)
+    monkeypatch.setattr(build_run, "build_store", building)
     code, _, err = command("train", "--config", recipe)
     assert code == EXIT_STOPPED
     said = f"unfold train: stopped by {number.name} outside the steps of the run; --resume auto begins it or goes on"

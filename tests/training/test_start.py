@@ -10,13 +10,13 @@ import torch
 
 from tests import narrow
 from unfold import create_model
-from unfold.checkpoints.read import read_checkpoint
 from unfold.config import load_config
 from unfold.errors import UnfoldError
 from unfold.models.usrnet import HyperParameters
-from unfold.training.run import build_trainer
-from unfold.training.start import fill
+from unfold.training.setup.build_run import build_trainer
+from unfold.training.setup.weight_init import fill
 from unfold.training.trainer import Trainer
+from unfold.weights.read_checkpoint import read_checkpoint
 
 
 def build(recipe: Path, *words: object, **options: Any) -> Trainer:

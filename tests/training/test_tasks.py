@@ -17,9 +17,9 @@ from scipy.io import savemat
 
 from tests.synthetic import scene
 from unfold import create_model, load_model
-from unfold.build import bare_network, build_degradation, build_store, build_validation
 from unfold.config import load_config
 from unfold.degradations.blur_downscale import BlurDownscale
+from unfold.from_config import bare_network, build_degradation, build_store, build_validation
 from unfold.physics.degrade import blur_uint8
 from unfold.physics.kernels import gaussian_kernel
 from unfold.training.log import read_log

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from tests.training.real_runs import Place, Run, ending, unlike
-from unfold.checkpoints.read import read_checkpoint
 from unfold.errors import UnfoldError
 from unfold.training.checkpoint import read_run
+from unfold.weights.read_checkpoint import read_checkpoint
 
 Notes = dict[str, float]  # for the table: texts to be filled with the sum of the numbers, or the largest
 

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unfold.bench.ceiling import alone, dominant
+from unfold.bench.roofline import alone, dominant
 from unfold.bench.timing import Times, peak, take_turns
-from unfold.bench.ways import (
+from unfold.bench.variants import (
     PLAIN,
     Mode,
     Way,
@@ -25,12 +25,12 @@ from unfold.bench.ways import (
     ways_of,
     why_not,
 )
-from unfold.device import pick_device
 from unfold.errors import UnfoldError, out_of_memory, reason_of
 from unfold.models.registry import create_model, skeleton
-from unfold.progress import progress
-from unfold.report.models import count_gmac, count_parameters
+from unfold.report.models_list import count_gmac, count_parameters
 from unfold.report.provenance import provenance
+from unfold.util.device import pick_device
+from unfold.util.progress import progress
 
 logger = logging.getLogger("unfold")
 EQUAL = 1e-5  # an estimate in [0,1] that differs by no more is the same

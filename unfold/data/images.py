@@ -28,10 +28,10 @@ from natsort import natsorted
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from unfold.data.deep import read_deep
+from unfold.data.formats.sixteen_bit import read_deep
 from unfold.errors import UnfoldError, reason_of
-from unfold.paths import as_path
-from unfold.progress import progress
+from unfold.util.paths import as_path
+from unfold.util.progress import progress
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm")
 

@@ -14,7 +14,7 @@ from itertools import islice
 from typing import TypeVar
 
 from unfold.errors import UnfoldError
-from unfold.progress import progress
+from unfold.util.progress import progress
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -13,11 +13,11 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from unfold.data.batches import Key
-from unfold.data.stores import Store, Window
+from unfold.data.stores.image_stores import Store, Window
 from unfold.errors import UnfoldError
-from unfold.outside import their_errors
 from unfold.physics.resize import imresize
-from unfold.progress import progress
+from unfold.user_files import their_errors
+from unfold.util.progress import progress
 
 Image = NDArray[Any]
 Images = dict[str, Image]  # "target" (H,W,C), and for pairs "input", of the same size

@@ -17,9 +17,9 @@ from torch import nn
 
 from unfold.data.images import as_channels, read_uint8
 from unfold.data.patches import Images
-from unfold.degradations import kernels
+from unfold.degradations import random_kernels
 from unfold.degradations.degradation import Degradation, Rng, unit
-from unfold.degradations.kernels import pick, random_kernel
+from unfold.degradations.random_kernels import pick, random_kernel
 from unfold.errors import UnfoldError
 from unfold.physics.batched_degrade import degrade
 from unfold.physics.kernels import random_sharp
@@ -51,7 +51,7 @@ class BlurDownscale(Degradation):
         self.scales, self.sigma, self.sharp = tuple(scales), sigma, sharp
 
     def check_patch(self, patch: int) -> None:
-        kernels.check_patch(patch)
+        random_kernels.check_patch(patch)
         if any(patch % scale for scale in self.scales):
             raise UnfoldError(f"must be a multiple of all DATA.ARGS.scales, {list(self.scales)}, and is {patch}")
 

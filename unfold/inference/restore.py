@@ -12,17 +12,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from unfold.device import device_of, pick_device, place
 from unfold.errors import UnfoldError, out_of_memory
-from unfold.inference.inputs import check_image, check_inputs
-from unfold.inference.plan import Tile, choose_tiles, halved, kernel_side
+from unfold.inference.tile_size import Tile, choose_tiles, halved, kernel_side
 from unfold.inference.tiling import Array, Span, Tiles, assemble
+from unfold.inference.validate_inputs import check_image, check_inputs
+from unfold.models.on_arrays import Method, network
+from unfold.models.self_ensemble import ensembled
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.physics.boundary import periodic
-from unfold.precision import Precision, autocast_for
-from unfold.protocols.ensemble import ensembled
-from unfold.protocols.methods import network
-from unfold.protocols.protocol import Method
+from unfold.util.device import device_of, pick_device, place
+from unfold.util.precision import Precision, autocast_for
 
 logger = logging.getLogger("unfold")
 
@@ -59,7 +58,7 @@ def restore(
 
     tile: side of the square of the result that the network sees at once; None: everything at once; "auto": everything,
     or as much as memory allows. Tiles overlap by the network's halo, cut short in small tiles, and are blended. No
-    network of the package is exact in tiles, see :func:`unfold.inference.check.tile_difference`. Where memory runs
+    network of the package is exact in tiles, see :func:`unfold.inference.tile_error.tile_difference`. Where memory runs
     out, the tile is halved. ensemble: the mean over the eight turned and mirrored pictures, with the kernel and other
     images. precision: "float32", or "bf16" by autocast. device: "auto", "cpu" or "cuda"; None where the network is.
 

@@ -10,16 +10,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from unfold.device import device_of
 from unfold.errors import UnfoldError
-from unfold.inference.inputs import check_image, check_inputs
 from unfold.inference.restore import NOT_FINITE, continued, framed, to_network
+from unfold.inference.validate_inputs import check_image, check_inputs
 from unfold.metrics import psnr
+from unfold.models.on_arrays import as_tensors
 from unfold.models.stages import with_stages
 from unfold.models.unfolding import UnfoldingNetwork
-from unfold.precision import Precision, autocast_for
-from unfold.protocols.methods import as_tensors
-from unfold.report.stages import UNITS, StageRecord
+from unfold.report.stage_table import UNITS, StageRecord
+from unfold.util.device import device_of
+from unfold.util.precision import Precision, autocast_for
 
 
 def trace(

@@ -25,7 +25,7 @@ class Adversarial(Loss):
     """What a discriminator, trained beside the network, makes of the last stage: see fooling_loss. TRAIN.PATCH is 96.
 
     The trainer takes the steps of both, in one process and without TRAIN.ACCUMULATE: the means are over the whole batch
-    (:class:`unfold.training.adversarial.AdversarialUpdate`).
+    (:class:`unfold.training.adversarial_step.AdversarialUpdate`).
     """
 
     channels = 3

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from unfold.losses.loss import ImageLoss
 from unfold.losses.pixel import charbonnier, checked_eps
-from unfold.precision import at_least_float32
+from unfold.util.precision import at_least_float32
 
 BINOMIAL = (0.05, 0.25, 0.4, 0.25, 0.05)  # Burt and Adelson's, which the published edge loss smooths with
 

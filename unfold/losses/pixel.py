@@ -8,7 +8,7 @@ from torch import Tensor
 
 from unfold.errors import UnfoldError
 from unfold.losses.loss import ImageLoss
-from unfold.precision import at_least_float32
+from unfold.util.precision import at_least_float32
 
 
 def charbonnier(x: Tensor, target: Tensor, eps: float = 1e-3) -> Tensor:

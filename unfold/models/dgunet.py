@@ -26,8 +26,6 @@ from torch import Tensor, nn
 
 from unfold.facts import Preset, Tiling
 from unfold.models.unfolding import UnfoldingNetwork, check_channels, check_image, of_data_parallel
-from unfold.padding import crop_to, pad_to_multiple
-from unfold.precision import apply_in_full_precision
 from unfold.priors.pathway_unet import (
     LEVELS,
     ConcatMerge,
@@ -39,6 +37,8 @@ from unfold.priors.pathway_unet import (
     shallow_features,
 )
 from unfold.steps.gradient import LearnedOperator, gradient_step
+from unfold.util.padding import crop_to, pad_to_multiple
+from unfold.util.precision import apply_in_full_precision
 
 
 class Context(NamedTuple):

@@ -27,11 +27,11 @@ from torch import Tensor, nn
 from unfold.facts import Input, Preset, Tiling, image
 from unfold.models.dgunet import Family, Stage, UNet, check_widths, step_size, widths_in
 from unfold.models.unfolding import check_channels, check_image, of_data_parallel
-from unfold.padding import pad_to_multiple
 from unfold.physics.sampling import sample, sample_adjoint
-from unfold.precision import at_least_float32, full_precision
 from unfold.priors.pathway_unet import ConcatMerge, Decoder, Encoder, StageOutput, shallow_features
 from unfold.steps.gradient import LearnedOperator
+from unfold.util.padding import pad_to_multiple
+from unfold.util.precision import at_least_float32, full_precision
 
 BLOCK = 32
 PUBLISHED_RATIOS = (1, 4, 10, 25, 30, 40, 50)

@@ -25,10 +25,10 @@ from torch import Tensor
 from unfold.facts import Input, Preset, Tiling, image, kernel
 from unfold.models.unfolding import UnfoldingNetwork, check_channels, check_image, of_data_parallel
 from unfold.physics.blur import blur, blur_adjoint
-from unfold.precision import at_least_float32, full_precision
 from unfold.priors.conv_block import ConvBlock
 from unfold.priors.resunet import ResUNet, arguments_in
 from unfold.steps.inverse_filter import inverse_filter
+from unfold.util.precision import at_least_float32, full_precision
 
 StopRule = Literal["sample", "batch", "never"]
 FIRST_TEST = 4  # no step up to this one is the last

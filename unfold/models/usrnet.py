@@ -21,9 +21,9 @@ from torch import Tensor, nn
 
 from unfold.facts import Input, Preset, Tiling, image, kernel, level, whole
 from unfold.models.unfolding import UnfoldingNetwork, check_channels, check_image
-from unfold.precision import full_precision
 from unfold.priors.resunet import ResUNet, arguments_in
 from unfold.steps.closed_form import Measurement, PreparedKernel, begin
+from unfold.util.precision import full_precision
 
 
 class Context(NamedTuple):

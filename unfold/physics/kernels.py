@@ -14,6 +14,9 @@ SIDE = 25  # of the kernels of training
 LEAST_VARIANCE, LARGEST_VARIANCE = 0.6, 12.0  # of the Gaussians that networks are trained with, in pixels squared
 SHARP_VARIANCES = 0.1, 1.5  # of those that blur little
 
+# What USRNet's authors assume of real pictures: standard deviations of the blur by scale 1 to 4, noise in 255 units.
+ASSUMED = {"chip": ((0.6, 0.9, 1.7, 2.2), 15.0), "general": ((0.4, 0.7, 1.5, 2.0), 2.0)}
+
 
 def normalised(kernel: Kernel) -> Kernel:
     """The kernel over its sum. ValueError where the sum is not positive."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from unfold.precision import apply_in_full_precision
+from unfold.util.precision import apply_in_full_precision
 
 
 class ConvBlock(nn.Module):

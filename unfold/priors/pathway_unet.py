@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unfold.padding import crop_to, pad_to_multiple
-from unfold.precision import apply_in_full_precision, at_least_float32, full_precision
+from unfold.util.padding import crop_to, pad_to_multiple
+from unfold.util.precision import apply_in_full_precision, at_least_float32, full_precision
 
 Pathway = Literal["none", "add", "modulate"]  # how a block uses the previous stage's features
 LEVELS = 3  # down-samplings, so sizes must be multiples of 2 ** LEVELS

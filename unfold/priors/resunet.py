@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from unfold.padding import crop_to, pad_to_multiple
-from unfold.precision import apply_in_full_precision
+from unfold.util.padding import crop_to, pad_to_multiple
+from unfold.util.precision import apply_in_full_precision
 
 
 class ResBlock(nn.Module):

@@ -7,8 +7,8 @@ from typing import ClassVar
 
 from unfold.metrics import psnr, ssim
 from unfold.metrics.aligned import aligned_scores
-from unfold.protocols.pairs import PairProtocol
-from unfold.protocols.protocol import Image
+from unfold.models.on_arrays import Image
+from unfold.protocols.given_pairs import PairProtocol
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,12 @@ from typing import ClassVar
 
 from unfold.data.images import find_images, read_uint8, to_float
 from unfold.data.pairs import marked_inputs
-from unfold.degradations.rain import SyntheticRain
+from unfold.degradations.synthetic_rain import SyntheticRain
 from unfold.errors import UnfoldError
 from unfold.metrics import psnr, ssim
-from unfold.protocols.pairs import PairProtocol
-from unfold.protocols.protocol import Case, Image, Sample, generator_of
+from unfold.models.on_arrays import Image
+from unfold.protocols.given_pairs import PairProtocol
+from unfold.protocols.protocol import Case, Sample, generator_of
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Derain(PairProtocol):
 
 @dataclass(frozen=True)
 class DerainSynthetic(Derain):
-    """Clean images with rain of our own model (:class:`unfold.degradations.rain.SyntheticRain`), scored as Table 1 is.
+    """Clean images with rain of our own model (degradations/synthetic_rain.py), scored as Table 1 is.
 
     No published table: it validates trainings on the same rain. Rain is drawn per image from a generator seeded with
     the file's name.

@@ -8,12 +8,13 @@ from typing import ClassVar
 
 import numpy as np
 
-from unfold.data.dnd import count_images, read_crops
+from unfold.data.formats.dnd_files import count_images, read_crops
 from unfold.data.images import find_folder
 from unfold.errors import UnfoldError
-from unfold.files import whole_file
-from unfold.protocols.ensemble import check_number, ensembled
-from unfold.protocols.protocol import Case, Image, Method, Sample, Unscored
+from unfold.models.on_arrays import Image, Method
+from unfold.models.self_ensemble import check_number, ensembled
+from unfold.protocols.protocol import Case, Sample, Unscored
+from unfold.util.whole_files import whole_file
 
 
 @dataclass(frozen=True)

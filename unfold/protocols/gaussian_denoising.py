@@ -15,8 +15,9 @@ from typing import Any, ClassVar
 from unfold.data.images import as_channels, read_image, to_float
 from unfold.errors import UnfoldError
 from unfold.metrics import psnr, ssim
+from unfold.models.on_arrays import Image
 from unfold.physics.noise import add_gaussian
-from unfold.protocols.protocol import Case, Image, Protocol, Sample, generator_of
+from unfold.protocols.protocol import Case, Protocol, Sample, generator_of
 
 
 @dataclass(frozen=True)

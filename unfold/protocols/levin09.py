@@ -9,14 +9,15 @@ from typing import ClassVar
 
 import numpy as np
 
+from unfold.data.formats.kernel_files import Kernel, read_kernels
 from unfold.data.images import find_images, read_grey
-from unfold.data.kernels import Kernel, read_kernels
 from unfold.errors import UnfoldError
 from unfold.metrics import psnr, ssim
 from unfold.metrics.shifted import undo_shift
+from unfold.models.on_arrays import Image
 from unfold.physics.boundary import wrap_boundary
 from unfold.physics.kernels import normalised
-from unfold.protocols.protocol import Case, Image, Protocol, Sample, to_uint8
+from unfold.protocols.protocol import Case, Protocol, Sample, to_uint8
 
 NAME = re.compile(r"im(\d+)_kernel(\d+)_img")
 CONVOLVED = (4, 8)  # kernel files that are as convolution takes them; all others lie turned by 180 degrees

@@ -17,10 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unfold.data.images import find_images
+from unfold.models.on_arrays import Image, Method
 from unfold.models.unfolding import UnfoldingNetwork
-
-Image = NDArray[Any]
-Method = Callable[[dict[str, Any]], Image]  # what is known of a measurement -> the restored image (H,W,C), not clamped
 
 
 class Case(NamedTuple):

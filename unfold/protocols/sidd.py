@@ -11,13 +11,14 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from unfold.data.formats.mat_files import read_array
 from unfold.data.images import find_folder, to_float
-from unfold.data.mat import read_array
 from unfold.errors import UnfoldError
-from unfold.files import whole_file
 from unfold.metrics import psnr, ssim
-from unfold.protocols.ensemble import check_number, ensembled
-from unfold.protocols.protocol import Case, Image, Method, Protocol, Sample
+from unfold.models.on_arrays import Image, Method
+from unfold.models.self_ensemble import check_number, ensembled
+from unfold.protocols.protocol import Case, Protocol, Sample
+from unfold.util.whole_files import whole_file
 
 NOISY, CLEAN = "ValidationNoisyBlocksSrgb", "ValidationGtBlocksSrgb"
 HEADER = b"MATLAB 7.3 MAT-file, HDF5".ljust(116) + bytes(8) + b"\x00\x02IM"

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unfold.report.draw import to_picture
-from unfold.report.page import chart, embedded_within, filled
-from unfold.report.stages import UNITS, StageRecord, columns, figures, series, shown
+from unfold.report.page_parts import chart, embedded_within, filled
+from unfold.report.stage_table import UNITS, StageRecord, columns, figures, series, shown
 
 SHOWN_WIDTH = 640  # pixels that small pictures are enlarged to, by a whole number
 LABELS = {

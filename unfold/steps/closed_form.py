@@ -25,7 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from unfold.physics.blur import kernel_spectrum
-from unfold.precision import at_least_float32, full_precision
+from unfold.util.precision import at_least_float32, full_precision
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from unfold.facts import Border, Input, image, kernel, whole
 from unfold.physics.blur import Boundary, blur, blur_adjoint
-from unfold.precision import at_least_float32, full_precision
 from unfold.steps.closed_form import Measurement, PreparedKernel, begin
 from unfold.steps.gradient import LearnedOperator, gradient_step
+from unfold.util.precision import at_least_float32, full_precision
 
 
 class DataStep(nn.Module, ABC):

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from unfold.tables.cache import Cache
-from unfold.tables.plan import Plan, Planned
 from unfold.tables.results import Cell, ImageScore, Status
+from unfold.tables.score_cache import Cache
+from unfold.tables.work_plan import Plan, Planned
 
 
 def cells_of(plan: Plan, scores: Cache, errors: Mapping[str, str]) -> list[tuple[Planned, Cell]]:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from unfold.errors import UnfoldError
-from unfold.report.table import markdown
+from unfold.report.text_table import markdown
+from unfold.tables.export import flat
 from unfold.tables.results import Cell, Table
-from unfold.tables.write import flat
 
 SSIM_SHARE = 0.1  # of the tolerance in dB: what SSIM may differ
 MOST = 50  # images that are listed; the rest is counted

@@ -10,15 +10,16 @@ from typing import Any, NamedTuple
 import torch
 
 from unfold.data.parallel import in_parallel, processors
-from unfold.device import pick_device, place
 from unfold.errors import UnfoldError, out_of_memory
+from unfold.evaluation.methods import baseline
+from unfold.evaluation.run_protocol import evaluate_case, stage_results
+from unfold.models.on_arrays import Image, Method, network
 from unfold.models.unfolding import UnfoldingNetwork
-from unfold.precision import Precision, autocast_for
-from unfold.protocols.evaluate import evaluate_case, stage_results
-from unfold.protocols.methods import baseline, network
-from unfold.protocols.protocol import Case, Image, Method, Protocol, Sample
+from unfold.protocols.protocol import Case, Protocol, Sample
+from unfold.tables.open_weights import Net
 from unfold.tables.results import ImageScore
-from unfold.tables.weights import Net
+from unfold.util.device import pick_device, place
+from unfold.util.precision import Precision, autocast_for
 
 
 class Task(NamedTuple):

@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unfold.checkpoints.read import Checkpoint, read_checkpoint
 from unfold.errors import UnfoldError
-from unfold.files import whole_file
+from unfold.util.whole_files import whole_file
+from unfold.weights.read_checkpoint import Checkpoint, read_checkpoint
 
 logger = logging.getLogger("unfold")
 

@@ -8,8 +8,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from unfold.files import whole_file
 from unfold.report.curve import draw_curves
+from unfold.util.whole_files import whole_file
 
 
 class RunLog:

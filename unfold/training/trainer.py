@@ -16,15 +16,15 @@ from torch.utils.data import DataLoader
 
 from unfold.data.batches import BatchSampler, to_device
 from unfold.errors import UnfoldError
-from unfold.training.board import Board
 from unfold.training.checkpoint import save_checkpoint
-from unfold.training.distributed import Processes
-from unfold.training.line import Line
-from unfold.training.loading import WorkerDied, batches
 from unfold.training.log import RunLog
+from unfold.training.processes.batch_loading import WorkerDied, batches
+from unfold.training.processes.distributed import Processes
+from unfold.training.processes.signals import Request, Stopped, requests_to_stop
+from unfold.training.progress_line import Line
 from unfold.training.schedule import Schedule
-from unfold.training.signals import Request, Stopped, requests_to_stop
-from unfold.training.update import SUMS, Update
+from unfold.training.tensorboard import Board
+from unfold.training.train_step import SUMS, Update
 
 DIED = 1000  # no signal's number
 BAD_IN_A_ROW = 10  # steps that are skipped before the run stops

@@ -1,0 +1,294 @@
+"""`unfold restore`: what goes in, where it comes out, what is told, and what is never overwritten."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tests.inference.test_picture_files import PROFILE, hostile
+from tests.narrow import narrow, saved
+from tests.synthetic import scene
+from unfold import restore
+from unfold.cli import restore_command as module
+from unfold.data.formats.kernel_files import read_kernels
+from unfold.errors import UnfoldError
+from unfold.inference.collect_files import find_jobs
+from unfold.inference.kernel_and_noise import estimated_sigma, gaussian, named_kernel
+from unfold.inference.picture_files import Picture, read_picture, write_picture
+from unfold.physics.kernels import bicubic_kernel, gaussian_kernel, normalised, shift_kernel
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def blind(tmp_path: Path) -> Path:
+    """Weights of a network that takes nothing but the picture."""
+    return saved("dgunet_deblur", tmp_path / "blind.pth")
+
+
+@pytest.fixture
+def usrnet(tmp_path: Path) -> Path:
+    return saved("usrnet", tmp_path / "usrnet.pth")
+
+
+@pytest.fixture(autouse=True)
+def _told(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "unfold")
+
+
+def test_a_folder_is_restored_with_its_folders_and_goes_on_where_it_stopped(
+    blind: Path, pictures: Path, tmp_path: Path, command: Command
+) -> None:
+    (pictures / "inner").mkdir()
+    Image.fromarray(scene(20, 30, seed=7)).save(pictures / "inner" / "picture0.png")
+    (pictures / "notes.txt").write_text("no picture")
+    (pictures / ".hidden.png").write_text("no picture")
+    out = pictures / "out"
+    code, told, _ = command("restore", pictures, "-o", out, "--weights", blind)
+    assert (code, told) == (0, "restored 4\n")
+    found = sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.is_file())
+    assert found == ["inner/picture0.png", "picture0.png", "picture1.png", "picture2.png"]
+    expected = restore(scene(20, 30, seed=7), narrow("dgunet_deblur"))
+    np.testing.assert_array_equal(read_picture(out / "inner" / "picture0.png").pixels, expected)
+
+    (out / "picture1.png").unlink()
+    before = (out / "picture0.png").stat().st_mtime_ns
+    code, told, _ = command("restore", pictures, "-o", out, "--weights", blind)
+    assert (code, told) == (0, "restored 1; 3 there already (--overwrite makes them anew)\n")
+    assert (out / "picture0.png").stat().st_mtime_ns == before
+    assert command("restore", pictures, "-o", out, "--weights", blind, "--overwrite")[1] == "restored 4\n"
+    assert (out / "picture0.png").stat().st_mtime_ns > before
+
+
+def test_one_file_goes_into_the_file_or_the_folder_that_is_named(
+    blind: Path, pictures: Path, tmp_path: Path, command: Command
+) -> None:
+    one = pictures / "picture0.png"
+    assert command("restore", one, "-o", tmp_path / "deep" / "x.tif", "--weights", blind)[0] == 0
+    assert command("restore", one, "-o", tmp_path / "folder", "--weights", blind)[0] == 0
+    a, b = (read_picture(tmp_path / name).pixels for name in ("deep/x.tif", "folder/picture0.png"))
+    np.testing.assert_array_equal(a, b)
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def test_pictures_that_fail_do_not_stop_the_others_and_are_listed(
+    blind: Path, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MEMORY", 0.0)
+    monkeypatch.setattr(module, "available", lambda device: 0)
+    monkeypatch.setattr(module, "read_picture", lambda path, largest: read_picture(path, 200e6))
+    folder = tmp_path / "in"
+    folder.mkdir()
+    names = hostile(folder)
+    bad = [path for name, (path, _) in names.items() if name not in ("folder.png", "none.png")]
+    Image.fromarray(scene(16, 16)).save(folder / "good.png")
+    code, told, err = command("restore", folder, "-o", tmp_path / "out", "--weights", blind)
+    assert code == 1
+    assert err == ""
+    assert told.startswith("restored 2\n"), "good.png and deep.png"
+    assert f"failed {len(bad)}:" in told
+    for path in bad:
+        assert sum(str(path) in line for line in told.splitlines()) == 1
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["deep.png", "good.png"]
+
+
+def test_when_all_fail_the_exit_code_is_2(blind: Path, tmp_path: Path, command: Command) -> None:
+    (tmp_path / "a.png").write_text("nothing")
+    code, told, _ = command("restore", tmp_path / "a.png", tmp_path / "b.png", "-o", tmp_path / "o", "--weights", blind)
+    assert code == 2
+    assert told.count("\n") == 4
+    assert "there is no picture" in told
+
+
+def test_what_a_picture_brings_along_comes_out_again(usrnet: Path, tmp_path: Path, command: Command) -> None:
+    alpha = np.full((16, 24), 500, np.uint16)
+    write_picture(tmp_path / "a.png", Picture(scene(16, 24).astype(np.uint16) * 257, alpha, PROFILE))
+    words = ("--weights", usrnet, "--scale", 2, "--kernel", "gauss:1", "--sigma", 5)
+    assert command("restore", tmp_path / "a.png", "-o", tmp_path / "o", *words)[0] == 0
+    found = read_picture(tmp_path / "o" / "a.png")
+    assert (found.pixels.shape, found.pixels.dtype) == ((32, 48, 3), np.uint16)
+    assert (found.alpha == 500).all()
+    assert found.profile == PROFILE
+    given = {"kernel": gaussian(1, 2), "scale": 2, "sigma": 5 / 255}
+    expected = restore(scene(16, 24).astype(np.uint16) * 257, narrow("usrnet"), **given)
+    np.testing.assert_allclose(found.pixels.astype(int), expected, atol=1)  # another memory layout rounds otherwise
+
+
+def test_a_grey_picture_stays_grey_and_it_is_told(blind: Path, tmp_path: Path, command: Command) -> None:
+    grey = scene(32, 24)[..., :1]
+    write_picture(tmp_path / "g.png", Picture(grey))
+    code, told, _ = command("restore", tmp_path / "g.png", "-o", tmp_path / "o", "--weights", blind)
+    assert code == 0
+    assert f"three equal channels, of which the result is the mean: {tmp_path / 'g.png'}" in told
+    found = read_picture(tmp_path / "o" / "g.png").pixels
+    net = narrow("dgunet_deblur")
+    with torch.inference_mode():
+        y = torch.from_numpy(np.repeat(grey, 3, axis=2) / np.float32(255)).permute(2, 0, 1)[None]
+        mean = net(y)[0].mean(0).clamp(0, 1).numpy()
+    np.testing.assert_array_equal(found[..., 0], np.rint(mean * 255))
+
+
+def test_in_tiles_the_difference_to_the_whole_is_told(
+    blind: Path, pictures: Path, tmp_path: Path, command: Command, caplog: pytest.LogCaptureFixture
+) -> None:
+    Image.fromarray(scene(90, 70)).save(tmp_path / "a.png")
+    assert command("restore", tmp_path / "a.png", "-o", tmp_path / "o", "--weights", blind, "--tile", 64)[0] == 0
+    assert "a.png: 12 tiles of 64 pixels with a halo of 16. On its middle, 90x70, they differ" in caplog.text
+    caplog.clear()
+    command("restore", tmp_path / "a.png", "-o", tmp_path / "p", "--weights", blind)
+    assert "tiles" not in caplog.text
+
+
+def test_assumptions_of_usrnet_are_the_published_ones_and_told(
+    usrnet: Path, tmp_path: Path, command: Command, caplog: pytest.LogCaptureFixture
+) -> None:
+    Image.fromarray(scene(16, 16)).save(tmp_path / "a.png")
+    words = ("restore", tmp_path / "a.png", "--weights", usrnet, "-o")
+    assert command(*words, tmp_path / "3", "--scale", 3)[0] == 0
+    assert "assumed is a Gaussian of 1.5 pixels (gauss:1.5)" in caplog.text
+    assert "assumed is noise of 2 (of 255)" in caplog.text
+    assert "next to nothing will change" not in caplog.text
+    kernel = normalised(shift_kernel(gaussian_kernel(25, 1.5), 3))
+    found = read_picture(tmp_path / "3" / "a.png").pixels.astype(int)
+
+    def differing(**other: Any) -> float:
+        """The share of values; what lies between two levels is rounded either way, as Fourier transforms happen to."""
+        told = {"kernel": kernel, "scale": 3, "sigma": 2 / 255, **other}
+        return float((found != restore(scene(16, 16), narrow("usrnet"), **told)).mean())
+
+    assert differing() < 1e-3
+    assert differing(sigma=15 / 255) > 1e-2
+    assert differing(kernel=gaussian_kernel(25, 1.5)) > 1e-2
+    assert command(*words, tmp_path / "1", "--sigma", "estimate")[0] == 0
+    assert "at scale 1 that is hardly a blur, and next to nothing will change" in caplog.text
+    assert "a.png: estimated noise" in caplog.text
+
+
+@pytest.mark.parametrize(("scale", "across", "down"), [(1, 3, 3), (2, 5, 2)])
+def test_the_sheet_of_kernels_has_a_panel_for_each(
+    scale: int, across: int, down: int, usrnet: Path, tmp_path: Path, command: Command
+) -> None:
+    Image.fromarray(scene(60, 50)).save(tmp_path / "a.jpg")
+    words = ("restore", tmp_path / "a.jpg", "--weights", usrnet, "--scale", scale, "--kernel", "grid", "-o")
+    code, told, _ = command(*words, tmp_path / "o")
+    assert code == 0
+    assert "a.png: the same detail" in told
+    with Image.open(tmp_path / "o" / "a.png") as sheet:
+        assert sheet.size == (across * 248 - 8, down * 266)
+        panels = np.asarray(sheet)
+    places = [(266 * row, 248 * column) for row in range(down) for column in range(across)]
+    corners = {panels[y : y + 50, x : x + 50].tobytes() for y, x in places}
+    assert len(corners) == 8 + scale
+    assert command(*words, tmp_path / "o")[0] == 2
+
+
+def test_ordinary_mistakes_are_told_before_any_work(
+    usrnet: Path, blind: Path, pictures: Path, tmp_path: Path, command: Command
+) -> None:
+    gdn, out, one = saved("nrl_gdn", tmp_path / "gdn.pth"), tmp_path / "o", pictures / "picture0.png"
+    (tmp_path / "other").mkdir()
+    Image.fromarray(scene()).save(tmp_path / "other" / "picture0.png")
+    (tmp_path / "none").mkdir()
+    for words, told in [
+        ([one, "-o", out, "--weights", blind, "--scale", 2], "dgunet_deblur does not take --scale"),
+        ([one, "-o", out, "--weights", blind, "--kernel", "grid"], "dgunet_deblur does not take --kernel"),
+        ([one, "-o", out, "--weights", gdn], "nrl_gdn needs --kernel"),
+        ([one, "-o", out, "--weights", gdn, "--kernel", "gauss:1", "--sigma", 3], "does not take --sigma"),
+        ([one, "-o", out, "--weights", usrnet, "--scale", 5], "no kernel is assumed for scale 5"),
+        ([one, "-o", out, "--weights", usrnet, "--scale", 0], "--scale is a whole number from 1"),
+        ([one, "-o", out, "--weights", usrnet, "--sigma", "much"], "--sigma is a noise level"),
+        ([one, "-o", out, "--weights", usrnet, "--kernel", "gauss"], "is written gauss:1.6"),
+        ([one, "-o", out, "--weights", usrnet, "--kernel", "gauss:0"], "a width is from"),
+        ([one, "-o", out, "--weights", usrnet, "--kernel", "bicubic"], "it goes with USRNet's --scale from 2"),
+        ([one, "-o", out, "--weights", usrnet, "--kernel", "bicubik"], "neither gauss:WIDTH nor bicubic"),
+        ([one, "-o", out, "--weights", usrnet, "--kernel", "bicubic:2"], "neither gauss:WIDTH nor bicubic"),
+        ([one, "-o", out, "--weights", usrnet, "--kernel", "k.mat"], "there is no kernel file k.mat"),
+        ([one, "-o", out, "--weights", blind, "--tile", "big"], "--tile is auto, none or a number"),
+        ([one, "-o", out, "--weights", blind, "--tile", 8], "tile is at least 64"),
+        ([one, "-o", out, "--weights", blind, "--device", "warp"], "the device warp"),
+        ([one, "-o", out, "--weights", saved("dgunet_cs", tmp_path / "cs.pth")], "DGUNet-CS restores compressed"),
+        ([one, "-o", out, "--weights", tmp_path / "no.pth"], "no.pth"),
+        ([pictures, "-o", pictures, "--weights", blind], "is the picture itself"),
+        ([pictures, "-o", tmp_path / "x.png", "--weights", blind], "names one picture"),
+        ([one, tmp_path / "other", "-o", out, "--weights", blind], "would both become"),
+        ([tmp_path / "none", "-o", out, "--weights", blind], "no pictures"),
+        ([tmp_path / "*.nothing", "-o", out, "--weights", blind], "nothing is called like that"),
+        ([pictures, "-o", out, "--weights", usrnet, "--kernel", "grid"], "takes one picture"),
+    ]:
+        code, _, err = command("restore", *words)
+        assert code == 2, words
+        assert err.count("\n") == 1, err
+        assert told in err
+        assert not out.exists()
+
+
+def test_patterns_and_names(pictures: Path, tmp_path: Path) -> None:
+    Image.fromarray(scene()).save(pictures / "picture0.jpg")
+    jobs = find_jobs([str(pictures / "picture?.png")], tmp_path / "o")
+    assert [job.target.name for job in jobs] == ["picture0.png", "picture1.png", "picture2.png"]
+    both = find_jobs([str(pictures)], tmp_path / "o")
+    assert [job.target.name for job in both] == ["picture0.jpg", "picture0.png", "picture1.png", "picture2.png"]
+    assert len(find_jobs([str(pictures), str(pictures)], tmp_path / "o")) == 4
+    (pictures / "odd[1].png").write_bytes((pictures / "picture0.png").read_bytes())
+    assert find_jobs([str(pictures / "odd[1].png")], tmp_path / "o")[0].target == tmp_path / "o" / "odd[1].png"
+    (pictures / "again").symlink_to(pictures, target_is_directory=True)
+    assert len(find_jobs([str(pictures)], tmp_path / "o")) == 5
+    (tmp_path / "link.png").symlink_to(pictures / "picture0.png")
+    with pytest.raises(UnfoldError, match="is the picture itself"):
+        find_jobs([str(pictures / "picture0.png")], tmp_path / "link.png")
+
+
+def test_a_full_disk_stops_the_run_and_a_folder_that_cannot_be_written_is_told(
+    blind: Path, pictures: Path, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(number: int) -> Callable[..., None]:
+        def write(path: Path, picture: Picture) -> None:
+            raise OSError(number, os.strerror(number), str(path))
+
+        return write
+
+    monkeypatch.setattr(module, "write_picture", fails(errno.ENOSPC))
+    code, _, err = command("restore", pictures, "-o", tmp_path / "o", "--weights", blind)
+    assert code == 2
+    assert "the disk is full" in err
+    monkeypatch.setattr(module, "write_picture", fails(errno.EACCES))
+    code, told, _ = command("restore", pictures, "-o", tmp_path / "o", "--weights", blind)
+    assert code == 2
+    assert told.count("cannot be written: Permission denied") == 3
+
+
+def test_kernels_by_name(tmp_path: Path) -> None:
+    from scipy.io import savemat
+
+    np.testing.assert_allclose(named_kernel("gauss:1.6", 1), gaussian_kernel(25, 1.6), atol=1e-12)
+    assert named_kernel("gauss:8", 1).shape == (49, 49)
+    np.testing.assert_array_equal(named_kernel("bicubic", 3), bicubic_kernel(3))
+    cells = np.empty(2, object)
+    cells[:] = [np.ones((3, 3)), np.eye(5)]
+    path = str(tmp_path / "k.mat")
+    savemat(path, {"kernels": cells})
+    np.testing.assert_array_equal(named_kernel(f"{path}:2", 1), read_kernels(path)[1])
+    for text in (path, f"{path}:3", f"{path}:0"):
+        with pytest.raises(UnfoldError, match="holds 2 kernels"):
+            named_kernel(text, 1)
+
+
+def test_noise_is_estimated_where_there_is_noise_and_zero_where_there_is_none() -> None:
+    rng = np.random.default_rng(0)
+    smooth = np.repeat(np.linspace(0.2, 0.8, 400)[:, None, None], 300, axis=1).repeat(3, axis=2)
+    for sigma in (1, 5, 25):
+        noisy = smooth + rng.normal(0, sigma / 255, smooth.shape)
+        assert 255 * estimated_sigma(noisy) == pytest.approx(sigma, rel=0.03)
+        as_integers = np.rint(noisy.clip(0, 1) * 65535).astype(np.uint16)
+        assert 255 * estimated_sigma(as_integers) == pytest.approx(sigma, rel=0.03)
+    assert estimated_sigma(np.full((40, 40, 1), 77, np.uint8)) == 0
+    assert estimated_sigma(smooth.astype(np.float32)) < 1e-4
+    assert estimated_sigma(np.zeros((1, 1, 3), np.uint8)) == 0

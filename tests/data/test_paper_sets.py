@@ -1,0 +1,180 @@
+"""The registry of sets: complete, found in every layout, and equal to what datasets/README.md says."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.synthetic import scene
+from unfold.data.catalog import paper_sets
+from unfold.data.catalog.paper_sets import SETS, DataSet, digest, look_for, state
+from unfold.data.prepare.from_bsds500 import RAIN100H
+from unfold.report.sets_list import format_sets, sets_as_markdown
+
+ROOT = Path(__file__).parents[2]
+Command = Callable[..., tuple[int, str, str]]
+NAMED = [
+    "GoPro",
+    "HIDE",
+    "RealBlur-J",
+    "RealBlur-R",
+    "Rain13K",
+    "Rain100H",
+    "Rain100L",
+    "Test100",
+    "Test1200",
+    "Test2800",
+    "SIDD",
+    "DND",
+    "DIV2K",
+    "Flickr2K",
+    "BSD400",
+    "BSDS500",
+    "Set5",
+    "Set14",
+    "BSD68",
+    "srbsd68",
+    "BSD100",
+    "Urban100",
+    "Kodak24",
+    "Set11",
+    "Set12",
+    "Levin09",
+    "CSun80",
+    "Flickr30",
+    "kernels",
+    "PolyU",
+]
+
+
+def test_every_set_of_the_papers_is_listed_once_with_all_that_is_to_be_told() -> None:
+    names = [one.name for one in SETS]
+    assert set(NAMED) <= set(names)
+    assert len(names) == len(set(names))
+    for one in SETS:
+        assert all((one.about, one.layouts, one.use, one.source, one.licence)), one.name
+        assert isinstance(one.files, int)
+        assert one.files or one.name == "Rain13K"
+        assert not one.digest or len(bytes.fromhex(one.digest)) == 32
+        assert "http" not in str(one)
+        assert "|" not in str(one), "it would end a column of the table"
+
+
+def test_the_table_of_the_readme_is_the_registry(command: Command) -> None:
+    assert f"\n{sets_as_markdown()}\n" in (ROOT / "datasets" / "README.md").read_text()
+    assert command("data", "list", "--markdown") == (0, sets_as_markdown() + "\n", "")
+
+
+def test_every_layout_is_found_and_the_fuller_one_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UNFOLD_DATA", str(tmp_path))
+    one = DataSet("a", "", ("a/{train,test}/{input,target}/*.png", "b/*/*.{jpg,png}", "c.png/{.,x}/*.txt"), 3, "", "")
+    assert look_for(one) == []
+    for name in ("a/train/input/10.png", "a/test/target/9.png", "a/val/input/1.png", "a/train/input/1.jpg"):
+        touch(tmp_path / name)
+    assert [path.name for path in look_for(one)] == ["9.png", "10.png"]
+    for name in ("b/1/1.jpg", "b/1/2.png", "b/2/3.png", "b/4.png"):
+        touch(tmp_path / name)
+    assert [path.name for path in look_for(one)] == ["1.jpg", "2.png", "3.png"]
+    for name in ("c.png/1.txt", "c.png/x/2.txt", "c.png/x/3.txt", "c.png/x/x/4.txt", "c.png/4.txt"):
+        touch(tmp_path / name)
+    assert [path.name for path in look_for(one)] == ["1.txt", "4.txt", "2.txt", "3.txt"]
+
+
+def touch(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+
+
+def test_the_digest_knows_pixels_whatever_the_name_and_the_lossless_format(tmp_path: Path) -> None:
+    files = [tmp_path / name for name in ("1.png", "2.bmp", "3.webp")]
+    for seed, path in enumerate(files):
+        Image.fromarray(scene(seed=seed)).save(path, **({"lossless": True} if path.suffix == ".webp" else {}))
+    known = digest(files)
+    others = [tmp_path / name for name in ("z.tif", "y.ppm", "x.png")]
+    for seed, path in enumerate(others):
+        Image.fromarray(scene(seed=seed)).save(path)
+    assert digest(others) == known
+    changed = scene(seed=2)
+    changed[5, 5, 1] ^= 1
+    Image.fromarray(changed).save(others[2])
+    assert digest(others) != known
+    assert digest(others[:2]) != known
+    same_bytes = np.zeros((4, 6, 3), np.uint8)
+    Image.fromarray(same_bytes).save(tmp_path / "wide.png")
+    Image.fromarray(same_bytes.reshape(6, 4, 3)).save(tmp_path / "high.png")
+    assert digest([tmp_path / "wide.png"]) != digest([tmp_path / "high.png"]), "the size counts"
+
+
+def test_the_digest_of_jpeg_and_of_other_files_is_of_their_bytes(tmp_path: Path) -> None:
+    Image.fromarray(scene()).save(tmp_path / "a.jpg")
+    (tmp_path / "b.mat").write_bytes(b"numbers")
+    files = [tmp_path / "b.mat", tmp_path / "a.jpg"]
+    words = sorted(hashlib.sha256(path.read_bytes()).hexdigest() for path in files)
+    assert digest(files) == hashlib.sha256("".join(words).encode()).hexdigest()
+
+
+def test_what_is_there_is_told_in_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pictures: Path, command: Command
+) -> None:
+    monkeypatch.setenv("UNFOLD_DATA", str(tmp_path))
+    right = digest(sorted(pictures.glob("*.png")))
+    layout = ("pictures/*.png",)
+    ours = (
+        DataSet("whole", "", layout, 3, "", "", digest=right),
+        DataSet("other", "", layout, 3, "", "", digest="00" * 32),
+        DataSet("unknown", "", layout, 3, "", ""),
+        DataSet("part", "", layout, 4, "", "", digest=right),
+        DataSet("nowhere", "", ("none/*.png",), 3, "", ""),
+    )
+    assert [state(one).right for one in ours] == [True, False, None, None, None]
+    monkeypatch.setattr("unfold.report.sets_list.SETS", ours)
+    lines = {line.split()[0]: " ".join(line.split()[1:]) for line in format_sets().splitlines()[1:]}
+    assert lines == {
+        "whole": "3 files, digest right",
+        "other": "3 files, digest differs",
+        "unknown": "3 files",
+        "part": "3 of 4 files",
+        "nowhere": "not found",
+    }
+    code, out, err = command("data", "list")
+    assert (code, err) == (0, "")
+    assert out == format_sets() + "\n"
+
+
+def test_one_damaged_image_does_not_end_the_list(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pictures: Path
+) -> None:
+    monkeypatch.setenv("UNFOLD_DATA", str(tmp_path))
+    one = DataSet("broken", "", ("pictures/*.png",), 3, "", "", digest=digest(sorted(pictures.glob("*.png"))))
+    (pictures / "picture1.png").write_bytes((pictures / "picture1.png").read_bytes()[:200])
+    assert state(one) == (3, False)
+    monkeypatch.setattr("unfold.report.sets_list.SETS", (one,))
+    assert "broken  3 files, digest differs" in format_sets()
+
+
+def test_the_id_lists_of_bsds_fit_together() -> None:
+    ids = json.loads((ROOT / "datasets" / "bsds_ids.json").read_text())
+    train, val, test, bsd68, derain = (
+        {str(number) for number in ids[name]} for name in ("train", "val", "test", "bsd68", "derain")
+    )
+    assert [len(part) for part in (train, val, test, bsd68, derain)] == [200, 100, 200, 68, 333]
+    assert len(train | val | test) == 500
+    assert bsd68 <= val
+    assert derain == (train | test) - set(RAIN100H.values()), "Rain100H's backgrounds are not trained on"
+
+
+@pytest.mark.slow
+def test_the_sets_at_hand_have_the_digests_of_the_registry() -> None:
+    import os
+
+    if "UNFOLD_DATA" not in os.environ:
+        pytest.skip("UNFOLD_DATA is not set: no data sets to compare")
+    states = {one.name: state(one).right for one in paper_sets.SETS}
+    assert any(right is not None for right in states.values()), "none of the sets is there"
+    assert [name for name, right in states.items() if right is False] == []

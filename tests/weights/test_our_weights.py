@@ -1,0 +1,89 @@
+"""The weights that come with unfold are those of the registry, and restore photographs they were not trained on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from skimage import data
+
+import unfold
+from unfold.degradations.synthetic_rain import SyntheticRain
+from unfold.metrics import psnr
+from unfold.models.weight_facts import Weights
+from unfold.physics.degrade import blur_array, decimate_array
+from unfold.physics.kernels import gaussian_kernel
+from unfold.physics.noise import add_gaussian
+from unfold.physics.resize import imresize
+from unfold.util.download import sha256_of
+from unfold.weights.known_weights import WEIGHTS
+from unfold.weights.resolve_weights import find_weights
+
+ROOT = Path(__file__).parents[2]
+OURS = [weights for weights in WEIGHTS.values() if weights.ours]
+
+
+def test_the_package_holds_all_of_them_and_nothing_else() -> None:
+    names = {"usrnet_tiny_small", "nrl_gdn_small", "dgunet_denoise_small", "dgunet_derain_small"}
+    assert {weights.name for weights in OURS} == names
+    inside = ROOT / "unfold" / "pretrained"  # a link, through which the wheel is made
+    assert {path.stem for path in inside.glob("*.safetensors")} == names
+    assert sum(weights.size or 0 for weights in OURS) < 20e6
+
+
+@pytest.mark.parametrize("weights", OURS, ids=lambda weights: weights.name)
+def test_the_file_is_the_one_of_the_registry_and_small(
+    weights: Weights, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("UNFOLD_CACHE", str(tmp_path / "cache"))
+    path = find_weights(weights.name)
+    assert path.parent.name == "pretrained"
+    assert (sha256_of(path), path.stat().st_size) == (weights.sha256, weights.size)
+    assert path.stat().st_size < 3e6
+    net = unfold.load_model(weights.name)
+    assert sum(p.numel() for p in net.parameters() if p.requires_grad) <= 7e5
+    assert f"## {weights.name}" in (ROOT / "pretrained" / "README.md").read_text(), "it has a card"
+
+
+def photograph() -> NDArray[np.float32]:
+    """Part of a face, 128x128."""
+    return (data.astronaut()[60:188, 170:298] / 255).astype(np.float32)
+
+
+def gain(restored: NDArray[np.float32], before: NDArray[np.float64 | np.float32]) -> float:
+    """In dB, inside a border of 8 pixels."""
+    inside = (slice(8, -8), slice(8, -8))
+    target = photograph()[inside]
+    return psnr(restored[inside], target) - psnr(before[inside].clip(0, 1), target)
+
+
+@pytest.mark.parametrize(("sigma", "least"), [(15, 7.5), (25, 9.5), (50, 12.0)])
+def test_the_denoiser_takes_noise_away_without_being_told_how_strong_it_is(sigma: int, least: float) -> None:
+    noisy = add_gaussian(photograph(), sigma / 255, np.random.default_rng(0))
+    assert gain(unfold.restore(noisy, unfold.load_model("dgunet_denoise_small")), noisy) > least
+
+
+def test_the_derainer_takes_rain_away() -> None:
+    given = {"target": (255 * photograph()).round().astype(np.uint8)}
+    rainy = SyntheticRain().make(given, np.random.default_rng(0), 1)["y"] / np.float32(255)
+    assert gain(unfold.restore(rainy, unfold.load_model("dgunet_derain_small")), rainy) > 6
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_super_resolution_is_better_than_bicubic(scale: int) -> None:
+    kernel = gaussian_kernel(25, 1.6)
+    low = decimate_array(blur_array(photograph()[:120, :120], kernel), scale).astype(np.float32)
+    net = unfold.load_model("usrnet_tiny_small")
+    restored = unfold.restore(low, net, kernel=kernel, scale=scale, sigma=0.0)
+    inside, target = (slice(8, -8), slice(8, -8)), photograph()[:120, :120]
+    bicubic = imresize(low, scale, offset=(scale - 1) / (2 * scale))  # in register
+    assert psnr(restored[inside], target[inside]) > psnr(bicubic[inside].clip(0, 1), target[inside]) + 1
+
+
+def test_deblurring_under_noise_gains_on_the_input() -> None:
+    kernel = gaussian_kernel(15, 1.6)
+    noisy = add_gaussian(blur_array(photograph(), kernel).astype(np.float32), 10 / 255, np.random.default_rng(0))
+    assert gain(unfold.restore(noisy, unfold.load_model("nrl_gdn_small"), kernel=kernel), noisy) > 2

@@ -1,0 +1,77 @@
+"""What the command line does, and registering parts of one's own, for a notebook or a script."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from unfold import registry
+from unfold.config import load_config
+from unfold.errors import UnfoldError
+
+_KINDS = {
+    "network": registry.NETWORK,
+    "degradation": registry.DEGRADATION,
+    "loss": registry.LOSS,
+    "protocol": registry.PROTOCOL,
+}
+
+
+def register(name: str | None = None, **parts: Callable[..., Any]) -> list[str]:
+    """Let classes be found by name in this process: ``unfold.register(network=ISTANet, loss=FFTLoss)``.
+
+    Keywords: network, degradation, loss, protocol. A class is called by its attribute ``name``, or by its own name; the
+    names of its presets stand for it, too. name: another one, where one class is given. Returns the names. A package
+    registers by entry points (groups unfold.networks, unfold.degradations, unfold.losses, unfold.protocols), which
+    other processes find, too. Raises UnfoldError for what is no such part, and for a name that is built in.
+    """
+    for kind in parts:
+        if kind not in _KINDS:
+            raise UnfoldError(f"{kind} is no kind of part: there are {', '.join(_KINDS)}")
+    if name is not None and len(parts) != 1:
+        raise UnfoldError("name goes with one part")
+    return [registry.register(_KINDS[kind], part, name) for kind, part in parts.items()]
+
+
+def train(
+    config: str | Path,
+    overrides: Sequence[str] = (),
+    *,
+    resume: bool | str = False,
+    overwrite: bool = False,
+    init: str | None = None,
+) -> float:
+    """Train as `unfold train --config` does, in this process; returns the best validation PSNR in dB.
+
+    overrides: KEY VALUE KEY VALUE ...; resume: True, or "auto"; init: weights to begin with. Raises UnfoldError.
+    """
+    from unfold.training.processes.batch_loading import end_workers
+    from unfold.training.setup.build_run import build_trainer
+
+    trainer = build_trainer(
+        load_config(config, overrides),
+        resume="auto" if resume == "auto" else bool(resume),
+        overwrite=overwrite,
+        init=init,
+    )
+    try:
+        trainer.fit()
+    finally:
+        end_workers(trainer.loader)
+    return trainer.best
+
+
+def test(
+    config: str | Path,
+    weights: str | Path,
+    overrides: Sequence[str] = (),  # noqa: PT028  (no test of pytest)
+    *,
+    output: str | Path | None = None,  # noqa: PT028
+) -> str:
+    """Evaluate as `unfold test --config` does; returns the table. output: folder, by default OUTPUT/test."""
+    from unfold.evaluation.config_test import run_test
+    from unfold.from_config import run_folder
+
+    cfg = load_config(config, overrides)
+    return run_test(cfg, weights, Path(output) if output is not None else run_folder(cfg) / "test")

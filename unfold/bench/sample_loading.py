@@ -1,0 +1,96 @@
+"""How fast training samples come: from files, from memory and from a patch cache, by worker processes or without."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch.utils.data import DataLoader
+
+from unfold.data.batches import BatchSampler, collate, to_device
+from unfold.data.patches import Patches, read_store
+from unfold.data.stores.image_stores import FileStore, Store, find_items
+from unfold.data.stores.patch_cache import PatchCache
+from unfold.data.stores.patch_cache_writing import write_cache
+from unfold.degradations.degradation import Degradation
+from unfold.models.registry import skeleton
+from unfold.registry import DEGRADATION, find
+from unfold.training.processes.loader_worker import begin_worker
+
+LEAST = 4  # batches
+
+
+@dataclass
+class Rate:
+    """Of a store by so many worker processes (0: none): samples per second, and seconds to render a batch besides."""
+
+    store: str
+    workers: int
+    samples_per_s: float
+    render: float
+
+
+def samples_of(model: str) -> Degradation:
+    """What the network is trained on; white noise for those that are trained on pairs."""
+    net = skeleton(model, {})
+    degradation: Degradation = find(DEGRADATION, net.trained_on).build({})
+    degradation.channels = net.channels
+    return degradation
+
+
+def rates(
+    model: str, patch: int, batch: int, seconds: float, device: torch.device, source: str = "photographs"
+) -> list[Rate]:
+    """Samples per second of a folder's images by all ways; seconds: how long all of them are measured."""
+    kind, items = samples_of(model), find_items(source)
+    images = [item for item in items if isinstance(item, Path)]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "images.h5"
+        write_cache(images, path)
+        stores: dict[str, Store] = {"files": FileStore(images), "memory": read_store(images, kind.read)[0]}
+        if kind.cache == "images":  # others are read in another way
+            stores["cache"] = PatchCache(path)
+        workers = sorted({0, 1, os.cpu_count() or 1})
+        each = seconds / (len(stores) * len(workers))
+        return [
+            _rate(name, Patches(store, patch, 0, kind.make), kind, batch, count, each, device)
+            for name, store in stores.items()
+            for count in workers
+        ]
+
+
+def _rate(
+    name: str, patches: Patches, kind: Degradation, batch: int, workers: int, seconds: float, device: torch.device
+) -> Rate:
+    loader = DataLoader(
+        patches,
+        batch_sampler=BatchSampler(batch * 10**6, batch, 0),
+        collate_fn=collate,
+        num_workers=workers,
+        worker_init_fn=functools.partial(begin_worker, parent=os.getpid()) if workers else None,
+        multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
+    )
+    source = iter(loader)
+    held = next(source)  # begins the workers
+    for _ in range(workers * 2):  # what they had prepared while nobody asked
+        next(source)
+    begin, count = time.perf_counter(), 0
+    while count < LEAST or time.perf_counter() - begin < seconds:
+        held = next(source)
+        count += 1
+    spent = time.perf_counter() - begin
+    del source
+    given = to_device(held, device)
+    kind.render(given)
+    begin = time.perf_counter()
+    for _ in range(3):
+        kind.render(given)
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return Rate(name, workers, count * batch / spent, (time.perf_counter() - begin) / 3)

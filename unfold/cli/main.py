@@ -1,0 +1,381 @@
+"""The command line: `unfold COMMAND`. Thin: every command is one call into the package."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import errno
+import io
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from unfold.cli.arguments import parse
+from unfold.errors import UnfoldError, one_line, out_of_memory
+from unfold.user_files import in_words, place_of
+
+if TYPE_CHECKING:
+    from unfold.training.trainer import Trainer
+
+
+def train(arguments: argparse.Namespace) -> int:
+    from unfold.training.processes.signals import EXIT_STOPPED, Stopped, stopped_at_once
+
+    try:
+        with stopped_at_once() as heed_no_more:
+            code = _train(arguments)
+            if code == EXIT_STOPPED:
+                heed_no_more()
+            return code
+    except Stopped as stopped:
+        print(f"unfold train: {stopped}", file=sys.stderr)
+        return EXIT_STOPPED
+
+
+def _train(arguments: argparse.Namespace) -> int:
+    from unfold.config import load_config
+
+    if "RANK" not in os.environ:  # alone: a mistake is told at once, and not after the seconds that loading torch takes
+        load_config(arguments.config, arguments.overrides)
+    from unfold.training.dry_run import check_run
+    from unfold.training.memory_count import what_helps_without_memory
+    from unfold.training.processes.distributed import processes
+    from unfold.training.setup.build_run import build_trainer
+
+    def lost(reason: str) -> None:
+        print(f"\nunfold train: {reason}; the last checkpoint is good, --resume auto goes on from it", file=sys.stderr)
+
+    with processes(lost) as all_of_us:
+        if arguments.resume and arguments.overwrite:
+            raise UnfoldError("--resume continues a run and --overwrite throws it away: give one of them")
+        if arguments.partial and arguments.init is None:
+            raise UnfoldError("--partial says how to take --init WEIGHTS, and there is none")
+        cfg = load_config(arguments.config, arguments.overrides)
+        begin: dict[str, Any] = {
+            "resume": "auto" if arguments.resume == "auto" else bool(arguments.resume),
+            "overwrite": arguments.overwrite,
+            "init": arguments.init,
+            "partial": arguments.partial,
+            "processes": all_of_us,
+        }
+        if arguments.check:
+            print(check_run(cfg, **begin))
+            return 0
+        all_of_us.join(cfg.DEVICE)
+        with what_helps_without_memory(cfg, all_of_us.world):
+            return _run(build_trainer(cfg, **begin))
+
+
+def _run(trainer: Trainer) -> int:
+    from unfold.training.processes.batch_loading import end_workers
+    from unfold.training.processes.signals import EXIT_STOPPED, Stopped
+
+    try:
+        trainer.fit()
+    except Stopped as stopped:  # all processes together
+        if trainer.processes.first:
+            print(f"unfold train: {stopped}", file=sys.stderr)
+        return EXIT_STOPPED
+    finally:
+        end_workers(trainer.loader)
+    if trainer.processes.first:
+        print(f"done: best validation PSNR {trainer.best:.2f} dB, weights and curve in {trainer.folder}")
+    return 0
+
+
+def test(arguments: argparse.Namespace) -> int:
+    if arguments.protocol:
+        return _test_protocol(arguments)
+    for option in ("data", "model", "json", "device", "stages"):
+        if getattr(arguments, option) is not None:
+            raise UnfoldError(f"--{option} belongs to --protocol; a recipe says it by KEY VALUE")
+    if arguments.weights is None:
+        raise UnfoldError("give --weights, the checkpoint to test")
+    from unfold.config import load_config
+
+    cfg = load_config(arguments.config, arguments.overrides)  # mistakes in it come first: torch takes seconds to load
+    from unfold.evaluation.config_test import run_test
+    from unfold.from_config import run_folder
+
+    output = arguments.output or run_folder(cfg) / "test"
+    print(run_test(cfg, arguments.weights, output))
+    print(f"PSNR in dB, s: seconds per image. In {output}: results.json, and a detail of each image in strips")
+    return 0
+
+
+def _test_protocol(arguments: argparse.Namespace) -> int:
+    if arguments.overrides:
+        raise UnfoldError(
+            f"{arguments.overrides[0]} is a setting for --config; a protocol has options behind its name, and --device"
+        )
+    if arguments.data is None:
+        raise UnfoldError("give --data, the set or folder of images")
+    from unfold.evaluation.protocol_test import run_protocol
+
+    table = run_protocol(
+        arguments.protocol,
+        arguments.data,
+        arguments.weights,
+        arguments.model,
+        output=arguments.output,
+        json_file=arguments.json,
+        device=arguments.device or "auto",
+        stages=arguments.stages,
+    )
+    print(table)
+    return 0
+
+
+def restore(arguments: argparse.Namespace) -> int:
+    from unfold.cli.restore_command import run_restore
+
+    outcome = run_restore(
+        arguments.inputs,
+        arguments.output,
+        arguments.weights,
+        arguments.model,
+        tile=_tile(arguments.tile),
+        ensemble=arguments.ensemble,
+        **_network_options(arguments),
+    )
+    print(outcome.text)
+    return outcome.code
+
+
+def trace(arguments: argparse.Namespace) -> int:
+    from unfold.cli.trace_command import run_trace
+
+    table = run_trace(
+        arguments.input,
+        arguments.output,
+        arguments.weights,
+        arguments.model,
+        target=arguments.target,
+        stages=arguments.stages,
+        **_network_options(arguments),
+    )
+    print(table)
+    return 0
+
+
+def _network_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What `restore` and `trace` share."""
+    names = ("scale", "kernel", "sigma", "precision", "device", "overwrite")
+    return {**{name: getattr(arguments, name) for name in names}, "others": arguments.others}
+
+
+def _tile(text: str) -> int | Literal["auto"] | None:
+    if text == "auto":
+        return "auto"
+    if text == "none":
+        return None
+    if not text.isdecimal():
+        raise UnfoldError(f"--tile is auto, none or a number of pixels, not {text!r}")
+    return int(text)
+
+
+def new(arguments: argparse.Namespace) -> int:
+    from unfold.cli.new_command import write_project
+
+    print(write_project(arguments.folder))
+    return 0
+
+
+def models(arguments: argparse.Namespace) -> int:
+    from unfold.report.models_list import describe_model, format_models
+
+    print(describe_model(arguments.name) if arguments.name else format_models())
+    return 0
+
+
+def check(arguments: argparse.Namespace) -> int:
+    from unfold.report.golden_check import Check, checks, format_checks
+
+    results = list(checks(arguments.golden))
+    print(format_checks(results))
+    return 0 if all(result.passed for result in results if isinstance(result, Check)) else 1
+
+
+def convert(arguments: argparse.Namespace) -> int:
+    from unfold.weights.convert import convert as write
+
+    print(write(arguments.source, arguments.target, arguments.name, official=arguments.official))
+    return 0
+
+
+def weights(arguments: argparse.Namespace) -> int:
+    from unfold.report.weights_list import format_weights, get_weights
+
+    print(format_weights() if arguments.action == "list" else get_weights(arguments.name))
+    return 0
+
+
+def tables(arguments: argparse.Namespace) -> int:
+    from unfold.cli.tables_command import compare_files, format_tables, measure_table
+
+    first, *rest = arguments.words or ["list"]
+    if arguments.list or first == "list":
+        print(format_tables(arguments.data))
+        return 0
+    if first == "compare":
+        if len(rest) != 2:
+            raise UnfoldError("compare takes two files: unfold tables compare A.json B.json")
+        found = compare_files(rest[0], rest[1], arguments.tolerance)
+        print(found.text, end="")
+        return int(found.differs)
+    if rest:
+        raise UnfoldError(f"one table at a time: {first}, and what is {rest[0]}?")
+    outcome = measure_table(
+        first,
+        arguments.weights,
+        arguments.output or Path("runs", "tables", first),
+        data=arguments.data,
+        limit=arguments.limit,
+        device=arguments.device,
+        precision=arguments.precision,
+        jobs=arguments.jobs,
+    )
+    print(outcome.text)
+    return outcome.code
+
+
+def bench(arguments: argparse.Namespace) -> int:
+    from unfold.cli.bench_command import measure
+
+    print(
+        measure(
+            arguments.model,
+            arguments.mode,
+            size=tuple(arguments.size),
+            batch=arguments.batch,
+            ways=arguments.ways,
+            seconds=arguments.seconds,
+            device=arguments.device,
+            json_file=arguments.json,
+        )
+    )
+    return 0
+
+
+def data(arguments: argparse.Namespace) -> int:
+    if arguments.action == "doctor":
+        from unfold.report.doctor_table import run_doctor
+
+        report, good = run_doctor(arguments.paths, arguments.json, arguments.model)
+        print(report)
+        return 0 if good else 1
+    if arguments.action == "list":
+        from unfold.report.sets_list import format_sets, sets_as_markdown
+
+        print(sets_as_markdown() if arguments.markdown else format_sets())
+        return 0
+    if arguments.action == "get":
+        from unfold.data.prepare.download_set import get_set
+
+        print(get_set(arguments.name))
+        return 0
+    print(_prepare(arguments))
+    return 0
+
+
+def _prepare(arguments: argparse.Namespace) -> str:
+    from unfold.data.prepare.cut_patches import prepare_gopro, prepare_sidd
+    from unfold.data.prepare.from_bsds500 import prepare_bsd100, prepare_rain100h
+    from unfold.data.stores.patch_cache_writing import prepare_cache
+
+    if arguments.set == "rain100h":
+        return prepare_rain100h(arguments.bsds, arguments.rain, arguments.output)
+    if arguments.set == "bsd100":
+        return prepare_bsd100(arguments.bsds, arguments.output)
+    prepare = {"sidd": prepare_sidd, "gopro": prepare_gopro, "cache": prepare_cache}[arguments.set]
+    return prepare(arguments.source, arguments.output)
+
+
+BROKEN_OFF = 75  # EXIT_STOPPED, for a run that ends early and must not look done
+
+COMMANDS = {
+    "train": train,
+    "test": test,
+    "restore": restore,
+    "trace": trace,
+    "new": new,
+    "models": models,
+    "check": check,
+    "convert": convert,
+    "weights": weights,
+    "tables": tables,
+    "bench": bench,
+    "data": data,
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code.
+
+    0; 2 for bad input (one line on stderr); 75 where a run of `train` is not done and --resume auto goes on; 130 when
+    interrupted.
+    """
+    try:
+        return _carry_out(parse(argv))
+    except KeyboardInterrupt:
+        return 130
+
+
+def _carry_out(arguments: argparse.Namespace) -> int:
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            with contextlib.suppress(OSError):  # where the stream has been put to other use
+                stream.reconfigure(errors="backslashreplace")  # names of files hold what a terminal's encoding may not
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    logging.raiseExceptions = False  # nobody reads any more: the work goes on, and says so no more
+    try:
+        code = COMMANDS[arguments.command](arguments)
+        sys.stdout.flush()
+        return code
+    except UnfoldError as error:
+        _debug(error)
+        print(f"unfold {arguments.command}: {one_line(str(error))}", file=sys.stderr, flush=True)
+        return 2
+    except BrokenPipeError:
+        # Whoever read our output has gone, as in `unfold models | head`. Python would complain when it flushes at exit.
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        return BROKEN_OFF if arguments.command == "train" else 0
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        resume = " and use --resume" if arguments.command == "train" else ""
+        what = f"the disk is full; make room{resume}" if full else error.strerror or str(error)
+        where = f"{one_line(str(error.filename))}: " if error.filename else ""
+        print(f"unfold {arguments.command}: {where}{what}", file=sys.stderr)
+        return 2
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            return _their_error(arguments.command, error)
+        print(f"unfold {arguments.command}: out of memory; use smaller images, or the device cpu", file=sys.stderr)
+        return 2
+    except Exception as error:
+        return _their_error(arguments.command, error)
+
+
+def _their_error(command: str, error: Exception) -> int:
+    """Print one line for an error in people's own code; raise any other again."""
+    place = place_of(error)
+    if place is None:
+        raise error
+    _debug(error)
+    print(f"unfold {command}: {place}: {in_words(error)}", file=sys.stderr)
+    return 2
+
+
+def _debug(error: Exception) -> None:
+    """The whole traceback, where UNFOLD_DEBUG=1 asks for it."""
+    if os.environ.get("UNFOLD_DEBUG"):
+        traceback.print_exception(error)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,24 @@
+"""`unfold new DIR`: a project of one's own to begin with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from unfold.errors import UnfoldError
+from unfold.util.whole_files import make_folder
+
+TEMPLATE = Path(__file__).parents[1] / "template"
+
+
+def write_project(folder: Path) -> str:
+    """Write the files of ``template`` into a new or empty folder; returns what is next. UnfoldError where it is not."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UnfoldError(f"{folder} is there already and not an empty folder: name another")
+    make_folder(folder)
+    files = sorted(path for path in TEMPLATE.iterdir() if path.is_file())
+    for file in files:
+        (folder / file.name).write_bytes(file.read_bytes())
+    return (
+        f"{folder}: {', '.join(file.name for file in files)}\n"
+        f"next: cd {folder}; unfold train --config recipe.yaml --check; README.md has the rest (docs/extend.md)"
+    )

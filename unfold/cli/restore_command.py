@@ -1,0 +1,327 @@
+"""`unfold restore`: pictures in files and folders through a network, one after the other, and what became of each."""
+
+from __future__ import annotations
+
+import errno
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from unfold.errors import UnfoldError, one_line
+from unfold.facts import Input
+from unfold.inference.collect_files import Job, find_jobs
+from unfold.inference.kernel_and_noise import NOISE, assumed_width, estimated_sigma, gaussian, named_kernel
+from unfold.inference.picture_files import KEEPS, Picture, check_format, enlarge_alpha, read_picture, write_picture
+from unfold.inference.restore import Restored, restore_and_tell
+from unfold.inference.silence_decoders import quiet_decoders
+from unfold.inference.tile_error import tile_difference
+from unfold.inference.tile_memory import available
+from unfold.inference.tile_size import Tile, check_tile
+from unfold.inference.validate_inputs import check_inputs
+from unfold.models.unfolding import UnfoldingNetwork
+from unfold.registry import short
+from unfold.util.device import pick_device, place
+from unfold.util.paths import as_path
+from unfold.util.precision import Precision
+from unfold.util.progress import bar
+from unfold.weights.load_model import load_named
+
+logger = logging.getLogger("unfold")
+
+MEMORY = 0.5  # of what is free: as much as a picture and its result may take
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to restore: see `unfold restore --help`. estimate: sigma is to be estimated for each picture."""
+
+    inputs: dict[str, Any]
+    estimate: bool
+    tile: Tile
+    ensemble: bool
+    precision: Precision
+
+    def inputs_for(self, picture: Picture) -> dict[str, Any]:
+        return {**self.inputs, "sigma": min(estimated_sigma(picture.pixels), 1)} if self.estimate else self.inputs
+
+
+class Outcome(NamedTuple):
+    """Exit code 0, 1 where some pictures failed, 2 where all did; and what to tell."""
+
+    code: int
+    text: str
+
+
+def run_restore(
+    sources: Sequence[str],
+    output: Path,
+    weights: str,
+    model: str | None = None,
+    *,
+    scale: int | None = None,
+    kernel: str | None = None,
+    sigma: str | None = None,
+    others: Sequence[str] = (),
+    tile: Tile = "auto",
+    ensemble: bool = False,
+    precision: Precision = "float32",
+    device: str = "auto",
+    overwrite: bool = False,
+) -> Outcome:
+    """Restore pictures into files; what is there already is left, unless ``overwrite``.
+
+    A picture that fails does not stop the others. Raises UnfoldError for arguments that do not fit, before any work;
+    OSError for a full disk and KeyboardInterrupt, after logging what has been done so far.
+    """
+    jobs = find_jobs(sources, output)
+    name, _, net = load_named(weights, model)
+    place(net, pick_device(device))
+    if net.not_for_pictures:
+        raise UnfoldError(net.not_for_pictures)
+    inputs = told_inputs(short(name), net, scale, kernel, sigma, others)
+    if kernel == "grid":
+        from unfold.inference.kernel_sheet import write_grid
+
+        return Outcome(
+            0, write_grid(jobs, net, inputs, estimate=sigma == "estimate", precision=precision, overwrite=overwrite)
+        )
+    check_inputs(
+        net,
+        {key: value for key, value in inputs.items() if not isinstance(value, Path)}
+        | {key: np.zeros((1, 1, net.inputs[key].channels)) for key, value in inputs.items() if isinstance(value, Path)},
+    )
+    check_tile(net, inputs, tile)
+    options = Options(inputs, sigma == "estimate", tile, ensemble, precision)
+    left = [job for job in jobs if overwrite or not job.target.is_file()]
+    tally = Tally(len(jobs), len(jobs) - len(left))
+    try:
+        with logging_redirect_tqdm(), bar(len(left), "restoring", "picture") as files:
+            for job in left:
+                _restore_one(job, net, options, tally)
+                files.update()
+    except (KeyboardInterrupt, OSError):
+        logger.info("%s", tally.summary())
+        raise
+    return Outcome(tally.code(), tally.summary())
+
+
+@dataclass
+class Tally:
+    """What became of how many pictures. there: results that were there before."""
+
+    jobs: int
+    there: int
+    done: int = 0
+    grey: list[Path] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+
+    def code(self) -> int:
+        return 0 if not self.failed else 2 if len(self.failed) == self.jobs else 1
+
+    def summary(self) -> str:
+        there = f"; {self.there} there already (--overwrite makes them anew)" if self.there else ""
+        lines = [f"restored {self.done}{there}"]
+        if left := self.jobs - self.there - self.done - len(self.failed):
+            lines.append(f"left {left}: the same command goes on with them")
+        if self.grey:
+            which = str(self.grey[0]) + (f" and {len(self.grey) - 1} more" if len(self.grey) > 1 else "")
+            lines.append(f"grey, restored as three equal channels, of which the result is the mean: {which}")
+        if self.failed:
+            lines += [f"failed {len(self.failed)}:", *(f"  {reason}" for reason in self.failed)]
+        return "\n".join(map(one_line, lines))
+
+
+def _restore_one(job: Job, net: UnfoldingNetwork, options: Options, tally: Tally) -> None:
+    """Restore a picture or note why not; OSError for a full disk."""
+    try:
+        if restore_file(job, net, options).grey:
+            tally.grey.append(job.source)
+        tally.done += 1
+    except UnfoldError as error:
+        tally.failed.append(str(error) if str(job.source) in str(error) else f"{job.source}: {error}")
+    except MemoryError:
+        tally.failed.append(f"{job.source}: out of memory")
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise OSError(error.errno, error.strerror, str(job.target)) from None
+        tally.failed.append(f"{job.source}: {job.target} cannot be written: {error.strerror or error}")
+
+
+def told_inputs(
+    name: str,
+    net: UnfoldingNetwork,
+    scale: int | None,
+    kernel: str | None,
+    sigma: str | None,
+    others: Sequence[str] = (),
+) -> dict[str, Any]:
+    """The network's inputs beside the picture by what was said, and by what is assumed where nothing was, which is
+    logged. others: NAME=VALUE of any input; one that is as large as the picture stays the name of a file or a folder.
+    """
+    said = {
+        key: str(value) for key, value in (("kernel", kernel), ("scale", scale), ("sigma", sigma)) if value is not None
+    }
+    for text in others:
+        key, equals, value = text.partition("=")
+        if not equals or not value:
+            raise UnfoldError(f"--input {text}: write NAME=VALUE, such as mask=holes.png")
+        if key in said:
+            raise UnfoldError(f"{key} is given twice")
+        said[key] = value
+    known = {key: one for key, one in net.inputs.items() if key != net.picture}
+    for key in said:
+        if key not in known:
+            option = f"--{key}" if key in ("kernel", "scale", "sigma") else f"--input {key}"
+            takes = f"; it takes {', '.join(known)}" if known and option.startswith("--input") else ""
+            raise UnfoldError(f"{name} does not take {option}{takes}")
+    times = _whole("scale", said.get("scale", "1"), 1)
+    inputs: dict[str, Any] = {}
+    for key, one in known.items():
+        if key in said:
+            inputs |= _as_said(key, one, said[key], times)
+        elif key in net.required:
+            inputs |= _assumed(name, key, one, times, alone="scale" not in known)
+    return inputs
+
+
+def _as_said(key: str, one: Input, text: str, times: int) -> dict[str, Any]:
+    if one.kind == "kernel":
+        return {} if text == "grid" else {key: named_kernel(text, times)}
+    if one.kind == "level":
+        return {key: _level(key, text)}
+    if one.kind == "whole":
+        return {key: _whole(key, text, int(one.least or 0))}
+    if one.kind == "number":
+        try:
+            return {key: float(text)}
+        except ValueError:
+            raise UnfoldError(f"--input {key} is a number, not {text!r}") from None
+    if not as_path(text).exists():
+        raise UnfoldError(f"--input {key}={text}: there is no such picture or folder")
+    return {key: as_path(text)}
+
+
+def _assumed(name: str, key: str, one: Input, times: int, *, alone: bool) -> dict[str, Any]:
+    if key == "scale":
+        return {key: times}
+    if one.kind == "kernel" and not alone:
+        width = assumed_width(times)
+        logger.info("note: no --kernel is given; assumed is a Gaussian of %g pixels (gauss:%g)", width, width)
+        if times == 1:
+            logger.info("note: at scale 1 that is hardly a blur, and next to nothing will change: give --kernel")
+        return {key: gaussian(width, times)}
+    if one.kind == "kernel":
+        raise UnfoldError(f"{name} needs --kernel, gauss:WIDTH or a file")
+    if one.kind == "level":
+        logger.info("note: no --%s is given; assumed is noise of %g (of 255)", key, NOISE)
+        return {key: NOISE / 255}
+    raise UnfoldError(f"{name} needs {key} ({one.about}): give --input {key}=...")
+
+
+def _whole(key: str, text: str, least: int) -> int:
+    value = int(text) if text.lstrip("-").isdecimal() else None
+    if value is None or value < least:
+        raise UnfoldError(f"--{key} is a whole number from {least}, not {text}")
+    return value
+
+
+def _level(key: str, text: str) -> float:
+    if text == "estimate":
+        return 0.0
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1
+    if not 0 <= value <= 255:
+        raise UnfoldError(f"--{key} is a noise level from 0 to 255, or estimate, not {text!r}")
+    return value / 255
+
+
+def with_images(inputs: dict[str, Any], source: Path, size: tuple[int, ...]) -> dict[str, Any]:
+    """Inputs that are as large as the picture, read: from a file, or from a folder the one that is called as the
+    picture is. UnfoldError where there is none, or of another size.
+    """
+    read: dict[str, Any] = {}
+    for key, value in inputs.items():
+        if not isinstance(value, Path):
+            continue
+        file = value
+        if value.is_dir():
+            found = sorted(
+                path for path in value.iterdir() if path.stem == source.stem and path.suffix.lower() in KEEPS
+            )
+            if len(found) != 1:
+                what = "no picture" if not found else f"{len(found)} pictures"
+                raise UnfoldError(f"--input {key}: {value} holds {what} called {source.stem}")
+            file = found[0]
+        pixels = read_picture(file).pixels
+        if pixels.shape[:2] != size[:2]:
+            raise UnfoldError(
+                f"--input {key}: {file} is {pixels.shape[0]}x{pixels.shape[1]}, and the picture {size[0]}x{size[1]}"
+            )
+        read[key] = pixels
+    return {**inputs, **read}
+
+
+def restore_file(job: Job, net: UnfoldingNetwork, options: Options) -> Picture:
+    """One picture from file to file; returns what was read. UnfoldError where it cannot be."""
+    if job.problem:
+        raise UnfoldError(job.problem)
+    scale, name = int(options.inputs.get("scale", 1)), one_line(job.source.name)
+    largest = MEMORY * available(torch.device("cpu")) / (1 + 2 * scale**2)  # the result, and once more when written
+    with quiet_decoders():
+        picture = read_picture(job.source, largest)
+    check_format(job.target, picture, scale)
+    inputs = with_images(options.inputs_for(picture), job.source, picture.pixels.shape)
+    if options.estimate:
+        logger.info("%s: estimated noise %.2f (of 255)", name, 255 * inputs["sigma"])
+    with bar(picture.pixels.size, name[:30], "pixel") as tiles_bar:
+
+        def announce(pixels: int) -> Callable[[int], Any]:
+            if tiles_bar.n:  # tiles have become smaller
+                tiles_bar.reset(total=pixels)
+            tiles_bar.total = pixels  # a reset would show the bar, and at once
+            return tiles_bar.update
+
+        restored = restore_and_tell(
+            picture.pixels,
+            net,
+            inputs=inputs,
+            tile=options.tile,
+            ensemble=options.ensemble,
+            precision=options.precision,
+            announce=announce,
+        )
+    alpha = None if picture.alpha is None else enlarge_alpha(picture.alpha, scale)
+    write_picture(job.target, replace(picture, pixels=restored.image, alpha=alpha))
+    if restored.parts > 1:
+        _tell_difference(name, picture, net, restored, inputs, options.precision)
+    return picture
+
+
+def _tell_difference(
+    name: str,
+    picture: Picture,
+    net: UnfoldingNetwork,
+    restored: Restored,
+    inputs: dict[str, Any],
+    precision: Precision,
+) -> None:
+    tiles = restored.tiles
+    told = f"{name}: {restored.parts} tiles of {tiles.side} pixels with a halo of {tiles.halo}"
+    try:
+        found = tile_difference(picture.pixels, net, tiles, inputs, precision)
+    except UnfoldError as error:  # the picture is restored and written
+        logger.info("%s; how far they are from the whole could not be measured: %s", told, error)
+        return
+    inside = "" if found.inside is None else f", {found.inside:.2f} away from its borders"
+    logger.info(
+        "%s. On its middle, %dx%d, they differ from the whole by at most %.2f (of 255)%s; %.1f dB",
+        *(told, found.height, found.width, found.largest, inside, found.psnr),
+    )

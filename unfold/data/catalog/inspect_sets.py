@@ -1,0 +1,228 @@
+"""Looking data sets over before work begins: what cannot be read, paired or trusted."""
+
+from __future__ import annotations
+
+import math
+import stat
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unfold.data.catalog.overlap import Corners, Image, Overlap, find_candidates, find_corners, overlay
+from unfold.data.catalog.set_layout import Finding, find_sets, pair_up
+from unfold.data.images import EXTENSIONS, bit_depth, decode, opened, pixel_digest, read_image
+from unfold.data.parallel import in_parallel
+from unfold.errors import UnfoldError
+
+SMALLEST = 8  # pixels on a side: what the networks need at least
+ENOUGH = 64  # files that are worth the start of processes
+# What Pillow calls the content of files with these names.
+CONTENT = {".jpg": ("JPEG", "MPO"), ".jpeg": ("JPEG", "MPO"), ".tif": ("TIFF",)}
+CONTENT |= {extension: (extension[1:].upper(),) for extension in EXTENSIONS if extension not in CONTENT}
+COPY = Overlap(correlation=1.0, equal=True, scale=1.0, turn=0.0, corner=(0, 0), covers=(1.0, 1.0))
+
+
+class Shared(NamedTuple):
+    """Two files that show the same photograph."""
+
+    first: Path
+    second: Path
+    how: Overlap
+
+
+@dataclass
+class Set:
+    """The images of one folder, or of one split of a set: inputs and targets are one set."""
+
+    name: str
+    files: list[Path] = field(default_factory=list)
+    sizes: list[tuple[int, int]] = field(default_factory=list)  # height and width of those that can be read
+    kinds: dict[Path, str] = field(default_factory=dict)
+    psnr: dict[Path, float] = field(default_factory=dict)  # of pairs, by input
+
+    def not_multiple(self, multiple: int) -> int:
+        """How many images have a side that is no multiple."""
+        return sum(any(side % multiple for side in size) for size in self.sizes)
+
+
+@dataclass
+class Report:
+    """shared: by the names of two sets; it is never an error, and for train and test sets mostly a mistake."""
+
+    sets: list[Set]
+    findings: list[Finding]
+    shared: dict[tuple[str, str], list[Shared]]
+    files: int
+
+    @property
+    def errors(self) -> int:
+        return sum(finding.error for finding in self.findings)
+
+
+class Facts(NamedTuple):
+    """What is kept of an image: never its pixels. kind: grey or RGB, and bits; digest: of the pixels."""
+
+    path: Path
+    error: str = ""
+    size: tuple[int, int] = (0, 0)
+    kind: str = ""
+    content: str = ""
+    digest: bytes = b""
+    corners: Corners | None = None
+
+
+def examine(paths: Sequence[str], smallest: int = SMALLEST) -> Report:
+    """Look over files and folders, at any depth, as they are or under UNFOLD_DATA.
+
+    smallest: pixels that a side must have. Sets and pairs: see set_layout.py. Different sets are
+    searched for the same photographs: of pairs the targets, or the inputs where targets cannot be read. Many images
+    are read by all processors, see :func:`unfold.data.parallel.in_parallel`. Memory: up to 160 KB per image, and the
+    pixels of one pair per process.
+
+    UnfoldError where a path does not exist, there are no images or a process dies.
+    """
+    names = find_sets(paths)
+    if not names:
+        raise UnfoldError(f"{', '.join(paths)} holds no images ({', '.join(EXTENSIONS)})")
+    pairs, findings = pair_up(names)
+    partners = {side for pair in pairs for side in (pair.input, pair.target)}
+    units = [(pair.input, pair.target) for pair in pairs] + [(path,) for path in names if path not in partners]
+    sets = {name: Set(name) for name in names.values()}
+    clean: list[Facts] = []
+    for facts, psnr in in_parallel(_examine, units, "reading images", "image", ENOUGH):
+        for fact in facts:
+            _note(fact, sets[names[fact.path]], smallest, findings)
+        readable = [fact for fact in facts if not fact.error]
+        clean += [fact for fact in facts if fact.corners is not None]
+        if len(readable) == 2:
+            sets[names[facts[0].path]].psnr.update({facts[0].path: psnr} if psnr is not None else {})
+            findings += _compare(readable[0], readable[1], psnr)
+    numbers = {name: i for i, name in enumerate(sets)}
+    clean.sort(key=lambda fact: numbers[names[fact.path]])
+    findings += [finding for one in sets.values() for finding in _odd_ones(one)] + _duplicates(clean, names)
+    order = {path: i for i, path in enumerate(names)}
+    findings.sort(key=lambda finding: (not finding.error, order.get(finding.paths[0], -1)))
+    return Report(list(sets.values()), findings, _shared(clean, names), len(names))
+
+
+def _examine(unit: tuple[Path, ...]) -> tuple[list[Facts], float | None]:
+    """An image; or an input and its target, and the PSNR between them where they have one size and depth."""
+    read = [_read(path) for path in unit]
+    facts = [fact for fact, _ in read]
+    images = [image for _, image in read if image is not None]
+    if images:
+        last = max(i for i, fact in enumerate(facts) if not fact.error)
+        facts[last] = facts[last]._replace(corners=find_corners(images[-1]))
+    if len(images) < 2 or images[0].shape != images[1].shape or images[0].dtype != images[1].dtype:
+        return facts, None
+    return facts, _psnr(*images)
+
+
+def _read(path: Path) -> tuple[Facts, Image | None]:
+    if _is_special(path):
+        return Facts(path, f"{path} is no regular file, and is not opened"), None
+    try:
+        with opened(path) as image:
+            content, bits, pixels = image.format, bit_depth(image), decode(image, path)
+    except UnfoldError as error:
+        return Facts(path, str(error)), None
+    kind = f"{'grey' if pixels.ndim == 2 else 'RGB'} {bits} bits"
+    pixels = pixels if pixels.ndim == 3 else pixels[..., None].repeat(3, axis=2)
+    height, width = pixels.shape[:2]
+    return Facts(path, size=(height, width), kind=kind, content=content, digest=pixel_digest(pixels)), pixels
+
+
+def _is_special(path: Path) -> bool:
+    """Whether the path leads to what is no regular file: whoever opens a named pipe may wait for ever."""
+    try:
+        return not stat.S_ISREG(path.stat().st_mode)
+    except OSError:  # opening it tells why
+        return False
+
+
+def _psnr(a: Image, b: Image) -> float:
+    """In dB over all channels, infinite for equal images; as unfold.metrics has it, without torch in every process."""
+    import cv2
+
+    error = cv2.norm(a, b, cv2.NORM_L2) ** 2 / a.size
+    return 10 * math.log10(np.iinfo(a.dtype).max ** 2 / error) if error else math.inf
+
+
+def _note(fact: Facts, one: Set, smallest: int, findings: list[Finding]) -> None:
+    one.files.append(fact.path)
+    if fact.error:
+        findings.append(Finding("unreadable", True, fact.error, (fact.path,)))
+        return
+    one.sizes.append(fact.size)
+    one.kinds[fact.path] = fact.kind
+    height, width = fact.size
+    if min(fact.size) < smallest:
+        text = f"{fact.path} is {height}x{width} pixels, and at least {smallest}x{smallest} are needed"
+        findings.append(Finding("size", True, text, (fact.path,)))
+    if fact.content not in CONTENT.get(fact.path.suffix.lower(), ()):
+        findings.append(Finding("name", False, f"{fact.path} is {fact.content} by its content", (fact.path,)))
+
+
+def _compare(y: Facts, target: Facts, psnr: float | None) -> list[Finding]:
+    if psnr is None:
+        a, b = (f"{fact.size[0]}x{fact.size[1]}, {fact.kind}" for fact in (y, target))
+        text = f"{y.path} is {a}, and {target.path} {b}: a pair has one size and depth"
+        return [Finding("pair", True, text, (y.path, target.path))]
+    if psnr == math.inf:
+        return [Finding("pair", False, f"{y.path} and {target.path} are the same", (y.path, target.path))]
+    return []
+
+
+def _odd_ones(one: Set) -> list[Finding]:
+    counts = Counter(one.kinds.values())
+    most = max(counts, key=lambda kind: counts[kind], default="")
+    return [
+        Finding("mixed", False, f"{path} is {kind}, and most of {one.name} {most}", (path,))
+        for path, kind in one.kinds.items()
+        if kind != most
+    ]
+
+
+def _duplicates(clean: Iterable[Facts], names: dict[Path, str]) -> list[Finding]:
+    """Images of one set with the same pixels."""
+    same: dict[tuple[str, bytes], list[Path]] = defaultdict(list)
+    for fact in clean:
+        same[names[fact.path], fact.digest].append(fact.path)
+    return [
+        Finding("duplicate", False, f"the same pixels: {', '.join(map(str, paths))}", tuple(paths))
+        for paths in same.values()
+        if len(paths) > 1
+    ]
+
+
+def _shared(clean: list[Facts], names: dict[Path, str]) -> dict[tuple[str, str], list[Shared]]:
+    """The photographs that two sets have in common. Files are in the order of the sets, and all have corners."""
+    sets = list(dict.fromkeys(names[fact.path] for fact in clean))
+    groups = [sets.index(names[fact.path]) for fact in clean]
+    same: dict[bytes, list[int]] = defaultdict(list)
+    for i, fact in enumerate(clean):
+        same[fact.digest].append(i)
+    copies = [pair for alike in same.values() for pair in combinations(alike, 2) if groups[pair[0]] != groups[pair[1]]]
+    shared = [(*pair, COPY) for pair in copies]
+    candidates = find_candidates([fact.corners for fact in clean if fact.corners is not None], groups)
+    candidates = [found for found in candidates if clean[found.first].digest != clean[found.second].digest]
+    work = [(clean[found.first].path, clean[found.second].path, found.transform) for found in candidates]
+    laid = in_parallel(_lay, work, "comparing images", "image", ENOUGH)
+    for found, how in zip(candidates, laid, strict=True):
+        shared += [(found.first, found.second, how)] if how else []
+    result: dict[tuple[str, str], list[Shared]] = {}
+    for i, j, how in sorted(shared, key=lambda entry: (groups[entry[0]], groups[entry[1]], entry[0], entry[1])):
+        pair = Shared(clean[i].path, clean[j].path, how)
+        result.setdefault((sets[groups[i]], sets[groups[j]]), []).append(pair)
+    return result
+
+
+def _lay(work: tuple[Path, Path, NDArray[np.float64]]) -> Overlap | None:
+    first, second, transform = work
+    return overlay(read_image(first, grey=True), read_image(second, grey=True), transform)

@@ -1,0 +1,93 @@
+"""The data sets that the papers name: what they are, where they may lie, and whether they are there and whole."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import NamedTuple
+
+import yaml
+from natsort import natsorted
+
+from unfold.data.images import EXTENSIONS, data_root, pixel_digest, read_image
+from unfold.errors import UnfoldError
+from unfold.util.progress import progress
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """One set.
+
+    about: what it holds; layouts: patterns of files below UNFOLD_DATA, {a,b} being alternatives, the one with the most
+    files counts; files: how many there are, 0 where this is not known; use: which tables or recipes; source: who made
+    it; licence: as far as it was seen, "none stated" where the files at hand say nothing; traps: what people stumble
+    over; digest: of the files, see :func:`digest`.
+    """
+
+    name: str
+    about: str
+    layouts: tuple[str, ...]
+    files: int
+    use: str
+    source: str
+    licence: str = "see the source"
+    traps: str = ""
+    digest: str = ""
+
+
+class State(NamedTuple):
+    """What is there of a set. right: whether all can be read and the digest is the known one; None if not compared."""
+
+    files: int
+    right: bool | None
+
+
+def _read() -> tuple[DataSet, ...]:
+    entries = yaml.safe_load(Path(__file__).with_name("sets.yaml").read_text())
+    return tuple(DataSet(**{**entry, "layouts": tuple(entry["layouts"])}) for entry in entries)
+
+
+SETS = _read()
+
+
+def look_for(one: DataSet) -> list[Path]:
+    """The files of a set below UNFOLD_DATA, of the layout that has most of them; none where it is not there."""
+    return max((natsorted(set(_matching(layout))) for layout in one.layouts), key=len)
+
+
+def _matching(layout: str) -> Iterator[Path]:
+    """Files of a pattern with {a,b} in it, which pathlib does not know."""
+    parts = [part.split("}") for part in layout.split("{")]
+    choices = [[parts[0][0]], *([word + rest for word in inner.split(",")] for inner, rest in parts[1:])]
+    for words in product(*choices):
+        yield from (path for path in data_root().glob("".join(words)) if path.is_file())
+
+
+def state(one: DataSet) -> State:
+    """Whether a set is there and whole. Reads all of it where its digest is known and the number of files is right."""
+    files = look_for(one)
+    if not one.digest or len(files) != one.files:
+        return State(len(files), None)
+    try:
+        return State(len(files), digest(files) == one.digest)
+    except (UnfoldError, OSError):  # the doctor tells which file
+        return State(len(files), False)
+
+
+def digest(files: list[Path]) -> str:
+    """sha256 over the sorted sha256 of the files: the same wherever they lie and whatever they are called.
+
+    Of PNG, BMP, TIFF, WebP and PPM the size, depth and pixels count (grey as three equal channels), so that a lossless
+    copy in another format is the same; of JPEG and of all that is no image the bytes, as decoders of JPEG may differ.
+    """
+    found = sorted(_file_digest(path) for path in progress(files, "comparing", "file"))
+    return hashlib.sha256("".join(found).encode()).hexdigest()
+
+
+def _file_digest(path: Path) -> str:
+    if path.suffix.lower() in EXTENSIONS and path.suffix.lower() not in (".jpg", ".jpeg"):
+        return pixel_digest(read_image(path, grey=True)).hex()
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,74 @@
+"""Writing folders of many files that are whole or absent."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from unfold.errors import UnfoldError
+from unfold.util.download import alone
+from unfold.util.whole_files import whole_file
+
+PLAN, COUNT = "prepared.json", "files"
+
+
+@contextmanager
+def whole_folder(folder: Path, plan: dict[str, Any]) -> Iterator[Path | None]:
+    """A folder to write files into that takes the name ``folder`` when the block ends; None where that is there, whole.
+
+    plan: what goes into it, for JSON; kept in it as prepared.json, with the number of files. Where the block fails,
+    what it has written lies in .NAME.part, which the next call with the same plan is given again: files of whole_file
+    that are there are whole. A folder of the plan that has lost files is given again, too. Of several processes one
+    works and the others wait. UnfoldError where ``folder`` was not made by the same plan.
+    """
+    plan = json.loads(json.dumps(plan))
+    folder = folder.resolve()  # "." has no name
+    _refuse_other(folder, plan)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    part = folder.with_name(f".{folder.name}.part")
+    with alone(folder):
+        if folder.exists():
+            _refuse_other(folder, plan)
+            if _read(folder).get(COUNT) == _count(folder):
+                yield None
+                return
+            yield folder
+            _write(folder, {**plan, COUNT: _count(folder)})
+            return
+        if part.exists() and _plan_of(part) != plan:
+            shutil.rmtree(part)
+        _write(part, plan)
+        yield part
+        _write(part, {**plan, COUNT: _count(part)})
+        part.rename(folder)
+
+
+def _refuse_other(folder: Path, plan: dict[str, Any]) -> None:
+    if folder.exists() and _plan_of(folder) != plan:
+        raise UnfoldError(f"{folder} is there already and holds something else; name another with --output")
+
+
+def _plan_of(folder: Path) -> dict[str, Any]:
+    return {key: value for key, value in _read(folder).items() if key != COUNT}
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    try:
+        content = json.loads((folder / PLAN).read_text())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _write(folder: Path, content: dict[str, Any]) -> None:
+    with whole_file(folder / PLAN) as file:
+        file.write(json.dumps(content, indent=1).encode())
+
+
+def _count(folder: Path) -> int:
+    """How many files the folder holds, at any depth, besides the plan and hidden ones."""
+    return sum(path.is_file() and path.name != PLAN and path.name[0] != "." for path in folder.rglob("*"))

@@ -1,0 +1,136 @@
+"""Images to cut patches from, wherever they are: here in files; patch_cache.py has them in a cache."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from numpy.typing import NDArray
+from PIL import ExifTags
+from PIL.TiffImagePlugin import IMAGELENGTH, IMAGEWIDTH
+
+from unfold.data.images import as_channels, find_folder, find_images, opened, read_image, sliced
+from unfold.data.pairs import INPUTS, TARGETS, Pair, find_pairs, marked_inputs, subfolder
+from unfold.errors import UnfoldError
+from unfold.util.progress import progress
+
+Item = Pair | Path  # a pair, or an image that is its own target
+Files = dict[str, Path]  # "target", and of a pair "input"
+Pixels = NDArray[Any]  # (H,W,3) RGB, uint8, or uint16 from files that have it
+
+
+class Window(NamedTuple):
+    """A part of an image, in pixels."""
+
+    row: int
+    column: int
+    height: int
+    width: int
+
+
+class Store(Protocol):
+    """Images that patches are cut from. Stores can be pickled, so that worker processes have their own."""
+
+    def __len__(self) -> int: ...
+
+    def size(self, index: int) -> tuple[int, int]:
+        """Height and width of an image."""
+
+    def crop(self, index: int, window: Window) -> dict[str, Pixels]:
+        """A part of "target", and of a pair "input": to be read, not written into.
+
+        ValueError where the window is not inside the image.
+        """
+
+
+class FileStore:
+    """Images or pairs in files of any size, decoded for every crop: slow, and takes no memory.
+
+    UnfoldError where a file cannot be read or a pair has two sizes, the latter at the crop.
+    """
+
+    def __init__(self, items: Sequence[Item]) -> None:
+        self.files = [files_of(item) for item in items]
+        self.sizes = [read_head(files["target"]).size for files in progress(self.files, "reading sizes", "image")]
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def size(self, index: int) -> tuple[int, int]:
+        return self.sizes[index]
+
+    def crop(self, index: int, window: Window) -> dict[str, Pixels]:
+        rows, columns = inside(window, self.sizes[index])
+        return {kind: image[rows, columns] for kind, image in read_files(self.files[index]).items()}
+
+
+class Converted:
+    """A store whose images are brought to another number of channels when they are cut."""
+
+    def __init__(self, store: Store, channels: int) -> None:
+        self.store, self.channels = store, channels
+
+    def __len__(self) -> int:
+        return len(self.store)
+
+    def size(self, index: int) -> tuple[int, int]:
+        return self.store.size(index)
+
+    def crop(self, index: int, window: Window) -> dict[str, Pixels]:
+        images = self.store.crop(index, window)
+        return {name: as_channels(image, self.channels, "the cache") for name, image in images.items()}
+
+
+def find_items(source: str, split: str = "train") -> list[Item]:
+    """The pairs of a folder where it holds pairs (see find_pairs), else its images. UnfoldError as of those."""
+    name = sliced(source)[0]
+    if name.rstrip("/") == "photographs":
+        return [*find_images(source, split)]
+    folder = find_folder(name)
+    places = (folder, folder / split)
+    paired = any(subfolder(place, names) for place in places for names in (INPUTS, TARGETS))
+    return [*find_pairs(source, split)] if paired or marked_inputs(folder.iterdir()) else [*find_images(source, split)]
+
+
+def files_of(item: Item) -> Files:
+    """The files of an item by kind: "target", and of a pair "input" before it."""
+    return {"input": item.input, "target": item.target} if isinstance(item, Pair) else {"target": item}
+
+
+def read_files(files: Files) -> dict[str, Pixels]:
+    """Decode the files of an item. UnfoldError where one cannot be read or they differ in size or depth."""
+    images = {kind: read_image(path, grey=True) for kind, path in files.items()}
+    if len({(image.shape, image.dtype) for image in images.values()}) > 1:
+        told = " and ".join(
+            f"{files[kind]} {image.shape[0]}x{image.shape[1]} of {8 * image.itemsize} bits"
+            for kind, image in images.items()
+        )
+        raise UnfoldError(f"a pair has one size and depth, and {told} have not")
+    return images
+
+
+class Head(NamedTuple):
+    """What the head of an image file tells: height and width as turned, and whether it is grey (not a palette)."""
+
+    size: tuple[int, int]
+    grey: bool
+
+
+def read_head(path: Path) -> Head:
+    """The head of an image as :func:`unfold.data.images.read_image` takes it. UnfoldError where it cannot be read."""
+    with opened(path) as image:
+        # Of a TIFF, some versions of Pillow give the size as turned, others as stored: the tags have the latter.
+        tiff = image.format == "TIFF"
+        width, height = (image.tag_v2[tag] for tag in (IMAGEWIDTH, IMAGELENGTH)) if tiff else image.size
+        lying = image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
+        grey = image.mode in ("1", "L", "LA") or image.mode.startswith("I")
+    return Head((width, height) if lying else (height, width), grey)
+
+
+def inside(window: Window, size: tuple[int, int]) -> tuple[slice, slice]:
+    """Rows and columns of a window; ValueError where it is not inside an image of that size."""
+    row, column, height, width = window
+    if not (0 <= row <= row + height <= size[0] and 0 <= column <= column + width <= size[1]):
+        raise ValueError(f"{window} is not inside an image of {size[0]}x{size[1]} pixels")
+    return slice(row, row + height), slice(column, column + width)

@@ -1,0 +1,57 @@
+"""Blur and noise of varying strength, as NRL-GDN is trained. Where the work is done: see blur_downscale.py."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from unfold.data.images import as_channels, read_uint8
+from unfold.data.patches import Images
+from unfold.degradations import random_kernels
+from unfold.degradations.degradation import Degradation, Rng, unit
+from unfold.degradations.random_kernels import random_kernel
+from unfold.errors import UnfoldError
+from unfold.physics.batched_degrade import degrade
+from unfold.physics.batched_noise import quadrant_map
+from unfold.physics.noise import random_quadrant_levels
+
+NRL_GDN_MOTION = 0.65  # share of motion kernels
+
+
+class BlurNoise(Degradation):
+    """NRL-GDN's training: crops of 256x256, turned or mirrored in one of 8 ways; 65 % motion kernels, 35 % Gaussians.
+
+    sigma: standard deviations of the noise are uniform up to it, in 255 units; with chance 2/3 one for the whole
+    crop, else one for each quadrant. 25 is what the network is evaluated on, 12.75 what the published code trains with.
+    The blurred crop is cut off to 8 bits. y is neither clamped nor rounded. (Kong, Wang, Han, Feng, JVCI 2025.)
+    """
+
+    inputs = ("y", "kernel")
+    blends = False
+
+    def __init__(self, sigma: float = 25.0) -> None:
+        if sigma <= 0:
+            raise UnfoldError(f"sigma must be greater than 0, not {sigma:g}")
+        self.sigma = sigma
+
+    def check_patch(self, patch: int) -> None:
+        random_kernels.check_patch(patch)
+
+    def protocol(self, net: nn.Module) -> str:
+        return "nrl_gdn_nonuniform:kernel=8,map=gauss_mix"
+
+    def read(self, source: Any) -> Images:
+        return {"target": as_channels(read_uint8(source), self.channels, source)}
+
+    def make(self, images: Images, rng: Rng, scale: int) -> dict[str, Any]:
+        target = images["target"]
+        sample = {"target": target, "kernel": random_kernel(rng, NRL_GDN_MOTION)}
+        levels = np.array(random_quadrant_levels(rng, self.sigma), np.float32)
+        return {**sample, "levels": levels, "noise": rng.standard_normal(target.shape, dtype=np.float32)}
+
+    def render(self, batch: dict[str, Any]) -> dict[str, Any]:
+        sigma = quadrant_map(batch["levels"], batch["target"].shape[-2:])
+        y = degrade(batch["target"], batch["kernel"], sigma, batch["noise"])
+        return {**batch, "target": unit(batch["target"]), "y": y}

@@ -1,0 +1,158 @@
+"""Running methods over the cases of a protocol."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from unfold.errors import UnfoldError
+from unfold.models.on_arrays import Image, Method, as_tensors, channelwise, network
+from unfold.models.unfolding import UnfoldingNetwork
+from unfold.protocols.protocol import Case, Protocol, Sample, windowed
+from unfold.report.text_table import Score
+from unfold.user_files import their_errors
+from unfold.util.progress import progress
+
+
+class Result(NamedTuple):
+    """What a method made of a case: scores by name (none without a reference), seconds, the image."""
+
+    case: Case
+    scores: dict[str, float]
+    seconds: float
+    image: Image
+
+
+def evaluate(protocol: Protocol, method: Method, cases: Sequence[Case]) -> Iterator[Result]:
+    """Degrade, restore and score case by case. UnfoldError where a result cannot be what the protocol asks for."""
+    for case in progress(distinct(cases), "testing", "image"):
+        yield evaluate_case(protocol, method, case, protocol.sample(case))
+
+
+def evaluate_case(protocol: Protocol, method: Method, case: Case, sample: Sample) -> Result:
+    """Restore and score one case, which was degraded to ``sample``. UnfoldError as for :func:`evaluate`."""
+
+    def finite(inputs: dict[str, Any]) -> Image:
+        image = method(inputs)
+        if not np.isfinite(image).all():
+            raise UnfoldError("the result is not finite: the weights are not usable")
+        return image
+
+    start = time.perf_counter()
+    with _naming(case):
+        image = protocol.restore(finite, sample)
+    seconds = time.perf_counter() - start
+    if sample.target is None:
+        return Result(case, {}, seconds, image)
+    if image.shape != sample.target.shape:
+        raise UnfoldError(
+            f"the result on {case.name} is {_size(image)} and the target {_size(sample.target)}: "
+            f"the method does not do what {protocol.name} asks for"
+        )
+    with _naming(case):
+        scores = protocol.score(image, sample.target)
+    return Result(case, scores, seconds, image)
+
+
+@contextmanager
+def _naming(case: Case) -> Iterator[None]:
+    """Errors of networks and metrics, about sizes mostly, with the file that they are about."""
+    try:
+        yield
+    except ValueError as error:
+        path = case.files[0]
+        name = str(path) if case.name == path.stem else f"{path} ({case.name})"
+        raise UnfoldError(str(error) if str(path) in str(error) else f"{name}: {error}") from None
+
+
+def distinct(cases: Sequence[Case]) -> Sequence[Case]:
+    """The cases; UnfoldError where two have one name."""
+    names = [case.name for case in cases]
+    if len(set(names)) < len(names):
+        double = next(name for name in names if names.count(name) > 1)
+        raise UnfoldError(f"{cases[0].files[0].parent} holds two images called {double}; results are filed by name")
+    return cases
+
+
+def _size(image: Image) -> str:
+    return "x".join(map(str, image.shape))
+
+
+def _estimates(net: UnfoldingNetwork, inputs: dict[str, Any], device: torch.device) -> list[Image]:
+    """The estimate after every stage."""
+    stages: list[list[Image]] = []  # of each channel, where the network takes one
+
+    def run(given: dict[str, Any]) -> Image:
+        with their_errors(type(net).__name__):
+            found = [x[0].permute(1, 2, 0).float().cpu().numpy() for x in net.iterate(**as_tensors(given, net, device))]
+        stages.append(found)
+        return found[-1]
+
+    count = channelwise(run, net)(inputs).shape[2]
+    each = stages * (count // len(stages)) if count > 1 and net.channels == 1 else stages
+    return [np.concatenate(parts, axis=2) for parts in zip(*each, strict=False)] if len(each) > 1 else each[0]
+
+
+@torch.inference_mode()
+def evaluate_network(
+    net: UnfoldingNetwork, protocol: Protocol, sample: Sample, device: torch.device
+) -> tuple[Score, list[Image]]:
+    """Score a network at every stage; also its stages' estimates, first to last."""
+    assert sample.target is not None
+    start = time.perf_counter()
+    stages = _estimates(net, sample.inputs, device)
+    seconds = time.perf_counter() - start
+    scores = [protocol.score(protocol.finish(windowed(x, sample.window)), sample.target) for x in stages]
+    return Score(scores[-1]["psnr"], scores[-1]["ssim"], seconds, [score["psnr"] for score in scores]), stages
+
+
+@torch.inference_mode()
+def stage_results(net: UnfoldingNetwork, protocol: Protocol, sample: Sample, device: torch.device) -> list[Image]:
+    """What the protocol makes of the estimate after every stage, first to last: finished images.
+
+    The network runs once (once for every part, where the protocol restores parts), and its estimates are played back.
+    """
+    parts: list[list[Image]] = []
+
+    def record(inputs: dict[str, Any]) -> Image:
+        parts.append(_estimates(net, inputs, device))
+        return parts[-1][-1]
+
+    def after(stage: int) -> Image:
+        rest = iter(parts)
+        return protocol.restore(lambda inputs: next(rest)[stage], sample)
+
+    result = protocol.restore(record, sample)
+    return [*(after(stage) for stage in range(min(map(len, parts)) - 1)), result]
+
+
+def validate(net: UnfoldingNetwork, protocol: Protocol, cases: Sequence[Case], device: torch.device) -> list[float]:
+    """PSNR of each case in dB. Leaves the network in the mode it was in."""
+    training = net.training
+    net.eval()
+    restore, scores = network(net, device), []
+    for case in cases:
+        sample = protocol.sample(case)
+        assert sample.target is not None
+        scores.append(protocol.score(protocol.restore(restore, sample), sample.target)["psnr"])
+    net.train(training)
+    return scores
+
+
+def check_cases(protocol: Protocol, cases: Sequence[Case], smallest: int) -> None:
+    """Degrade every case once, so that a bad image is found before the work and not hours into it.
+
+    Raises UnfoldError for an image that cannot be used or has a side below ``smallest``.
+    """
+    for case in progress(cases, "checking images", "image"):
+        target = protocol.sample(case).target
+        if target is not None and min(target.shape[:2]) < smallest:
+            raise UnfoldError(
+                f"{case.files[0]} is {target.shape[0]}x{target.shape[1]} pixels, and at least {smallest}x{smallest} "
+                "are needed"
+            )

@@ -1,0 +1,195 @@
+"""From a configuration to the parts that training and testing share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from yacs.config import CfgNode
+
+from unfold import registry
+from unfold.config import build_part, found_part, options_of, part_of, source_of, where
+from unfold.data.images import find_file
+from unfold.data.pairs import NoPartnerError, marked_inputs
+from unfold.data.patches import Images, read_store
+from unfold.data.stores.image_stores import Converted, Store
+from unfold.data.stores.patch_cache import PatchCache
+from unfold.degradations.degradation import Degradation
+from unfold.errors import UnfoldError
+from unfold.metrics.ssim import WINDOW
+from unfold.models.registry import built, skeleton
+from unfold.models.unfolding import UnfoldingNetwork
+from unfold.protocols.by_name import parse_protocol
+from unfold.protocols.protocol import Protocol
+from unfold.protocols.synthetic_validation import Synthetic
+from unfold.user_files import their_errors
+from unfold.util.paths import as_path
+
+JOINT = " + "  # between several folders of one training set
+
+
+def build_network(cfg: CfgNode) -> UnfoldingNetwork:
+    """The network of MODEL, with fresh weights. UnfoldError where it needs inputs that the samples do not hold."""
+    net = built(part_of(cfg, "MODEL"), options_of(cfg, "MODEL"), where(cfg, "MODEL.ARGS"))
+    check_inputs(cfg, net, build_degradation(cfg, net))
+    return net
+
+
+def bare_network(cfg: CfgNode) -> UnfoldingNetwork:
+    """The network of MODEL without numbers, to be asked what it takes. Not to be changed."""
+    return skeleton(cfg.MODEL.NAME, options_of(cfg, "MODEL"))
+
+
+def check_parts(cfg: CfgNode) -> UnfoldingNetwork:
+    """The network without numbers. UnfoldError, with file and key, where MODEL or DATA cannot be had or do not go
+    together. Reads no data.
+    """
+    part_of(cfg, "MODEL").checked(options_of(cfg, "MODEL"), where(cfg, "MODEL.ARGS"))
+    try:
+        net = bare_network(cfg)
+    except UnfoldError as error:
+        raise UnfoldError(f"{source_of(cfg, 'MODEL.ARGS')}: MODEL: {error}") from error.__cause__
+    degradation = build_degradation(cfg, net)
+    check_inputs(cfg, net, degradation)
+    if cfg.DATA.REDUCED and not degradation.clean:
+        raise UnfoldError(
+            f"{source_of(cfg, 'DATA.REDUCED')}: DATA.REDUCED is for clean images that are degraded on the way, not for "
+            f"DATA.KIND {registry.short(cfg.DATA.KIND)}"
+        )
+    return net
+
+
+def check_inputs(cfg: CfgNode, net: UnfoldingNetwork, degradation: Degradation) -> None:
+    """UnfoldError where the samples do not hold what the network takes."""
+    wanted, name = set(net.required), model_name(cfg)
+    if not wanted <= set(degradation.inputs):
+        raise UnfoldError(
+            f"{name} takes {', '.join(sorted(wanted))}, and samples of DATA.KIND {registry.short(cfg.DATA.KIND)} hold "
+            f"{', '.join(degradation.inputs)}"
+        )
+    if "scale" not in net.inputs and set(degradation.scales) != {1}:
+        raise UnfoldError(f"{name} does not enlarge: set DATA.ARGS.scales [1], not {list(degradation.scales)}")
+
+
+def model_name(cfg: CfgNode) -> str:
+    """The network's name as messages and checkpoints have it."""
+    return registry.short(cfg.MODEL.NAME)
+
+
+def build_degradation(cfg: CfgNode, net: UnfoldingNetwork) -> Degradation:
+    """What training samples are made of, by DATA.KIND and DATA.ARGS, in the network's number of channels."""
+    degradation: Degradation = build_part(cfg, "DATA")
+    degradation.channels, degradation.asked = net.channels, tuple(net.inputs)
+    return degradation
+
+
+def build_store(cfg: CfgNode, degradation: Degradation) -> tuple[Store, list[str]]:
+    """The images of DATA.TRAIN, a patch cache (.h5) or files read into memory; and the reason for each left out.
+
+    Files are followed by their copies by the factors of DATA.REDUCED.
+
+    UnfoldError where there are none, or they are not what DATA.KIND is made of.
+    """
+    if cfg.DATA.TRAIN.endswith(".h5"):
+        cache = _open_cache(cfg, degradation)
+        return (cache if degradation.channels == 3 else Converted(cache, degradation.channels)), []
+    return read_store(_sources(cfg, degradation), partial(_read, degradation), cfg.DATA.SKIP_BAD, cfg.DATA.REDUCED)
+
+
+def _read(degradation: Degradation, source: Any) -> Images:
+    with their_errors(f"reading {source}"):
+        return degradation.read(source)
+
+
+def _open_cache(cfg: CfgNode, degradation: Degradation) -> PatchCache:
+    cache = PatchCache(find_file(cfg.DATA.TRAIN, "`unfold data prepare cache` makes one"))
+    holds = "pairs" if "input" in cache.manifest["kinds"] else "images"
+    kind = registry.short(cfg.DATA.KIND)
+    if holds != degradation.cache:
+        what = "pairs" if holds == "pairs" else "colour images"
+        raise UnfoldError(f"{cache.path} holds {what}, which are not what DATA.KIND {kind} is made of")
+    if cfg.DATA.SKIP_BAD:
+        raise UnfoldError(f"DATA.SKIP_BAD leaves out files, and {cache.path} is a cache, of which nothing is left out")
+    grey = [name for name, is_grey in zip(cache.names, cache.manifest["grey"], strict=True) if is_grey]
+    if grey and not degradation.grey and degradation.channels == 3:
+        raise UnfoldError(
+            f"{len(grey)} of {len(cache)} images of {cache.path} are grey, {grey[0]} first, and DATA.KIND {kind} "
+            "wants colour images (RGB): make a cache without them"
+        )
+    return cache
+
+
+def check_training_set(cfg: CfgNode, degradation: Degradation) -> None:
+    """UnfoldError where DATA.TRAIN is not there, or not what DATA.KIND is made of by its names. Reads no image."""
+    if cfg.DATA.TRAIN.endswith(".h5"):
+        _open_cache(cfg, degradation)
+    else:
+        _sources(cfg, degradation)
+
+
+def _sources(cfg: CfgNode, degradation: Degradation) -> Sequence[Any]:
+    try:
+        with their_errors("finding the training set"):
+            parts = cfg.DATA.TRAIN.split(JOINT)
+            sources = [source for part in parts for source in degradation.sources(part.strip())]
+    except NoPartnerError as error:
+        if not cfg.DATA.SKIP_BAD:
+            raise
+        raise UnfoldError(
+            f"{error} (DATA.SKIP_BAD leaves out what cannot be read, and not what has no partner)"
+        ) from None
+    if degradation.clean and (inputs := marked_inputs(source for source in sources if isinstance(source, Path))):
+        raise UnfoldError(
+            f"DATA.TRAIN {cfg.DATA.TRAIN} holds pairs side by side, such as {inputs[0].name}, and DATA.KIND "
+            f"{registry.short(cfg.DATA.KIND)} is made of clean images: set DATA.KIND paired, or name a folder of clean "
+            "ones"
+        )
+    return sources
+
+
+def build_validation(cfg: CfgNode, net: UnfoldingNetwork, degradation: Degradation) -> Protocol:
+    """The protocol that validates a training run. UnfoldError for one without references, or not for this network."""
+    protocol = _protocol(cfg, "DATA.VAL_PROTOCOL", cfg.DATA.VAL_PROTOCOL or degradation.protocol(net), degradation)
+    if why := _misfit(protocol, net):
+        raise UnfoldError(f"DATA.VAL_PROTOCOL {protocol.name} {why}, so it cannot validate {model_name(cfg)}")
+    protocol.check(net)
+    return protocol
+
+
+def build_test(cfg: CfgNode, net: UnfoldingNetwork, degradation: Degradation) -> Protocol:
+    """The protocol of `unfold test --config`: TEST.PROTOCOL, the degradation's own, or what validates."""
+    if not cfg.TEST.PROTOCOL and not degradation.own_test:
+        return build_validation(cfg, net, degradation)
+    protocol = _protocol(cfg, "TEST.PROTOCOL", cfg.TEST.PROTOCOL or degradation.protocol(net), degradation)
+    if why := _misfit(protocol, net):
+        raise UnfoldError(f"{protocol.name} {why}: set TEST.PROTOCOL, or test by --protocol")
+    protocol.check(net)
+    return protocol
+
+
+def _misfit(protocol: Protocol, net: UnfoldingNetwork) -> str:
+    """Why the protocol cannot score the network; "" where it can."""
+    if missing := set(net.required) - set(protocol.inputs):
+        return f"does not give {', '.join(sorted(missing))}"
+    return "" if protocol.scored else "has no references"
+
+
+def _protocol(cfg: CfgNode, key: str, text: str, degradation: Degradation) -> Protocol:
+    if not text:
+        return Synthetic(degradation, {"degradation": registry.short(cfg.DATA.KIND), **options_of(cfg, "DATA")})
+    section, name = key.split(".")
+    if cfg[section][name]:
+        found_part(cfg, registry.PROTOCOL, registry.split_options(text)[0], key)  # an error then names file and key
+    return parse_protocol(text)
+
+
+def smallest_image(net: UnfoldingNetwork) -> int:
+    """Side length that an image must have to be restored and scored."""
+    return max(net.min_size, WINDOW)
+
+
+def run_folder(cfg: CfgNode) -> Path:
+    """OUTPUT as a path."""
+    return as_path(cfg.OUTPUT)

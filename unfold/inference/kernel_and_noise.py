@@ -1,0 +1,86 @@
+"""Which kernel, and which noise? What to assume of a picture of which nothing is known."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unfold.data.formats.kernel_files import Kernel, read_kernels
+from unfold.errors import UnfoldError
+from unfold.physics.kernels import ASSUMED, SIDE, bicubic_kernel, gaussian_for
+
+WIDTHS, NOISE = ASSUMED["general"]  # Gaussian widths for scale 1 to 4, noise in 255 units
+# The diagonal details of Daubechies' wavelet with two vanishing moments are blind to what is smooth.
+HIGH_PASS = np.array([-0.48296291, 0.83651630, -0.22414387, -0.12940952])
+MEDIAN_OF_NORMAL = 0.67448975  # of |n|, n normal with standard deviation 1
+
+
+def assumed_width(scale: int) -> float:
+    """Standard deviation in pixels of the Gaussian that USRNet's published script for real pictures assumes."""
+    if not 1 <= scale <= len(WIDTHS):
+        raise UnfoldError(f"no kernel is assumed for scale {scale}, only for 1 to {len(WIDTHS)}: give --kernel")
+    return WIDTHS[scale - 1]
+
+
+def gaussian(width: float, scale: int) -> Kernel:
+    """A Gaussian of that standard deviation in pixels of the result, 25x25, larger where it is wide; shifted as the
+    published script does, see :func:`unfold.physics.kernels.gaussian_for`.
+    """
+    return gaussian_for(width, scale, max(SIDE, 2 * int(np.ceil(3 * width)) + 1))
+
+
+def named_kernel(text: str, scale: int) -> Kernel:
+    """The kernel of --kernel: gauss:WIDTH, bicubic, a file (.mat, .npy, grey picture), or FILE:NUMBER, counted from 1.
+
+    Kernels of files are taken as they are, true convolution at the result's scale. UnfoldError for anything else.
+    """
+    if told := re.fullmatch(r"gauss:(\d+(?:\.\d*)?|\.\d+)", text):
+        width = float(told[1])
+        if not 0.05 <= width <= 50:
+            raise UnfoldError(f"--kernel {text}: a width is from 0.05 to 50 pixels")
+        return gaussian(width, scale)
+    if text.startswith("gauss"):
+        raise UnfoldError(f"--kernel {text}: a Gaussian is written gauss:1.6, with its standard deviation in pixels")
+    if text == "bicubic":
+        if scale < 2:
+            raise UnfoldError("--kernel bicubic is how a picture was made small: it goes with USRNet's --scale from 2")
+        return bicubic_kernel(scale)
+    name, _, number = text.rpartition(":")
+    numbered = bool(name) and number.isdecimal() and not Path(text).exists()
+    file = name if numbered else text
+    if not Path(file).suffix and not Path(file).exists():  # a name that was mistyped; those of files have an ending
+        raise UnfoldError(f"--kernel {text}: that is neither gauss:WIDTH nor bicubic, nor a file that is there")
+    kernels = read_kernels(file)
+    if numbered:
+        if not 1 <= int(number) <= len(kernels):
+            raise UnfoldError(f"--kernel {text}: {name} holds {len(kernels)} kernels, counted from 1")
+        return kernels[int(number) - 1]
+    if len(kernels) > 1:
+        raise UnfoldError(f"--kernel {text}: it holds {len(kernels)} kernels; choose one by its number: {text}:1")
+    return kernels[0]
+
+
+def estimated_sigma(image: NDArray[Any]) -> float:
+    """Standard deviation of white noise in an image (H,W,C), integer or floating-point, in [0,1] units.
+
+    The mean over channels of the median of the absolute diagonal wavelet details over that of a normal number (Donoho,
+    Johnstone: Ideal spatial adaptation by wavelet shrinkage, Biometrika 1994), the estimator of scikit-image's
+    estimate_sigma, which asks for one more package. Fine texture counts as noise; what cameras and JPEG have smoothed
+    does not.
+    """
+    from scipy.ndimage import convolve1d
+
+    peak = float(np.iinfo(image.dtype).max) if image.dtype.kind == "u" else 1.0
+    levels = []
+    for channel in range(image.shape[2]):
+        details = image[..., channel].astype(np.float32)
+        for axis in (0, 1):
+            details = convolve1d(details, HIGH_PASS.astype(np.float32), axis=axis, mode="reflect")
+        details = np.abs(details[::2, ::2])
+        there = details[details > 1e-6 * peak]  # none in flat areas: cut off, or painted
+        levels.append(float(np.median(there)) / MEDIAN_OF_NORMAL / peak if there.size else 0.0)
+    return float(np.mean(levels))

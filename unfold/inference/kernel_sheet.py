@@ -1,0 +1,98 @@
+"""`unfold restore --kernel grid`: one detail of a picture with several kernels, to choose from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unfold.data.choose_detail import busiest_crop
+from unfold.errors import UnfoldError
+from unfold.inference.collect_files import Job
+from unfold.inference.kernel_and_noise import estimated_sigma, gaussian
+from unfold.inference.picture_files import read_picture
+from unfold.inference.restore import restore_and_tell
+from unfold.models.unfolding import UnfoldingNetwork
+from unfold.physics.kernels import bicubic_kernel
+from unfold.report.sheet import draw_sheet
+from unfold.util.precision import Precision
+from unfold.util.progress import progress
+from unfold.util.whole_files import whole_file
+
+WIDTHS = (0.4, 0.7, 1.0, 1.3, 1.6, 2.0, 2.5, 3.0)  # pixels of the result
+PANEL = 240
+SEARCHED = 2048  # the detail is looked for in the middle of a large picture
+AROUND = 48  # pixels of the result that are restored around the detail
+
+
+def write_grid(
+    jobs: Sequence[Job],
+    net: UnfoldingNetwork,
+    inputs: dict[str, Any],
+    *,
+    estimate: bool,
+    precision: Precision,
+    overwrite: bool,
+) -> str:
+    """Write the contact sheet of one picture as a PNG; returns what to tell. UnfoldError where that cannot be.
+
+    Gaussians of WIDTHS and, where the network enlarges, the kernel of bicubic reduction.
+    inputs: all that the network takes beside y and the kernel; estimate: sigma is that of the picture instead.
+    """
+    if len(jobs) != 1:
+        raise UnfoldError(f"--kernel grid takes one picture, and there are {len(jobs)}")
+    job = jobs[0]
+    target = job.target.with_suffix(".png")
+    if target.exists() and not overwrite:
+        raise UnfoldError(f"{target} is there already; --overwrite makes it anew")
+    picture = read_picture(job.source).pixels
+    if estimate:
+        inputs = {**inputs, "sigma": min(estimated_sigma(picture), 1)}
+    scale = int(inputs.get("scale", 1))
+    window = _detail(picture, scale)
+    panels = [("input", _enlarged(picture[window], scale))]
+    kernels = {f"gauss:{width:g}": gaussian(width, scale) for width in WIDTHS}
+    if scale > 1:
+        kernels["bicubic"] = bicubic_kernel(scale)
+    for name, kernel in progress(list(kernels.items()), "trying kernels", "kernel"):
+        panels.append((name, _restored(picture, window, net, {**inputs, "kernel": kernel}, precision)))
+    with whole_file(target) as file:
+        draw_sheet(panels, PANEL, 3 if len(panels) == 9 else 5).save(file, format="PNG")
+    or_bicubic = ", or bicubic where software made the picture small" if scale > 1 else ""
+    return f"{target}: the same detail with several kernels; choose the widest without ringing{or_bicubic}"
+
+
+def _detail(picture: NDArray[Any], scale: int) -> tuple[slice, slice]:
+    """The busiest square of a panel's size, in the middle of the picture."""
+    starts = [max(0, (n - SEARCHED) // 2) for n in picture.shape[:2]]
+    middle = picture[starts[0] : starts[0] + SEARCHED, starts[1] : starts[1] + SEARCHED]
+    rows, columns = busiest_crop(middle.astype(np.float32), PANEL // scale)
+    return (
+        slice(starts[0] + rows.start, starts[0] + rows.stop),
+        slice(starts[1] + columns.start, starts[1] + columns.stop),
+    )
+
+
+def _enlarged(part: NDArray[Any], scale: int) -> NDArray[np.float32]:
+    pixels = (part / np.iinfo(part.dtype).max).astype(np.float32)
+    return pixels.repeat(scale, axis=0).repeat(scale, axis=1)
+
+
+def _restored(
+    picture: NDArray[Any],
+    window: tuple[slice, slice],
+    net: UnfoldingNetwork,
+    inputs: dict[str, Any],
+    precision: Precision,
+) -> NDArray[np.float32]:
+    """The detail, restored with what lies around it."""
+    scale = int(inputs.get("scale", 1))
+    around = -(-AROUND // scale)
+    wide = tuple(slice(max(0, s.start - around), s.stop + around) for s in window)
+    result = restore_and_tell(picture[wide], net, inputs=inputs, tile=None, precision=precision).image
+    rows, columns = (
+        slice(scale * (s.start - w.start), scale * (s.stop - w.start)) for s, w in zip(window, wide, strict=True)
+    )
+    return _enlarged(result[rows, columns], 1)

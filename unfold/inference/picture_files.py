@@ -1,0 +1,216 @@
+"""Pictures as files, with what a photograph brings along: alpha, 16 bits, orientation, colour profile, EXIF."""
+
+from __future__ import annotations
+
+import stat
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+from unfold.data.formats.sixteen_bit import read_deep
+from unfold.data.images import turned
+from unfold.errors import UnfoldError, reason_of
+from unfold.inference.encode_picture import encode
+from unfold.util.whole_files import whole_file
+
+Pixels = NDArray[Any]
+DEEP, ALPHA, PROFILE = "16 bits per channel", "an alpha channel", "a colour profile"
+# What each format keeps of a picture.
+KEEPS = {
+    ".png": {DEEP, ALPHA, PROFILE},
+    ".tif": {DEEP, ALPHA, PROFILE},
+    ".tiff": {DEEP, ALPHA, PROFILE},
+    ".webp": {ALPHA, PROFILE},
+    ".jpg": {PROFILE},
+    ".jpeg": {PROFILE},
+    ".bmp": set(),
+}
+LARGEST = {".jpg": 65_500, ".jpeg": 65_500, ".webp": 16_383}  # pixels on a side; others have no limit to speak of
+PLAIN = {"1", "L", "LA", "RGB", "RGBA", "P", "PA", "I;16", "I;16B", "I;16L", "I"}
+# Of a TIFF's tags, what is told of the picture and not of the file.
+TOLD = {270, 271, 272, 305, 306, 315, 33432, ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo}
+STALE = (ExifTags.Base.ExifImageWidth, ExifTags.Base.ExifImageHeight)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """pixels (H,W,3), or (H,W,1) of a grey one, uint8 or uint16, upright; alpha (H,W) of the same kind; ICC profile;
+    EXIF with the orientation "upright".
+    """
+
+    pixels: Pixels
+    alpha: Pixels | None = None
+    profile: bytes | None = None
+    exif: bytes | None = None
+
+    @property
+    def grey(self) -> bool:
+        return self.pixels.shape[2] == 1
+
+    def holds(self) -> list[str]:
+        """What not every format keeps."""
+        there = {DEEP: self.pixels.dtype == np.uint16, ALPHA: self.alpha is not None, PROFILE: self.profile is not None}
+        return [what for what, is_there in there.items() if is_there]
+
+
+def read_picture(path: Path, largest: float = float("inf")) -> Picture:
+    """Read PNG, JPEG, TIFF, WebP or BMP, whatever its name says.
+
+    Palettes are expanded, orientation by EXIF is applied. Kept: alpha, ICC profile, EXIF (without its thumbnail; of a
+    TIFF what tells about the picture), 16 bits. largest: bytes that the pixels may take; a larger picture is refused by
+    its header. UnfoldError for what is missing, damaged, animated, or of another kind (CMYK, 32 bits, ...).
+    """
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise UnfoldError(f"{path} is a folder or a device, and no picture")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of broken EXIF, and of pictures that Pillow takes to be large
+            # Of a path, Pillow maps uncompressed files, and in 13.0 jumbles a grey TIFF that is to be turned.
+            with path.open("rb") as file, Image.open(file, formats=("PNG", "JPEG", "TIFF", "WEBP", "BMP")) as image:
+                return _read(path, image, largest)
+    except UnfoldError:
+        raise
+    except FileNotFoundError:
+        raise UnfoldError(f"there is no picture {path}") from None
+    except UnidentifiedImageError:
+        what = "no picture that can be read" if path.stat().st_size else "empty (0 bytes)"
+        raise UnfoldError(f"{path} is {what}") from None
+    except MemoryError:
+        raise UnfoldError(f"{path} does not fit into memory") from None
+    except Exception as error:  # decoders meet damage with errors of any kind
+        raise UnfoldError(f"{path} cannot be read: {reason_of(error)}") from None
+
+
+def _read(path: Path, image: Image.Image, largest: float) -> Picture:
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1 and image.format != "MPO":  # phones put a preview or depth behind the picture
+        raise UnfoldError(f"{path} holds {frames} pictures (an animation, or pages), and one is wanted")
+    if image.mode not in PLAIN:
+        raise UnfoldError(f"{path} is of kind {image.mode}; convert it to RGB or grey first")
+    deep = _is_deep(path, image)
+    width, height = image.size
+    if (size := width * height * len(image.getbands()) * (2 if deep else 1)) > largest:
+        raise UnfoldError(f"{path} is {height}x{width}, {size / 1e9:.1f} GB: more than memory allows here")
+    simple = _simple(image)
+    array = _read_deep(path, image.info.get("transparency")) if deep else np.asarray(simple)
+    exif = _exif(image)  # after loading: a PNG may tell at its end
+    # Of a TIFF, Pillow and OpenCV have turned the pixels.
+    orientation = 1 if image.format == "TIFF" else exif.get(ExifTags.Base.Orientation, 1)
+    array = turned(array.reshape(*array.shape[:2], -1), orientation)
+    alpha = array[..., -1] if array.shape[2] in (2, 4) else None
+    pixels = array if alpha is None else array[..., :-1]
+    return Picture(np.ascontiguousarray(pixels), alpha, image.info.get("icc_profile"), _told(exif, image.format))
+
+
+def _is_deep(path: Path, image: Image.Image) -> bool:
+    if image.format == "PNG":
+        with path.open("rb") as file:
+            return file.read(25)[24] == 16
+    if image.format != "TIFF":
+        return False
+    tags = image.tag_v2  # type: ignore[attr-defined]
+    bits, formats = set(tags.get(258, (1,))), set(tags.get(339, (1,)))
+    if (max(bits) > 8 and bits != {16}) or formats != {1}:
+        signs = "" if formats == {1} else " with a sign or a point"
+        raise UnfoldError(f"{path} has {'/'.join(map(str, sorted(bits)))} bits per channel{signs}; 8 and 16 are taken")
+    return bits == {16}
+
+
+def _simple(image: Image.Image) -> Image.Image:
+    """In one of the modes L, LA, RGB, RGBA, loaded."""
+    image.load()
+    if image.mode in ("P", "PA"):
+        return image.convert("RGBA" if image.mode == "PA" or "transparency" in image.info else "RGB")
+    if "transparency" in image.info and image.mode in ("1", "L", "RGB"):
+        return image.convert("RGBA" if image.mode == "RGB" else "LA")
+    return image.convert("L") if image.mode == "1" else image
+
+
+def _read_deep(path: Path, transparent: Any) -> Pixels:
+    """16 bits per channel; of grey with alpha, or with one value that is transparent, two channels."""
+    array = read_deep(path)
+    if array.ndim == 2:
+        if transparent is None:
+            return array
+        return np.dstack([array, np.where(array == transparent, 0, 65535).astype(np.uint16)])
+    grey = (array[..., :1] == array[..., 1:3]).all() and _grey_by_header(path)
+    return array[..., [0, 3]] if grey else array
+
+
+def _grey_by_header(path: Path) -> bool:
+    """Whether a PNG is grey with alpha, which OpenCV expands."""
+    with path.open("rb") as file:
+        head = file.read(26)
+    return head[:4] == b"\x89PNG" and head[25] == 4
+
+
+def _exif(image: Image.Image) -> Image.Exif:
+    """What can be understood of it."""
+    try:
+        exif = image.getexif()
+        exif.tobytes()
+    except Exception:  # damage; the picture does without
+        return Image.Exif()
+    return exif
+
+
+def _told(exif: Image.Exif, kind: str | None) -> bytes | None:
+    """EXIF to be written again: upright, and without the sizes of before."""
+    if kind == "TIFF":
+        for tag in [tag for tag in exif if tag not in TOLD]:
+            del exif[tag]
+    if not exif:
+        return None
+    if ExifTags.IFD.Exif in exif:
+        inner = exif.get_ifd(ExifTags.IFD.Exif)
+        for tag in STALE:
+            inner.pop(tag, None)
+    if ExifTags.Base.Orientation in exif:
+        exif[ExifTags.Base.Orientation] = 1
+    return exif.tobytes()
+
+
+def check_format(path: Path, picture: Picture, scale: int = 1) -> None:
+    """UnfoldError where a file of this name cannot keep what the picture holds, or its size times scale."""
+    suffix = path.suffix.lower()
+    if suffix not in KEEPS:
+        raise UnfoldError(f"{path.name}: pictures are written as {', '.join(KEEPS)}")
+    lost = [what for what in picture.holds() if what not in KEEPS[suffix]]
+    if lost:
+        raise UnfoldError(f"the picture has {' and '.join(lost)}, which {suffix} cannot keep: write it as .png")
+    if (side := scale * max(picture.pixels.shape)) > LARGEST.get(suffix, side):
+        raise UnfoldError(f"{side} pixels on a side are more than {suffix} can hold: write it as .png")
+
+
+def write_picture(path: Path, picture: Picture) -> None:
+    """Write the file whole or not at all, in the format of its name, with all that the picture holds.
+
+    JPEG at quality 95 without subsampling, everything else without loss; grey with alpha in 16 bits becomes colour, and
+    TIFF of 16 bits holds no EXIF. UnfoldError for what the format does not hold; OSError where the disk refuses.
+    """
+    check_format(path, picture)
+    pixels = picture.pixels
+    array = pixels if picture.alpha is None else np.concatenate([pixels, picture.alpha[..., None]], axis=2)
+    try:  # in memory first: where Pillow writes to a file itself, a full disk is an error without a name
+        encoded = encode(array, path.suffix.lower(), picture.profile, picture.exif)
+    except MemoryError:
+        raise
+    except Exception as error:  # such as EXIF too long for the format
+        raise UnfoldError(f"{path} cannot be written: {reason_of(error)}") from None
+    with whole_file(path) as file:
+        file.write(encoded)
+
+
+def enlarge_alpha(alpha: Pixels, scale: int) -> Pixels:
+    """Alpha for a result that is scale times as large, by cubic interpolation."""
+    import cv2
+
+    height, width = alpha.shape
+    if scale == 1:
+        return alpha
+    return cv2.resize(np.ascontiguousarray(alpha), (width * scale, height * scale), interpolation=cv2.INTER_CUBIC)

@@ -1,0 +1,135 @@
+"""How large tiles are, by the network's contract and the memory there is."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from unfold.errors import UnfoldError
+from unfold.inference.tile_memory import available, needed
+from unfold.inference.tiling import Tiles
+from unfold.models.on_arrays import as_tensors
+from unfold.models.unfolding import UnfoldingNetwork
+
+Tile = int | Literal["auto"] | None
+# Of the memory that is free: libraries take workspaces beside what tensors need.
+SHARE = {"cpu": 0.5, "cuda": 0.7}
+WRAPPING = 24  # pixels that making a tile periodic adds at most
+# Bytes per pixel of the result that arrays take beside the network: input and result, and making them periodic.
+ARRAYS, PERIODIC = 48, 120
+
+# usrnet_tiny, gauss:1.6, noise 2.55, on a photograph of 512x512 (wide for it, so that it rings) in tiles of 320: the
+# largest difference to the whole, 64 pixels and more from its borders, falls with the halo, 16, 32, 48, 64: 80, 13,
+# 2.7, 0.8 of 255. Blending over a quarter of the halo makes that 0.6, and steps smaller; over all of it, it takes in
+# pixels too near to the tiles' ends: 1.3.
+USEFUL_HALO, RAMP = 64, 4
+
+
+def choose_tiles(
+    net: UnfoldingNetwork,
+    inputs: dict[str, Any],
+    size: tuple[int, int],
+    device: torch.device,
+    tile: Tile = "auto",
+    halo: int | None = None,
+    spare: int = 0,
+) -> Tiles:
+    """Tiles for a result of that size, by the network's contract and the memory that is free less ``spare`` bytes.
+
+    UnfoldError where the tile is too small to go anywhere.
+    """
+    check_tile(net, inputs, tile)
+    multiple = _multiple(net, inputs)
+    wanted = wanted_halo(net, inputs) if halo is None else halo
+    if tile == "auto":
+        side = affordable_side(net, inputs, size, device, spare=spare)
+    elif tile is None:
+        side = max(size)
+    else:
+        side = tile
+    return _tiles(side, wanted, multiple, exact=net.tiling.exact and halo is None)
+
+
+def wanted_halo(net: UnfoldingNetwork, inputs: dict[str, Any]) -> int:
+    """Pixels of overlap that the network asks for; of one that is exact, in all of its stages together."""
+    return net.tiling.halo(kernel_side(net, inputs) or 1, net.count())
+
+
+def kernel_side(net: UnfoldingNetwork, inputs: dict[str, Any]) -> int:
+    """Side of the largest kernel among the inputs, 0 where there is none."""
+    return max((len(inputs[k]) for k, one in net.inputs.items() if one.kind == "kernel" and k in inputs), default=0)
+
+
+def affordable_side(
+    net: UnfoldingNetwork,
+    inputs: dict[str, Any],
+    size: tuple[int, int],
+    device: torch.device,
+    *,
+    spare: int = 0,
+    each: int = 0,
+) -> int:
+    """Side of the square that memory allows for at once; the longer one of ``size`` where all of it can be.
+
+    Host memory that is kept free besides: spare bytes, and each byte per pixel of the result.
+    """
+    on_cpu = device.type == "cpu"
+    free = available(device) - (spare if on_cpu else 0)
+    pixels = SHARE[device.type] * free / (bytes_per_pixel(net, inputs, device) + (each if on_cpu else 0))
+    if each and not on_cpu:
+        pixels = min(pixels, SHARE["cpu"] * available(torch.device("cpu")) / each)
+    if math.prod(n + WRAPPING for n in size) <= pixels:
+        return max(size)
+    return max(math.isqrt(max(int(pixels), 0)) - WRAPPING, smallest_tile(_multiple(net, inputs)))
+
+
+def _multiple(net: UnfoldingNetwork, inputs: dict[str, Any]) -> int:
+    """What tiles begin at, in pixels of the result: between pixels of y, and where the network's own levels do."""
+    return math.lcm(net.size_multiple, int(inputs.get("scale", 1)))
+
+
+def check_tile(net: UnfoldingNetwork, inputs: dict[str, Any], tile: Tile) -> None:
+    """UnfoldError for a side that leaves nothing beside the halo."""
+    least = smallest_tile(_multiple(net, inputs))
+    if isinstance(tile, int) and tile < least:
+        raise UnfoldError(f"tile is at least {least} pixels for this network, not {tile}")
+
+
+def smallest_tile(multiple: int) -> int:
+    return 8 * multiple
+
+
+def _tiles(side: int, halo: int, multiple: int, *, exact: bool = False) -> Tiles:
+    """Of the tile, the halo takes no more than an eighth on each side, or 64 pixels where that is not a quarter.
+
+    exact: with the whole halo tiles are what the whole picture is, so that it may take up to three eighths, and
+    neighbours are not blended where it fits.
+    """
+    if exact and halo <= 3 * side // 8:
+        return Tiles(side, halo, multiple, ramp=0)
+    halo = min(halo, max(side // 8, min(USEFUL_HALO, side // 4)))
+    return Tiles(side, halo, multiple, ramp=halo // RAMP)
+
+
+def halved(tiles: Tiles, size: tuple[int, int]) -> Tiles:
+    side = min(tiles.side, max(size)) // 2
+    if side < smallest_tile(tiles.multiple):
+        raise UnfoldError(f"out of memory even for a tile of {min(tiles.side, max(size))} pixels")
+    return _tiles(side, tiles.halo, tiles.multiple)
+
+
+def bytes_per_pixel(net: UnfoldingNetwork, inputs: dict[str, Any], device: torch.device) -> float:
+    """Memory per pixel of the result, found on a small picture without computing."""
+    scale = int(inputs.get("scale", 1))
+    side = -(-max(256, kernel_side(net, inputs)) // scale)
+    small = {
+        name: np.zeros((side, side, one.channels), np.float32)
+        for name, one in net.inputs.items()
+        if one.kind == "image" and (name in inputs or name == net.picture)
+    }
+    given = as_tensors({**inputs, **small}, net, torch.device("cpu"))
+    arrays = 0 if device.type != "cpu" else ARRAYS + (PERIODIC if net.border == "circular" else 0)
+    return needed(net, given) / (side * scale) ** 2 + arrays

@@ -1,0 +1,119 @@
+"""The perceptual loss: how far two pictures are apart in the features of VGG19, which was trained on photographs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from unfold.errors import UnfoldError
+from unfold.losses.loss import ImageLoss
+from unfold.util.download import download, sha256_of
+from unfold.util.paths import as_path
+from unfold.util.precision import at_least_float32
+from unfold.weights.read_checkpoint import read_checkpoint
+
+LAYERS = 35  # up to the sixteenth convolution, conv5_4, without the ReLU that follows
+SEEN = 16  # side of the smallest image that VGG19 sees
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's R, G, B
+
+
+class Perceptual(ImageLoss):
+    """Mean |f(x) - f(target)| for VGG19's features f: see :class:`PerceptualDistance`.
+
+    vgg: file of VGG19's weights; "": torchvision's, downloaded (548 MB) where they are not in torch's cache.
+    """
+
+    channels = 3
+
+    def __init__(self, vgg: str = "") -> None:
+        super().__init__()
+        self.vgg = vgg
+        self.compare: PerceptualDistance | None = None
+
+    def check_patch(self, patch: int) -> None:
+        if patch < SEEN:
+            raise UnfoldError(f"must be at least {SEEN} for the loss perceptual, and is {patch}")
+
+    def load(self) -> None:
+        self.compare = PerceptualDistance(vgg19_features(self.vgg))
+
+    def load_empty(self) -> None:
+        self.compare = PerceptualDistance(vgg19_layers().requires_grad_(False))
+
+    def distance(self, x: Tensor, target: Tensor) -> Tensor:
+        assert self.compare is not None, "load() comes first"
+        return self.compare(x, target)
+
+
+class PerceptualDistance(nn.Module):
+    """x, target (B,3,H,W) in [0,1], sides of 16 and more -> mean |f(x) - f(target)|, a scalar; float32, never less.
+
+    f: VGG19's conv5_4 before its ReLU, of images normalised by ImageNet's mean and deviation (Wang et al., ESRGAN,
+    ECCVW 2018). No gradient reaches the target.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, features: nn.Module) -> None:
+        """features: f without the normalisation, as :func:`vgg19_features` reads it."""
+        super().__init__()
+        self.features = features
+        self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1))
+        self.register_buffer("std", torch.tensor(STD).view(3, 1, 1))
+
+    def forward(self, x: Tensor, target: Tensor) -> Tensor:
+        with torch.no_grad():
+            wanted = self._of(target)
+        return F.l1_loss(self._of(x), wanted)
+
+    def _of(self, x: Tensor) -> Tensor:
+        return self.features((at_least_float32(x) - self.mean) / self.std)
+
+
+def vgg19_features(file: str = "") -> nn.Module:
+    """VGG19 up to LAYERS, frozen.
+
+    file: weights by torchvision's names, of which those of the convolutions count; "" for torchvision's own, for
+    ImageNet, in torch's cache, which are downloaded (548 MB) where they are not there.
+    Raises UnfoldError: no such file, no connection, other weights.
+    """
+    try:
+        path = as_path(file) if file else _torchvisions()
+        state = read_checkpoint(path).state
+    except UnfoldError as error:
+        fix = "its option vgg names the file" if file else "or set its option vgg to where the file is"
+        raise UnfoldError(f"the loss perceptual needs VGG19's weights: {error}; {fix}") from None
+    with torch.device("meta"):  # the whole network has 144 million parameters, most of them not wanted here
+        features = vgg19_layers()
+    own = {name: f"features.{name}" for name in features.state_dict()}
+    for name, value in features.state_dict().items():
+        if own[name] not in state or state[own[name]].shape != value.shape:
+            raise UnfoldError(
+                f"the loss perceptual: {path} does not hold torchvision's VGG19: {own[name]} "
+                f"{tuple(value.shape)} is not there"
+            )
+    features.load_state_dict({name: state[key].float() for name, key in own.items()}, assign=True)
+    return features.eval().requires_grad_(False)
+
+
+def vgg19_layers() -> nn.Module:
+    """VGG19 up to LAYERS, with fresh weights."""
+    from torchvision.models import vgg19
+
+    return vgg19(weights=None).features[:LAYERS]
+
+
+def _torchvisions() -> Path:
+    """The file that torchvision would read, fetched where it is not there."""
+    from torchvision.models import VGG19_Weights
+
+    url = VGG19_Weights.IMAGENET1K_V1.url
+    path = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
+    digest = sha256_of(path) if path.is_file() else download(url, path, None)
+    if not digest.startswith(path.stem.rpartition("-")[2]):  # names there end in the first of its figures
+        raise UnfoldError(f"{path} is not what {url} should be: its SHA-256 is {digest}; move it away")
+    return path

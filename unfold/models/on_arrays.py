@@ -1,0 +1,68 @@
+"""Networks on arrays: (H,W,C) in NumPy in and out, whatever the number of channels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from unfold.models.unfolding import UnfoldingNetwork
+from unfold.user_files import their_errors
+
+Image = NDArray[Any]
+Method = Callable[[dict[str, Any]], Image]  # what is known of a measurement -> the restored image (H,W,C), not clamped
+
+
+def tensors(inputs: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
+    """Arrays as networks take them: images (1,C,H,W), kernels (1,1,kh,kw); numbers as they are."""
+
+    def tensor(value: Any) -> Any:
+        if not isinstance(value, np.ndarray):
+            return value
+        planes = value[None] if value.ndim == 2 else value.transpose(2, 0, 1)
+        return torch.from_numpy(np.ascontiguousarray(planes))[None].to(device)
+
+    return {name: tensor(value) for name, value in inputs.items()}
+
+
+def as_tensors(inputs: Mapping[str, Any], net: UnfoldingNetwork, device: torch.device) -> dict[str, Any]:
+    """Those of the inputs that the network takes, as tensors."""
+    return tensors({name: inputs[name] for name in net.inputs if name in inputs}, device)
+
+
+def network(net: UnfoldingNetwork, device: torch.device, stages: int | None = None) -> Method:
+    """The network on arrays. stages: end after so many of its own, None: all.
+
+    A network of one channel restores each channel of a picture by itself, and a grey one that comes as equal channels
+    once. Other numbers of channels have to agree: the network raises ValueError.
+    """
+
+    @torch.inference_mode()
+    def restore(inputs: dict[str, Any]) -> Image:
+        given = as_tensors(inputs, net, device)
+        with their_errors(type(net).__name__):
+            x = net(**given) if stages is None else next(islice(net.iterate(**given), stages - 1, None))
+        return x[0].permute(1, 2, 0).float().cpu().numpy()
+
+    return channelwise(restore, net)
+
+
+def channelwise(method: Method, net: UnfoldingNetwork) -> Method:
+    """The method of a network of one channel, on pictures of any number; of other networks as it is."""
+    if net.channels != 1:
+        return method
+
+    def each(inputs: dict[str, Any]) -> Image:
+        picture = inputs[net.picture]
+        count = picture.shape[2]
+        if count == 1:
+            return method(inputs)
+        equal = all((picture[..., c] == picture[..., 0]).all() for c in range(1, count))
+        results = [method({**inputs, net.picture: picture[..., c : c + 1]}) for c in range(1 if equal else count)]
+        return np.concatenate(results * count if equal else results, axis=2)
+
+    return each

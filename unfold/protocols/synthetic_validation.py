@@ -1,0 +1,73 @@
+"""Validation and tests on clean images that are degraded as training samples are, by whatever DATA.KIND names."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from unfold.data.batches import collate
+from unfold.data.patches import plain_sample
+from unfold.degradations.degradation import Degradation
+from unfold.errors import UnfoldError
+from unfold.metrics import psnr, ssim
+from unfold.models.on_arrays import Image
+from unfold.protocols.protocol import Case, Protocol, Sample, generator_of
+from unfold.user_files import their_errors
+
+
+class Synthetic(Protocol):
+    """Whole clean images, degraded by a degradation's own ``make`` and ``render``: no published table.
+
+    - Randomness is drawn per image from a generator seeded with the file's name, so that every method and every run
+      sees the same measurement of the same picture. Images are cut at the bottom and the right to multiples of the
+      scale; the scale is the first of the degradation's.
+    - The result is clamped to [0,1] and not rounded. PSNR over all channels together, SSIM per channel and averaged,
+      both without a border.
+    """
+
+    name: ClassVar = "synthetic"
+
+    def __init__(self, degradation: Degradation, options: dict[str, Any]) -> None:
+        """options: what says which degradation it is, for results."""
+        self.degradation, self.said = degradation, options
+        self.inputs = degradation.inputs  # type: ignore[misc]
+
+    def options(self) -> dict[str, Any]:
+        return self.said
+
+    def cases(self, source: str, split: str = "test") -> list[Case]:
+        cases = super().cases(source, split)
+        if not self.degradation.clean:
+            raise UnfoldError(f"{type(self.degradation).__name__} is not made of clean images: set DATA.VAL_PROTOCOL")
+        return cases
+
+    def sample(self, case: Case) -> Sample:
+        (path,) = case.files
+        scale = self.degradation.scales[0]
+        with their_errors(f"degrading {path}"):
+            images = self.degradation.read(path)
+            height, width = (n // scale * scale for n in images["target"].shape[:2])
+            drawn = self.degradation.make({"target": images["target"][:height, :width]}, generator_of(path), scale)
+            rendered = self.degradation.render(collate([plain_sample(drawn)]))
+        arrays = {name: _array(value) for name, value in rendered.items()}
+        return Sample({name: arrays[name] for name in self.inputs if name in arrays}, arrays["target"])
+
+    def finish(self, result: Image) -> Image:
+        return result.clip(0, 1)
+
+    def score(self, result: Image, target: Image) -> dict[str, float]:
+        return {"psnr": psnr(result, target), "ssim": ssim(result, target)}
+
+
+def _array(value: Any) -> Any:
+    """Of a batch of one: images (H,W,C), kernels (kh,kw), numbers."""
+    if not isinstance(value, Tensor):
+        return value
+    one = value[0].float() if value.dtype != torch.float64 else value[0]
+    if one.ndim == 0:
+        return one.item()
+    if one.ndim != 3:
+        return one.numpy()
+    return one.permute(1, 2, 0).numpy()

@@ -1,0 +1,44 @@
+"""`unfold data list`: the data sets that the papers name, and which of them are here."""
+
+from __future__ import annotations
+
+from unfold.data.catalog.paper_sets import SETS, DataSet, state
+from unfold.data.images import data_root
+from unfold.report.text_table import markdown
+
+
+def format_sets() -> str:
+    """A line per set: name, what is there of it below UNFOLD_DATA, and what it is."""
+    wide = max(len(one.name) for one in SETS)
+    lines = [f"{one.name:<{wide}}  {_there(one):<28}  {one.about}" for one in SETS]
+    return "\n".join([f"below {data_root()} (UNFOLD_DATA); layouts and sources: datasets/README.md", *lines])
+
+
+def _there(one: DataSet) -> str:
+    found = state(one)
+    if not found.files:
+        return "not found"
+    if one.files and found.files != one.files:
+        return f"{found.files} of {one.files} files"
+    told = {None: "", True: ", digest right", False: ", digest differs"}[found.right]
+    return f"{found.files} files{told}"
+
+
+def sets_as_markdown() -> str:
+    """The table of datasets/README.md."""
+    rows = [
+        (
+            one.name,
+            one.about,
+            ", ".join(f"`{layout}`" for layout in one.layouts),
+            str(one.files or "?"),
+            one.use,
+            one.source,
+            one.licence,
+            one.traps,
+            f"`{one.digest[:12]}`" if one.digest else "",
+        )
+        for one in SETS
+    ]
+    head = ("set", "holds", "layouts", "files", "use", "source", "licence", "traps", "digest")
+    return markdown(head, rows)

@@ -1,0 +1,160 @@
+"""Tables as Markdown, CSV and JSON, and read again from JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from unfold.errors import UnfoldError
+from unfold.report.numbers import finite
+from unfold.report.text_table import markdown
+from unfold.tables.results import Cell, Table
+from unfold.tables.score_cache import plain, score_of
+from unfold.util.whole_files import whole_file
+
+NUMBERS = ("published", "measured", "difference")
+COLUMNS = ("status", "images", "of", "protocol", "data", "ran", "note")
+
+
+def write_table(folder: Path, table: Table, heads: Sequence[str]) -> None:
+    """Write table.md, table.csv and table.json into the folder. heads: titles of the row labels."""
+    for name, text in (
+        ("table.md", as_markdown(table, heads)),
+        ("table.csv", as_csv(table, heads)),
+        ("table.json", as_json(table)),
+    ):
+        with whole_file(folder / name) as file:
+            file.write(text.encode("utf-8", "backslashreplace"))  # names of files may be no text
+
+
+def as_json(table: Table) -> str:
+    """Everything: cells with the scores of every image, and the provenance."""
+    cells = [
+        {
+            **{field.name: getattr(cell, field.name) for field in fields(cell)},
+            "measured": None if cell.measured is None else finite(cell.measured),
+            "difference": None if cell.difference is None else finite(cell.difference),
+            "images": [plain(image) for image in cell.images],
+        }
+        for cell in table.cells
+    ]
+    told = {"name": table.name, "title": table.title, "source": table.source, "provenance": table.provenance}
+    return json.dumps({**told, "cells": cells}, indent=1, allow_nan=False) + "\n"
+
+
+def read_table(path: Path) -> Table:
+    """The table of a table.json; UnfoldError for a file that is none."""
+    try:
+        told = json.loads(path.read_text())
+        cells = [_cell(cell) for cell in told["cells"]]
+        return Table(told["name"], told["title"], told["source"], cells, dict(told["provenance"]))
+    except FileNotFoundError:
+        raise UnfoldError(f"there is no {path}") from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise UnfoldError(f"{path} is no table.json of `unfold tables`") from None
+
+
+def _cell(told: dict[str, Any]) -> Cell:
+    values = {field.name: told[field.name] for field in fields(Cell)}
+    values.update(row=tuple(told["row"]), column=tuple(told["column"]), images=[*map(score_of, told["images"])])
+    values.update({name: told[name] if told[name] is None else float(told[name]) for name in NUMBERS[:2]})
+    return Cell(**values)
+
+
+def as_csv(table: Table, heads: Sequence[str]) -> str:
+    """A line for each cell, numbers in full; before them the provenance in lines that begin with #."""
+    text = io.StringIO()
+    for name, value in flat({"table": table.name, "source": table.source, **table.provenance}):
+        text.write(f"# {name}: {value}\n")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*heads, "column", "metric", *NUMBERS, *COLUMNS])
+    for cell in table.cells:
+        numbers = ["" if value is None else repr(value) for value in (getattr(cell, name) for name in NUMBERS)]
+        counts = [len(cell.images), cell.total]
+        told = [cell.protocol, cell.data, cell.method, cell.note]
+        writer.writerow([*cell.row, " ".join(cell.column), cell.metric, *numbers, cell.status, *counts, *told])
+    return text.getvalue()
+
+
+def as_markdown(table: Table, heads: Sequence[str]) -> str:
+    """The table, its notes and its provenance."""
+    notes: dict[str, list[str]] = {}
+    for cell in table.cells:
+        if cell.note:
+            notes.setdefault(_one_line(cell.note), []).append(" ".join((*cell.row, *cell.column)))
+    lines = [
+        f"# {table.title}",
+        "",
+        f"Published: {table.source}.",
+        "",
+        "A cell: published / measured / difference; PSNR in dB, -: there is none; (n of N): of so "
+        "many images only, so that there is no difference to tell.",
+        "",
+        grid(table.cells, heads),
+        "",
+        *(f"- {note} ({places[0] if len(places) == 1 else f'{len(places)} cells'})" for note, places in notes.items()),
+        *([""] if notes else []),
+        "## How it was measured",
+        "",
+        *(f"- {name}: {value}" for name, value in flat(table.provenance)),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def grid(cells: Sequence[Cell], heads: Sequence[str]) -> str:
+    """Rows and columns in the order of the cells, in Markdown."""
+    metrics = len({cell.metric for cell in cells}) > 1
+    found = {(cell.row, _title(cell, metrics)): cell for cell in cells}
+    rows, columns = dict.fromkeys(row for row, _ in found), dict.fromkeys(column for _, column in found)
+    lines = []
+    for row in rows:
+        own = [found.get((row, column)) for column in columns]
+        lines.append([*row, *("" if cell is None else in_words(cell) for cell in own)])
+    return markdown([*heads, *columns], lines)
+
+
+def _title(cell: Cell, metrics: bool) -> str:
+    return " ".join([*cell.column, cell.metric.upper()] if metrics else cell.column)
+
+
+def in_words(cell: Cell) -> str:
+    """published / measured / difference, or why there is no number."""
+    published = "-" if cell.published is None else number(cell.published, cell.metric)
+    if cell.status == "published only":
+        return published
+    if cell.measured is None:
+        return f"{published} / {cell.status}"
+    told = f"{published} / {number(cell.measured, cell.metric)}"
+    if cell.difference is not None:
+        told += f" / {number(cell.difference, cell.metric, '+')}"
+    if cell.status == "partial":
+        told += f" ({len(cell.images)} of {cell.total})" if cell.images else " (partial)"
+    return told
+
+
+def number(value: float, metric: str, sign: str = "") -> str:
+    """PSNR with two decimals, SSIM with four."""
+    return f"{value:{sign}.{4 if metric.startswith('ssim') else 2}f}"
+
+
+def flat(told: dict[str, Any], above: str = "") -> list[tuple[str, str]]:
+    """Names and values of what may be nested, each in one line."""
+    lines = []
+    for name, value in told.items():
+        if isinstance(value, dict):
+            lines += flat(value, f"{above}{name}, ")
+        elif isinstance(value, list) and value and isinstance(value[0], dict):
+            lines += [line for i, one in enumerate(value, 1) for line in flat(one, f"{above}{name} {i}, ")]
+        elif value not in (None, [], ""):
+            text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+            lines.append((above + name, _one_line(text)))
+    return lines
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,248 @@
+"""`unfold train --check`: small steps and one image restored, and by them what the whole run will take."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from operator import attrgetter
+from typing import Any, Literal, NamedTuple, cast
+
+import numpy as np
+import torch
+from yacs.config import CfgNode
+
+from unfold.data.batches import Key, collate, to_device
+from unfold.data.patches import Patches
+from unfold.errors import UnfoldError
+from unfold.from_config import bare_network, build_degradation, build_validation, model_name
+from unfold.inference.tile_memory import available, needed
+from unfold.models.on_arrays import Image, as_tensors, network
+from unfold.report.models_list import count_gmac, count_parameters
+from unfold.training.checkpoint import size_on_disk
+from unfold.training.memory_count import in_bytes, legal, smallest_patch, step_memory
+from unfold.training.processes.distributed import Processes
+from unfold.training.setup.build_run import build_trainer
+from unfold.training.train_step import SUMS
+from unfold.training.trainer import Trainer
+from unfold.util.whole_files import nearest
+
+ENOUGH = 3.0  # seconds for one size of steps; none larger is tried after one that takes as long by itself
+SHARE = 0.5  # of the free memory that measured steps may take
+PATIENCE = 8.0  # seconds that restoring an image may take; of a larger one, a part is restored
+
+LEAST = 64  # pixels of such a part's side
+MARGIN = 1.3  # what is taken was up to so much more than what is counted (docs/training.md)
+
+
+class Step(NamedTuple):
+    """A training step that was run."""
+
+    patch: int
+    batch: int
+    seconds: float
+    loss: float
+
+    @property
+    def pixels(self) -> int:
+        return self.batch * self.patch**2
+
+    def __str__(self) -> str:
+        return f"{self.seconds:.3g} s for {self.batch} of {self.patch}x{self.patch}"
+
+
+class Restored(NamedTuple):
+    """An image of the validation set: its name, how many there are, seconds for the whole, the share that was restored,
+    bytes beside the weights.
+    """
+
+    name: str
+    images: int
+    seconds: float
+    share: float
+    memory: int
+
+
+def check_run(
+    cfg: CfgNode,
+    *,
+    resume: bool | Literal["auto"] = False,
+    overwrite: bool = False,
+    init: str | None = None,
+    partial: bool = False,
+    processes: Processes | None = None,
+) -> str:
+    """Build the run as :func:`unfold.training.setup.build_run.build_trainer` does, try it, and tell what it will take.
+
+    Nothing is written. Raises UnfoldError where the run could not begin, or its first steps are not finite.
+    """
+    if processes is not None and processes.world > 1:
+        raise UnfoldError(f"--check runs in one process, not {processes.world}: begin it without torchrun")
+    trainer = build_trainer(cfg, resume=resume, overwrite=overwrite, init=init, partial=partial, dry=True)
+    net, train = trainer.update.net, cfg.TRAIN
+    memory, free = step_memory(cfg), available(trainer.device)
+    tried = list(_steps(cfg, trainer, memory, free))
+    step, load = step_seconds(cfg, tried), _loading(cfg, trainer)
+    image = _restored(cfg, trainer, tried[-1])
+    workers = min(train.WORKERS, os.cpu_count() or 1)
+    wait = max(load / workers - step, 0.0) if workers else load
+    left, epochs = trainer.steps - trainer.step, -(-trainer.steps // trainer.per_epoch)
+    every = train.VALIDATE_EVERY
+    validations = -(-epochs // every) - trainer.epoch // every
+    hours = (left * (step + wait) + validations * image.images * image.seconds) / 3600
+    disk, space = _disk(trainer), shutil.disk_usage(nearest(trainer.folder)).free
+    with torch.device("meta"):
+        gmac = count_gmac(bare_network(cfg).train(), net.example(train.PATCH, train.PATCH))
+
+    size = f"{train.BATCH} of {train.PATCH}x{train.PATCH}"
+    part = "" if image.share == 1 else f", from {image.share:.0%} of its pixels"
+    rows = [
+        ("network", f"{model_name(cfg)}, {count_parameters(net):,} parameters, {train.PRECISION} on {trainer.device}"),
+        ("work", f"{gmac:.4g} GMAC for a patch of {train.PATCH}x{train.PATCH}, forward"),
+        ("first steps", f"1 of {tried[0].patch}x{tried[0].patch}: loss {tried[0].loss:.4g}, then {tried[1].loss:.4g}"),
+        ("memory", f"{in_bytes(memory)} for a step of {size} (estimated); {in_bytes(free)} are free"),
+        ("step", f"{step:.3g} s for {size} (estimated), by {' and '.join(map(str, tried[-2:]))}"),
+        ("data", f"{load:.3g} s for a batch, {train.WORKERS} workers: {wait / (step + wait):.0%} of the time waiting"),
+        (
+            "validation",
+            f"{image.seconds:.3g} s and {in_bytes(image.memory)} for {image.name} (estimated{part}); "
+            f"{validations} times {image.images}",
+        ),
+        ("run", f"{left:,} steps, {_in_time(hours)} (estimated)"),
+        ("disk", f"{in_bytes(disk[0])} for a checkpoint, {in_bytes(disk[1])} in all; {in_bytes(space)} are free"),
+    ]
+    tight = MARGIN * max(memory, image.memory) > free
+    warnings = [
+        ("memory", "it may not fit: see TRAIN.CHECKPOINT_STAGES, ACCUMULATE and PATCH", tight),
+        ("disk", f"there is no room for the checkpoints in {nearest(trainer.folder)}", disk[1] > space),
+        ("data", "a GPU or CPU that waits: raise TRAIN.WORKERS", wait > 0.1 * step),
+    ]
+    lines = [f"{what:<13}{text}" for what, text in rows]
+    lines += [f"{'warning':<13}{what}: {text}" for what, text, true in warnings if true]
+    return "\n".join([*lines, "nothing was written"])
+
+
+def _steps(cfg: CfgNode, trainer: Trainer, memory: int, free: int) -> Iterator[Step]:
+    """Two steps of one smallest patch, and then larger ones up to the recipe's as time and memory allow."""
+    scales = trainer.sampler.scales
+    sizes = sizes_to_try(cfg)
+    patch, batch = next(sizes)
+    yield _step(trainer, patch, batch, 0, scales[0])
+    last = _step(trainer, patch, batch, cfg.TRAIN.MIXUP_AFTER, scales[-1])
+    yield last
+    fixed = 4 * sum(parameter.nbytes for parameter in trainer.update.net.parameters())
+    whole = cfg.TRAIN.PATCH**2 * cfg.TRAIN.BATCH
+    for patch, batch in sizes:
+        takes = fixed + (memory - fixed) * patch**2 * batch / whole
+        if last.seconds > ENOUGH or takes > SHARE * free:
+            return
+        runs = [_step(trainer, patch, batch, 0, scales[0])]
+        while sum(run.seconds for run in runs) < ENOUGH and len(runs) < 4:
+            runs.append(_step(trainer, patch, batch, 0, scales[0]))
+        last = min(runs, key=attrgetter("seconds"))
+        yield last
+
+
+def sizes_to_try(cfg: CfgNode) -> Iterator[tuple[int, int]]:
+    """(patch, batch): from one patch of the smallest side by doubling to the recipe's, then so with the batch."""
+    patch, batch = smallest_patch(cfg), 1
+    yield patch, batch
+    while patch < cfg.TRAIN.PATCH:
+        larger = range(min(2 * patch, cfg.TRAIN.PATCH), cfg.TRAIN.PATCH + 1)
+        patch = next(side for side in larger if legal(cfg, {"TRAIN.PATCH": side}))
+        yield patch, batch
+    part = -(-min(cfg.TRAIN.BATCH, cfg.TRAIN.PATCHES) // cfg.TRAIN.ACCUMULATE)
+    while batch < part:
+        batch = min(2 * batch, part)
+        yield patch, batch
+
+
+def _step(trainer: Trainer, patch: int, batch: int, epoch: int, scale: int) -> Step:
+    given = cast("Patches", trainer.loader.dataset)
+    patches = Patches(given.store, patch, given.seed, given.make)
+    samples = collate([patches[Key(epoch, number, scale)] for number in range(batch)])
+    begin = time.perf_counter()
+    trainer.update.net.train()
+    sums = trainer.update(trainer.render(to_device(samples, trainer.device), epoch, 0))
+    found = dict(zip(SUMS, sums.tolist(), strict=False))  # waits for a GPU
+    seconds = time.perf_counter() - begin
+    if found["skipped"]:
+        raise UnfoldError(
+            f"the loss of a step of {batch} of {patch}x{patch} pixels, or its gradient, is infinite or NaN: look at "
+            "the images of DATA.TRAIN and the weights given by --init"
+        )
+    return Step(patch, batch, seconds, found["loss"] / found["patches"])
+
+
+def step_seconds(cfg: CfgNode, tried: list[Step]) -> float:
+    """Of the recipe's step: a constant for each of its parts, and a time for each pixel, by the two last ones tried."""
+    train = cfg.TRAIN
+    batch = min(train.BATCH, train.PATCHES)
+    pixels, parts = batch * train.PATCH**2, min(train.ACCUMULATE, batch)
+    a, b = tried[-2:]
+    rate = (b.seconds - a.seconds) / (b.pixels - a.pixels) if b.pixels > a.pixels else 0.0
+    constant = b.seconds - rate * b.pixels
+    if rate <= 0 or constant < 0:
+        return b.seconds * pixels / b.pixels
+    return parts * constant + rate * pixels
+
+
+def _loading(cfg: CfgNode, trainer: Trainer) -> float:
+    """Seconds in which one process makes a batch of the recipe's patches; of a few samples, the first left out."""
+    spent: list[float] = []
+    while len(spent) < 2 or (len(spent) < 9 and sum(spent) < ENOUGH / 2):
+        begin = time.perf_counter()
+        trainer.loader.dataset[Key(0, len(spent), trainer.sampler.scales[0])]
+        spent.append(time.perf_counter() - begin)
+    return min(cfg.TRAIN.BATCH, cfg.TRAIN.PATCHES) * float(np.mean(spent[1:]))
+
+
+def _restored(cfg: CfgNode, trainer: Trainer, last: Step) -> Restored:
+    """Restore and score the first validation image: a part of it, where the whole would take too long."""
+    net = trainer.update.net.eval()
+    protocol = build_validation(cfg, net, build_degradation(cfg, net))
+    cases = protocol.cases(cfg.DATA.VAL, "val")
+    sample = protocol.sample(cases[0])
+    run = network(net, trainer.device)
+    rate = last.seconds / last.pixels / 3 * net.count() / net.train().count()  # backward is two thirds of a step
+    net.eval()
+    side = max(math.isqrt(int(PATIENCE / rate)) // 32 * 32, LEAST)
+    asked = restored = seconds = 0.0
+    whole: dict[str, Any] = {}
+
+    def restore_part(inputs: dict[str, Any]) -> Image:
+        nonlocal asked, restored, seconds
+        whole.update(inputs)
+        scale = int(inputs["scale"]) if "scale" in net.inputs else 1
+        image = inputs[net.picture]
+        square = slice(max(side // scale, 1)), slice(max(side // scale, 1))
+        cut = {name: inputs[name][square] for name, one in net.inputs.items() if one.kind == "image" and name in inputs}
+        part = cut[net.picture]
+        begin = time.perf_counter()
+        result = run({**inputs, **cut})
+        seconds += time.perf_counter() - begin
+        asked += image[..., 0].size
+        restored += part[..., 0].size
+        filled = np.zeros((image.shape[0] * scale, image.shape[1] * scale, result.shape[2]), result.dtype)
+        filled[: result.shape[0], : result.shape[1]] = result
+        return filled
+
+    begin = time.perf_counter()
+    assert sample.target is not None
+    protocol.score(protocol.restore(restore_part, sample), sample.target)
+    rest = time.perf_counter() - begin - seconds
+    memory = needed(net, as_tensors(whole, net, torch.device("cpu")))
+    return Restored(cases[0].name, len(cases), rest + seconds * asked / restored, restored / asked, memory)
+
+
+def _in_time(hours: float) -> str:
+    return f"{hours:,.1f} hours" if hours >= 1 else f"{60 * hours:.1f} minutes"
+
+
+def _disk(trainer: Trainer) -> tuple[int, int]:
+    """Bytes of a checkpoint, and of all that there will be at once, one that is being written among them."""
+    weights = {**trainer.about, "state_dict": trainer.update.weights()}
+    last = size_on_disk({**weights, **trainer.update.state()})
+    return last, (trainer.keep + 1) * last + size_on_disk(weights)

@@ -1,0 +1,127 @@
+"""How much memory a training step takes, counted without computing, and which settings take less."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from traceback import clear_frames
+from typing import Any
+
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from yacs.config import CfgNode
+
+from unfold.config import altered
+from unfold.errors import UnfoldError, out_of_memory
+from unfold.from_config import bare_network, build_degradation, build_network
+from unfold.inference.tile_memory import Living, available
+from unfold.training.processes.distributed import Processes
+from unfold.training.setup.build_parts import build_loss, build_update
+from unfold.training.setup.settings_check import check_sizes
+from unfold.util.device import place
+
+LARGE = 2**17  # pixels
+
+
+def step_memory(cfg: CfgNode, world: int = 1) -> int:
+    """Bytes that a training run holds at most: weights, average, gradients, Adam's two moments and activations.
+
+    The very step runs on tensors without numbers, so that this takes seconds and hardly any memory, whatever the size.
+    Not seen are the images, workspaces of the libraries below and what an allocator rounds up.
+    world: processes that share a batch; the count is of one of them.
+    """
+    patches = -(-min(cfg.TRAIN.BATCH, cfg.TRAIN.PATCHES) // world)
+    device = torch.device("cpu")
+    bare_network(cfg)  # is kept, and must not be one of the tensors within
+    with FakeTensorMode():
+        loss = build_loss(cfg, device, empty=True)
+        with Living() as living:
+            net = place(build_network(cfg), device).train()
+            net.checkpoint_stages = cfg.TRAIN.CHECKPOINT_STAGES
+            update, _ = build_update(cfg, net, loss, Processes())
+            for parameter in (p for group in update.optimizer.param_groups for p in group["params"]):
+                parameter.grad = torch.zeros_like(parameter)
+            update.optimizer.step()  # Adam's moments are there from now on
+            update(example_batch(cfg, patches))
+    judged = sum(parameter.nbytes for term in loss.total.terms for parameter in term.loss.parameters())
+    # DistributedDataParallel keeps the gradients a second time, in buckets.
+    buckets = sum(parameter.nbytes for parameter in update.trained) if world > 1 else 0
+    return living.peak + judged + buckets
+
+
+def example_batch(cfg: CfgNode, patches: int) -> dict[str, Any]:
+    """A batch as the network takes it, of zeros."""
+    net = bare_network(cfg)
+    scale = min(build_degradation(cfg, net).scales) if "scale" in net.inputs else 1
+    side = cfg.TRAIN.PATCH // scale
+    given = net.example(side, side, batch=patches, kernels=patches)
+    if "scale" in given:
+        given["scale"] = scale
+    return {"target": torch.zeros(patches, net.channels, cfg.TRAIN.PATCH, cfg.TRAIN.PATCH), **given}
+
+
+def legal(cfg: CfgNode, values: dict[str, Any]) -> CfgNode | None:
+    """The recipe with other values; None where it could not be trained so."""
+    try:
+        other = altered(cfg, values)
+        check_sizes(other, 1)
+    except UnfoldError:
+        return None
+    return other
+
+
+def smallest_patch(cfg: CfgNode) -> int:
+    """The side of the smallest patch that the recipe could be trained with."""
+    return next(side for side in range(1, cfg.TRAIN.PATCH + 1) if legal(cfg, {"TRAIN.PATCH": side}))
+
+
+def what_helps(cfg: CfgNode, world: int = 1) -> str:
+    """For a run that is out of memory: the count of its step, and three settings with which it is less."""
+    train = cfg.TRAIN
+    share = -(-min(train.BATCH, train.PATCHES) // world)
+    half = next((side for side in range(train.PATCH // 2, 0, -1) if legal(cfg, {"TRAIN.PATCH": side})), train.PATCH)
+    settings: list[tuple[str, Any]] = [
+        ("CHECKPOINT_STAGES", True),
+        ("ACCUMULATE", min(4 * train.ACCUMULATE, share)),
+        ("PATCH", half),
+        ("BATCH", max(train.BATCH // 2, world)),
+        ("PRECISION", "bfloat16"),
+    ]
+    now = step_memory(cfg, world)
+    less: list[str] = []
+    for name, value in settings:
+        other = legal(cfg, {f"TRAIN.{name}": value}) if train[name] != value else None
+        if other is not None and len(less) < 3 and (then := step_memory(other, world)) < now:
+            less.append(f"{in_bytes(then)} with TRAIN.{name} {str(value).lower()}")
+    told = f"; it would take {', '.join(less)}" if less else ", and no setting of TRAIN makes it less: narrow the MODEL"
+    return f"a training step takes {in_bytes(now)} (estimated){told}"
+
+
+def check_memory(cfg: CfgNode, device: torch.device, world: int = 1) -> None:
+    """UnfoldError where a step takes more memory than is free on the CPU, whose system would kill the process.
+
+    Only steps of LARGE are counted, for that takes seconds. On a GPU, being out of memory is an error like others.
+    """
+    parts = cfg.TRAIN.ACCUMULATE * world
+    if device.type != "cpu" or LARGE * parts > cfg.TRAIN.BATCH * cfg.TRAIN.PATCH**2:
+        return
+    free = available(device) // world
+    if step_memory(cfg, world) > free:
+        raise UnfoldError(f"{what_helps(cfg, world)}; {in_bytes(free)} are free")
+
+
+@contextmanager
+def what_helps_without_memory(cfg: CfgNode, world: int = 1) -> Iterator[None]:
+    """Within, being out of memory becomes an UnfoldError that says what helps."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        clear_frames(error.__traceback__)  # they hold all that the step held
+        raise UnfoldError(f"out of memory: {what_helps(cfg, world)}") from None
+
+
+def in_bytes(size: int) -> str:
+    """In MB or GB, by powers of ten."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"

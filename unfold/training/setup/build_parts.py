@@ -1,0 +1,185 @@
+"""The parts of a run as the configuration says: batches, loss, optimiser, learning rate, length."""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch.utils.data import DataLoader
+from yacs.config import CfgNode
+
+from unfold.config import build_part, found_part, options_of, part_of, source_of, terms_of, where
+from unfold.data.batches import BatchSampler, collate
+from unfold.data.patches import Patches
+from unfold.data.stores.image_stores import Store
+from unfold.degradations.degradation import Degradation
+from unfold.errors import UnfoldError
+from unfold.losses.adversarial import Adversarial
+from unfold.losses.loss import ImageLoss, Term, TotalLoss
+from unfold.models.unfolding import UnfoldingNetwork
+from unfold.registry import LOSS
+from unfold.training.adversarial_step import AdversarialUpdate
+from unfold.training.discriminator import Discriminator
+from unfold.training.processes.distributed import Processes
+from unfold.training.processes.loader_worker import begin_worker
+from unfold.training.schedule import Factor, Rate, Schedule
+from unfold.training.train_step import Update
+from unfold.user_files import their_errors
+from unfold.util.device import place
+
+FUSED = ("Adam", "AdamW", "SGD")  # which torch has in one operation on CPU and GPU
+
+
+def build_loader(
+    cfg: CfgNode, degradation: Degradation, store: Store, processes: Processes, device: torch.device
+) -> DataLoader[dict[str, Any]]:
+    """Batches of the training set, of this process's share, and the processes that load them."""
+    workers = min(cfg.TRAIN.WORKERS, os.cpu_count() or 1)  # more would take turns
+    if workers:
+        atexit.register(_end_workers)
+    train, scales = cfg.TRAIN, degradation.scales
+    return DataLoader(
+        Patches(store, train.PATCH, cfg.SEED, degradation.make),
+        batch_sampler=BatchSampler(train.PATCHES, train.BATCH, cfg.SEED, scales, processes.rank, processes.world),
+        collate_fn=collate,
+        num_workers=workers,
+        worker_init_fn=functools.partial(begin_worker, parent=os.getpid()),
+        # Not Python 3.14's forkserver, of which a killed run would leave one behind, with its workers, for ever.
+        multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
+        persistent_workers=workers > 0,
+        pin_memory=device.type == "cuda",
+    )
+
+
+def _end_workers() -> None:
+    """Kill processes that load data and are left after an error: Python would wait for them, who heed no SIGTERM."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # where torch tells that workers died
+    for worker in multiprocessing.active_children():
+        worker.kill()
+
+
+def build_update(
+    cfg: CfgNode, net: UnfoldingNetwork, loss: BuiltLoss, processes: Processes, done: int = 0, pending: bool = False
+) -> tuple[Update, Schedule]:
+    """The optimiser's step and its learning rate, ``done`` steps into the run; pending: see Trainer."""
+    nets: list[torch.nn.Module] = [net]
+    kind: Callable[..., Update] = Update
+    if loss.adversarial:
+        judge = place(Discriminator(), next(net.parameters()).device)
+        nets.append(judge)
+        kind = functools.partial(AdversarialUpdate, discriminator=judge, weight=loss.adversarial)
+    optimizer = build_optimizer(
+        cfg, [{"params": [parameter for parameter in one.parameters() if parameter.requires_grad]} for one in nets]
+    )
+    units = done if cfg.TRAIN.ITERATIONS else (done - pending) // steps_per_epoch(cfg)
+    schedule = Schedule(optimizer, factor(cfg), cfg.SCHEDULE.WARMUP, units)
+    update = kind(
+        net,
+        processes.wrap(net, net.example(cfg.TRAIN.PATCH, cfg.TRAIN.PATCH)),
+        loss.total,
+        optimizer,
+        accumulate=cfg.TRAIN.ACCUMULATE,
+        clip=cfg.OPTIM.CLIP,
+        ema=cfg.TRAIN.EMA,
+        autocast=cfg.TRAIN.PRECISION == "bfloat16",
+    )
+    return update, schedule
+
+
+def build_optimizer(cfg: CfgNode, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+    """The optimizer of OPTIM for these groups of parameters."""
+    part = part_of(cfg, "OPTIM")
+    given: dict[str, Any] = {"params": groups, "lr": cfg.OPTIM.LR}
+    if part.name in FUSED:
+        given["fused"] = True  # which can leave out a step without asking the GPU
+    # torch has some defaults as whole numbers, and a checkpoint holds what an optimizer was given.
+    given |= {name: float(value) for name, value in part.defaults().items() if type(value) is int}
+    own = options_of(cfg, "OPTIM")
+    optimizer: torch.optim.Optimizer = part.build(
+        own, where(cfg, "OPTIM.ARGS"), **{name: value for name, value in given.items() if name not in own}
+    )
+    return optimizer
+
+
+class BuiltLoss(NamedTuple):
+    """total: of all terms but the adversarial one, whose weight is ``adversarial``, 0 where there is none."""
+
+    total: TotalLoss
+    adversarial: float
+
+    @property
+    def needs(self) -> set[str]:
+        """What the terms look for in a batch beside the target and the network's inputs."""
+        return {name for term in self.total.terms for name in term.loss.needs}
+
+
+def loss_terms(cfg: CfgNode) -> list[Term]:
+    """LOSS.TERMS, built and not loaded. UnfoldError, with file and key, where one cannot be had."""
+    terms = []
+    for i, said in enumerate(terms_of(cfg)):
+        key = f"LOSS.TERMS.{i}"
+        part = found_part(cfg, LOSS, said["NAME"], f"{key}.NAME")
+        loss = part.build(said["ARGS"], where(cfg, f"{key}.ARGS"))
+        if not isinstance(loss, ImageLoss) and "STAGES" in cfg.LOSS.TERMS[i] and said["STAGES"] == "all":
+            raise UnfoldError(
+                f"{source_of(cfg, key)}: {key}.STAGES: {part.name} judges the whole output, and no single stages"
+            )
+        terms.append(Term(loss, said["WEIGHT"], said["STAGES"] == "all", said["CLAMP"]))
+    return terms
+
+
+def build_loss(cfg: CfgNode, device: torch.device, *, empty: bool = False) -> BuiltLoss:
+    """The loss of LOSS. UnfoldError where what a term needs is not there.
+
+    empty: read and fetch nothing, for counting memory.
+    """
+    terms = loss_terms(cfg)
+    adversarial = sum(term.weight for term in terms if isinstance(term.loss, Adversarial))
+    terms = [term for term in terms if not isinstance(term.loss, Adversarial)]
+    if not terms:
+        raise UnfoldError(
+            f"{source_of(cfg, 'LOSS.TERMS')}: LOSS.TERMS has nothing beside adversarial: name a loss of pixels"
+        )
+    for term in terms:
+        if term.weight or not isinstance(term.loss, ImageLoss):
+            term.loss.load_empty() if empty else term.loss.load()
+        if any(True for _ in term.loss.parameters()) or any(True for _ in term.loss.buffers()):
+            place(term.loss.requires_grad_(False), device)
+    return BuiltLoss(TotalLoss(terms), adversarial)
+
+
+def build_rate(cfg: CfgNode) -> Rate:
+    """The schedule of SCHEDULE, after the warm-up."""
+    rate: Rate = build_part(cfg, "SCHEDULE")
+    try:
+        rate.check(cfg.OPTIM.LR)
+    except UnfoldError as error:
+        raise UnfoldError(f"{source_of(cfg, 'SCHEDULE.ARGS')}: SCHEDULE.ARGS: {error}") from None
+    return rate
+
+
+def factor(cfg: CfgNode) -> Factor:
+    """The learning rate by units done after the warm-up, over OPTIM.LR."""
+    rate, lr = build_rate(cfg), cfg.OPTIM.LR
+    units = (cfg.TRAIN.ITERATIONS or cfg.TRAIN.EPOCHS) - cfg.SCHEDULE.WARMUP
+
+    def of(t: int) -> float:
+        with their_errors("the learning-rate schedule"):
+            return rate.factor(t, units, lr)
+
+    return of
+
+
+def steps_per_epoch(cfg: CfgNode) -> int:
+    return -(-cfg.TRAIN.PATCHES // cfg.TRAIN.BATCH)
+
+
+def total_steps(cfg: CfgNode) -> int:
+    return cfg.TRAIN.ITERATIONS or cfg.TRAIN.EPOCHS * steps_per_epoch(cfg)

@@ -1,0 +1,313 @@
+"""From a configuration to a trained network: the parts of a run, put together."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from yacs.config import CfgNode
+
+import unfold
+from unfold.config import differences, dumped, load_config, options_of, part_of
+from unfold.data.stores.image_stores import Store
+from unfold.degradations.degradation import Degradation
+from unfold.errors import UnfoldError, out_of_memory
+from unfold.evaluation.run_protocol import check_cases, validate
+from unfold.from_config import (
+    build_degradation,
+    build_network,
+    build_store,
+    build_validation,
+    check_training_set,
+    model_name,
+    run_folder,
+    smallest_image,
+)
+from unfold.models.unfolding import UnfoldingNetwork
+from unfold.protocols.protocol import Case, Protocol
+from unfold.report.models_list import count_parameters
+from unfold.training import tensorboard
+from unfold.training.checkpoint import make_newest, newest_good
+from unfold.training.log import RunLog
+from unfold.training.memory_count import check_memory
+from unfold.training.mixup import mixed
+from unfold.training.processes.distributed import Processes
+from unfold.training.setup import environment, user_code
+from unfold.training.setup.build_parts import build_loader, build_loss, build_update, steps_per_epoch, total_steps
+from unfold.training.setup.rank_consistency import check_data, check_recipes
+from unfold.training.setup.settings_check import check_sizes, check_training, in_vain
+from unfold.training.setup.weight_init import fill, take_over
+from unfold.training.trainer import Trainer
+from unfold.user_files import their_errors
+from unfold.util.device import pick_device, place
+from unfold.util.whole_files import nearest, whole_file
+from unfold.weights.load_model import load_state, model_record, open_weights
+from unfold.weights.read_checkpoint import Checkpoint
+
+logger = logging.getLogger("unfold")
+# What may be set anew in a resumed run, and the files of one that are gone when another begins in its folder.
+MAY_DIFFER = (
+    "OUTPUT",
+    "DEVICE",
+    "TRAIN.WORKERS",
+    "TRAIN.SAVE_EVERY",
+    "TRAIN.KEEP",
+    "TRAIN.BOARD",
+    "TEST.",
+    "DATA.TEST",
+)
+OF_A_RUN = (
+    "checkpoints/last.pth",
+    "checkpoints/best.pth",
+    "log.jsonl",
+    "curve.png",
+    "validation.json",
+    "left_out.txt",
+    environment.FILE,
+)
+
+
+def build_trainer(
+    cfg: CfgNode,
+    *,
+    resume: bool | Literal["auto"] = False,
+    overwrite: bool = False,
+    init: str | None = None,
+    partial: bool = False,
+    processes: Processes | None = None,
+    dry: bool = False,
+) -> Trainer:
+    """Everything that a run needs, checked before the first step.
+
+    resume: go on from the run folder's newest whole checkpoint, "auto" where there is one; overwrite: begin anew in a
+    folder that holds a run already. init: weights to begin with, a file or name, which with "auto" a run that goes on
+    does not heed; partial: what of them does not fit stays fresh, and is told. processes: those that share the run.
+    dry: write nothing, not even the run folder.
+    Raises UnfoldError.
+    """
+    processes = processes or Processes()
+    writes = processes.first and not dry
+    folder = run_folder(cfg)
+    check_training(cfg)
+    check_sizes(cfg, processes.world)
+    if processes.first:
+        _check_folder(folder)
+    check_recipes(processes, cfg)
+    found = processes.from_first(lambda: _find_run(cfg, folder, resume, overwrite))
+    if found is not None and init is not None:
+        if resume != "auto":
+            raise UnfoldError("--init begins a run and --resume continues one: give one of them, or --resume auto")
+        logger.info("--init was for the first start of this run, which goes on from its checkpoint")
+        init = None
+    if cfg.TRAIN.BOARD:
+        tensorboard.check_installed()
+    device = pick_device(cfg.DEVICE)
+    torch.manual_seed(cfg.SEED)
+    net = build_network(cfg)
+    net.checkpoint_stages = cfg.TRAIN.CHECKPOINT_STAGES
+    fill(net, cfg.OPTIM.START)
+    if init is not None:
+        begin_with(net, model_name(cfg), init, partial)
+    elif found is not None:
+        load_state(net, found[1].state, found[0])
+    else:
+        logger.info(
+            "beginning with random weights (OPTIM.START %s); --init begins with those of a file", cfg.OPTIM.START
+        )
+
+    degradation = build_degradation(cfg, net)
+    protocol = build_validation(cfg, net, degradation)
+    check_training_set(cfg, degradation)
+    held_out = _validation_cases(cfg, net, protocol, processes)
+    loss = build_loss(cfg, device)  # may fetch VGG19's weights: after all that needs no network
+    if not dry:
+        check_memory(cfg, device, processes.world)
+    store, left_out = build_store(
+        cfg, degradation
+    )  # decodes the training set, which may take long: after all that is quick
+    check_data(processes, store, held_out)
+    loader = build_loader(cfg, degradation, store, processes, device)
+    net = place(net, device)
+    # Of an epoch whose end is pending, neither the log nor the schedule has heard yet.
+    done, pending = (found[1].content["step"], found[1].content["pending"]) if found is not None else (0, False)
+    update, schedule = build_update(cfg, net, loss, processes, done, pending)
+    writes = writes and (done < total_steps(cfg) or pending)  # a run that is done is left as it is
+    if writes:
+        _prepare_folder(folder, cfg, left_out, fresh=found is None)
+        user_code.keep(cfg, folder / user_code.FOLDER)
+        if found is not None:
+            make_newest(found[0])
+        environment.record_start(folder, done, store, device, cfg.TRAIN.PRECISION, processes)
+    shown = cfg.TRAIN.BOARD and writes
+    trainer = Trainer(
+        update=update,
+        loader=loader,
+        render=functools.partial(_rendered, cfg, degradation, {*net.inputs, *loss.needs}, processes.rank),
+        schedule=schedule,
+        validate=functools.partial(_validated, processes, net, protocol, held_out, device),
+        log=RunLog(folder, done - pending, write=writes),
+        folder=folder,
+        device=device,
+        steps=total_steps(cfg),
+        per_epoch=steps_per_epoch(cfg),
+        validate_every=cfg.TRAIN.VALIDATE_EVERY,
+        schedule_in_steps=cfg.TRAIN.ITERATIONS > 0,
+        save_every=cfg.TRAIN.SAVE_EVERY,
+        keep=cfg.TRAIN.KEEP,
+        processes=processes,
+        board=tensorboard.Board(folder, done, net, protocol, held_out, device) if shown else None,
+        about={
+            "unfold": unfold.__version__,
+            "model": model_record(part_of(cfg, "MODEL"), options_of(cfg, "MODEL")),
+            "protocol": protocol.options(),
+        },
+    )
+    if found is not None:
+        trainer.resume(found[1].state, found[1].content)
+    if processes.first:
+        _tell(cfg, trainer, store, len(held_out))
+    return trainer
+
+
+def begin_with(net: UnfoldingNetwork, name: str, source: str, partial: bool) -> None:
+    """Weights from a file or of a published name; UnfoldError where they do not fit and ``partial`` is not given."""
+    path, checkpoint, _ = open_weights(source, None)
+    if not partial:
+        try:
+            load_state(net, checkpoint.state, path)
+        except UnfoldError as error:
+            raise UnfoldError(f"--init: {error} (--partial takes over what fits)") from None
+        logger.info("beginning with the weights of %s", path)
+        return
+    fresh = take_over(net, checkpoint.state)
+    if len(fresh) == len(net.state_dict()):
+        raise UnfoldError(f"--init: nothing in {path} fits {name}")
+    logger.info("beginning with the weights of %s; fresh are %s", path, ", ".join(fresh) or "none")
+
+
+def _tell(cfg: CfgNode, trainer: Trainer, store: Store, held_out: int) -> None:
+    net = trainer.update.net
+    logger.info(
+        "%s: %s parameters, %d stages, %s on %s",
+        model_name(cfg),
+        f"{count_parameters(net):,}",
+        net.train().count(),
+        cfg.TRAIN.PRECISION,
+        trainer.device,
+    )
+    images = len(store) // (1 + len(cfg.DATA.REDUCED))
+    copies = f" and {len(store) - images} smaller copies" if cfg.DATA.REDUCED else ""
+    logger.info("%d training images%s, %d for validation, run folder %s", images, copies, held_out, trainer.folder)
+    small = sum(min(store.size(i)) < cfg.TRAIN.PATCH for i in range(len(store)))
+    if small:
+        which = "training images or their copies" if copies else "training images"
+        logger.warning("%d %s are smaller than TRAIN.PATCH and are continued by reflection", small, which)
+    for text in in_vain(cfg, trainer.steps, trainer.per_epoch):
+        logger.warning(text)
+    if trainer.step:
+        logger.info("resuming after step %d of %d", trainer.step, trainer.steps)
+
+
+def _validation_cases(cfg: CfgNode, net: UnfoldingNetwork, protocol: Protocol, processes: Processes) -> Sequence[Case]:
+    """The cases of DATA.VAL, each of which can be read and restored; each process tries its share of them."""
+    try:
+        with their_errors("the validation"):
+            cases = protocol.cases(cfg.DATA.VAL, "val")
+            check_cases(protocol, cases[processes.rank :: processes.world], smallest_image(net))
+    except UnfoldError as error:
+        raise UnfoldError(f"DATA.VAL {cfg.DATA.VAL} (for the protocol {protocol.name}): {error}") from None
+    return cases
+
+
+def _validated(
+    processes: Processes,
+    net: UnfoldingNetwork,
+    protocol: Protocol,
+    cases: Sequence[Case],
+    device: torch.device,
+) -> dict[str, float]:
+    """PSNR in dB of every case by its name; each process does its share of them."""
+    try:
+        shares = processes.gather(validate(net, protocol, cases[processes.rank :: processes.world], device))
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        raise UnfoldError(
+            "out of memory while DATA.VAL is restored, whole images at once: name smaller images, or a "
+            "DATA.VAL_PROTOCOL that takes parts of them (crop, tile)"
+        ) from None
+    return {case.name: shares[i % processes.world][i // processes.world] for i, case in enumerate(cases)}
+
+
+def _rendered(
+    cfg: CfgNode, degradation: Degradation, names: set[str], rank: int, batch: dict[str, Any], epoch: int, step: int
+) -> dict[str, Any]:
+    """A batch as the trainer takes it: the target, and what the network and the losses ask for."""
+    with their_errors("rendering a batch"):
+        rendered = degradation.render(batch)
+    given = {name: rendered[name] for name in ("target", *names) if name in rendered}
+    if cfg.TRAIN.MIXUP and epoch >= cfg.TRAIN.MIXUP_AFTER:
+        given = mixed(given, cfg.TRAIN.MIXUP, (cfg.SEED, epoch, step, rank))
+    return given
+
+
+def _find_run(
+    cfg: CfgNode, folder: Path, resume: bool | Literal["auto"], overwrite: bool
+) -> tuple[Path, Checkpoint] | None:
+    """The checkpoint to go on from, or None to begin; UnfoldError where that would spoil a run."""
+    found = _run_to_resume(cfg, folder / "checkpoints", must=resume is True) if resume else None
+    if found is None and any((folder / "checkpoints").glob("*.pth")) and not overwrite:
+        raise UnfoldError(
+            f"{folder} holds a run already: --resume continues it, --overwrite begins anew, OUTPUT names another"
+        )
+    return found
+
+
+def _run_to_resume(cfg: CfgNode, folder: Path, *, must: bool) -> tuple[Path, Checkpoint] | None:
+    """The newest whole checkpoint of the same run; None where there is none, UnfoldError where there must be."""
+    found = newest_good(folder)
+    if found is None:
+        if must:
+            raise UnfoldError(f"there is nothing to resume: {folder} holds no checkpoint")
+        return None
+    before = load_config(folder.parent / "config.yaml")
+    user_code.compare(cfg, folder.parent / user_code.FOLDER)
+    changed = [change for change in differences(before, cfg) if not change.startswith(MAY_DIFFER)]
+    if changed:
+        raise UnfoldError(
+            f"--resume continues the same run, and the config differs: {', '.join(changed)} "
+            "(--overwrite begins anew, OUTPUT names another folder)"
+        )
+    return found
+
+
+def _check_folder(folder: Path) -> None:
+    """UnfoldError where the run folder could not be written; nothing is made."""
+    there = nearest(folder)
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise UnfoldError(
+            f"OUTPUT {folder} cannot be written: {there} is {'read-only' if there.is_dir() else 'a file'}; name another"
+        )
+
+
+def _prepare_folder(folder: Path, cfg: CfgNode, left_out: list[str], *, fresh: bool) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if fresh:
+            numbered = (*folder.glob("checkpoints/last-*.pth"), *folder.glob(f"{tensorboard.FOLDER}/events.*"))
+            for old in (*numbered, *(folder / name for name in OF_A_RUN)):
+                old.unlink(missing_ok=True)
+            shutil.rmtree(folder / user_code.FOLDER, ignore_errors=True)
+        with whole_file(folder / "config.yaml") as file:
+            file.write(dumped(cfg).encode())
+        if left_out:
+            with whole_file(folder / "left_out.txt") as file:
+                file.write("".join(f"{reason}\n" for reason in left_out).encode())
+    except OSError as error:
+        raise UnfoldError(f"the run folder {folder} cannot be written: {error.strerror or error}") from None

@@ -1,0 +1,58 @@
+"""Code of people's own that a run is made of: a copy in its folder, and a warning where it has changed since."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+from yacs.config import CfgNode
+
+from unfold import registry, user_files
+from unfold.config import PARTS, plain
+from unfold.util.paths import as_path
+from unfold.util.whole_files import whole_file
+
+logger = logging.getLogger("unfold")
+FOLDER = "code"  # in the run folder
+
+
+def files_of(cfg: CfgNode) -> list[Path]:
+    """The files that the configuration names, and those beside them that they have imported so far."""
+    named = {as_path(name.rpartition(":")[0]).resolve() for name in _names(cfg) if registry.is_file(name)}
+    return sorted({file for path in named for file in (path, *user_files.files_loaded(path.parent))})
+
+
+def _names(cfg: CfgNode) -> Iterator[str]:
+    yield from (cfg[section][key] for section, (key, _) in PARTS.items())
+    yield from (term["NAME"] for term in cfg.LOSS.TERMS)
+    yield from (registry.split_options(text)[0] for text in (cfg.DATA.VAL_PROTOCOL, cfg.TEST.PROTOCOL))
+    yield from (name for section in PARTS for name in registry.code_in(plain(cfg[section].ARGS)))
+
+
+def keep(cfg: CfgNode, folder: Path) -> None:
+    """Copy the files into the folder. Two of one name from two places get the second one's folder before it."""
+    taken: set[str] = set()
+    for file in files_of(cfg):
+        with whole_file(folder / _copy_name(file, taken)) as copy:
+            copy.write(file.read_bytes())
+
+
+def compare(cfg: CfgNode, folder: Path) -> None:
+    """Warn of files that are not as they were when the run was last started."""
+    taken: set[str] = set()
+    changed = []
+    for file in files_of(cfg):
+        copy = folder / _copy_name(file, taken)
+        if copy.is_file() and copy.read_bytes() != file.read_bytes():
+            changed.append(file.name)
+    if changed:
+        logger.warning(
+            "code of this run has changed since its last start: %s (as it was: %s)", ", ".join(changed), folder
+        )
+
+
+def _copy_name(file: Path, taken: set[str]) -> str:
+    name = file.name if file.name not in taken else f"{file.parent.name}_{file.name}"
+    taken.add(name)
+    return name

@@ -1,0 +1,174 @@
+"""One step of the optimiser: forward, loss, backward, and what keeps a bad step from doing harm."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.nn.utils import clip_grad_norm_
+
+from unfold.errors import UnfoldError
+from unfold.metrics import psnr
+from unfold.models.unfolding import Output, UnfoldingNetwork
+from unfold.user_files import their_errors
+
+Loss = Callable[[Output, Mapping[str, Any]], Tensor]
+SUMS = ("loss", "psnr", "gradient", "patches", "steps", "skipped")  # what a step returns, to be added up
+
+
+@dataclass
+class Update:
+    """Takes batches and trains a network.
+
+    net: the network; model: the network, or what wraps it for several processes; loss: (output, batch) -> scalar;
+    accumulate: a batch is computed in so many parts one after the other, and is one step still; clip: largest norm of
+    the gradient, 0 for none; ema: decay of the weights' moving average, 0 for none, less in
+    the first steps (see :meth:`decay`); autocast: run in bfloat16.
+
+    A step whose gradient is not finite changes neither weights nor optimiser, which is told on the device, so that
+    nobody waits. names: what a step returns, SUMS and whatever a kind of update adds.
+    """
+
+    names: ClassVar[tuple[str, ...]] = SUMS
+
+    net: UnfoldingNetwork
+    model: nn.Module
+    loss: Loss
+    optimizer: torch.optim.Optimizer
+    accumulate: int = 1
+    clip: float = 0.0
+    ema: float = 0.0
+    autocast: bool = False
+    average: dict[str, Tensor] = field(default_factory=dict)
+    averaged: int = 0  # steps that are in the average
+    bad_in_a_row: Tensor = field(default_factory=lambda: torch.zeros(()))
+
+    def __post_init__(self) -> None:
+        self.trained = [p for p in self.net.parameters() if p.requires_grad]
+        self.bad_in_a_row = self.bad_in_a_row.to(self.trained[0].device)
+        self._now = self.net.state_dict()
+        self._inputs = tuple(self.net.inputs)
+        self._skips = any(group.get("fused") for group in self.optimizer.param_groups)
+        if self.ema:
+            own = self.net.state_dict(keep_vars=True)  # some stand there under several names
+            copies = {id(value): value.detach().clone() for value in own.values()}
+            self.average = {name: copies[id(value)] for name, value in own.items()}
+
+    def __call__(self, batch: dict[str, Any], share: float = 1.0) -> Tensor:
+        """Train on a batch {"target": (B,C,H,W), **inputs and what losses need}; returns ``names``, on the device.
+
+        share: how much more than the mean over processes this batch counts, where their parts are not equally large.
+        """
+        self.optimizer.zero_grad(set_to_none=True)
+        patches = len(batch["target"])
+        found = [self._part(part, patches, share, last) for part, last in parts(batch, self.accumulate)]
+        loss, quality, *others = torch.stack(found).sum(0)
+        norm = self._apply()
+        fine = norm.isfinite()
+        self.bad_in_a_row = torch.where(fine, 0, self.bad_in_a_row + 1)
+        one = torch.ones_like(norm)
+        sums = [patches * loss, patches * quality, norm, patches * one, one, 0 * one]
+        sums += [patches * value for value in others]
+        skipped = norm.new_tensor([name == "skipped" for name in self.names], dtype=torch.float64)
+        return torch.where(fine, torch.stack(sums).double(), skipped)
+
+    def _part(self, part: dict[str, Any], patches: int, share: float, last: bool) -> Tensor:
+        """Add a part's gradient; its share in the batch's loss, PSNR and further losses."""
+        target = part["target"]
+        given = {name: part[name] for name in self._inputs if name in part}
+        several = isinstance(self.model, DistributedDataParallel)
+        with nullcontext() if last or not several else cast("DistributedDataParallel", self.model).no_sync():
+            with (
+                torch.autocast(target.device.type, torch.bfloat16, enabled=self.autocast),
+                their_errors("a training step"),
+            ):
+                output = self.model(**given, return_output=True)
+            if output.stages[-1].shape != target.shape:
+                sizes = f"{tuple(output.stages[-1].shape)} of a target of {tuple(target.shape)}"
+                raise UnfoldError(f"{type(self.net).__name__} makes a result of shape {sizes}: they have to be equal")
+            with their_errors("the loss"):
+                loss, *others = (value * (len(target) / patches) for value in self._losses(output, part))
+                if several and output.extras:
+                    loss = _Touched.apply(loss, *(value for values in output.extras.values() for value in values))
+                backward(loss * share)
+        quality = psnr(output.stages[-1].detach().clamp(0, 1), target).sum() / patches
+        return torch.stack([loss.detach(), quality.to(loss.dtype), *others])
+
+    def _losses(self, output: Output, batch: Mapping[str, Any]) -> tuple[Tensor, ...]:
+        """The network's loss, and those that are only written down, one for each name beyond SUMS."""
+        return (self.loss(output, batch),)
+
+    def _apply(self) -> Tensor:
+        """The optimiser's step, unless the gradient is not finite; the gradient's norm before clipping."""
+        norm = self._norm()
+        vars(self.optimizer)["found_inf"] = (~norm.isfinite()).float()  # fused ones look for it
+        if self._skips or bool(norm.isfinite()):  # others have to be asked, and a GPU waited for
+            self.optimizer.step()
+        if self.average:
+            pairs = {id(mean): (mean, self._now[name]) for name, mean in self.average.items()}.values()
+            torch._foreach_lerp_([mean for mean, _ in pairs], [now for _, now in pairs], 1 - self.decay)
+            self.averaged += 1
+        return norm
+
+    @property
+    def decay(self) -> float:
+        """Of the average at this step: (1+t)/(10+t) after t steps until that is ``ema``, or the average of a short run
+        would be the weights that it began with.
+        """
+        return min(self.ema, (1 + self.averaged) / (10 + self.averaged))
+
+    def _norm(self) -> Tensor:
+        """The gradient's norm before it is clipped, which is done here; not finite where the step is to be skipped."""
+        return clip_grad_norm_(self.trained, self.clip or torch.inf)
+
+    def weights(self) -> dict[str, Tensor]:
+        """The weights to be used: the moving average where there is one."""
+        return self.average or self.net.state_dict()
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint needs beside :meth:`weights`."""
+        state = {"optimizer": self.optimizer.state_dict(), "bad_in_a_row": self.bad_in_a_row}
+        return state | ({"trained": self.net.state_dict(), "averaged": self.averaged} if self.average else {})
+
+    def resume(self, weights: dict[str, Tensor], state: dict[str, Any]) -> None:
+        """Go on from :meth:`weights` and :meth:`state`."""
+        self.net.load_state_dict(state.get("trained", weights))
+        for name, value in self.average.items():
+            value.copy_(weights[name])
+        self.averaged = state.get("averaged", 0)
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.bad_in_a_row = state["bad_in_a_row"].to(self.bad_in_a_row.device)
+
+
+class _Touched(torch.autograd.Function):
+    """The loss, with a gradient of zero for what stages handed out beside the estimate.
+
+    Processes wait for the gradients of all parameters, those of extras that no loss looks at among them.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, loss: Tensor, *extras: Tensor) -> Tensor:
+        ctx.save_for_backward(*extras)
+        return loss.clone()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        return (gradient, *(torch.zeros_like(extra) for extra in ctx.saved_tensors))
+
+
+def backward(loss: Tensor) -> None:
+    """Add the gradient. A loss that is not finite makes all of it so, on all processes: they skip the step together."""
+    (loss * torch.where(loss.isfinite(), 1.0, torch.nan)).backward()
+
+
+def parts(batch: dict[str, Any], count: int) -> Iterator[tuple[dict[str, Any], bool]]:
+    """Cut a batch into parts of nearly equal size, and say which is the last. What is no tensor is in all of them."""
+    count = min(count, len(batch["target"]))
+    pieces = {k: v.tensor_split(count) for k, v in batch.items() if isinstance(v, Tensor)}
+    for i in range(count):
+        yield {k: pieces[k][i] if k in pieces else v for k, v in batch.items()}, i == count - 1

@@ -1,0 +1,184 @@
+"""Code of people's own, loaded from a file that a recipe, a command line or a call names: the only place that runs it.
+
+A file `/home/me/ista.py` becomes the module `unfold.user_files.<folder in hex>.ista`. The name says where the file
+is, so that any process can load it again: classes of such files can be pickled, to worker processes of either kind,
+too. Imports of files beside it (`import utils`, `from .utils import f`) are modules of the same folder, so that files
+of one name in two folders do not collide. Importing this module runs nothing of theirs.
+"""
+
+from __future__ import annotations
+
+import builtins
+import importlib
+import importlib.util
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.machinery import ModuleSpec, SourceFileLoader
+from pathlib import Path
+from types import FrameType, ModuleType, TracebackType
+from typing import Any
+
+from unfold.errors import UnfoldError, one_line, reason_of
+
+__path__: list[str] = []  # makes this module a package, below which theirs stand
+
+PREFIX = f"{__name__}."
+packages: set[str] = set()  # installed packages whose parts are in use: what fails in them is theirs, too
+
+
+def load_file(path: Path) -> ModuleType:
+    """Run a file as a module, once; UnfoldError with file and line where that fails."""
+    if not path.is_file():
+        raise UnfoldError(f"there is no file {path}")
+    return _imported(_module_name(path.resolve()), str(path))
+
+
+def load_module(name: str) -> ModuleType:
+    """Import an installed module; UnfoldError with file and line where that fails."""
+    packages.add(name.partition(".")[0])
+    return _imported(name, name)
+
+
+def _imported(name: str, what: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except UnfoldError:
+        raise
+    except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and error.name and name.startswith(error.name):
+            raise UnfoldError(f"there is no module {error.name} to be imported; install it, or name a file") from None
+        raise UnfoldError(f"{place_of(error) or what}: {in_words(error)}") from error
+
+
+def files_loaded(folder: Path) -> list[Path]:
+    """The files of a folder that have been loaded here so far, those in folders below it included."""
+    prefix = f"{PREFIX}{_coded(str(folder.resolve()))}."
+    modules = [module for name, module in list(sys.modules.items()) if name.startswith(prefix)]
+    return sorted(Path(file) for module in modules if (file := getattr(module, "__file__", None)))
+
+
+def file_of(module: str) -> Path | None:
+    """The file that a module of this kind was loaded from; None for other modules."""
+    found = sys.modules.get(module) if module.startswith(PREFIX) else None
+    return Path(found.__file__) if found is not None and found.__file__ else None
+
+
+def place_of(error: BaseException) -> str | None:
+    """ "file:line" of the last thing in people's own code that an error went through; None where it met none."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}:{error.lineno}"
+    places = [f"{frame.f_code.co_filename}:{line}" for frame, line in _frames(error.__traceback__) if _is_theirs(frame)]
+    return places[-1] if places else None
+
+
+def in_words(error: BaseException) -> str:
+    """An error's kind and text, in one line."""
+    text = error.msg if isinstance(error, SyntaxError) else reason_of(error)
+    return one_line(f"{type(error).__name__}: {text}" if text != type(error).__name__ else text)
+
+
+@contextmanager
+def their_errors(what: str) -> Iterator[None]:
+    """Within, what goes wrong in people's own code becomes an UnfoldError: file, line and reason, and ``what``."""
+    try:
+        yield
+    except UnfoldError:
+        raise
+    except Exception as error:
+        if (place := place_of(error)) is None:
+            raise
+        raise UnfoldError(f"{place}: {in_words(error)} (in {what})") from error
+
+
+def _frames(trace: TracebackType | None) -> Iterator[tuple[FrameType, int]]:
+    while trace is not None:
+        yield trace.tb_frame, trace.tb_lineno
+        trace = trace.tb_next
+
+
+def _is_theirs(frame: FrameType) -> bool:
+    name = str(frame.f_globals.get("__name__", ""))
+    return name.startswith(PREFIX) or name.partition(".")[0] in packages
+
+
+def _coded(text: str) -> str:
+    return os.fsencode(text).hex()
+
+
+def _module_name(path: Path) -> str:
+    stem = path.stem if path.stem.isidentifier() and not path.stem.startswith("x_") else f"x_{_coded(path.stem)}"
+    return f"{PREFIX}{_coded(str(path.parent))}.{stem}"
+
+
+def _beside(folder: str, name: str) -> str | None:
+    """The file of a module that lies in the folder; None where there is none."""
+    stem = os.fsdecode(bytes.fromhex(name[2:])) if name.startswith("x_") else name
+    base = Path(folder) / stem
+    return next((str(file) for file in (base.with_name(f"{stem}.py"), base / "__init__.py") if file.is_file()), None)
+
+
+class _Loader(SourceFileLoader):
+    """Runs a file with an ``import`` that looks beside it first."""
+
+    def exec_module(self, module: ModuleType) -> None:
+        package = ".".join(self.name.split(".")[:3])
+        folder = os.fsdecode(bytes.fromhex(package.rpartition(".")[2]))
+        vars(module)["__builtins__"] = {**vars(builtins), "__import__": _ImportBeside(package, folder)}
+        super().exec_module(module)
+
+
+class _ImportBeside:
+    """``__import__`` for a file of ``folder``, whose modules stand below ``package``.
+
+    Not by sys.path, on which what one file needs would stay for all others, and which a function that imports when it
+    is called would find changed.
+    """
+
+    def __init__(self, package: str, folder: str) -> None:
+        self.package, self.folder = package, folder
+
+    def __call__(
+        self,
+        name: str,
+        globals: Mapping[str, object] | None = None,
+        locals: Mapping[str, object] | None = None,
+        fromlist: Sequence[str] | None = (),
+        level: int = 0,
+    ) -> ModuleType:
+        head = name.partition(".")[0]
+        own = level == 0 and head != "unfold" and head not in sys.stdlib_module_names
+        if not own or _beside(self.folder, head) is None:
+            return builtins.__import__(name, globals, locals, fromlist or (), level)
+        module = importlib.import_module(f"{self.package}.{name}")
+        if not fromlist:
+            return sys.modules[f"{self.package}.{head}"]
+        for item in fromlist:  # as Python does, where a module is asked for by `from package import module`
+            if item != "*" and not hasattr(module, item) and hasattr(module, "__path__"):
+                importlib.import_module(f"{module.__name__}.{item}")
+        return module
+
+
+class _Finder:
+    """Finds the modules below this one by their names."""
+
+    @staticmethod
+    def find_spec(name: str, path: Sequence[str] | None = None, target: Any = None) -> ModuleSpec | None:
+        if not name.startswith(PREFIX):
+            return None
+        first, *rest = name.removeprefix(PREFIX).split(".")
+        if not rest:
+            spec = ModuleSpec(name, None, is_package=True)
+            spec.submodule_search_locations = [os.fsdecode(bytes.fromhex(first))]
+            return spec
+        file = _beside((path or [""])[0], rest[-1])
+        if file is None:
+            return None
+        below = [str(Path(file).parent)] if file.endswith("__init__.py") else None
+        return importlib.util.spec_from_file_location(
+            name, file, loader=_Loader(name, file), submodule_search_locations=below
+        )
+
+
+sys.meta_path.insert(0, _Finder)  # before Python's own, which would find their files, too, and run them as others

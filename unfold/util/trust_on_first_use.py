@@ -1,0 +1,77 @@
+"""Files whose digest nobody published: that of their first use is recorded, and must stay."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from unfold.errors import UnfoldError
+from unfold.util.download import alone
+from unfold.util.whole_files import whole_file
+
+logger = logging.getLogger("unfold")
+
+
+def recorded_digests(records: Path) -> dict[str, dict[str, Any]]:
+    """Files whose digest nobody could verify: name -> sha256, date and source at their first use."""
+    try:
+        found = json.loads(records.read_text())
+        if all(isinstance(record["sha256"], str) for record in found.values()):
+            return found
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        pass
+    raise UnfoldError(f"{records} cannot be read; delete it to trust the files at hand anew")
+
+
+def compare_with_first_use(
+    records: Path,
+    name: str,
+    path: Path,
+    digest: str,
+    url: str | None,
+    check: Callable[[Path], object],
+    *,
+    fresh: bool,
+) -> None:
+    """Record the digest of a file as unverified, or where ``name`` has one in ``records``, raise where it is another.
+
+    check: raises UnfoldError for what is not such a file at all, a web page, say: it is not recorded, and where it was
+    downloaded just now (fresh), not kept, so that the next call downloads again.
+    """
+    first = recorded_digests(records).get(name)
+    if first is not None and first["sha256"] != digest:
+        raise UnfoldError(
+            f"{path} has changed since its first use ({first.get('date')}): its SHA-256 is {digest}, not "
+            f"{first['sha256']}; bring the old file back, or if the new one is right, delete {name} from {records}"
+        )
+    if first is not None:
+        return
+    try:
+        check(path)
+    except UnfoldError:
+        if fresh:
+            path.unlink()
+        raise
+    logger.warning(
+        "note: %s: nobody could verify this file, as no digest is published; its SHA-256 is %s, recorded as unverified",
+        path,
+        digest,
+    )
+    record = {"sha256": digest, "date": datetime.date.today().isoformat(), "url": url, "verified": False}
+    try:
+        records.parent.mkdir(parents=True, exist_ok=True)
+        with alone(records):
+            all_records = {name: record, **recorded_digests(records)}  # where two came at once, the first counts
+            with whole_file(records) as file:
+                file.write(json.dumps(all_records, indent=1).encode())
+    except OSError as error:
+        raise UnfoldError(
+            f"{records} cannot be written ({error.strerror or error}), and files whose digest is not recorded are "
+            "not used; UNFOLD_CACHE names another folder"
+        ) from None

@@ -1,0 +1,58 @@
+"""Weights out: safetensors that say what they are, or the layout of the authors' code."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from pathlib import Path
+
+import torch
+from safetensors.torch import save
+
+import unfold
+from unfold.errors import UnfoldError
+from unfold.models.registry import network_part, skeleton
+from unfold.registry import short
+from unfold.util.download import sha256_of
+from unfold.util.whole_files import whole_file
+from unfold.weights.load_model import fitted, identify, in_words, model_record, open_weights
+from unfold.weights.read_checkpoint import digest
+
+
+def convert(source: str | Path, target: Path, name: str | None = None, *, official: bool = False) -> str:
+    """Write the network that ``source`` holds to ``target``; returns a line that says what was written.
+
+    source: a file, or the name of published weights. A .safetensors target carries name and arguments of the network,
+    SHA-256 of the source, date and version, and loads without a name. official: a .pth target as the authors' code
+    reads it. Never overwrites. Raises UnfoldError.
+    """
+    wanted = ".pth" if official else ".safetensors"
+    if target.suffix != wanted:
+        raise UnfoldError(f"{target}: the target is a {wanted} file {'with' if official else 'without'} --official")
+    if target.exists():
+        raise UnfoldError(f"{target} exists already and is not overwritten")
+    path, checkpoint, name = open_weights(source, name)
+    name, arguments = identify(checkpoint, path, name)
+    net = skeleton(name, arguments)
+    # Copies: parameters that are shared stand under several names, in full.
+    state = {key: value.clone().contiguous() for key, value in fitted(net, checkpoint.state, path).items()}
+    about = {
+        "model": json.dumps(model_record(network_part(name), arguments)),
+        "protocol": json.dumps(checkpoint.content.get("protocol"), default=str),
+        "digest": digest(state),
+        "source_sha256": sha256_of(path),
+        "date": datetime.date.today().isoformat(),
+        "unfold": unfold.__version__,
+    }
+    try:
+        with whole_file(target) as file:
+            if official:
+                # The authors' code runs on torch 1.1 to 1.7, which does not read the zip format.
+                torch.save(net.official_layout(state), file, _use_new_zipfile_serialization=False)
+            else:
+                file.write(save(state, metadata=about))
+    except (RuntimeError, OSError) as error:
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise UnfoldError(f"{target} cannot be written: {reason}") from None
+    told = f" with {in_words(arguments)}" if arguments else ""
+    return f"{target}: {short(name)}{told}, {len(state)} entries"

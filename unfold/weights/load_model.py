@@ -1,0 +1,192 @@
+"""Weights into networks: all of them or none, with every difference told."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unfold.config import load_config, options_of, plain
+from unfold.errors import UnfoldError, one_line
+from unfold.models.registry import create_model, network_part, same_network, skeleton
+from unfold.models.unfolding import UnfoldingNetwork
+from unfold.registry import NETWORK, Part, code_in, is_known, short
+from unfold.weights.read_checkpoint import Checkpoint, read_checkpoint
+from unfold.weights.recognise import recognise
+from unfold.weights.resolve_weights import find_weights, published
+
+logger = logging.getLogger("unfold")
+SHOWN = 10  # keys per kind of difference
+
+
+def load_state(net: UnfoldingNetwork, state: Mapping[str, Tensor], path: str | Path) -> None:
+    """Copy weights into a network; where they do not fit, UnfoldError that names the keys, with nothing copied.
+
+    Tolerated, and told by the log: parameters that no computation uses may be missing (they become 0) or be there
+    without a place, and of parameters that the network shares under several names one is enough (of several, the last
+    counts).
+    """
+    net.load_state_dict(fitted(net, state, path))
+
+
+def fitted(net: UnfoldingNetwork, given: Mapping[str, Tensor], path: str | Path) -> dict[str, Tensor]:
+    """The state dict that the network takes, made of what a file gives; UnfoldError where that cannot be."""
+    own = net.state_dict(keep_vars=True)
+    state = {key: value for key, value in given.items() if key in own}
+    aliases: dict[int, list[str]] = defaultdict(list)
+    for key, value in own.items():
+        aliases[id(value)].append(key)
+    filled, differing = [], []
+    for keys in aliases.values():
+        at_hand = [key for key in keys if key in state]
+        if not at_hand or any(state[key].shape != own[key].shape for key in at_hand):
+            continue
+        differing += [key for key in at_hand[:-1] if not torch.equal(state[key], state[at_hand[-1]])]
+        filled += [key for key in keys if key not in state]
+        state |= dict.fromkeys(keys, state[at_hand[-1]])
+    unused = [key for key in own if key not in state and re.fullmatch(net.unused_keys, key)]
+    state |= {key: torch.zeros(own[key].shape) for key in unused}
+    foreign = [key for key in given if key not in own and re.fullmatch(net.foreign_keys, key)]
+    _refuse_differences(net, own, {**given, **state}, foreign, path)
+    rounded = [key for key in own if state[key].dtype != own[key].dtype]
+    for keys, what in (
+        (unused, "unused parameters are missing, and become 0"),
+        (foreign, "parameters that no computation uses are left out"),
+        (filled, "shared parameters stand under fewer names"),
+        (differing, "shared parameters differ under their names; the last one counts"),
+        (rounded, "parameters are converted to the network's floating-point type"),
+    ):
+        if keys:
+            logger.info("note: %s: %d %s (%s%s)", path, len(keys), what, keys[0], ", ..." if len(keys) > 1 else "")
+    return {key: state[key] for key in own}
+
+
+def _refuse_differences(
+    net: UnfoldingNetwork, own: Mapping[str, Tensor], state: Mapping[str, Tensor], foreign: list[str], path: str | Path
+) -> None:
+    missing = [key for key in own if key not in state]
+    extra = [key for key in state if key not in own and key not in foreign]
+    reshaped = [
+        f"{key} {tuple(state[key].shape)} for {tuple(own[key].shape)}"
+        for key in own
+        if key in state and state[key].shape != own[key].shape
+    ]
+    parts = [
+        f"{len(keys)} {what} ({', '.join(keys[:SHOWN])}{', ...' if len(keys) > SHOWN else ''})"
+        for what, keys in (("missing", missing), ("unknown", extra), ("of another shape", reshaped))
+        if keys
+    ]
+    if parts:
+        found = recognise(state)
+        looks = f"; the file looks like {' or '.join(found[0])} with {in_words(found[1])}" if found else ""
+        told = "; ".join(parts)
+        raise UnfoldError(f"the weights in {path} do not fit this {type(net).__name__}: {told}{looks}")
+
+
+def in_words(arguments: Mapping[str, Any]) -> str:
+    """Arguments for a message."""
+    return ", ".join(f"{key} {value}" for key, value in arguments.items())
+
+
+def load_model(path: str | Path, name: str | None = None, **overrides: Any) -> UnfoldingNetwork:
+    """Build the network that a checkpoint file holds and load its weights, in eval mode on the CPU.
+
+    path: a file, or where there is none of that name, published weights such as "usrnet_tiny", downloaded once (see
+    `unfold weights list`). The network is what the file says (files of this package do), or what its names and shapes
+    tell: any width, number of stages of untied networks and sampling ratio. name: only where neither says it (NRL-GDN's
+    three variants share one layout), to insist, or of code of your own ("ista.py:ISTANet", or a recipe whose MODEL it
+    is), which is never run because a file says so; overrides: constructor arguments, as for
+    :func:`unfold.create_model`. Raises UnfoldError for a file or name that does not fit.
+    """
+    return load_named(path, name, **overrides)[2]
+
+
+def load_named(source: str | Path, name: str | None = None, **overrides: Any) -> tuple[str, Path, UnfoldingNetwork]:
+    """As :func:`load_model`, with the network's name and the file that was read."""
+    path, checkpoint, name = open_weights(source, name)
+    name, arguments = identify(checkpoint, path, name)
+    arguments = {**arguments, **overrides}
+    # No memory is spent before names and shapes have been compared.
+    state = fitted(skeleton(name, arguments), checkpoint.state, path)
+    net = create_model(name, **arguments)
+    net.load_state_dict(state)
+    return name, path, net.eval()
+
+
+def open_weights(source: str | Path, name: str | None) -> tuple[Path, Checkpoint, str | None]:
+    """The file that ``source`` means, what it holds, and the network: ``name``, or that of published weights."""
+    weights = published(source)
+    if name is None and weights is not None:
+        name = weights.model
+    path = find_weights(source)
+    return path, read_checkpoint(path), name
+
+
+def identify(checkpoint: Checkpoint, path: str | Path, name: str | None = None) -> tuple[str, dict[str, Any]]:
+    """Name and constructor arguments of the network in a checkpoint; ``name`` decides where it could be several.
+
+    name: of a network, of its code, or a recipe (.yaml) whose MODEL it is. Code that only the file names is never
+    imported: UnfoldError, which asks for the name.
+    """
+    if name is not None and name.endswith((".yaml", ".yml")):
+        return _of_recipe(name)
+    if checkpoint.model is None:
+        found = recognise(checkpoint.state)
+        if name is None:
+            name = _only_name(found, path)
+        if found is not None and name in found[0]:
+            return name, found[1]
+        if options := network_part(name).full({}):  # such as a number of stages that share their weights
+            logger.info("note: %s says no options of %s, so that they are %s", path, short(name), in_words(options))
+        return name, {}
+    told, arguments = checkpoint.model
+    if name is None:
+        name = told
+        if not is_known(NETWORK, told):
+            raise UnfoldError(
+                f"{path} holds {one_line(told[:80])}, which is not registered here, and code is never run because a "
+                "file of weights names it: say where it is by --model FILE.py:CLASS, in Python name="
+            )
+    elif is_known(NETWORK, told) and not same_network(told, name):
+        raise UnfoldError(f"{path} says that it holds {told}, which is another network than {short(name)}")
+    if code := code_in(arguments):
+        raise UnfoldError(
+            f"{path} holds {one_line(told[:80])} with code, {one_line(code[0][:80])}, which is never run because a "
+            "file of weights names it: say --model RECIPE.yaml, whose MODEL it is, in Python name="
+        )
+    part = network_part(name)
+    digest = checkpoint.content.get("model", {}).get("sha256")
+    if part.sha256 is not None and digest is not None and digest != part.sha256:
+        logger.info("note: %s is not as it was when the weights in %s were trained", part.file, path)
+    return name, arguments
+
+
+def _of_recipe(recipe: str) -> tuple[str, dict[str, Any]]:
+    cfg = load_config(recipe)
+    return cfg.MODEL.NAME, options_of(cfg, "MODEL")
+
+
+def model_record(part: Part, options: Mapping[str, Any]) -> dict[str, Any]:
+    """What a checkpoint says of its network: name, options and, of a part in a file, the file's SHA-256."""
+    return {"name": part.name, "arguments": dict(options), **({"sha256": part.sha256} if part.file else {})}
+
+
+def _only_name(found: tuple[list[str], dict[str, Any]] | None, path: str | Path) -> str:
+    if found is None:
+        raise UnfoldError(f"{path} holds no network that is known here; give its name (see `unfold models`)")
+    names, arguments = found
+    whole = [plain(network_part(name).full(arguments)) for name in names]
+    if any(one != whole[0] for one in whole):  # what no shape shows: they are different networks
+        raise UnfoldError(
+            f"{path} fits {', '.join(names)}, which share one layout: give its name to say which it is "
+            "(--model or --name, in Python name=)"
+        )
+    if len(names) > 1:
+        logger.info("note: %s fits %s; taken as %s, which runs the same", path, " and ".join(names), names[0])
+    return names[0]
