@@ -7,6 +7,7 @@ import functools
 import json
 import os
 import pty
+import select
 import shlex
 import struct
 import subprocess
@@ -75,7 +76,13 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], Callab
     def open_terminal(columns: int) -> Callable[[], str]:
         fcntl.ioctl(ends[1], termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
         monkeypatch.setattr(sys, "stderr", file)
-        return lambda: os.read(ends[0], 100_000).decode()
+        return written
+
+    def written() -> str:
+        found = b""
+        while select.select([ends[0]], [], [], 0.3)[0]:  # it comes in pieces
+            found += os.read(ends[0], 100_000)
+        return found.decode()
 
     yield open_terminal
     file.close()
