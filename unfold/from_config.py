@@ -81,7 +81,7 @@ def model_name(cfg: CfgNode) -> str:
 def build_degradation(cfg: CfgNode, net: UnfoldingNetwork) -> Degradation:
     """What training samples are made of, by DATA.KIND and DATA.ARGS, in the network's number of channels."""
     degradation: Degradation = build_part(cfg, "DATA")
-    degradation.channels, degradation.asked = net.channels, tuple(net.inputs)
+    degradation.channels, degradation.asked = net.channels, net.inputs
     return degradation
 
 

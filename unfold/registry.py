@@ -282,7 +282,9 @@ def _preset(make: Any, name: str) -> Mapping[str, Any]:
 def _checked_part(kind: Kind, name: str, part: Any) -> Callable[..., Any]:
     """A class of the kind, or a function, which is seen to when it is called."""
     if not callable(part) or (isinstance(part, type) and not issubclass(part, _base(kind))):
-        what = f"a {part.__name__}" if not isinstance(part, type) and callable(part) else "not one"
+        what = (
+            f"a {'class' if isinstance(part, type) else 'function'}" if callable(part) else f"a {type(part).__name__}"
+        )
         base = kind.base.replace(":", ".")
         raise UnfoldError(f"{name} is no {kind.what}: it is {what}, and has to be a subclass of {base}")
     if inspect.isabstract(part):

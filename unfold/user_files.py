@@ -11,6 +11,7 @@ from __future__ import annotations
 import builtins
 import importlib
 import importlib.util
+import inspect
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -71,6 +72,16 @@ def place_of(error: BaseException) -> str | None:
         return f"{error.filename}:{error.lineno}"
     places = [f"{frame.f_code.co_filename}:{line}" for frame, line in _frames(error.__traceback__) if _is_theirs(frame)]
     return places[-1] if places else None
+
+
+def line_of(method: Any) -> str:
+    """ "file:line" where a function, a method or a class begins."""
+    function = inspect.unwrap(getattr(method, "__func__", method))
+    try:
+        file, lines = inspect.getsourcefile(function), inspect.getsourcelines(function)[1]
+    except (OSError, TypeError):  # of a notebook, or of C
+        return str(getattr(function, "__qualname__", function))
+    return f"{file}:{lines}"
 
 
 def in_words(error: BaseException) -> str:

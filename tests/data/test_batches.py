@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from unfold.data.batches import BatchSampler, Key, collate
+from unfold.errors import UnfoldError
 
 SCALES = (1, 2, 3, 4)
 
@@ -64,5 +65,5 @@ def test_samples_are_stacked_and_the_scale_stays_a_number() -> None:
     batch = collate([{"target": torch.full((1, 2, 2), i), "scale": 3} for i in range(4)])
     assert batch["scale"] == 3
     assert torch.equal(batch["target"][:, 0, 0, 0], torch.arange(4))
-    with pytest.raises(AssertionError):
+    with pytest.raises(UnfoldError, match="differs from sample to sample"):
         collate([{"scale": 3}, {"scale": 2}])

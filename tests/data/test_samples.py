@@ -26,6 +26,7 @@ from unfold.degradations.random_kernels import random_kernel
 from unfold.degradations.sensing import Sensing
 from unfold.degradations.synthetic_rain import SyntheticRain
 from unfold.errors import UnfoldError
+from unfold.facts import image, level
 from unfold.metrics.colour import convert
 from unfold.physics.degrade import blur_array, blur_uint8
 from unfold.physics.kernels import bicubic_kernel
@@ -107,7 +108,7 @@ def test_batches_are_the_same_for_any_number_of_workers(kind: Degradation) -> No
 
 @every_kind
 def test_what_is_rendered_is_what_networks_take(kind: Degradation) -> None:
-    kind.asked = kind.inputs
+    kind.asked = {name: level() if name == "sigma" else image() for name in kind.inputs}
     for batch in batches(kind):
         rendered = kind.render(batch)
         channels = 1 if "image" in kind.inputs else 3

@@ -112,7 +112,9 @@ def parser() -> argparse.ArgumentParser:
         "multiple that images are padded to inside the network. With NAME: what it takes and gives, which sizes, "
         "bfloat16, and what restoring in tiles changes.",
     )
-    models.add_argument("name", nargs="?", metavar="NAME", help="one network, or FILE.py:CLASS")
+    models.add_argument(
+        "name", nargs="?", metavar="NAME", help="one network, FILE.py:CLASS, or a recipe whose MODEL it is"
+    )
     check = commands.add_parser(
         "check",
         help="compare the networks with numbers of the published code",

@@ -84,6 +84,8 @@ def run_restore(
     place(net, pick_device(device))
     if net.not_for_pictures:
         raise UnfoldError(net.not_for_pictures)
+    if sigma is None and "sigma=estimate" in others:
+        sigma, others = "estimate", [text for text in others if text != "sigma=estimate"]
     inputs = told_inputs(short(name), net, scale, kernel, sigma, others)
     if kernel == "grid":
         from unfold.inference.kernel_sheet import write_grid
@@ -218,7 +220,7 @@ def _assumed(name: str, key: str, one: Input, times: int, *, alone: bool) -> dic
         return {key: gaussian(width, times)}
     if one.kind == "kernel":
         raise UnfoldError(f"{name} needs --kernel, gauss:WIDTH or a file")
-    if one.kind == "level":
+    if one.kind == "level" and key == "sigma":  # of another level it is not known what would do no harm
         logger.info("note: no --%s is given; assumed is noise of %g (of 255)", key, NOISE)
         return {key: NOISE / 255}
     raise UnfoldError(f"{name} needs {key} ({one.about}): give --input {key}=...")
@@ -233,6 +235,8 @@ def _whole(key: str, text: str, least: int) -> int:
 
 def _level(key: str, text: str) -> float:
     if text == "estimate":
+        if key != "sigma":
+            raise UnfoldError(f"--input {key}: sigma alone can be estimated; give a number from 0 to 255")
         return 0.0
     try:
         value = float(text)
@@ -240,6 +244,8 @@ def _level(key: str, text: str) -> float:
         value = -1
     if not 0 <= value <= 255:
         raise UnfoldError(f"--{key} is a noise level from 0 to 255, or estimate, not {text!r}")
+    if 0 < value < 0.1:
+        logger.info("note: %s is in 255 units, and %g is nearly nothing: 25 is much noise", key, value)
     return value / 255
 
 

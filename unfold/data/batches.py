@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Sampler, default_collate
 
+from unfold.errors import UnfoldError
+
 
 class Key(NamedTuple):
     """What a data set is asked for: a sample by its number in an epoch, and the scale that its whole batch has."""
@@ -73,7 +75,11 @@ class BatchSampler(Sampler[list[Key]]):
 def collate(samples: list[dict[str, Any]]) -> dict[str, Any]:
     """Stack the tensors of samples; a number that is no tensor (the scale) is the same in all and stays as it is."""
     whole = {name: value for name, value in samples[0].items() if not isinstance(value, Tensor)}
-    assert all(sample[name] == value for sample in samples for name, value in whole.items())
+    for name, value in whole.items():
+        if not all(name in sample and sample[name] == value for sample in samples):
+            raise UnfoldError(
+                f"{name} is a whole number and differs from sample to sample, and a batch has one: make it a float"
+            )
     return whole | default_collate([{k: v for k, v in sample.items() if k not in whole} for sample in samples])
 
 

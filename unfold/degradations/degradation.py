@@ -8,8 +8,9 @@ followed: they depend on the number of workers.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Literal, NoReturn
 
 import numpy as np
 import torch
@@ -19,6 +20,8 @@ from torch import Tensor, nn
 from unfold.data.images import as_channels, find_images, read_image, to_float
 from unfold.data.patches import Images
 from unfold.errors import UnfoldError
+from unfold.facts import Input
+from unfold.user_files import line_of
 
 Rng = np.random.Generator
 
@@ -38,7 +41,7 @@ class Degradation:
     grey: bool = True  # whether grey images are taken where the network's are in colour: as three equal channels
     own_test: bool = False  # whether `unfold test --config` tests by protocol(), whatever DATA.VAL_PROTOCOL says
     channels: int = 3
-    asked: Sequence[str] = ()
+    asked: Mapping[str, Input] = MappingProxyType({})
 
     def check_patch(self, patch: int) -> None:
         """UnfoldError, "must be ...", for a TRAIN.PATCH (side in pixels) of which no sample can be made."""
@@ -56,16 +59,55 @@ class Degradation:
         return {"target": as_channels(read_image(source, grey=True), self.channels, source)}
 
     def degrade(self, target: NDArray[np.float32], rng: Rng) -> dict[str, Any]:
-        """A clean patch (H,W,C) in [0,1] -> the network's inputs by name: arrays (H,W,C) float32, and numbers.
+        """A clean patch (H,W,C) in [0,1] -> the network's inputs by name: images (H,W,C), kernels (kh,kw), and numbers.
 
-        All randomness comes from ``rng``. Neither this nor :meth:`make` may change its argument.
+        Floats may differ from sample to sample, whole numbers (a scale) may not. All randomness comes from ``rng``.
+        Neither this nor :meth:`make` may change its argument.
         """
         raise UnfoldError(f"{type(self).__name__} has neither a method degrade nor one of its own to make samples")
 
     def make(self, images: Images, rng: Rng, scale: int) -> dict[str, Any]:
         """The sample of a patch: arrays (H,W,C) and numbers, "target" among them. scale: one of ``scales``."""
         target = to_float(images["target"])
-        return {"target": target, **self.degrade(target, rng)}
+        return {"target": target, **self._conformed(self.degrade(target, rng))}
+
+    def _conformed(self, made: Any) -> dict[str, Any]:
+        """What :meth:`degrade` returned, in the form that batches are made of; UnfoldError that names its line."""
+
+        def fail(what: str) -> NoReturn:
+            raise UnfoldError(f"{line_of(self.degrade)}: degrade of {type(self).__name__} {what}")
+
+        if not isinstance(made, Mapping):
+            fail(f"returns a {type(made).__name__}, and a dict of the network's inputs by name is wanted")
+        if missing := sorted(set(self.inputs) & set(self.asked) - set(made)):
+            fail(f"returns {', '.join(map(str, made))}, and {', '.join(missing)} is in its inputs, too")
+        sample: dict[str, Any] = {}
+        for name, value in made.items():
+            kind = self.asked[name].kind if name in self.asked else ""
+            if isinstance(value, bool | int | np.integer):
+                sample[name] = value if kind not in ("level", "number") else np.array(value, np.float32)
+                continue
+            try:
+                array = np.asarray(value)
+            except Exception:
+                array = np.asarray(None)
+            if array.dtype == np.float64:
+                array = array.astype(np.float32)
+            if array.dtype.kind not in "fub" or array.dtype == np.uint16:
+                fail(f"returns {name} as {type(value).__name__} of {array.dtype}, and floats in [0,1] are wanted")
+            if kind in ("level", "number"):
+                if array.size != 1:
+                    fail(f"returns {name} of shape {array.shape}, and one number is wanted")
+                array = array.reshape(())
+            elif kind == "image" or (not kind and array.ndim == 2):
+                array = array[..., None] if array.ndim == 2 else array
+                count = self.asked[name].channels if kind else array.shape[-1]
+                if array.ndim != 3 or array.shape[2] != count:
+                    fail(f"returns {name} of shape {array.shape}, and (H,W,{count}) is wanted")
+            elif kind == "kernel" and array.ndim == 2:
+                array = array[None]
+            sample[name] = array
+        return sample
 
     def render(self, batch: dict[str, Any]) -> dict[str, Any]:
         """A batch on the device -> target and inputs in [0,1]; here, integers become float32."""

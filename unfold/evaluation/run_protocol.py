@@ -15,7 +15,7 @@ from unfold.models.on_arrays import Image, Method, as_tensors, channelwise, netw
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.protocols.protocol import Case, Protocol, Sample, windowed
 from unfold.report.text_table import Score
-from unfold.user_files import their_errors
+from unfold.user_files import line_of, their_errors
 from unfold.util.progress import progress
 
 
@@ -55,8 +55,21 @@ def evaluate_case(protocol: Protocol, method: Method, case: Case, sample: Sample
             f"the method does not do what {protocol.name} asks for"
         )
     with _naming(case):
-        scores = protocol.score(image, sample.target)
+        scores = scored(protocol, image, sample.target)
     return Result(case, scores, seconds, image)
+
+
+def scored(protocol: Protocol, image: Image, target: Image) -> dict[str, float]:
+    """The protocol's scores by name, "psnr" and "ssim" among them; UnfoldError, with its line, where there are none."""
+    with their_errors(f"the score of {protocol.name}"):
+        scores = protocol.score(image, target)
+    if isinstance(scores, dict) and {"psnr", "ssim"} <= scores.keys():
+        return scores
+    found = f"a dict of {', '.join(map(str, scores))}" if isinstance(scores, dict) else type(scores).__name__
+    kind = type(protocol).__name__
+    raise UnfoldError(
+        f"{line_of(protocol.score)}: score of {kind} returns {found}, and a dict of psnr and ssim is wanted"
+    )
 
 
 @contextmanager
@@ -107,7 +120,7 @@ def evaluate_network(
     start = time.perf_counter()
     stages = _estimates(net, sample.inputs, device)
     seconds = time.perf_counter() - start
-    scores = [protocol.score(protocol.finish(windowed(x, sample.window)), sample.target) for x in stages]
+    scores = [scored(protocol, protocol.finish(windowed(x, sample.window)), sample.target) for x in stages]
     return Score(scores[-1]["psnr"], scores[-1]["ssim"], seconds, [score["psnr"] for score in scores]), stages
 
 
@@ -139,7 +152,7 @@ def validate(net: UnfoldingNetwork, protocol: Protocol, cases: Sequence[Case], d
     for case in cases:
         sample = protocol.sample(case)
         assert sample.target is not None
-        scores.append(protocol.score(protocol.restore(restore, sample), sample.target)["psnr"])
+        scores.append(scored(protocol, protocol.restore(restore, sample), sample.target)["psnr"])
     net.train(training)
     return scores
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from unfold.errors import UnfoldError, out_of_memory
 from unfold.inference.tile_size import Tile, choose_tiles, halved, kernel_side
 from unfold.inference.tiling import Array, Span, Tiles, assemble
-from unfold.inference.validate_inputs import check_image, check_inputs
+from unfold.inference.validate_inputs import check_inputs, check_measurement
 from unfold.models.on_arrays import Method, network
 from unfold.models.self_ensemble import ensembled
 from unfold.models.unfolding import UnfoldingNetwork
@@ -89,7 +89,7 @@ def restore_and_tell(
     tile: or just these tiles; halo: pixels of the result, in place of the contract's. announce: takes the number of
     pixels to be done, and returns what takes each tile's pixels when done; called again where tiles become smaller.
     """
-    check_image(image, net.channels)
+    check_measurement(image, net)
     inputs = check_inputs(net, inputs, image.shape)
     scale = int(inputs.get("scale", 1))
     where = device_of(net)
@@ -98,7 +98,8 @@ def restore_and_tell(
         place(net, where)
     padded, offset, inputs = framed(image, net, inputs)
     size = (padded.shape[0] * scale, padded.shape[1] * scale)
-    result = np.empty((image.shape[0] * scale, image.shape[1] * scale, *image.shape[2:]), image.dtype)
+    count = image.shape[2:] if net.measured_channels == net.channels else (net.channels,)
+    result = np.empty((image.shape[0] * scale, image.shape[1] * scale, *count), image.dtype)
     if (side := kernel_side(net, inputs)) > min(result.shape[:2]):
         logger.info(
             "note: the kernel, %dx%d, is larger than the result, %dx%d, which is continued by its edge to hold it",
@@ -113,10 +114,10 @@ def restore_and_tell(
     def run(rows: slice, columns: slice) -> Array:
         window = tuple(slice(part.start // scale, part.stop // scale) for part in (rows, columns))
         cut = {name: inputs[name][window] for name in images}
-        estimate = method({**inputs, **cut, net.picture: to_network(padded[window], net.channels)})
+        estimate = method({**inputs, **cut, net.picture: measurement(padded[window], net)})
         if not np.isfinite(estimate).all():
             raise UnfoldError(NOT_FINITE)
-        return estimate.mean(axis=2, keepdims=True) if image.ndim == 2 or image.shape[2] == 1 else estimate
+        return estimate.mean(axis=2, keepdims=True) if result.ndim == 2 or result.shape[2] == 1 else estimate
 
     written = 0
 
@@ -213,6 +214,12 @@ def to_network(window: Image, channels: int = 3) -> NDArray[np.float32]:
         y /= np.float32(np.iinfo(window.dtype).max)
     y = y.reshape(*y.shape[:2], -1)
     return np.repeat(y, channels, axis=2) if y.shape[2] == 1 else y
+
+
+def measurement(window: Image, net: UnfoldingNetwork) -> NDArray[np.float32]:
+    """A part of a picture as the network takes it; of equal channels one, where it makes others of that."""
+    y = to_network(window, net.measured_channels)
+    return y[..., :1] if net.measured_channels == 1 < net.channels else y
 
 
 def _to_image(part: Array, dtype: np.dtype[Any]) -> Image:

@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from unfold.errors import UnfoldError
-from unfold.inference.restore import NOT_FINITE, continued, framed, to_network
-from unfold.inference.validate_inputs import check_image, check_inputs
+from unfold.inference.restore import NOT_FINITE, continued, framed, measurement
+from unfold.inference.validate_inputs import check_image, check_inputs, check_measurement
 from unfold.metrics import psnr
 from unfold.models.on_arrays import as_tensors
 from unfold.models.stages import with_stages
@@ -40,19 +40,21 @@ def trace(
     precision: "float32", or "bf16" by autocast. Runs where the network is; on CUDA twice, as a first run also loads.
     Raises UnfoldError for what does not fit.
     """
-    check_image(image, net.channels)
+    check_measurement(image, net)
     inputs = check_inputs(net, inputs, image.shape)
     scale = int(inputs.get("scale", 1))
-    grey = image.ndim == 2 or image.shape[2] == 1
+    count = image.shape[2] if image.ndim == 3 else 1
+    count = net.channels if net.measured_channels != net.channels else count
+    grey = count == 1
     if net.channels == 1 and not grey:
         raise UnfoldError("the network takes one channel, and a trace shows one run of it: give a grey picture")
     large = (image.shape[0] * scale, image.shape[1] * scale)
-    wanted = None if target is None else _target(target, (*large, 1 if grey else image.shape[2]))
+    wanted = None if target is None else _target(target, (*large, count))
     net, count = with_stages(net, stages)
     device = device_of(net)
     autocast = autocast_for(device, precision)
     padded, (top, left), inputs = framed(image, net, inputs)
-    whole = continued({**inputs, net.picture: to_network(padded, net.channels)}, net, scale)
+    whole = continued({**inputs, net.picture: measurement(padded, net)}, net, scale)
     given = as_tensors(whole, net, device)
     own = slice(top, top + image.shape[0]), slice(left, left + image.shape[1])
     own_large = slice(scale * top, scale * top + large[0]), slice(scale * left, scale * left + large[1])

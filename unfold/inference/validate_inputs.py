@@ -13,8 +13,19 @@ from unfold.models.unfolding import UnfoldingNetwork
 from unfold.physics.kernels import centred_in_odd_square
 
 
+def check_measurement(image: NDArray[Any], net: UnfoldingNetwork) -> None:
+    """UnfoldError where :func:`restore` does not take this array for the network."""
+    check_image(image, net.measured_channels)
+    count = 1 if image.ndim == 2 else image.shape[2]
+    if net.measured_channels == 1 < net.channels and count > 1 and (image != image[..., :1]).any():
+        raise UnfoldError(
+            f"{type(net).__name__} takes a grey picture (one channel) and makes {net.channels} of it; this one is of "
+            f"{count} channels"
+        )
+
+
 def check_image(image: NDArray[Any], channels: int = 3) -> None:
-    """UnfoldError where :func:`restore` does not take this array for a network of so many channels."""
+    """UnfoldError where an array is no picture that a network of so many channels could take."""
     allowed = (1, 3, channels)
     if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in allowed) or image.size == 0:
         more = "" if channels in (1, 3) else f" or (H,W,{channels})"

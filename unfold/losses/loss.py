@@ -11,7 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from unfold.errors import UnfoldError
 from unfold.models.unfolding import Output
+from unfold.user_files import line_of
 
 
 class Loss(nn.Module, ABC):
@@ -86,7 +88,7 @@ class TotalLoss:
     def _of_kind(terms: list[Term], output: Output, batch: Mapping[str, Any]) -> Tensor:
         first = terms[0]
         if not isinstance(first.loss, ImageLoss):
-            return first.weight * first.loss(output, batch)
+            return first.weight * _scalar(first.loss, first.loss(output, batch))
         common, target = first.weight or 1.0, batch["target"]
         stages = output.stages if first.every_stage else output.stages[-1:]
         sums = []
@@ -95,8 +97,17 @@ class TotalLoss:
             value: Tensor | None = None
             for term in terms:
                 assert isinstance(term.loss, ImageLoss)
-                share, one = term.weight / common, term.loss.distance(seen, target)
+                share, one = term.weight / common, _scalar(term.loss, term.loss.distance(seen, target))
                 one = one if share == 1 else share * one
                 value = one if value is None else value + one
             sums.append(value)
         return common * torch.stack(sums).sum()  # type: ignore[arg-type]
+
+
+def _scalar(loss: Loss, value: Any) -> Tensor:
+    """What a loss returned; UnfoldError, with its line, where that is not one number."""
+    if not isinstance(value, Tensor) or value.ndim:
+        method = loss.distance if isinstance(loss, ImageLoss) else loss.forward
+        what = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+        raise UnfoldError(f"{line_of(method)}: {type(loss).__name__} returns {what}, and a scalar tensor is wanted")
+    return value

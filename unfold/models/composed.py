@@ -74,8 +74,9 @@ def compose(
     step = _part(registry.DATA_STEP, data or {"name": "closed_form"}, "data")
     half = _part(registry.PRIOR, prior or {"name": "resunet"}, "prior")
     given = {name: channels for name in ("cin", "cout", "channels") if name in half[0].given()}
+    of_step = {"channels": channels} if "channels" in step[0].given() else {}
     return Composed(
-        step[0].build(step[1], _at("data"), stages=stages, channels=channels),
+        step[0].build(step[1], _at("data"), stages=stages, **of_step),
         lambda: half[0].build(half[1], _at("prior"), **given),
         stages,
         shared=shared,

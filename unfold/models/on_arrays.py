@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from unfold.errors import UnfoldError
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.user_files import their_errors
 
@@ -20,13 +21,19 @@ Method = Callable[[dict[str, Any]], Image]  # what is known of a measurement -> 
 def tensors(inputs: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
     """Arrays as networks take them: images (1,C,H,W), kernels (1,1,kh,kw); numbers as they are."""
 
-    def tensor(value: Any) -> Any:
+    def tensor(name: str, value: Any) -> Any:
         if not isinstance(value, np.ndarray):
             return value
+        if value.ndim < 2 and value.size == 1:
+            return value.item()
+        if value.ndim not in (2, 3):
+            raise UnfoldError(
+                f"{name} is an array of shape {value.shape}, and networks take (H,W,C), kernels (kh,kw) and numbers"
+            )
         planes = value[None] if value.ndim == 2 else value.transpose(2, 0, 1)
         return torch.from_numpy(np.ascontiguousarray(planes))[None].to(device)
 
-    return {name: tensor(value) for name, value in inputs.items()}
+    return {name: tensor(name, value) for name, value in inputs.items()}
 
 
 def as_tensors(inputs: Mapping[str, Any], net: UnfoldingNetwork, device: torch.device) -> dict[str, Any]:

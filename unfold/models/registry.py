@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import logging
 from collections.abc import Iterator, Mapping
@@ -15,6 +16,7 @@ from unfold.builtin import BUILTIN
 from unfold.errors import UnfoldError
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.registry import NETWORK, Part
+from unfold.user_files import line_of
 
 logger = logging.getLogger("unfold")
 LARGEST = 10_000  # a width or a number of stages above it is a mistake, or an attack on memory
@@ -69,7 +71,24 @@ def built(part: Part, options: Mapping[str, Any], where: Any = None) -> Unfoldin
     if largest > LARGEST:
         raise UnfoldError(f"{part.name} cannot be built with {largest}: more than {LARGEST} of anything is a mistake")
     net: UnfoldingNetwork = part.build(options, where)
+    _check_begin(net)
     return net
+
+
+def _check_begin(net: UnfoldingNetwork) -> None:
+    """UnfoldError where the constructor did not call that of its base, or ``begin`` does not take the inputs."""
+    kind = type(net)
+    if "_modules" not in vars(net) or "_stages" not in vars(net):
+        raise UnfoldError(f"{line_of(kind)}: the constructor of {kind.__name__} has to call super().__init__(stages)")
+    parameters = inspect.signature(net.begin).parameters
+    if any(one.kind is one.VAR_KEYWORD for one in parameters.values()):
+        return
+    taken = [name for name, one in parameters.items() if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)]
+    if unknown := [name for name in net.inputs if name not in taken]:
+        raise UnfoldError(
+            f"{line_of(kind.begin)}: begin of {kind.__name__} takes {', '.join(taken)}, and its inputs are "
+            f"{', '.join(net.inputs)}: it has no argument {unknown[0]}"
+        )
 
 
 def skeleton(name: str, options: Mapping[str, Any]) -> UnfoldingNetwork:

@@ -15,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from unfold.errors import UnfoldError
 from unfold.facts import Border, Input, Preset, Tiling, image
+from unfold.user_files import line_of
 
 
 def check_image(y: Tensor, channels: int, what: str = "y") -> None:
@@ -120,6 +121,11 @@ class UnfoldingNetwork(nn.Module, ABC):
         return next(iter(self.inputs))
 
     @property
+    def measured_channels(self) -> int:
+        """Of the picture that it takes, which may be others than those of its result (a mosaic of one channel)."""
+        return self.inputs[self.picture].channels or self.channels
+
+    @property
     def required(self) -> list[str]:
         """The inputs that have to be given: all but those for which :meth:`begin` has a default."""
         known, own = inspect.signature(self._begins_with()).parameters, self.inputs
@@ -194,7 +200,14 @@ class UnfoldingNetwork(nn.Module, ABC):
 
     def states(self, *args: Any, **inputs: Any) -> Iterator[State]:
         """Yield x_0, x_1, ... as stages take them, each with the context, holding no more than one stage at a time."""
-        x, context = self.begin(*args, **inputs)
+        begun = self.begin(*args, **inputs)
+        if not (isinstance(begun, tuple) and len(begun) == 2 and isinstance(begun[0], Tensor)):
+            kind = f"tuple of {len(begun)}" if isinstance(begun, tuple) else type(begun).__name__
+            raise UnfoldError(
+                f"{line_of(type(self).begin)}: begin of {type(self).__name__} returns a {kind}, and (x_0, context) is "
+                "wanted, x_0 a tensor"
+            )
+        x, context = begun
         yield State(x, context)
         memory = None
         for k in range(self.count()):
@@ -225,9 +238,7 @@ class UnfoldingNetwork(nn.Module, ABC):
         ):
             wrong = "returns extras that are no dict of tensors by name"
         if wrong:
-            code = type(self).stage.__code__
-            place = f"{code.co_filename}:{code.co_firstlineno}"
-            raise UnfoldError(f"{place}: stage {k} of {type(self).__name__} {wrong}")
+            raise UnfoldError(f"{line_of(type(self).stage)}: stage {k} of {type(self).__name__} {wrong}")
         return result if len(result) == 3 else (*result, {})
 
     def iterate(self, *args: Any, **inputs: Any) -> Iterator[Tensor]:

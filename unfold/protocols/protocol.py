@@ -84,9 +84,9 @@ class Protocol(ABC):
         """Run a method and turn its result into the image that is scored and saved."""
         return self.finish(windowed(method(sample.inputs), sample.window))
 
-    @abstractmethod
     def finish(self, result: Image) -> Image:
-        """Clamp, and round where the published evaluation does."""
+        """Clamp, and round where the published evaluation does; by default clamp to [0,1]."""
+        return result.clip(0, 1)
 
     @abstractmethod
     def score(self, result: Image, target: Image) -> dict[str, float]:

@@ -11,6 +11,7 @@ from unfold import registry
 from unfold.errors import UnfoldError
 from unfold.models.registry import about, list_models, network_part, skeleton
 from unfold.models.unfolding import UnfoldingNetwork
+from unfold.weights.load_model import of_recipe
 
 SIZE = 256
 
@@ -63,7 +64,8 @@ def _gmac_or_not(net: UnfoldingNetwork) -> str:
 
 def describe_model(name: str) -> str:
     """What a caller of one network may rely on: `unfold models NAME`, also of code."""
-    part, net = network_part(name), skeleton(name, {})
+    name, options = of_recipe(name) if name.endswith((".yaml", ".yml")) else (name, {})
+    part, net = network_part(name), skeleton(name, options)
     tiling = net.tiling
     halo = f"{tiling.halo()} pixels" + (", and the kernel's radius" if tiling.blurred else "")
     rows = [
@@ -78,7 +80,7 @@ def describe_model(name: str) -> str:
             else f"approximate: {tiling.beyond}",
         ),
         ("halo", f"{halo}: what one stage's convolutions look at around a pixel of the result"),
-        ("arguments", ", ".join(f"{key}={value!r}" for key, value in part.defaults().items())),
+        ("arguments", ", ".join(f"{key}={value!r}" for key, value in part.full(options).items())),
         ("cost", f"{count_parameters(net):,} parameters, {_gmac_or_not(net)} GMAC for {SIZE}x{SIZE}"),
     ]
     return "\n".join([f"{part.name}: {about(part)}", *(f"  {what:<11}{text}" for what, text in rows)])

@@ -17,6 +17,7 @@ from yacs.config import CfgNode
 from unfold.data.batches import Key, collate, to_device
 from unfold.data.patches import Patches
 from unfold.errors import UnfoldError
+from unfold.evaluation.run_protocol import scored
 from unfold.from_config import bare_network, build_degradation, build_validation, model_name
 from unfold.inference.tile_memory import available, needed
 from unfold.models.on_arrays import Image, as_tensors, network
@@ -171,7 +172,7 @@ def _step(trainer: Trainer, patch: int, batch: int, epoch: int, scale: int) -> S
     if found["skipped"]:
         raise UnfoldError(
             f"the loss of a step of {batch} of {patch}x{patch} pixels, or its gradient, is infinite or NaN: look at "
-            "the images of DATA.TRAIN and the weights given by --init"
+            "LOSS.TERMS, the images of DATA.TRAIN and the weights given by --init"
         )
     return Step(patch, batch, seconds, found["loss"] / found["patches"])
 
@@ -231,7 +232,7 @@ def _restored(cfg: CfgNode, trainer: Trainer, last: Step) -> Restored:
 
     begin = time.perf_counter()
     assert sample.target is not None
-    protocol.score(protocol.restore(restore_part, sample), sample.target)
+    scored(protocol, protocol.restore(restore_part, sample), sample.target)
     rest = time.perf_counter() - begin - seconds
     memory = needed(net, as_tensors(whole, net, torch.device("cpu")))
     return Restored(cases[0].name, len(cases), rest + seconds * asked / restored, restored / asked, memory)

@@ -135,7 +135,7 @@ def identify(checkpoint: Checkpoint, path: str | Path, name: str | None = None) 
     imported: UnfoldError, which asks for the name.
     """
     if name is not None and name.endswith((".yaml", ".yml")):
-        return _of_recipe(name)
+        return of_recipe(name)
     if checkpoint.model is None:
         found = recognise(checkpoint.state)
         if name is None:
@@ -167,7 +167,8 @@ def identify(checkpoint: Checkpoint, path: str | Path, name: str | None = None) 
     return name, arguments
 
 
-def _of_recipe(recipe: str) -> tuple[str, dict[str, Any]]:
+def of_recipe(recipe: str) -> tuple[str, dict[str, Any]]:
+    """Name and options of the network that a recipe, a .yaml file, names."""
     cfg = load_config(recipe)
     return cfg.MODEL.NAME, options_of(cfg, "MODEL")
 

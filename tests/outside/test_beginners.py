@@ -1,0 +1,183 @@
+"""A project of somebody who begins: a mosaic of one channel becomes colour, and mistakes are one line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import unfold
+from unfold.errors import UnfoldError
+
+Command = Callable[..., tuple[int, str, str]]
+
+NETWORK = """
+import torch
+from torch import nn
+from unfold.facts import image, level
+from unfold.models.unfolding import UnfoldingNetwork
+
+
+class Demosaic(UnfoldingNetwork):
+    inputs = {"y": image(1), "mask": image(3), "gain": level()}
+
+    def __init__(self, stages: int = 2):
+        super().__init__(stages)
+        self.step = nn.Parameter(torch.tensor(0.5))
+
+    def begin(self, y, *, mask, gain):
+        gain = torch.as_tensor(gain, dtype=y.dtype, device=y.device).reshape(-1, 1, 1, 1)
+        return y.expand(-1, 3, -1, -1) * 0.5, (y, mask, gain)
+
+    def stage(self, k, x, memory, context):
+        y, mask, gain = context
+        return x - self.step / (1 + gain) * mask * ((mask * x).sum(1, keepdim=True) - y), None
+"""
+SAMPLES = """
+import numpy as np
+from unfold.degradations.degradation import Degradation
+from unfold.losses.loss import ImageLoss
+from unfold.metrics import psnr, ssim
+from unfold.protocols.protocol import Protocol, Sample
+from unfold.data.images import read_image, to_float
+
+
+def measured(target, rng):
+    mask = np.zeros(target.shape)
+    mask[::2, :, 0] = mask[1::2, :, 1] = 1
+    gain = rng.uniform(0, 0.1)
+    y = (target * mask).sum(2)
+    return y + gain * rng.standard_normal(y.shape), mask, gain
+
+
+class Mosaic(Degradation):
+    inputs = ("y", "mask", "gain")
+
+    def degrade(self, target, rng):
+        y, mask, gain = measured(target, rng)
+        return {"y": y, "mask": mask, "gain": gain}
+
+
+class Mean(ImageLoss):
+    def distance(self, x, target):
+        return (x - target).abs().mean()
+
+
+class Rows(Protocol):
+    name = "rows"
+    inputs = ("y", "mask", "gain")
+
+    def sample(self, case):
+        target = to_float(read_image(case.files[0]))
+        y, mask, noise = measured(target, np.random.default_rng(0))
+        return Sample({"y": y.astype(np.float32)[..., None], "mask": mask.astype(np.float32), "gain": noise}, target)
+
+    def score(self, result, target):
+        return {"psnr": psnr(result.clip(0, 1), target), "ssim": ssim(result.clip(0, 1), target)}
+"""
+RECIPE = """
+MODEL: {NAME: "net.py:Demosaic"}
+DATA: {KIND: "samples.py:Mosaic", VAL_PROTOCOL: "samples.py:Rows"}
+LOSS: {TERMS: [{NAME: "samples.py:Mean"}]}
+TRAIN: {EPOCHS: 1, PATCHES: 4, BATCH: 2, PATCH: 16}
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "net.py").write_text(NETWORK)
+    (tmp_path / "samples.py").write_text(SAMPLES)
+    data = "".join(f"DATA.{key} {pictures}\n" for key in ("TRAIN", "VAL", "TEST"))
+    (tmp_path / "words").write_text(f"{data}OUTPUT {tmp_path / 'run'}")
+    (tmp_path / "recipe.yaml").write_text(RECIPE)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def words(project: Path) -> list[str]:
+    return (project / "words").read_text().split()
+
+
+def test_a_measurement_of_one_channel_becomes_a_picture_of_three_with_every_command(
+    project: Path, command: Command
+) -> None:
+    recipe, weights = project / "recipe.yaml", project / "run" / "checkpoints" / "best.pth"
+    assert command("train", "--config", recipe, *words(project))[::2] == (0, "")
+    code, out, err = command("train", "--config", recipe, *words(project), "--check")
+    assert (code, err) == (0, ""), "a check writes nothing, so that a run may lie there"
+    assert command("test", "--config", recipe, "--weights", weights, *words(project))[0] == 0
+    code, out, err = command("models", recipe)
+    assert (code, err, "gain" in out) == (0, "", True)
+    grey = np.random.default_rng(0).integers(0, 256, (20, 22), np.uint8)
+    mask = np.zeros((20, 22, 3), np.uint8)
+    mask[::2, :, 0] = mask[1::2, :, 1] = 255
+    Image.fromarray(grey).save(project / "y.png")
+    Image.fromarray(mask).save(project / "mask.png")
+    given = ["--weights", weights, "--model", "net.py:Demosaic", "--input", f"mask={project / 'mask.png'}"]
+    code, _, err = command("restore", project / "y.png", "-o", project / "x.png", *given)
+    assert (code, "needs gain" in err, "--input gain=" in err) == (2, True, True), "no level but sigma is assumed"
+    for options in ([], ["--ensemble"], ["--tile", "16"]):
+        assert command(
+            "restore", project / "y.png", "-o", project / "x.png", *given, "--input", "gain=2", *options, "--overwrite"
+        )[::2] == (0, "")
+    found = np.asarray(Image.open(project / "x.png"))
+    net = unfold.load_model(weights, "net.py:Demosaic")
+    expected = unfold.restore(grey, net, mask=mask, gain=2 / 255)
+    assert found.shape == expected.shape == (20, 22, 3)
+    assert (unfold.restore(np.dstack([grey] * 3), net, mask=mask, gain=2 / 255) == expected).all()
+    with pytest.raises(UnfoldError, match="takes a grey picture"):
+        unfold.restore(mask, net, mask=mask, gain=0.0)
+    assert command("trace", project / "y.png", "-o", project / "t", *given, "--input", "gain=2")[::2] == (0, "")
+    code, _, err = command("restore", project / "y.png", "-o", project / "z.png", *given, "--input", "gain=estimate")
+    assert (code, "sigma alone can be estimated" in err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('"gain": gain}', '"gain": np.float32(gain)}', ""),
+        ('"gain": gain}', '"gain": np.array([gain])}', ""),
+        ('"gain": gain}', '"gain": np.full((1, 1, 1), gain)}', ""),
+        ('"gain": gain}', '"gain": 1}', ""),
+        ('"mask": mask, "gain"', '"mask": mask > 0, "gain"', ""),
+        ('"gain": gain}', '"gain": "much"}', "degrade of Mosaic returns gain as str"),
+        ('"gain": gain}', '"gain": np.zeros(3)}', "returns gain of shape (3,), and one number is wanted"),
+        (', "gain": gain}', "}", "degrade of Mosaic returns y, mask, and gain is in its inputs, too"),
+        ('"mask": mask, "gain"', '"mask": mask[..., :2], "gain"', "returns mask of shape (16, 16, 2), and (H,W,3)"),
+        ('"mask": mask, "gain"', '"mask": mask.transpose(2, 0, 1), "gain"', "and (H,W,3) is wanted"),
+        ("return {", "return 5 or {", "degrade of Mosaic returns a int, and a dict"),
+        (
+            "return (x - target).abs().mean()",
+            "return (x - target).abs()",
+            "a tensor of shape (2, 3, 16, 16)",
+        ),
+        ("return (x - target).abs().mean()", "return 0.5", "Mean returns float, and a scalar tensor is wanted"),
+        ('return {"psnr": psnr(result.clip(0, 1), target), "ssim"', 'return 5 or {"ssim"', "score of Rows returns int"),
+        ('"gain": noise}', '"gain": np.array([noise])}', ""),
+        ('"gain": noise}', '"gain": np.zeros(3)}', "gain is an array of shape (3,)"),
+        ("return x - self", "return self.step or x - self", "stage 0 of Demosaic makes an estimate of shape ()"),
+        ("return y.expand(-1, 3, -1, -1) * 0.5, (", "return y or (", "Boolean value"),
+        ("return y.expand(-1, 3, -1, -1) * 0.5, (y, mask, gain)", "return y", "begin of Demosaic returns a Tensor"),
+        ("super().__init__(stages)", "torch.nn.Module.__init__(self)", "has to call super().__init__(stages)"),
+        ("super().__init__(stages)", "pass", "net.py:"),
+        ("def begin(self, y, *, mask, gain)", "def begin(self, image, *, mask, gain)", "it has no argument y"),
+    ],
+)
+def test_what_their_own_code_returns_is_taken_where_it_is_clear_and_else_refused_in_one_line(
+    project: Path, command: Command, old: str, new: str, said: str
+) -> None:
+    file = project / ("net.py" if old in NETWORK else "samples.py")
+    text = file.read_text()
+    assert text.count(old) >= 1
+    file.write_text(text.replace(old, new, 1))
+    code, _, err = command("train", "--config", project / "recipe.yaml", *words(project))
+    if not said:
+        assert (code, err) == (0, "")
+        return
+    assert code == 2, err
+    assert err.count("\n") == 1, err
+    assert said in err
+    assert f"{file.name}:" in err or "images" in err or "pictures" in err or "gain is" in err, "where"
