@@ -29,7 +29,7 @@ from PIL import Image
 from torch import Tensor
 
 PLACES = {
-    "main": ["unfold.cli.main:main", "unfold.cli:main"],
+    "main": ["unfold.cli:main"],
     "create_model": ["unfold:create_model"],
     "load_model": ["unfold:load_model"],
     "load_config": ["unfold.config:load_config"],

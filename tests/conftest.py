@@ -18,7 +18,7 @@ from PIL import Image
 
 from tests import server as web
 from tests.synthetic import scene
-from unfold.cli.main import main
+from unfold.cli import main
 from unfold.util import download
 
 ROOT = Path(__file__).parent.parent

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from tests.narrow import NAMES, inputs, narrow, of_sample
-from unfold.cli.main import main
+from unfold.cli import main
 from unfold.config import load_config
 from unfold.errors import UnfoldError
 from unfold.losses.loss import Term, TotalLoss

@@ -2,7 +2,7 @@
 
 import sys
 
-from unfold.cli.main import main
+from unfold.cli import main
 
 if __name__ == "__main__":
     sys.argv.insert(1, "train")

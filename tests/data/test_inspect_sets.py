@@ -78,7 +78,7 @@ def assert_named(expected: dict[Path, tuple[bool, str]], report: Path) -> None:
 LIMITED = """
 import resource, sys
 resource.setrlimit(resource.RLIMIT_DATA, (500_000_000, 500_000_000))
-from unfold.cli.main import main
+from unfold.cli import main
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))
 """
@@ -274,7 +274,7 @@ def test_processes_find_the_same(
 # Run the command with processes that end as if they were killed.
 KILLED = """
 import os, sys
-from unfold.cli.main import main
+from unfold.cli import main
 from unfold.data import parallel
 from unfold.data.catalog import inspect_sets
 parallel.processors = lambda: 2
@@ -347,7 +347,7 @@ def test_pipes_and_links_to_themselves_are_reported_and_not_opened(tmp_path: Pat
     os.mkfifo(pipe)
     loop.symlink_to(loop)
     lost.symlink_to(tmp_path / "nowhere.png")
-    code = "import sys; from unfold.cli.main import main; sys.exit(main())"
+    code = "import sys; from unfold.cli import main; sys.exit(main())"
     for arguments in ([tmp_path / "set"], [pipe]):
         command = [sys.executable, "-c", code, "data", "doctor", *arguments]
         result = subprocess.run(

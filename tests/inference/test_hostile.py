@@ -19,8 +19,8 @@ from PIL import ExifTags, Image
 
 from tests.narrow import saved
 from tests.synthetic import scene
+from unfold.cli import main
 from unfold.cli import restore_command as module
-from unfold.cli.main import main
 from unfold.errors import UnfoldError, one_line
 from unfold.inference.picture_files import Picture, read_picture, write_picture
 from unfold.inference.silence_decoders import quiet_decoders

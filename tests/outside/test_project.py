@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 import unfold
 from tests.ranks import ended, start
 from tests.synthetic import scene
-from unfold.cli.main import main
+from unfold.cli import main
 from unfold.config import load_config
 from unfold.data.batches import Key
 from unfold.training.setup.build_run import build_trainer

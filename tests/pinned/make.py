@@ -33,7 +33,7 @@ from scipy.io import savemat
 import unfold
 from tests.pinned.expected import OUTPUTS, RUNS, TABLE, crops, ending, outputs, table_of, versions
 from tests.pinned.made_up import PINNED, make_data
-from unfold.cli.main import main
+from unfold.cli import main
 from unfold.config import load_config
 from unfold.training.processes.signals import Stopped
 from unfold.training.setup.build_run import build_trainer

@@ -32,7 +32,7 @@ os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *sys.path])  # for what i
 LOCK = threading.Lock()  # two threads that look for the exit code of one process would take it from each other
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
-    ["unfold.cli.main", "unfold.training.setup.build_run", "torch._dynamo", "h5py", "cv2", __name__]
+    ["unfold.cli.command_line", "unfold.training.setup.build_run", "torch._dynamo", "h5py", "cv2", __name__]
 )
 
 RECIPE = """
@@ -158,7 +158,7 @@ class Place:
 
 
 def _unfold(words: list[str], printed: Path, before: Callable[[], None] | None) -> None:
-    from unfold.cli.main import main
+    from unfold.cli import main
 
     os.setsid()
     file = os.open(printed, os.O_WRONLY | os.O_CREAT | os.O_APPEND)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.training.real_runs import ending, unlike
-from unfold.cli.main import main
+from unfold.cli import main
 from unfold.config import load_config
 from unfold.errors import UnfoldError
 from unfold.training.processes.signals import EXIT_STOPPED, Request, Stopped, requests_to_stop

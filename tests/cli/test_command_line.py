@@ -15,7 +15,7 @@ from PIL import Image
 
 from tests.synthetic import scene
 from unfold import create_model
-from unfold.cli.main import main
+from unfold.cli import main
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -255,5 +255,5 @@ def test_ctrl_c_while_the_command_line_is_read_is_no_traceback(monkeypatch: pyte
     def interrupted(argv: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("unfold.cli.main.parse", interrupted)
+    monkeypatch.setattr("unfold.cli.command_line.parse", interrupted)
     assert main(["models"]) == 130
