@@ -100,9 +100,19 @@ def unfold(*words: object) -> None:
         raise RuntimeError(f"unfold {' '.join(map(str, words))} ended with exit code {code}")
 
 
+known: dict[str, bool] = {}  # of the tree
+
+
 def recipe(path: Path, text: str, **more: Any) -> Path:
     """A recipe in a file: KEY VALUE pairs of one section in a line, in YAML."""
     content = {**yaml.safe_load(text), "OUTPUT": str(path.with_suffix("")), "DEVICE": "cpu", **more}
+    if "draw_key" not in known:
+        empty = path.parent / "empty.yaml"
+        empty.parent.mkdir(parents=True, exist_ok=True)
+        empty.write_text("")
+        known["draw_key"] = "DRAW" in package("load_config")(empty).DATA
+    if known["draw_key"]:  # images are drawn with replacement, as all trees can
+        content["DATA"] = {**content.get("DATA", {}), "DRAW": "replacement"}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(yaml.safe_dump(content))
     return path

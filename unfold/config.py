@@ -48,6 +48,9 @@ _C.DATA.TEST = "photographs"
 # Clean images: factors, e.g. [0.6], by which smaller copies are made; each is trained on as often as an image.
 _C.DATA.REDUCED = []
 _C.DATA.VAL_PROTOCOL = ""  # e.g. usrnet_table1:scale=2,kernel=1; empty: what fits KIND, as its class says
+# Which images an epoch's patches are of: passes, all in a random order, and again in another where TRAIN.PATCHES are
+# more; replacement, any image for each patch, so that an epoch as long as the set misses 37 % (as runs did before 0.2).
+_C.DATA.DRAW = "passes"
 _C.DATA.SKIP_BAD = False  # leave out training images that cannot be used, instead of stopping before the first step
 
 _C.LOSS = CfgNode()
@@ -94,7 +97,7 @@ _C.TEST = CfgNode()
 _C.TEST.PROTOCOL = ""  # of `unfold test --config`; empty: DATA.KIND's own, else what validates
 _C.TEST.BASELINES = []  # of tv, nlm: classical methods beside the network
 
-_CHOICES = {"TRAIN.PRECISION": ("float32", "bfloat16")}
+_CHOICES = {"TRAIN.PRECISION": ("float32", "bfloat16"), "DATA.DRAW": ("passes", "replacement")}
 _POSITIVE = (
     "OPTIM.LR",
     "TRAIN.EPOCHS",
@@ -148,8 +151,10 @@ def altered(cfg: CfgNode, values: Mapping[str, Any]) -> CfgNode:
     for key, value in values.items():
         section, name = key.split(".")
         copy[section][name] = value
-    _check(copy, {})
+    sources = vars(cfg).get("sources", {})
+    _check(copy, sources)
     copy.freeze()
+    vars(copy)["sources"] = sources
     return copy
 
 

@@ -56,9 +56,18 @@ def test_one_scale_for_each_step_which_depends_on_seed_epoch_and_step() -> None:
 
 def test_processes_that_would_get_nothing_are_refused() -> None:
     with pytest.raises(ValueError, match="a step of 2 samples cannot be shared by 3"):
-        BatchSampler(20, 6, 0, world=3)
-    with pytest.raises(ValueError, match="a step of 2 samples"):
         BatchSampler(20, 2, 0, world=3)
+
+
+def test_a_process_without_a_part_of_the_last_step_goes_along_and_does_not_count() -> None:
+    ranks = [BatchSampler(2103, 16, 0, rank=rank, world=8) for rank in range(8)]  # GoPro's pairs: 7 are left
+    last = [epoch(sampler, 0)[-1] for sampler in ranks]
+    shares = [sampler.share(131) for sampler in ranks]
+    assert [len(keys) for keys in last] == [1] * 8
+    assert sorted(shares) == [0, *[8 / 7] * 7]
+    counted = [key.number for keys, share in zip(last, shares, strict=True) if share for key in keys]
+    assert counted == list(range(2096, 2103))
+    assert all(sampler.share(0) == 1 for sampler in ranks)
 
 
 def test_samples_are_stacked_and_the_scale_stays_a_number() -> None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.utils.data import DataLoader
 
 from tests.synthetic import scene
-from unfold.data.batches import Key
+from unfold.data.batches import BatchSampler, Key, collate
 from unfold.data.images import find_images, read_uint8
 from unfold.data.patches import Images, MemoryStore, Patches, dihedral, random_patch, read_store, reduced
 from unfold.degradations.gaussian_noise import GaussianNoise
@@ -153,3 +155,54 @@ def test_smaller_copies_follow_the_images_themselves_and_none_of_those_left_out(
     for i in range(2):
         for k, factor in ((1, 0.5), (2, 0.6)):
             np.testing.assert_array_equal(store.images[2 * k + i]["target"], reduced(store.images[i], factor)["target"])
+
+
+class Numbered:
+    """A store whose images hold their number."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def size(self, index: int) -> tuple[int, int]:
+        return 4, 4
+
+    def crop(self, index: int, window: Any) -> dict[str, Any]:
+        return {"target": np.full((4, 4, 1), index, np.uint16)}
+
+
+def number_of(images: dict[str, Any], rng: np.random.Generator, scale: int) -> dict[str, Any]:
+    return {"target": images["target"].astype(np.float32)}
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")
+@pytest.mark.parametrize("world", [1, 3])
+@pytest.mark.parametrize("workers", [0, 2])
+def test_every_image_is_seen_once_in_a_pass_whatever_shares_the_work_and_wherever_it_began(
+    world: int, workers: int
+) -> None:
+    count, batch, length = 23, 4, 2 * 23 + 5  # two passes and a bit; the last step has 3
+
+    def numbers(number: int, begin: int) -> list[list[int]]:
+        """Of the epoch's steps from ``begin``, those of all processes together."""
+        of_ranks = []
+        for rank in range(world):
+            sampler = BatchSampler(length, batch, 5, rank=rank, world=world)
+            data = Patches(Numbered(count), 4, 5, number_of, passes=True)
+            loader = DataLoader(data, batch_sampler=sampler, collate_fn=collate, num_workers=workers)
+            sampler.start(number, begin)
+            steps = [[int(x) for x in one["target"][:, 0, 0, 0]] for one in loader]
+            of_ranks.append([own if sampler.share(begin + i) else [] for i, own in enumerate(steps)])
+        return [[n for own in step for n in own] for step in zip(*of_ranks, strict=True)]
+
+    whole = numbers(3, 0)
+    flat = [n for step in whole for n in step]
+    assert len(flat) == length
+    for begin in (0, count):
+        assert sorted(flat[begin : begin + count]) == list(range(count))
+    assert len(set(flat[2 * count :])) == 5
+    assert flat[:count] != flat[count : 2 * count], "another order in each pass"
+    assert flat != [n for step in numbers(4, 0) for n in step], "and in each epoch"
+    assert numbers(3, 7) == whole[7:], "a resume in mid-epoch"

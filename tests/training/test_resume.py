@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from torch import Tensor
 
 from unfold.config import load_config
@@ -188,3 +189,26 @@ def test_the_average_reaches_its_decay_after_some_steps(recipe: Path, tmp_path: 
     assert decays == sorted(decays)
     assert decays[79] < 0.9
     assert decays[80:] == [0.9] * 20
+
+
+def test_a_run_of_before_goes_on_drawing_with_replacement_and_a_new_one_sees_every_image(
+    recipe: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    words = ["SCHEDULE.NAME", "multistep", "TRAIN.ITERATIONS", "6", "SCHEDULE.WARMUP", "0"]
+    old = [*words, "SCHEDULE.ARGS.milestones", "[2,4]", "DATA.DRAW", "replacement", "OUTPUT", str(tmp_path / "old")]
+    build_trainer(load_config(recipe, old)).fit(1)
+    file = tmp_path / "old" / "config.yaml"
+    written = yaml.safe_load(file.read_text())
+    del written["DATA"]["DRAW"]  # as runs were before the key
+    file.write_text(yaml.safe_dump(written))
+    now = [*words, "SCHEDULE.ARGS.milestones", "[1,3]", "OUTPUT", str(tmp_path / "old")]  # as the recipe says by now
+    trainer = build_trainer(load_config(recipe, now), resume=True)
+    assert not trainer.loader.dataset.passes
+    assert "goes on drawing images with replacement, and with its milestones" in caplog.text
+    trainer.fit()
+    whole = [*old[:-1], str(tmp_path / "whole")]
+    build_trainer(load_config(recipe, whole)).fit()
+    one, other = (read_run(tmp_path / name / "checkpoints" / "last.pth").state for name in ("old", "whole"))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert build_trainer(load_config(recipe, [*now[:-1], str(tmp_path / "new")])).loader.dataset.passes

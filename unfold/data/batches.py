@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Sampler, default_collate
 
@@ -29,16 +31,16 @@ class BatchSampler(Sampler[list[Key]]):
     are the batch of one process. They are equally large where ``batch`` is a multiple of ``world``, else they differ by
     one sample. The scale is a function of (seed, epoch, step) alone: one per step on every process.
 
-    length: samples per epoch; batch: samples per step, of all processes. ValueError where a process would get nothing
-    in some step. Call :meth:`start` before iterating.
+    length: samples per epoch; batch: samples per step, of all processes. A process for which the last step has nothing
+    gets the step's first sample, which is not to count: see :meth:`share`. ValueError where all steps would be such.
+    Call :meth:`start` before iterating.
     """
 
     def __init__(
         self, length: int, batch: int, seed: int, scales: Sequence[int] = (1,), rank: int = 0, world: int = 1
     ) -> None:
-        smallest = length % batch or min(length, batch)
-        if smallest < world:
-            raise ValueError(f"a step of {smallest} samples cannot be shared by {world} processes")
+        if min(length, batch) < world:
+            raise ValueError(f"a step of {min(length, batch)} samples cannot be shared by {world} processes")
         self.length, self.batch, self.seed, self.scales = length, batch, seed, tuple(scales)
         self.rank, self.world = rank, world
         self.epoch = self.step = 0
@@ -54,7 +56,16 @@ class BatchSampler(Sampler[list[Key]]):
         epoch = self.epoch
         for step in range(self.step, -(-self.length // self.batch)):
             keys = self.keys(epoch, step)
-            yield keys[len(keys) * self.rank // self.world : len(keys) * (self.rank + 1) // self.world]
+            yield keys[self._own(step)] or keys[:1]
+
+    def _own(self, step: int) -> slice:
+        count = self.batch_size(step)
+        return slice(count * self.rank // self.world, count * (self.rank + 1) // self.world)
+
+    def share(self, step: int) -> float:
+        """How much more than the mean over processes this one's part of a step counts; 0 where it has none."""
+        own = self._own(step)
+        return (own.stop - own.start) * self.world / self.batch_size(step)
 
     def keys(self, epoch: int, step: int) -> list[Key]:
         """The samples of a step on all processes together."""
@@ -70,6 +81,13 @@ class BatchSampler(Sampler[list[Key]]):
         # The spawn key keeps these numbers apart from those of the samples, which (seed, epoch, number) gives.
         source = np.random.SeedSequence((self.seed, epoch, step), spawn_key=(1,))
         return int(np.random.default_rng(source).choice(self.scales))
+
+
+@lru_cache(maxsize=4)
+def order(seed: int, epoch: int, number: int, count: int) -> NDArray[np.int64]:
+    """In which order a pass goes through ``count`` images; number: of the pass in its epoch, from 0."""
+    source = np.random.SeedSequence((seed, epoch, number), spawn_key=(2,))  # apart from samples (none) and scales (1)
+    return np.random.default_rng(source).permutation(count)
 
 
 def collate(samples: list[dict[str, Any]]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from unfold.data.batches import Key
+from unfold.data.batches import Key, order
 from unfold.data.stores.image_stores import Store, Window
 from unfold.errors import UnfoldError
 from unfold.physics.resize import imresize
@@ -94,13 +94,14 @@ def dihedral(image: Image, code: int) -> Image:
     return np.rot90(image[::-1] if code >= 4 else image, code % 4)
 
 
-def random_patch(store: Store, patch: int, rng: np.random.Generator) -> Images:
-    """A random crop (patch,patch,C) of a random image, turned or mirrored in one of 8 ways, its partner likewise.
+def random_patch(store: Store, patch: int, rng: np.random.Generator, index: int | None = None) -> Images:
+    """A random crop (patch,patch,C) of an image, turned or mirrored in one of 8 ways, its partner likewise.
 
-    Every image and every place in it has the same chance. What an image is too small for is continued at the right and
-    the bottom by reflection.
+    index: which image; None: any, with the same chance. So has every place in it. What an image is too small for is
+    continued at the right and the bottom by reflection.
     """
-    index = int(rng.integers(len(store)))
+    if index is None:
+        index = int(rng.integers(len(store)))
     row, column = (int(rng.integers(max(size - patch, 0), endpoint=True)) for size in store.size(index))
     images = store.crop(index, Window(row, column, *(min(size, patch) for size in store.size(index))))
     code = int(rng.integers(8))
@@ -124,15 +125,20 @@ class Patches(Dataset[dict[str, Any]]):
     heeds it: no state, so order, workers, processes and resume do not matter.
 
     make: (images of a patch, generator, scale) -> a sample of arrays, (H,W,C) those of three axes, and numbers. Here it
-    becomes tensors, (C,H,W) for the former; numbers stay.
+    becomes tensors, (C,H,W) for the former; numbers stay. passes: an epoch goes through all images in a random order,
+    and again in another one where it is longer; otherwise each sample is of any image.
     """
 
-    def __init__(self, store: Store, patch: int, seed: int, make: Make) -> None:
-        self.store, self.patch, self.seed, self.make = store, patch, seed, make
+    def __init__(self, store: Store, patch: int, seed: int, make: Make, passes: bool = False) -> None:
+        self.store, self.patch, self.seed, self.make, self.passes = store, patch, seed, make, passes
 
     def __getitem__(self, key: Key) -> dict[str, Any]:
         rng = np.random.default_rng((self.seed, key.epoch, key.number))
-        patch = random_patch(self.store, self.patch, rng)
+        index = None
+        if self.passes:
+            number, place = divmod(key.number, len(self.store))
+            index = int(order(self.seed, key.epoch, number, len(self.store))[place])
+        patch = random_patch(self.store, self.patch, rng, index)
         with their_errors("making a training sample"):
             return plain_sample(self.make(patch, rng, key.scale))
 

@@ -162,7 +162,7 @@ def sizes_to_try(cfg: CfgNode) -> Iterator[tuple[int, int]]:
 
 def _step(trainer: Trainer, patch: int, batch: int, epoch: int, scale: int) -> Step:
     given = cast("Patches", trainer.loader.dataset)
-    patches = Patches(given.store, patch, given.seed, given.make)
+    patches = Patches(given.store, patch, given.seed, given.make, given.passes)
     samples = collate([patches[Key(epoch, number, scale)] for number in range(batch)])
     begin = time.perf_counter()
     trainer.update.net.train()

@@ -62,7 +62,8 @@ class Update:
     def __call__(self, batch: dict[str, Any], share: float = 1.0) -> Tensor:
         """Train on a batch {"target": (B,C,H,W), **inputs and what losses need}; returns ``names``, on the device.
 
-        share: how much more than the mean over processes this batch counts, where their parts are not equally large.
+        share: how much more than the mean over processes this batch counts, where their parts are not equally large; 0:
+        not at all, for a process that has no part of its own and goes along.
         """
         self.optimizer.zero_grad(set_to_none=True)
         patches = len(batch["target"])
@@ -72,6 +73,7 @@ class Update:
         fine = norm.isfinite()
         self.bad_in_a_row = torch.where(fine, 0, self.bad_in_a_row + 1)
         one = torch.ones_like(norm)
+        patches = patches if share else 0
         sums = [patches * loss, patches * quality, norm, patches * one, one, 0 * one]
         sums += [patches * value for value in others]
         skipped = norm.new_tensor([name == "skipped" for name in self.names], dtype=torch.float64)

@@ -112,7 +112,7 @@ class Trainer:
             patches = self.sampler.batch_size(self.step % self.per_epoch)
             given = self.render(to_device(batch, self.device), epoch, self.step % self.per_epoch)
             # What a process has beyond its even share counts more, for gradients are averaged over processes.
-            self.sums += self.update(given, len(given["target"]) * self.processes.world / patches)
+            self.sums += self.update(given, self.sampler.share(self.step % self.per_epoch))
             self.step += 1
             waited += wait
             if self.schedule_in_steps:

@@ -46,7 +46,7 @@ def build_loader(
         atexit.register(_end_workers)
     train, scales = cfg.TRAIN, degradation.scales
     return DataLoader(
-        Patches(store, train.PATCH, cfg.SEED, degradation.make),
+        Patches(store, train.PATCH, cfg.SEED, degradation.make, cfg.DATA.DRAW == "passes"),
         batch_sampler=BatchSampler(train.PATCHES, train.BATCH, cfg.SEED, scales, processes.rank, processes.world),
         collate_fn=collate,
         num_workers=workers,

@@ -40,6 +40,7 @@ from unfold.training.mixup import mixed
 from unfold.training.processes.distributed import Processes
 from unfold.training.setup import environment, user_code
 from unfold.training.setup.build_parts import build_loader, build_loss, build_update, steps_per_epoch, total_steps
+from unfold.training.setup.old_runs import by_its_rules
 from unfold.training.setup.rank_consistency import check_data, check_recipes
 from unfold.training.setup.settings_check import check_sizes, check_training, in_vain
 from unfold.training.setup.weight_init import fill, take_over
@@ -94,6 +95,7 @@ def build_trainer(
     processes = processes or Processes()
     writes = processes.first and not dry
     folder = run_folder(cfg)
+    cfg = by_its_rules(cfg, folder) if resume else cfg
     check_training(cfg)
     check_sizes(cfg, processes.world)
     if processes.first:
@@ -276,7 +278,7 @@ def _run_to_resume(cfg: CfgNode, folder: Path, *, must: bool) -> tuple[Path, Che
         if must:
             raise UnfoldError(f"there is nothing to resume: {folder} holds no checkpoint")
         return None
-    before = load_config(folder.parent / "config.yaml")
+    before = by_its_rules(load_config(folder.parent / "config.yaml"), folder.parent)
     user_code.compare(cfg, folder.parent / user_code.FOLDER)
     changed = [change for change in differences(before, cfg) if not change.startswith(MAY_DIFFER)]
     if changed:

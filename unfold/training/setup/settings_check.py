@@ -84,10 +84,8 @@ def check_sizes(cfg: CfgNode, world: int) -> None:
                 f"the loss adversarial trains in one process, not {world}: the discriminator's means are over the "
                 "whole batch; begin without torchrun"
             )
-    smallest = cfg.TRAIN.PATCHES % cfg.TRAIN.BATCH or min(cfg.TRAIN.PATCHES, cfg.TRAIN.BATCH)
-    if smallest < world:
+    if min(cfg.TRAIN.PATCHES, cfg.TRAIN.BATCH) < world:
         raise UnfoldError(
-            f"the smallest batch of an epoch has {smallest} patches (TRAIN.PATCHES {cfg.TRAIN.PATCHES}, TRAIN.BATCH "
-            f"{cfg.TRAIN.BATCH}), and {world} processes share it: make TRAIN.PATCHES a multiple of TRAIN.BATCH, and "
-            "that no smaller than their number"
+            f"{world} processes share batches of {min(cfg.TRAIN.PATCHES, cfg.TRAIN.BATCH)} patches (TRAIN.PATCHES "
+            f"{cfg.TRAIN.PATCHES}, TRAIN.BATCH {cfg.TRAIN.BATCH}): make both no smaller than the number of processes"
         )
