@@ -34,9 +34,8 @@ class SIDD(Protocol):
     - The folder holds ValidationNoisyBlocksSrgb.mat and ValidationGtBlocksSrgb.mat, [40,32,256,256,3] uint8 arrays of
       these names. Both are read whole when the cases are made, 0.5 GB. Block 32 of scene 1 is the case 0001_32.
     - Blocks are divided by 255; results are averaged, clamped to [0,1], and never rounded.
-    - PSNR and SSIM per block over RGB, the table's numbers being means over blocks. The script that made them is not
-      part of the published code; as in MATLAB scripts of that line of work, SSIM is taken to be MATLAB's of an array
-      MxNx3, kind "matlab3d".
+    - PSNR and SSIM per block over RGB, the table's numbers being means over blocks. SSIM is MATLAB's of an array MxNx3,
+      kind "matlab3d", as evaluate_SIDD.m of the code that DGUNet is built on (MPRNet's) computes it.
     - Saved is what the published code saves: Idenoised.mat with Idenoised, [40,32,256,256,3] single (1 GB). It is a
       file of version 7.3 (HDF5), written block by block.
     """

@@ -77,7 +77,7 @@ class USRNetTable1(_USRNetProtocol):
 
 @dataclass(frozen=True)
 class USRNetBicubic(_USRNetProtocol):
-    """The bicubic evaluation of the published code's README: enlarging what MATLAB's imresize made small.
+    """USRNet's Table 2, bicubic degradation: enlarging what MATLAB's imresize made small.
 
     scale: 2, 3 or 4.
 

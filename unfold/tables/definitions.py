@@ -128,7 +128,7 @@ _ALL = (
     ),
     Definition(
         "usrnet_bicubic",
-        "Super-resolution under bicubic degradation: USRNet's README (PSNR of Y)",
+        "Super-resolution under bicubic degradation: USRNet, Table 2 (PSNR of Y)",
         ("usrnet_bicubic", "usrnet_bicubic_tiny"),
         _BICUBIC,
         _USRNET,
