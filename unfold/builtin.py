@@ -40,6 +40,8 @@ BUILTIN: dict[str, dict[str, str]] = {
         "usrnet_real": "unfold.protocols.usrnet_evaluations:USRNetReal",
         "nrl_gdn_nonuniform": "unfold.protocols.nrl_gdn_evaluations:NRLGDNNonUniform",
         "nrl_gdn_uniform": "unfold.protocols.nrl_gdn_evaluations:NRLGDNUniform",
+        "nrl_gdn_poisson": "unfold.protocols.nrl_gdn_evaluations:NRLGDNPoisson",
+        "nrl_gdn_impulse": "unfold.protocols.nrl_gdn_evaluations:NRLGDNImpulse",
         "nrl_gdn_real": "unfold.protocols.nrl_gdn_evaluations:NRLGDNReal",
         "derain_y": "unfold.protocols.derain:Derain",
         "derain_synthetic": "unfold.protocols.derain:DerainSynthetic",

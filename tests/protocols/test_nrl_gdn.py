@@ -18,9 +18,11 @@ from skimage.metrics import structural_similarity
 
 from tests import narrow
 from tests.synthetic import scene
+from unfold.errors import UnfoldError
 from unfold.evaluation.methods import baseline
 from unfold.evaluation.run_protocol import Result, evaluate
 from unfold.models.on_arrays import Method, network
+from unfold.protocols.by_name import parse_protocol
 from unfold.protocols.nrl_gdn_evaluations import NRLGDNNonUniform, NRLGDNReal, NRLGDNSimulated, NRLGDNUniform
 from unfold.protocols.protocol import Case, Protocol
 
@@ -286,3 +288,33 @@ def test_noisy_images_and_first_estimates_of_set12_have_the_published_codes_scor
             assert np.mean([row["ssim"] for row in rows]) == pytest.approx(expected[column + 1], abs=1e-5)
         mean = [found["mean"]["psnr"], found["mean"]["ssim"]]
         assert mean == pytest.approx(REFERENCE[key]["mean"][column : column + 2], abs=1e-4)
+
+
+def test_photon_noise_and_impulses_are_those_of_the_published_code(data: Path) -> None:
+    picture = np.asarray(Image.open(data / "Pair" / "a.png"))
+    clean = blurred(picture, KERNELS[2])
+
+    def measured(name: str) -> tuple[np.ndarray, float]:
+        protocol = parse_protocol(name)
+        (case,) = [one for one in protocol.cases("Pair") if one.name == "a_k3"]
+        inputs = protocol.sample(case).inputs
+        return inputs["y"], inputs["sigma"]
+
+    y, sigma = measured("nrl_gdn_poisson:noise=5")
+    assert y.min() >= 0
+    assert y.max() <= 1
+    rng = np.random.RandomState(0)
+    expected = (rng.poisson(128 * clean) / 128 + 5 / 255 * rng.standard_normal(clean.shape)).clip(0, 1)
+    assert np.abs(y - expected).max() < 1e-6
+    assert sigma == pytest.approx(np.sqrt(np.mean((expected - clean) ** 2)), rel=1e-5)
+    y, _ = measured("nrl_gdn_impulse:share=0.3,kind=sp")
+    chance = np.random.RandomState(0).uniform(size=clean.shape[:2])
+    assert (y[chance <= 0.15] == 0).all()
+    assert (y[chance >= 0.85] == 1).all()
+    kept = (chance > 0.15) & (chance < 0.85)
+    assert np.abs(y[kept] - clean[kept]).max() < 1e-6
+    y, _ = measured("nrl_gdn_impulse:share=0.3")
+    assert np.abs(y[kept] - clean[kept]).max() < 1e-6
+    assert len(np.unique(y[~kept])) > 300, "random values"
+    with pytest.raises(UnfoldError, match="share is of the pixels"):
+        parse_protocol("nrl_gdn_impulse:share=2")
