@@ -363,3 +363,17 @@ def test_other_weights_than_vgg19s_are_refused(vgg: Path, tmp_path: Path) -> Non
     torch.save({name: state[name] for name in ("features.0.weight", "features.0.bias")}, path)
     with pytest.raises(UnfoldError, match=r"does not hold torchvision's VGG19: features.2.weight \(64, 64, 3, 3\)"):
         vgg19_features(str(path))
+
+
+def test_the_discriminator_may_begin_as_kairs_does() -> None:
+    torch.manual_seed(0)
+    judge = Discriminator(8)
+    judge.start_as_kair()
+    for module in judge.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            flat = module.weight.detach().flatten(1)
+            small = flat @ flat.T if flat.shape[0] <= flat.shape[1] else flat.T @ flat
+            assert torch.allclose(small, 0.04 * torch.eye(len(small)), atol=1e-5), "orthogonal, gain 0.2"
+            assert not module.bias.any()
+        elif isinstance(module, nn.BatchNorm2d):
+            assert 0.1 <= module.weight.min() < module.weight.max() <= 1

@@ -8,7 +8,7 @@ networks has them, and all else in the recipes is our choice.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -25,10 +25,16 @@ class Adversarial(Loss):
     """What a discriminator, trained beside the network, makes of the last stage: see fooling_loss. TRAIN.PATCH is 96.
 
     The trainer takes the steps of both, in one process and without TRAIN.ACCUMULATE: the means are over the whole batch
-    (:class:`unfold.training.adversarial_step.AdversarialUpdate`).
+    (:class:`unfold.training.adversarial_step.AdversarialUpdate`). start: how the discriminator's weights begin:
+    "default", as torch makes them, or "kair", as KAIR's trainers fill them: convolutions and linear layers orthogonal
+    with gain 0.2, biases 0, scales of the normalisation uniform in 0.1 to 1.
     """
 
     channels = 3
+
+    def __init__(self, start: Literal["default", "kair"] = "default") -> None:
+        super().__init__()
+        self.start = start
 
     def check_patch(self, patch: int) -> None:
         if patch != JUDGED:

@@ -33,6 +33,17 @@ class Discriminator(nn.Module):
             nn.Linear(8 * width * (JUDGED // 32) ** 2, 100), nn.LeakyReLU(0.2, inplace=True), nn.Linear(100, 1)
         )
 
+    def start_as_kair(self) -> None:
+        """Fill the weights as KAIR's trainers do."""
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                nn.init.orthogonal_(module.weight, gain=0.2)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+            elif isinstance(module, nn.BatchNorm2d):
+                nn.init.uniform_(module.weight, 0.1, 1.0)
+                nn.init.zeros_(module.bias)
+
     def forward(self, x: Tensor) -> Tensor:
         return self.classifier(self.features(x).flatten(1))
 

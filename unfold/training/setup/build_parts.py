@@ -72,7 +72,10 @@ def build_update(
     nets: list[torch.nn.Module] = [net]
     kind: Callable[..., Update] = Update
     if loss.adversarial:
-        judge = place(Discriminator(), next(net.parameters()).device)
+        judge = Discriminator()
+        if loss.start == "kair":
+            judge.start_as_kair()
+        judge = place(judge, next(net.parameters()).device)
         nets.append(judge)
         kind = functools.partial(AdversarialUpdate, discriminator=judge, weight=loss.adversarial)
     optimizer = build_optimizer(
@@ -109,10 +112,13 @@ def build_optimizer(cfg: CfgNode, groups: list[dict[str, Any]]) -> torch.optim.O
 
 
 class BuiltLoss(NamedTuple):
-    """total: of all terms but the adversarial one, whose weight is ``adversarial``, 0 where there is none."""
+    """total: of all terms but the adversarial one, whose weight is ``adversarial``, 0 where there is none; start: how
+    its discriminator begins.
+    """
 
     total: TotalLoss
     adversarial: float
+    start: str = "default"
 
     @property
     def needs(self) -> set[str]:
@@ -142,6 +148,7 @@ def build_loss(cfg: CfgNode, device: torch.device, *, empty: bool = False) -> Bu
     """
     terms = loss_terms(cfg)
     adversarial = sum(term.weight for term in terms if isinstance(term.loss, Adversarial))
+    start = next((term.loss.start for term in terms if isinstance(term.loss, Adversarial)), "default")
     terms = [term for term in terms if not isinstance(term.loss, Adversarial)]
     if not terms:
         raise UnfoldError(
@@ -152,7 +159,7 @@ def build_loss(cfg: CfgNode, device: torch.device, *, empty: bool = False) -> Bu
             term.loss.load_empty() if empty else term.loss.load()
         if any(True for _ in term.loss.parameters()) or any(True for _ in term.loss.buffers()):
             place(term.loss.requires_grad_(False), device)
-    return BuiltLoss(TotalLoss(terms), adversarial)
+    return BuiltLoss(TotalLoss(terms), adversarial, start)
 
 
 def build_rate(cfg: CfgNode) -> Rate:
