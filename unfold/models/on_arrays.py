@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from unfold.errors import UnfoldError
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.user_files import their_errors
+from unfold.util.value_checks import unchecked
 
 Image = NDArray[Any]
 Method = Callable[[dict[str, Any]], Image]  # what is known of a measurement -> the restored image (H,W,C), not clamped
@@ -51,7 +52,7 @@ def network(net: UnfoldingNetwork, device: torch.device, stages: int | None = No
     @torch.inference_mode()
     def restore(inputs: dict[str, Any]) -> Image:
         given = as_tensors(inputs, net, device)
-        with their_errors(type(net).__name__):
+        with their_errors(type(net).__name__), unchecked():
             x = net(**given) if stages is None else next(islice(net.iterate(**given), stages - 1, None))
         return x[0].permute(1, 2, 0).float().cpu().numpy()
 
