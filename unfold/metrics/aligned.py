@@ -36,9 +36,11 @@ def aligned_scores(result: NDArray[Any], target: NDArray[Any], *, peak: float | 
     UnfoldError as for :func:`unfold.metrics.ssim`, and where the images cannot be aligned. The search may leave equal
     images some 1e-6 pixels apart: their PSNR is then very high, not infinite.
     """
-    if not isinstance(result, np.ndarray) or result.ndim != 3 or result.shape[2] != 3:
-        what = tuple(result.shape) if hasattr(result, "shape") else type(result).__name__
-        raise UnfoldError(f"aligned scores take colour images, arrays of shape (H,W,3), not {what}")
+    shape = tuple(getattr(result, "shape", ()))
+    if len(shape) != 3 or shape[2] != 3:
+        raise UnfoldError(
+            f"aligned scores take colour images of shape (H,W,3), not {shape or 'a ' + type(result).__name__}"
+        )
     pair = as_pair(result, target, 0, "rgb", round8=False, peak=peak)
     z, x = (pixels[0].permute(1, 2, 0).float().numpy() for pixels in pair)
     if min(x.shape[:2]) < WINDOW:

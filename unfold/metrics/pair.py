@@ -44,8 +44,9 @@ def as_pair(
         raise UnfoldError("one image is a tensor and the other is not: give two arrays or two tensors")
     if a.shape != b.shape:
         raise UnfoldError(f"the images differ in shape: {tuple(a.shape)} and {tuple(b.shape)}")
-    if peak is not None and (isinstance(peak, bool) or not (math.isfinite(peak) and peak > 0)):
-        raise UnfoldError(f"peak is the value of white, such as 255, not {peak}")
+    number = isinstance(peak, (int, float, np.integer, np.floating)) and not isinstance(peak, bool)
+    if peak is not None and not (number and math.isfinite(peak) and peak > 0):
+        raise UnfoldError(f"peak is the value of white, such as 255, not {peak!r}")
     batches = _batch(a, peak), _batch(b, peak)
     if checking():
         if channels != 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import tempfile
 from collections.abc import Iterator
@@ -22,9 +23,9 @@ def as_path_of(source: Source) -> Iterator[str | Path]:
     if isinstance(source, (str, os.PathLike)):
         yield source if isinstance(source, str) else Path(source)
         return
-    content: Any = source.read() if hasattr(source, "read") else source
-    if isinstance(content, str):
+    if isinstance(source, io.TextIOBase):
         raise UnfoldError(f"{_name(source)} is open as text: open it in binary mode, open(path, 'rb')")
+    content: Any = source.read() if hasattr(source, "read") else source
     if not isinstance(content, (bytes, bytearray, memoryview)):
         raise UnfoldError(f"weights are a path, an open binary file or bytes, not a {type(source).__name__}")
     with tempfile.TemporaryDirectory() as folder:
@@ -40,4 +41,4 @@ def as_path_of(source: Source) -> Iterator[str | Path]:
 
 def _name(source: Any) -> str:
     name = getattr(source, "name", None)
-    return name if isinstance(name, str) else f"the {type(source).__name__}"
+    return name if isinstance(name, str) else "the file in memory"
