@@ -11,11 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from unfold import create_model
 from unfold.models.golden.dgunet_golden import dgunet_rule
 from unfold.models.golden.golden_rules import fill
 from unfold.models.golden.nrl_gdn_golden import nrl_gdn_rule
 from unfold.models.golden.usrnet_golden import usrnet_rule
+from unfold.models.registry import plain_model
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.util.device import place
 
@@ -45,16 +45,16 @@ def published(case: str, device: torch.device) -> tuple[UnfoldingNetwork, dict[s
     if case in DGUNETS:
         y = image(1, 3, 64, 64)
         given = {"image": y[:, :1]} if case.endswith("_cs") else {"y": y}
-        net = fill(create_model(case), dgunet_rule)
+        net = fill(plain_model(case), dgunet_rule)
     elif case in USRNETS:
         name, scale = case.split("_x")
         kernel = torch.from_numpy(golden("usrnet")["kernel"])[None, None]
         y = image(1, 3, 36, 30) if scale == "1" else image(1, 3, 24, 20)
         given = {"y": y, "kernel": kernel, "scale": int(scale), "sigma": 0.01 * (int(scale) - 1)}
-        net = fill(create_model(name), usrnet_rule)
+        net = fill(plain_model(name), usrnet_rule)
     else:
         given = {"y": image(1, 3, 64, 64), "kernel": torch.from_numpy(golden("nrl_gdn")["kernel"])[None, None]}
-        net = fill(create_model(case), nrl_gdn_rule)
+        net = fill(plain_model(case), nrl_gdn_rule)
     placed = {key: value.to(device) if isinstance(value, Tensor) else value for key, value in given.items()}
     return place(net.eval(), device), placed
 

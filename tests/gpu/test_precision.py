@@ -11,6 +11,7 @@ import torch
 from tests.gpu.published import CASES, TOLERANCE, TOLERANCES, expected, found, published
 from tests.gpu.setting import computed_in
 from unfold.metrics import psnr
+from unfold.util.value_checks import unchecked
 
 QUICK = ("dgunet_cs", "usrnet_tiny_x2")  # on the CPU, to see that the checks work; tests/models has the others
 FLOORS = {"tf32": 55.0, "bfloat16": 40.0}  # dB against float32; chosen before any run on a GPU
@@ -49,6 +50,7 @@ def test_faster_precisions_stay_close_to_float32(
         with computed_in(precision, device):
             fast = net(**given)
     assert fast.dtype == torch.float32
-    quality = float(psnr(fast, exact).min())
+    with unchecked():  # weights by a rule make no images
+        quality = float(psnr(fast, exact).min())
     record_property("dB against float32", quality)
     assert quality >= FLOORS[precision]

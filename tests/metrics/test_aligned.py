@@ -115,7 +115,7 @@ def test_what_cannot_be_aligned_is_refused() -> None:
     for z, reason in (
         (np.zeros_like(x), "black result"),
         (np.full_like(x, 0.5), "cannot be aligned with its target"),
-        (x[:, ::-1] * np.nan, "cannot be aligned with its target"),
+        (x[:, ::-1] * np.nan, "numbers that are not finite"),
         (x[:50], "differ in shape"),
         (x[..., 0], r"shape \(H,W,3\), not \(96, 112\)"),
         (x[..., :2], r"shape \(H,W,3\), not \(96, 112, 2\)"),

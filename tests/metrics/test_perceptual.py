@@ -55,7 +55,7 @@ def test_images_are_given_in_the_range_from_minus_one_to_one() -> None:
 
 
 def test_a_batch_gets_one_value_per_image_and_the_network_is_made_once() -> None:
-    a = torch.rand(2, 3, 32, 32, requires_grad=True)
+    a = (0.9 * torch.rand(2, 3, 32, 32)).requires_grad_()
     found = lpips(a, a.detach() + torch.tensor([0.0, 0.1]).view(2, 1, 1, 1))
     assert found.tolist() == pytest.approx([0, 0.04], rel=1e-5)
     found.sum().backward()

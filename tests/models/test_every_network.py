@@ -13,6 +13,7 @@ from tests.narrow import NAMES, inputs, narrow, of_sample
 from tests.watching import watch_precision
 from unfold import create_model, list_models
 from unfold.metrics import psnr
+from unfold.util.value_checks import unchecked
 
 PUBLISHED = [name for name in list_models() if name != "composed"]  # of the papers
 
@@ -96,7 +97,8 @@ def test_under_autocast_all_physics_and_the_last_layers_stay_float32(
         assert dtypes <= {torch.float32, torch.complex64}, where
     assert half.dtype == torch.float32
     assert half.isfinite().all()
-    assert psnr(half, exact).min() > 40, "with random weights; at published widths see unfold check"
+    with unchecked():  # random weights make no images
+        assert psnr(half, exact).min() > 40, "with random weights; at published widths see unfold check"
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -17,6 +17,7 @@ from unfold.protocols.protocol import Case, Protocol, Sample, windowed
 from unfold.report.text_table import Score
 from unfold.user_files import line_of, their_errors
 from unfold.util.progress import progress
+from unfold.util.value_checks import unchecked
 
 
 class Result(NamedTuple):
@@ -61,7 +62,7 @@ def evaluate_case(protocol: Protocol, method: Method, case: Case, sample: Sample
 
 def scored(protocol: Protocol, image: Image, target: Image) -> dict[str, float]:
     """The protocol's scores by name, "psnr" and "ssim" among them; UnfoldError, with its line, where there are none."""
-    with their_errors(f"the score of {protocol.name}"):
+    with their_errors(f"the score of {protocol.name}"), unchecked():
         scores = protocol.score(image, target)
     if isinstance(scores, dict) and {"psnr", "ssim"} <= scores.keys():
         return scores
@@ -101,7 +102,7 @@ def _estimates(net: UnfoldingNetwork, inputs: dict[str, Any], device: torch.devi
     stages: list[list[Image]] = []  # of each channel, where the network takes one
 
     def run(given: dict[str, Any]) -> Image:
-        with their_errors(type(net).__name__):
+        with their_errors(type(net).__name__), unchecked():
             found = [x[0].permute(1, 2, 0).float().cpu().numpy() for x in net.iterate(**as_tensors(given, net, device))]
         stages.append(found)
         return found[-1]

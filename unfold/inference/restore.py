@@ -11,12 +11,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from unfold.errors import UnfoldError, out_of_memory
+from unfold.inference.picture_kinds import restore_any
 from unfold.inference.tile_size import Tile, choose_tiles, halved, kernel_side
 from unfold.inference.tiling import Array, Span, Tiles, assemble
 from unfold.inference.validate_inputs import check_inputs, check_measurement
-from unfold.models.on_arrays import Method, network
+from unfold.models.on_arrays import Method, network, unwrapped
 from unfold.models.self_ensemble import ensembled
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.physics.boundary import periodic
@@ -38,38 +40,51 @@ class Restored(NamedTuple):
 
 
 def restore(
-    image: Image,
-    net: UnfoldingNetwork,
+    image: Any,
+    net: nn.Module,
     *,
     tile: Tile = "auto",
     ensemble: bool = False,
     precision: Precision = "float32",
-    device: str | None = None,
+    device: str | torch.device | None = None,
     **inputs: Any,
-) -> Image:
+) -> Any:
     """Restore one picture of any size in bounded memory.
 
-    image: (H,W), (H,W,1) or (H,W,3), or (H,W,C) for a network of C channels, uint8, uint16 or floating-point in [0,1]
-    -> the same kind, scale times as large, clamped, integers rounded. A grey picture goes through a network for colour
-    as three equal channels and becomes their mean; a network of one channel restores each channel by itself.
-    net: any network but DGUNet-CS, which restores measurements. inputs: what else it takes (``net.inputs``), as arrays
-    and numbers: kernel (kh,kw), for true convolution (it is brought to sum 1), scale, sigma in [0,1] units, and images
-    as large as the picture, such as a mask.
+    image: an array (H,W), (H,W,1) or (H,W,3), or (H,W,C) for a network of C channels, uint8, uint16 or floating-point
+    in [0,1], with noise in [-2,3] -> the same kind, scale times as large, clamped, integers rounded. A grey picture
+    goes through a network for colour as three equal channels and becomes their mean; a network of one channel restores
+    each channel by itself. Or
+      a tensor (H,W), (C,H,W) or (B,C,H,W) -> a tensor of as many axes, of the same type, on the same device, without
+        gradients; a kernel (B,1,kh,kw), a sigma (B,) and images (B,C,H,W) then hold one for each picture;
+      a PIL image -> a PIL image, of its mode; palettes are expanded, an alpha channel is kept (enlarged by itself);
+      a path -> an array (H,W,3), or (H,W,1) of a grey picture, read as `unfold restore` reads it, its alpha left out;
+      a list or a tuple of these -> a list, each restored with the same inputs.
+    net: any network but DGUNet-CS, which restores measurements, alone or in DataParallel, DistributedDataParallel,
+    AveragedModel or torch.compile. inputs: what else it takes (``net.inputs``), as arrays or tensors and numbers:
+    kernel (kh,kw), for true convolution (it is brought to sum 1), scale, sigma in [0,1] units, and images as large as
+    the picture, such as a mask.
 
     tile: side of the square of the result that the network sees at once; None: everything at once; "auto": everything,
     or as much as memory allows. Tiles overlap by the network's halo, cut short in small tiles, and are blended. No
     network of the package is exact in tiles, see :func:`unfold.inference.tile_error.tile_difference`. Where memory runs
     out, the tile is halved. ensemble: the mean over the eight turned and mirrored pictures, with the kernel and other
-    images. precision: "float32", or "bf16" by autocast. device: "auto", "cpu" or "cuda"; None where the network is.
+    images. precision: "float32", or "bf16" by autocast. device: "auto", "cpu", "cuda" or a torch.device; None where the
+    network is.
 
     Borders, by ``net.border``: for USRNet, whose data step is circular, picture and tiles are continued to be periodic;
     for NRL-GDN, which takes zeros to be there, the picture is continued by its edge pixels by the kernel's side, as the
     published scripts for real pictures do.
     Raises UnfoldError for what does not fit, and where memory runs out for the smallest tile.
     """
-    return restore_and_tell(
-        image, net, tile=tile, ensemble=ensemble, precision=precision, device=device, inputs=inputs
-    ).image
+    bare = unwrapped(net)
+
+    def run(array: Image, given: dict[str, Any]) -> Image:
+        return restore_and_tell(
+            array, bare, tile=tile, ensemble=ensemble, precision=precision, device=device, inputs=given
+        ).image
+
+    return restore_any(image, run, inputs)
 
 
 def restore_and_tell(
@@ -81,7 +96,7 @@ def restore_and_tell(
     halo: int | None = None,
     ensemble: bool = False,
     precision: Precision = "float32",
-    device: str | None = None,
+    device: str | torch.device | None = None,
     announce: Callable[[int], Callable[[int], Any]] = lambda pixels: lambda done: None,
 ) -> Restored:
     """As :func:`restore`, with the tiles that were used.

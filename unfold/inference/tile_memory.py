@@ -15,6 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from unfold.models.unfolding import UnfoldingNetwork
+from unfold.util.value_checks import unchecked
 
 
 class Living(TorchDispatchMode):
@@ -53,7 +54,7 @@ def needed(net: UnfoldingNetwork, inputs: dict[str, Any]) -> int:
     bare |= {id(b): b.to("meta") for b in net.buffers()}
     twin = copy.deepcopy(net, bare).train()
     given = {key: value.to("meta") if isinstance(value, Tensor) else value for key, value in inputs.items()}
-    with torch.no_grad(), torch.device("meta"), Living() as living:
+    with torch.no_grad(), torch.device("meta"), unchecked(), Living() as living:
         twin(**given)
     return living.peak
 

@@ -20,6 +20,7 @@ from unfold.models.unfolding import UnfoldingNetwork
 from unfold.report.stage_table import UNITS, StageRecord
 from unfold.util.device import device_of
 from unfold.util.precision import Precision, autocast_for
+from unfold.util.value_checks import unchecked
 
 
 def trace(
@@ -61,7 +62,7 @@ def trace(
 
     records: list[StageRecord] = []
     seconds, context = 0.0, None
-    with torch.inference_mode(), autocast:
+    with torch.inference_mode(), autocast, unchecked():
         if device.type == "cuda":
             for _ in itertools.islice(net.states(**given), count + 1):
                 pass

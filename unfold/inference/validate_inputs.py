@@ -9,12 +9,16 @@ from numpy.typing import NDArray
 
 from unfold.errors import UnfoldError
 from unfold.facts import Input
+from unfold.inference.picture_kinds import as_array
+from unfold.models.check_given import check_precision, checked_number
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.physics.kernels import centred_in_odd_square
+from unfold.util.value_checks import found_range, in_range
 
 
 def check_measurement(image: NDArray[Any], net: UnfoldingNetwork) -> None:
-    """UnfoldError where :func:`restore` does not take this array for the network."""
+    """UnfoldError where :func:`restore` does not take this array for the network, or the network as it is."""
+    check_precision(net)
     check_image(image, net.measured_channels)
     count = 1 if image.ndim == 2 else image.shape[2]
     if net.measured_channels == 1 < net.channels and count > 1 and (image != image[..., :1]).any():
@@ -29,14 +33,19 @@ def check_image(image: NDArray[Any], channels: int = 3) -> None:
     allowed = (1, 3, channels)
     if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in allowed) or image.size == 0:
         more = "" if channels in (1, 3) else f" or (H,W,{channels})"
-        raise UnfoldError(f"an image is (H,W), (H,W,1) or (H,W,3){more}, not {image.shape}")
+        first = image.ndim == 3 and image.shape[0] in allowed
+        hint = ": channels come last, image.transpose(1, 2, 0)" if first else ""
+        raise UnfoldError(f"an image is (H,W), (H,W,1) or (H,W,3){more}, not {image.shape}{hint}")
     if image.dtype in (np.uint8, np.uint16):
         return
     if image.dtype.kind != "f":
         raise UnfoldError(f"an image is uint8, uint16 or floating-point in [0,1], not {image.dtype}")
     least, most = float(image.min()), float(image.max())
-    if not (least >= -1 and most <= 2):  # noise may reach a little beyond [0,1]
-        raise UnfoldError(f"a floating-point image is in [0,1]; this one has values from {least:g} to {most:g}")
+    if not in_range(least, most):
+        raise UnfoldError(
+            f"a floating-point image is in [0,1]; this one has values from {least:g} to {most:g}: divide by 255 what "
+            "is in 0..255"
+        )
 
 
 def check_inputs(net: UnfoldingNetwork, given: dict[str, Any], size: tuple[int, ...] | None = None) -> dict[str, Any]:
@@ -56,24 +65,28 @@ def check_inputs(net: UnfoldingNetwork, given: dict[str, Any], size: tuple[int, 
 
 
 def _checked(name: str, one: Input, value: Any, size: tuple[int, ...] | None) -> Any:
+    value = as_array(value)
     if one.kind == "kernel":
-        kernel = np.asarray(value, np.float64)
+        try:
+            kernel = np.asarray(value, np.float64)
+        except (TypeError, ValueError):
+            raise UnfoldError(f"{name} is a matrix of numbers, not {type(value).__name__}") from None
+        while kernel.ndim > 2 and len(kernel) == 1:  # as networks take it
+            kernel = kernel[0]
         if kernel.ndim != 2 or not np.isfinite(kernel).all() or not kernel.sum() > 0:
             raise UnfoldError(f"{name} is a matrix of finite numbers with a positive sum, not of shape {kernel.shape}")
         return centred_in_odd_square(kernel / kernel.sum()).astype(np.float32)
     if one.kind == "image":
-        return _image_input(name, one, np.asarray(value), size)
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, int | float | np.integer | np.floating)
-        or not np.isfinite(value)
-    ):
-        raise UnfoldError(f"{name} is a number, not {value!r}")
-    if one.kind == "whole" and (value != int(value) or (one.least is not None and value < one.least)):
-        raise UnfoldError(f"{name} is a whole number of at least {one.least or 0:g}, not {value}")
-    if one.kind == "level" and not 0 <= value <= 1:
-        raise UnfoldError(f"{name} is a standard deviation in [0,1] units, not {value:g}")
-    return value
+        return _image_input(name, one, _turned(value, size), size)
+    return checked_number(name, one, value)
+
+
+def _turned(value: Any, size: tuple[int, ...] | None) -> NDArray[Any]:
+    """A further image with its channels last: those of a tensor, (1,C,H,W) or (C,H,W), come first."""
+    image = np.asarray(value)
+    image = image[0] if image.ndim == 4 and len(image) == 1 else image
+    first = size is not None and image.ndim == 3 and image.shape[:2] != size[:2] and image.shape[1:] == size[:2]
+    return image.transpose(1, 2, 0) if first else image
 
 
 def _image_input(name: str, one: Input, value: NDArray[Any], size: tuple[int, ...] | None) -> NDArray[np.float32]:
@@ -86,6 +99,6 @@ def _image_input(name: str, one: Input, value: NDArray[Any], size: tuple[int, ..
         image = image.astype(np.float32) / np.float32(1 if image.dtype == bool else np.iinfo(image.dtype).max)
     elif image.dtype.kind != "f":
         raise UnfoldError(f"{name} is uint8, uint16, bool or floating-point, not {image.dtype}")
-    if not np.isfinite(image).all():
-        raise UnfoldError(f"{name} holds numbers that are not finite")
+    if not in_range(least := float(image.min()), most := float(image.max())):
+        raise UnfoldError(f"{name} is in [0,1], and this one has {found_range(least, most)}")
     return np.repeat(image, one.channels // image.shape[2], axis=2).astype(np.float32)

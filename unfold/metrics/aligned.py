@@ -22,10 +22,11 @@ BLUR = 5  # side length in pixels of the Gaussian that both images pass before t
 Pixels = NDArray[np.float32]
 
 
-def aligned_scores(result: NDArray[Any], target: NDArray[Any]) -> tuple[float, float]:
+def aligned_scores(result: NDArray[Any], target: NDArray[Any], *, peak: float | None = None) -> tuple[float, float]:
     """PSNR in dB and SSIM of a result whose brightness and position are first fitted to the target's.
 
-    result z, target x: (H,W,3) RGB, uint8 or float in [0,1]. In float32, z is
+    result z, target x: (H,W,3) RGB, uint8, uint16 or float in [0,1]; peak as for :func:`unfold.metrics.psnr`. In
+    float32, z is
       1. scaled by sum(x z) / sum(z z), one factor for all channels;
       2. warped by the homography that maximises the enhanced correlation coefficient of the two grey images
          (Evangelidis and Psarakis 2008, as OpenCV has it; always 100 steps): cubic interpolation, edges reflected.
@@ -35,9 +36,13 @@ def aligned_scores(result: NDArray[Any], target: NDArray[Any]) -> tuple[float, f
     UnfoldError as for :func:`unfold.metrics.ssim`, and where the images cannot be aligned. The search may leave equal
     images some 1e-6 pixels apart: their PSNR is then very high, not infinite.
     """
-    if result.ndim != 3 or result.shape[2] != 3:
-        raise UnfoldError(f"aligned scores take colour images of shape (H,W,3), not {tuple(result.shape)}")
-    z, x = (pixels[0].permute(1, 2, 0).float().numpy() for pixels in as_pair(result, target, 0, "rgb", round8=False))
+    shape = tuple(getattr(result, "shape", ()))
+    if len(shape) != 3 or shape[2] != 3:
+        raise UnfoldError(
+            f"aligned scores take colour images of shape (H,W,3), not {shape or 'a ' + type(result).__name__}"
+        )
+    pair = as_pair(result, target, 0, "rgb", round8=False, peak=peak)
+    z, x = (pixels[0].permute(1, 2, 0).float().numpy() for pixels in pair)
     if min(x.shape[:2]) < WINDOW:
         raise UnfoldError(f"SSIM needs at least {WINDOW}x{WINDOW} pixels, not {x.shape[0]}x{x.shape[1]}")
     fitted, mask = _align(_scale(z, x), x)

@@ -22,19 +22,19 @@ SMALLEST = 31  # side length below which AlexNet has no output
 
 
 @overload
-def lpips(a: Tensor, b: Tensor, *, round8: bool = False) -> Tensor: ...
+def lpips(a: Tensor, b: Tensor, *, round8: bool = False, peak: float | None = None) -> Tensor: ...
 @overload
-def lpips(a: NDArray[Any], b: NDArray[Any], *, round8: bool = False) -> float: ...
-def lpips(a: Image, b: Image, *, round8: bool = False) -> float | Tensor:
+def lpips(a: NDArray[Any], b: NDArray[Any], *, round8: bool = False, peak: float | None = None) -> float: ...
+def lpips(a: Image, b: Image, *, round8: bool = False, peak: float | None = None) -> float | Tensor:
     """Learned perceptual distance of two colour images, 0 for equal ones: LPIPS 0.1 with AlexNet.
 
     Zhang, Isola, Efros, Shechtman, Wang: The unreasonable effectiveness of deep features as a perceptual metric, CVPR
-    2018. a, b, round8 and the result's form as for :func:`unfold.metrics.psnr`: arrays (H,W,3) or tensors (B,3,H,W) in
-    [0,1], computed in float32 where the tensors are. AlexNet's weights (about 230 MB) are downloaded by torchvision
-    on first use; they stay in memory after that.
+    2018. a, b, round8, peak, the result's form and errors as for :func:`unfold.metrics.psnr`: arrays (H,W,3) or tensors
+    (B,3,H,W) in [0,1], computed in float32 where the tensors are. AlexNet's weights (about 230 MB) are downloaded by
+    torchvision on first use; they stay in memory after that.
     UnfoldError also where the package or its weights cannot be had, or the image is too small.
     """
-    x, y = (2 * image.float() - 1 for image in as_pair(a, b, 0, "rgb", round8))
+    x, y = (2 * image.float() - 1 for image in as_pair(a, b, 0, "rgb", round8, peak, channels=0))
     if x.shape[1] != 3:
         raise UnfoldError(f"LPIPS takes colour images of three channels, not {x.shape[1]}")
     if min(x.shape[-2:]) < SMALLEST:

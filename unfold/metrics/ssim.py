@@ -24,7 +24,15 @@ UNIFORM = [1 / 7] * 7
 
 @overload
 def ssim(
-    a: Tensor, b: Tensor, border: int = 0, channel: Channel = "rgb", kind: Kind = "wang", *, round8: bool = False
+    a: Tensor,
+    b: Tensor,
+    border: int = 0,
+    channel: Channel = "rgb",
+    kind: Kind = "wang",
+    *,
+    round8: bool = False,
+    peak: float | None = None,
+    channels: int | None = None,
 ) -> Tensor: ...
 @overload
 def ssim(
@@ -35,13 +43,24 @@ def ssim(
     kind: Kind = "wang",
     *,
     round8: bool = False,
+    peak: float | None = None,
+    channels: int | None = None,
 ) -> float: ...
 def ssim(
-    a: Image, b: Image, border: int = 0, channel: Channel = "rgb", kind: Kind = "wang", *, round8: bool = False
+    a: Image,
+    b: Image,
+    border: int = 0,
+    channel: Channel = "rgb",
+    kind: Kind = "wang",
+    *,
+    round8: bool = False,
+    peak: float | None = None,
+    channels: int | None = None,
 ) -> float | Tensor:
     """SSIM for a peak of 1 with K1 0.01 and K2 0.03: the mean of the map over pixels and channels.
 
-    a, b, border, channel, round8, results and errors as for :func:`unfold.metrics.psnr`; the border is cut off first.
+    a, b, border, channel, round8, peak, channels, results and errors as for :func:`unfold.metrics.psnr`; the border is
+    cut off first.
 
     kind:
       "wang"      Wang et al. 2004: an 11x11 Gaussian window of width 1.5, only where it lies inside the image, each
@@ -56,7 +75,7 @@ def ssim(
     size).
     """
     check_choice("kind", kind, KINDS)
-    values = ssim_map(*as_pair(a, b, border, channel, round8), kind).mean(dim=(1, 2, 3))
+    values = ssim_map(*as_pair(a, b, border, channel, round8, peak, channels), kind).mean(dim=(1, 2, 3))
     return values if isinstance(a, Tensor) else values.item()
 
 

@@ -33,6 +33,7 @@ class Composed(UnfoldingNetwork):
         # The largest of what the parts ask for, for a prior may need more than the data step does.
         parts = (data, self.priors[0])
         self.min_size = max(getattr(part, "min_size", 1) for part in parts)
+        self.takes_half = all(getattr(part, "takes_half", True) for part in parts)
         self.size_multiple = max(getattr(part, "size_multiple", 1) for part in parts)
 
     @property

@@ -91,6 +91,7 @@ def step_size() -> nn.Parameter:
 class Family(UnfoldingNetwork):
     """The stage of every DGUNet, in whatever modules a network has for it."""
 
+    takes_half = False
     tail: nn.Conv2d
 
     @abstractmethod

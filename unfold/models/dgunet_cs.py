@@ -202,6 +202,8 @@ class DGUNetCS(Family):
         if m is None:
             assert image is not None
             m = self.measure(image)
+        if not isinstance(m, Tensor):
+            raise ValueError(f"measurements are a tensor of shape (B, M, h, w), not of the type {type(m).__name__}")
         if m.ndim != 4 or m.shape[1] != self.channels * len(self.Phi):
             raise ValueError(
                 f"measurements have shape (B, {self.channels * len(self.Phi)}, h, w), not {tuple(m.shape)}"

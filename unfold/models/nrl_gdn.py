@@ -76,6 +76,7 @@ class NRLGDN(UnfoldingNetwork):
     }
     tied = True
     size_multiple = min_size = 8
+    takes_half = False
     tiling = Tiling(
         reach=199,
         blurred=True,

@@ -9,13 +9,34 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 from unfold.errors import UnfoldError
+from unfold.models.check_given import weights_kind
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.user_files import their_errors
+from unfold.util.value_checks import unchecked
 
 Image = NDArray[Any]
+WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel, AveragedModel)
 Method = Callable[[dict[str, Any]], Image]  # what is known of a measurement -> the restored image (H,W,C), not clamped
+
+
+def unwrapped(net: nn.Module) -> UnfoldingNetwork:
+    """The network in what torch wraps one in; one that torch.compile made, which runs as such, stays. UnfoldError where
+    there is none.
+    """
+    inner: Any = net
+    while True:
+        compiled = vars(inner).get("_modules", {}).get("_orig_mod") if isinstance(inner, nn.Module) else None
+        if isinstance(inner, UnfoldingNetwork) or isinstance(compiled, UnfoldingNetwork):
+            return inner
+        if compiled is None and not isinstance(inner, WRAPPERS):
+            raise UnfoldError(
+                f"{type(inner).__name__} is no network of unfold: unfold.load_model and unfold.create_model make one"
+            )
+        inner = inner.module if compiled is None else compiled
 
 
 def tensors(inputs: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
@@ -37,8 +58,12 @@ def tensors(inputs: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
 
 
 def as_tensors(inputs: Mapping[str, Any], net: UnfoldingNetwork, device: torch.device) -> dict[str, Any]:
-    """Those of the inputs that the network takes, as tensors."""
-    return tensors({name: inputs[name] for name in net.inputs if name in inputs}, device)
+    """Those of the inputs that the network takes, as tensors, images in the type of its numbers."""
+    given = tensors({name: inputs[name] for name in net.inputs if name in inputs}, device)
+    if (kind := weights_kind(net)) != torch.float32:
+        large = [name for name, one in net.inputs.items() if one.kind == "image" and name in given]
+        given |= {name: given[name].to(kind) for name in large}
+    return given
 
 
 def network(net: UnfoldingNetwork, device: torch.device, stages: int | None = None) -> Method:
@@ -51,7 +76,7 @@ def network(net: UnfoldingNetwork, device: torch.device, stages: int | None = No
     @torch.inference_mode()
     def restore(inputs: dict[str, Any]) -> Image:
         given = as_tensors(inputs, net, device)
-        with their_errors(type(net).__name__):
+        with their_errors(type(net).__name__), unchecked():
             x = net(**given) if stages is None else next(islice(net.iterate(**given), stages - 1, None))
         return x[0].permute(1, 2, 0).float().cpu().numpy()
 

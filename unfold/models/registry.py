@@ -17,6 +17,7 @@ from unfold.errors import UnfoldError
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.registry import NETWORK, Part
 from unfold.user_files import line_of
+from unfold.util.device import pick_device
 
 logger = logging.getLogger("unfold")
 LARGEST = 10_000  # a width or a number of stages above it is a mistake, or an attack on memory
@@ -55,14 +56,27 @@ def same_network(a: str, b: str) -> bool:
     return left.make is right.make and left.defaults() == right.defaults()
 
 
-def create_model(name: str, **options: Any) -> UnfoldingNetwork:
+def create_model(name: str, *, device: str | torch.device | None = None, **options: Any) -> UnfoldingNetwork:
     """Build a network with fresh weights.
 
-    name: one of :func:`list_models`, or code: "ista.py:ISTANet", "package.module:ISTANet". options: constructor
-    arguments in place of the published ones, e.g. ``create_model("dgunet_denoise", stages=4)``. Raises UnfoldError for
-    an unknown name, argument or value.
+    name: one of :func:`list_models`, or code: "ista.py:ISTANet", "package.module:ISTANet". device: "auto", "cpu",
+    "cuda" or a torch.device; None: where torch puts it. options: constructor arguments in place of the published ones,
+    e.g. ``create_model("dgunet_denoise", stages=4)``. What the network is given it looks at, see
+    :attr:`unfold.models.unfolding.UnfoldingNetwork.checks_inputs`. Raises UnfoldError for an unknown name, argument,
+    value or device.
     """
+    return for_people(plain_model(name, **options), device)
+
+
+def plain_model(name: str, **options: Any) -> UnfoldingNetwork:
+    """As :func:`create_model`, for the package's own use: the network does not look at what it is given."""
     return built(network_part(name), options)
+
+
+def for_people(net: UnfoldingNetwork, device: str | torch.device | None) -> UnfoldingNetwork:
+    """The network on that device, looking at what it is given."""
+    net.checks_inputs = True
+    return net if device is None else net.to(pick_device(device))
 
 
 def built(part: Part, options: Mapping[str, Any], where: Any = None) -> UnfoldingNetwork:
@@ -101,9 +115,9 @@ def _skeleton(name: str, options: str) -> UnfoldingNetwork:
     given = json.loads(options)
     try:
         with torch.device("meta"):
-            return create_model(name, **given)
+            return plain_model(name, **given)
     except UnfoldError:
-        return create_model(name, **given)  # what computes when it is built needs numbers; else the same error
+        return plain_model(name, **given)  # what computes when it is built needs numbers; else the same error
 
 
 def _whole_numbers(value: Any) -> Iterator[int]:

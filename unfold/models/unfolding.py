@@ -15,15 +15,26 @@ from torch.utils.checkpoint import checkpoint
 
 from unfold.errors import UnfoldError
 from unfold.facts import Border, Input, Preset, Tiling, image
+from unfold.models.check_given import check_given
 from unfold.user_files import line_of
+from unfold.util.value_checks import checking
 
 
 def check_image(y: Tensor, channels: int, what: str = "y") -> None:
-    """ValueError for anything but floats of shape (B,channels,H,W)."""
+    """ValueError for anything but floats of shape (B,channels,H,W), at least one of them."""
     if y.ndim != 4 or y.shape[1] != channels:
-        raise ValueError(f"{what} must have shape (B, {channels}, H, W), not {tuple(y.shape)}")
+        hint = ""
+        if y.ndim == 3 and y.shape[0] == channels:
+            hint = f": {what}[None] is a batch of one"
+        elif y.ndim in (3, 4) and y.shape[-1] == channels:
+            hint = f": channels come first, {what}." + (
+                "permute(2, 0, 1)[None]" if y.ndim == 3 else "permute(0, 3, 1, 2)"
+            )
+        raise ValueError(f"{what} must have shape (B, {channels}, H, W), not {tuple(y.shape)}{hint}")
     if not y.is_floating_point():
         raise ValueError(f"{what} must hold floats in [0,1], not {str(y.dtype).removeprefix('torch.')}: divide by 255")
+    if not y.numel():
+        raise ValueError(f"{what} is empty: its shape is {tuple(y.shape)}")
 
 
 def check_channels(channels: int) -> int:
@@ -66,9 +77,15 @@ class UnfoldingNetwork(nn.Module, ABC):
         ``net.stages = 9``; what trains with another number says so.
     checkpoint_stages: keep only each stage's output in training and compute its inside again in the backward pass:
         memory of about one stage instead of K, for one more forward pass. Gradients are the same.
+    checks_inputs: look at what a run is given and raise UnfoldError for what no such network takes, values beyond
+        [-2,3] among them. ``create_model`` and ``load_model`` switch it on; training, protocols and what measures
+        speed build networks without it. On a GPU, numbers are looked at in eval mode alone, where that makes the host
+        wait once.
     """
 
     checkpoint_stages: bool = False
+    checks_inputs: bool = False
+    takes_half: bool = True  # whether its weights may be float16 or bfloat16; not where parts compute in float32
     tied: bool = False  # one set of weights serves any number of stages
     fewest_stages: int = 1
     channels: int = 3  # of the images that it restores
@@ -200,7 +217,12 @@ class UnfoldingNetwork(nn.Module, ABC):
 
     def states(self, *args: Any, **inputs: Any) -> Iterator[State]:
         """Yield x_0, x_1, ... as stages take them, each with the context, holding no more than one stage at a time."""
-        begun = self.begin(*args, **inputs)
+        if self.checks_inputs and not torch.compiler.is_compiling() and checking():
+            args, inputs, judge = check_given(self, args, inputs)
+            begun = self.begin(*args, **inputs)
+            judge()
+        else:
+            begun = self.begin(*args, **inputs)
         if not (isinstance(begun, tuple) and len(begun) == 2 and isinstance(begun[0], Tensor)):
             kind = f"tuple of {len(begun)}" if isinstance(begun, tuple) else type(begun).__name__
             raise UnfoldError(

@@ -99,6 +99,7 @@ class USRNet(UnfoldingNetwork):
         "usrnet_tiny": Preset("USRNet or USRGAN, tiny", {"widths": (16, 32, 64, 64), "stages": 6, "hyper_width": 32}),
     }
     size_multiple = 8
+    takes_half = False
     tiling = Tiling(
         reach=97,
         blurred=True,

@@ -10,6 +10,8 @@ from unfold.util.precision import apply_in_full_precision
 class ConvBlock(nn.Module):
     """(B,C,H,W) -> (B,C,H,W): seven 5x5 layers without biases, ReLU between; the last four are transposed."""
 
+    takes_half = False  # the last layer computes in float32
+
     def __init__(self, channels: int = 3, width: int = 64) -> None:
         super().__init__()
         layers: list[nn.Module] = []

@@ -259,6 +259,8 @@ class PathwayUNet(nn.Module):
 
     min_size = size_multiple = 2**LEVELS
 
+    takes_half = False  # the last layer computes in float32
+
     def __init__(self, width: int = 32, growth: int = 16, channels: int = 3) -> None:
         super().__init__()
         self.shallow = shallow_features(width, nn.PReLU(), channels)

@@ -41,6 +41,8 @@ class ResUNet(nn.Module):
     convolutions down, transposed ones up, skips are added; no biases, no normalisation, no skip around the whole.
     """
 
+    takes_half = False  # the last layer computes in float32
+
     def __init__(
         self, cin: int = 4, cout: int = 3, widths: Sequence[int] = (64, 128, 256, 512), depth: int = 2
     ) -> None:

@@ -34,10 +34,10 @@ def run_doctor(paths: Sequence[str], json_file: Path | None = None, model: str |
 def _sizes(model: str) -> tuple[int, int]:
     import torch
 
-    from unfold.models.registry import create_model
+    from unfold.models.registry import plain_model
 
     with torch.device("meta"):
-        net = create_model(model)
+        net = plain_model(model)
     return net.size_multiple, max(net.min_size, 1)
 
 

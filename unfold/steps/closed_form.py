@@ -17,9 +17,11 @@ its float32 error against float64 is 8e-3 to 2e-2, and 3e-6 to 3e-5 in this form
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -70,8 +72,9 @@ class PreparedKernel:
 
 def whole_number(scale: float) -> int:
     """The scale as an int; ValueError where it is no whole number of at least 1."""
-    if scale != int(scale) or scale < 1:
-        raise ValueError(f"scale must be a whole number of at least 1, not {scale}")
+    number = isinstance(scale, (int, float, Tensor, np.generic)) and math.isfinite(scale)
+    if not number or scale != int(scale) or scale < 1:
+        raise ValueError(f"scale must be a whole number of at least 1, not {scale!r}")
     return int(scale)
 
 

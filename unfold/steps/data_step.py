@@ -20,10 +20,11 @@ class DataStep(nn.Module, ABC):
     """One half of a stage: what the measurement says of an estimate.
 
     stages: how many it has parameters for; channels: of the images. border: what it takes to be beyond the border of an
-    image, as :attr:`unfold.models.unfolding.UnfoldingNetwork.border`; min_size: of an image.
+    image, as :attr:`unfold.models.unfolding.UnfoldingNetwork.border`; min_size: of an image; takes_half: as there.
     """
 
     border: Border = "any"
+    takes_half: bool = True
     min_size: int = 1
 
     def __init__(self, stages: int, channels: int = 3) -> None:
@@ -59,6 +60,7 @@ class ClosedForm(DataStep):
     """
 
     border = "circular"
+    takes_half = False
 
     def __init__(self, stages: int, alpha: float = 0.01, channels: int = 3) -> None:
         super().__init__(stages, channels)
@@ -93,6 +95,8 @@ class BlurGradient(DataStep):
 
     Inputs: y (B,C,H,W), kernel (B|1,1,kh,kw). step: what every r_k begins at; below 2 for a kernel of sum 1.
     """
+
+    takes_half = False
 
     def __init__(self, stages: int, boundary: Boundary = "replicate", step: float = 1.0, channels: int = 3) -> None:
         super().__init__(stages, channels)

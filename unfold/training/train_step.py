@@ -16,6 +16,7 @@ from unfold.errors import UnfoldError
 from unfold.metrics import psnr
 from unfold.models.unfolding import Output, UnfoldingNetwork
 from unfold.user_files import their_errors
+from unfold.util.value_checks import unchecked
 
 Loss = Callable[[Output, Mapping[str, Any]], Tensor]
 SUMS = ("loss", "psnr", "gradient", "patches", "steps", "skipped")  # what a step returns, to be added up
@@ -59,6 +60,7 @@ class Update:
             copies = {id(value): value.detach().clone() for value in own.values()}
             self.average = {name: copies[id(value)] for name, value in own.items()}
 
+    @unchecked()  # a look at the numbers would make the host wait for a GPU
     def __call__(self, batch: dict[str, Any], share: float = 1.0) -> Tensor:
         """Train on a batch {"target": (B,C,H,W), **inputs and what losses need}; returns ``names``, on the device.
 

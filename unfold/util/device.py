@@ -12,8 +12,9 @@ from unfold.errors import UnfoldError
 Net = TypeVar("Net", bound=nn.Module)
 
 
-def pick_device(name: str) -> torch.device:
+def pick_device(name: str | torch.device) -> torch.device:
     """The device of that name; "auto" is CUDA where there is one, else the CPU. UnfoldError where it is not there."""
+    name = str(name)
     if name.split(":")[0] not in ("auto", "cpu", "cuda"):
         raise UnfoldError(f"the device {name} cannot be used here: it is auto, cpu, cuda or cuda:NUMBER")
     if name == "auto":

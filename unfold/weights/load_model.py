@@ -14,9 +14,10 @@ from torch import Tensor
 
 from unfold.config import load_config, options_of, plain
 from unfold.errors import UnfoldError, one_line
-from unfold.models.registry import create_model, network_part, same_network, skeleton
+from unfold.models.registry import for_people, network_part, plain_model, same_network, skeleton
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.registry import NETWORK, Part, code_in, is_known, short
+from unfold.weights.open_file import Source, as_path_of
 from unfold.weights.read_checkpoint import Checkpoint, read_checkpoint
 from unfold.weights.recognise import recognise
 from unfold.weights.resolve_weights import find_weights, published
@@ -94,27 +95,33 @@ def in_words(arguments: Mapping[str, Any]) -> str:
     return ", ".join(f"{key} {value}" for key, value in arguments.items())
 
 
-def load_model(path: str | Path, name: str | None = None, **overrides: Any) -> UnfoldingNetwork:
-    """Build the network that a checkpoint file holds and load its weights, in eval mode on the CPU.
+def load_model(
+    path: Source, name: str | None = None, device: str | torch.device | None = None, **overrides: Any
+) -> UnfoldingNetwork:
+    """Build the network that a checkpoint file holds and load its weights, in eval mode, on the CPU or the device.
 
     path: a file, or where there is none of that name, published weights such as "usrnet_tiny", downloaded once (see
-    `unfold weights list`). The network is what the file says (files of this package do), or what its names and shapes
+    `unfold weights list`); or an open binary file, read from where it stands, or bytes. device: "auto", "cpu", "cuda"
+    or a torch.device. The network is what the file says (files of this package do), or what its names and shapes
     tell: any width, number of stages of untied networks and sampling ratio. name: only where neither says it (NRL-GDN's
     three variants share one layout), to insist, or of code of your own ("ista.py:ISTANet", or a recipe whose MODEL it
     is), which is never run because a file says so; overrides: constructor arguments, as for
-    :func:`unfold.create_model`. Raises UnfoldError for a file or name that does not fit.
+    :func:`unfold.create_model`. What the network is given it looks at, see
+    :attr:`unfold.models.unfolding.UnfoldingNetwork.checks_inputs`. Raises UnfoldError for a file, name or device that
+    does not fit.
     """
-    return load_named(path, name, **overrides)[2]
+    with as_path_of(path) as file:
+        return for_people(load_named(file, name, **overrides)[2], device)
 
 
 def load_named(source: str | Path, name: str | None = None, **overrides: Any) -> tuple[str, Path, UnfoldingNetwork]:
-    """As :func:`load_model`, with the network's name and the file that was read."""
+    """As :func:`load_model` of a path, with the network's name and the file; what it is given it does not look at."""
     path, checkpoint, name = open_weights(source, name)
     name, arguments = identify(checkpoint, path, name)
     arguments = {**arguments, **overrides}
     # No memory is spent before names and shapes have been compared.
     state = fitted(skeleton(name, arguments), checkpoint.state, path)
-    net = create_model(name, **arguments)
+    net = plain_model(name, **arguments)
     net.load_state_dict(state)
     return name, path, net.eval()
 

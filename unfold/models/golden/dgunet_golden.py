@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from unfold.models.golden.golden_rules import Golden, Networks, Outcome, fill, furthest
-from unfold.models.registry import create_model
+from unfold.models.registry import plain_model
 
 
 def dgunet_rule(name: str, shape: torch.Size, noise: torch.Generator) -> Tensor:
@@ -25,7 +25,7 @@ def dgunet_rule(name: str, shape: torch.Size, noise: torch.Generator) -> Tensor:
 
 
 def check_dgunet(name: str, golden: Golden) -> Outcome:
-    net = fill(create_model(name), dgunet_rule).eval()
+    net = fill(plain_model(name), dgunet_rule).eval()
     key = "image" if name.endswith("_cs") else "y"
     inputs = {key: torch.from_numpy(golden["input"])}
     stages = net(**inputs, return_stages=True)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from unfold.models.golden.golden_rules import TOLERANCE, Golden, Net, Networks, Outcome, Parts, fill, furthest
-from unfold.models.registry import create_model
+from unfold.models.registry import plain_model
 from unfold.steps.inverse_filter import inverse_filter
 
 
@@ -33,7 +33,7 @@ def fill_plain_descent(net: Net, step: float) -> Net:
 
 
 def check_nrl_gdn(name: str, golden: Golden) -> Outcome:
-    net = fill(create_model(name), nrl_gdn_rule).eval()
+    net = fill(plain_model(name), nrl_gdn_rule).eval()
     inputs = {"y": torch.from_numpy(golden["y"]), "kernel": torch.from_numpy(golden["kt"])}
     stages = net(**inputs, return_stages=True)
     difference = furthest(torch.cat(list(stages)), golden["stages"][1:])
@@ -41,7 +41,7 @@ def check_nrl_gdn(name: str, golden: Golden) -> Outcome:
 
 
 def check_plain_descent(name: str, golden: Golden) -> Outcome:
-    net = fill_plain_descent(create_model(name), 1.0).eval()
+    net = fill_plain_descent(plain_model(name), 1.0).eval()
     stages = net(torch.from_numpy(golden["y"]), kernel=torch.from_numpy(golden["kt"]), return_stages=True)
     expected = golden["stages"][1:].reshape(-1, *stages[0].shape)
     return Outcome(net, f"{len(stages)} stages of plain descent", furthest(stages, expected))

@@ -19,7 +19,7 @@ from unfold.models.golden.golden_rules import (
     fill,
     furthest,
 )
-from unfold.models.registry import create_model
+from unfold.models.registry import plain_model
 from unfold.steps.closed_form import prepare
 
 STEP = ("x", "y", "k", "alpha", "z")
@@ -32,7 +32,7 @@ def usrnet_rule(name: str, shape: torch.Size, noise: torch.Generator) -> Tensor:
 
 
 def check_usrnet(name: str, golden: Golden) -> Outcome:
-    net: Any = fill(create_model(name), usrnet_rule).eval()
+    net: Any = fill(plain_model(name), usrnet_rule).eval()
     y, kernel = torch.from_numpy(golden["lr"]), torch.from_numpy(golden["kernel"]).reshape(1, 1, 25, 25)
     inputs = {"kernel": kernel, "scale": int(golden["sf"]), "sigma": float(golden["sigma"])}
     x, context = net.begin(y, **inputs)
@@ -45,12 +45,12 @@ def check_usrnet(name: str, golden: Golden) -> Outcome:
 
 
 def check_usrnet_prior(name: str, golden: Golden) -> Outcome:
-    net: Any = fill(create_model(name), usrnet_rule).eval()
+    net: Any = fill(plain_model(name), usrnet_rule).eval()
     return Outcome(net, "prior alone, 37x29", furthest([net.p(torch.from_numpy(golden["x"]))], [golden["out"]]))
 
 
 def check_usrnet_hyper(name: str, golden: Golden) -> Outcome:
-    net: Any = fill(create_model(name), usrnet_rule).eval()
+    net: Any = fill(plain_model(name), usrnet_rule).eval()
     rows = [torch.cat(net.h(row[0].flatten(), int(row[1])), dim=1)[0] for row in torch.from_numpy(golden["x"])]
     return Outcome(net, "hyper-parameters of 4 settings", furthest(rows, golden["out"]))
 
