@@ -20,6 +20,7 @@ from yacs.config import CfgNode
 
 from unfold import old_keys, registry
 from unfold.errors import UnfoldError, nearest
+from unfold.util.paths import as_path, expanded
 
 _C = CfgNode()
 _C.OUTPUT = "runs/run"  # run folder: config.yaml, environment.json, log.jsonl, curve.png, checkpoints/, test/
@@ -135,10 +136,34 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> CfgNode:
     path: a .yaml file; overrides: KEY VALUE KEY VALUE ..., values in YAML. Raises UnfoldError, naming file and key.
     """
     merging = _Merging()
-    for file, values in _read_with_bases(Path(path), ()):
+    for file, values in _read_with_bases(as_path(str(path)), ()):
         merging.file(values, str(file), file.parent)
     merging.command_line(overrides)
     return _finished(merging)
+
+
+def load_kept(path: Path, moved: Callable[[str], str]) -> CfgNode:
+    """The config.yaml of a run, see :func:`dumped`. moved: from each text in it to what is to be read instead.
+
+    Raises UnfoldError.
+    """
+    merging = _Merging()
+    for file, values in _read_with_bases(path, ()):
+        merging.file(_replaced(values, moved), str(file), file.parent)
+    return _finished(merging)
+
+
+def _replaced(value: Any, moved: Callable[[str], str]) -> Any:
+    if isinstance(value, dict):
+        return {key: _replaced(item, moved) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_replaced(item, moved) for item in value]
+    return moved(value) if isinstance(value, str) else value
+
+
+def training_set(cfg: CfgNode) -> str:
+    """DATA.TRAIN with the variables of its environment replaced, of which one may stand for several folders."""
+    return expanded(cfg.DATA.TRAIN)
 
 
 def altered(cfg: CfgNode, values: Mapping[str, Any]) -> CfgNode:
@@ -299,7 +324,7 @@ def _read_with_bases(path: Path, parents: tuple[Path, ...]) -> Iterator[tuple[Pa
     if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):
         raise UnfoldError(f"{path}: _BASE_ is a file name or a list of them, not {bases!r}")
     for base in bases:
-        yield from _read_with_bases(path.parent / base, (*parents, path.resolve()))
+        yield from _read_with_bases(path.parent / as_path(base), (*parents, path.resolve()))
     yield path, values
 
 
