@@ -246,16 +246,26 @@ def _in_full(cfg: CfgNode) -> dict[str, Any]:
     full: dict[str, Any] = plain(cfg)
     for section, (key, kind) in PARTS.items():
         part = registry.find(kind, full[section][key])
-        full[section] |= {key: part.name, "ARGS": plain(part.full(full[section]["ARGS"]))}
+        full[section] |= {key: part.name, "ARGS": _short_code(plain(part.full(full[section]["ARGS"])))}
     for i, term in enumerate(full["LOSS"]["TERMS"]):
         part = registry.find(registry.LOSS, term["NAME"])
-        whole = {**TERM, **term, "NAME": part.name, "ARGS": plain(part.full(term.get("ARGS", {})))}
+        whole = {**TERM, **term, "NAME": part.name, "ARGS": _short_code(plain(part.full(term.get("ARGS", {}))))}
         full["LOSS"][f"TERMS.{i}"] = whole
     del full["LOSS"]["TERMS"]
     for key in _PROTOCOLS:
         section, name = key.split(".")
         full[section][name] = _short_protocol(full[section][name])
     return full
+
+
+def _short_code(options: Any) -> Any:
+    """Options, with the code that their keys "name" say by the name of its file alone."""
+    if isinstance(options, dict):
+        return {
+            key: registry.short(item) if key == "name" and isinstance(item, str) else _short_code(item)
+            for key, item in options.items()
+        }
+    return options
 
 
 def _short_protocol(text: str) -> str:
