@@ -31,7 +31,9 @@ def _value(name: str, text: str) -> str:
     value = os.environ.get(name, "")
     if not value:
         how = "empty" if name in os.environ else "not set"
-        raise UnfoldError(f"the path {text} names the environment variable {name}, which is {how}: set it, as by export")
+        raise UnfoldError(
+            f"the path {text} names the environment variable {name}, which is {how}: set it, as by export"
+        )
     return value
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +57,8 @@ def run_to_resume(cfg: CfgNode, folder: Path, *, must: bool) -> tuple[Path, Chec
     if found is None:
         if must:
             raise UnfoldError(
-                f"there is nothing to resume: {checkpoints} holds no checkpoint (OUTPUT names the run folder, which may "
-                "have moved)"
+                f"there is nothing to resume: {checkpoints} holds no checkpoint (OUTPUT names the run folder, which "
+                "may have moved)"
             )
         return None
     before = _recipe_of(folder, cfg)
@@ -117,7 +118,8 @@ def _check_plan(before: CfgNode, cfg: CfgNode, done: int, pending: bool, changed
     run = done if in_steps else -(-done // per_epoch)  # units of which at least a part is done
     if length < run:
         raise UnfoldError(
-            f"--resume: {key} {length} is less than what this run has done: {run} {unit}; set {run} or more ({WAYS_OUT})"
+            f"--resume: {key} {length} is less than what this run has done: {run} {unit}; set {run} or more "
+            f"({WAYS_OUT})"
         )
     rates, other = _rates(before), _rates(cfg)
     for u in range(1, run + 1):
@@ -136,9 +138,10 @@ def _check_plan(before: CfgNode, cfg: CfgNode, done: int, pending: bool, changed
             other(ended),
             other(length),
         )
-        highest = max(map(other, range(ended, length + 1)))
-        if ended > cfg.SCHEDULE.WARMUP + 1 and highest > rates(ended - 1):
-            logger.warning("the learning rate rises again, from %.3g up to %.3g", rates(ended - 1), highest)
+        ahead = [other(u) for u in range(max(ended - 1, cfg.SCHEDULE.WARMUP + 1), length + 1)]
+        if any(after > one for one, after in pairwise(ahead)):
+            lowest = ahead.index(min(ahead))
+            logger.warning("the learning rate rises again, from %.3g to %.3g", ahead[lowest], max(ahead[lowest:]))
 
 
 def _rates(cfg: CfgNode) -> Callable[[int], float]:
@@ -159,8 +162,8 @@ def _other_rates(
     if same_curve and not before.SCHEDULE.ARGS.get("length", 0) and not cfg.SCHEDULE.ARGS.get("length", 0):
         length = max((before.TRAIN.ITERATIONS or before.TRAIN.EPOCHS) - before.SCHEDULE.WARMUP, 1)
         return (
-            f"{said}: the cosine was as long as the run. Two ways out: SCHEDULE.ARGS.length {length} keeps the curve as "
-            "it was, beyond whose end the rate rises again; --init with a checkpoint of this run, and another OUTPUT, "
+            f"{said}: the cosine was as long as the run. Two ways out: SCHEDULE.ARGS.length {length} keeps the curve "
+            "as it was, beyond whose end the rate rises again; --init with a checkpoint of this run, and another OUTPUT, "
             "begins another run with its weights"
         )
     return f"{said} ({WAYS_OUT})"
