@@ -20,6 +20,7 @@ from yacs.config import CfgNode
 
 from unfold import old_keys, registry
 from unfold.errors import UnfoldError, nearest
+from unfold.util.paths import as_path, expanded
 
 _C = CfgNode()
 _C.OUTPUT = "runs/run"  # run folder: config.yaml, environment.json, log.jsonl, curve.png, checkpoints/, test/
@@ -138,10 +139,34 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> CfgNode:
     path: a .yaml file; overrides: KEY VALUE KEY VALUE ..., values in YAML. Raises UnfoldError, naming file and key.
     """
     merging = _Merging()
-    for file, values in _read_with_bases(Path(path), ()):
+    for file, values in _read_with_bases(as_path(str(path)), ()):
         merging.file(values, str(file), file.parent)
     merging.command_line(overrides)
     return _finished(merging)
+
+
+def load_kept(path: Path, moved: Callable[[str], str]) -> CfgNode:
+    """The config.yaml of a run, see :func:`dumped`. moved: from each text in it to what is to be read instead.
+
+    Raises UnfoldError.
+    """
+    merging = _Merging()
+    for file, values in _read_with_bases(path, ()):
+        merging.file(_replaced(values, moved), str(file), file.parent)
+    return _finished(merging)
+
+
+def _replaced(value: Any, moved: Callable[[str], str]) -> Any:
+    if isinstance(value, dict):
+        return {key: _replaced(item, moved) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_replaced(item, moved) for item in value]
+    return moved(value) if isinstance(value, str) else value
+
+
+def training_set(cfg: CfgNode) -> str:
+    """DATA.TRAIN with the variables of its environment replaced, of which one may stand for several folders."""
+    return expanded(cfg.DATA.TRAIN)
 
 
 def altered(cfg: CfgNode, values: Mapping[str, Any]) -> CfgNode:
@@ -226,16 +251,26 @@ def _in_full(cfg: CfgNode) -> dict[str, Any]:
     full: dict[str, Any] = plain(cfg)
     for section, (key, kind) in PARTS.items():
         part = registry.find(kind, full[section][key])
-        full[section] |= {key: part.name, "ARGS": plain(part.full(full[section]["ARGS"]))}
+        full[section] |= {key: part.name, "ARGS": _short_code(plain(part.full(full[section]["ARGS"])))}
     for i, term in enumerate(full["LOSS"]["TERMS"]):
         part = registry.find(registry.LOSS, term["NAME"])
-        whole = {**TERM, **term, "NAME": part.name, "ARGS": plain(part.full(term.get("ARGS", {})))}
+        whole = {**TERM, **term, "NAME": part.name, "ARGS": _short_code(plain(part.full(term.get("ARGS", {}))))}
         full["LOSS"][f"TERMS.{i}"] = whole
     del full["LOSS"]["TERMS"]
     for key in _PROTOCOLS:
         section, name = key.split(".")
         full[section][name] = _short_protocol(full[section][name])
     return full
+
+
+def _short_code(options: Any) -> Any:
+    """Options, with the code that their keys "name" say by the name of its file alone."""
+    if isinstance(options, dict):
+        return {
+            key: registry.short(item) if key == "name" and isinstance(item, str) else _short_code(item)
+            for key, item in options.items()
+        }
+    return options
 
 
 def _short_protocol(text: str) -> str:
@@ -304,7 +339,7 @@ def _read_with_bases(path: Path, parents: tuple[Path, ...]) -> Iterator[tuple[Pa
     if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):
         raise UnfoldError(f"{path}: _BASE_ is a file name or a list of them, not {bases!r}")
     for base in bases:
-        yield from _read_with_bases(path.parent / base, (*parents, path.resolve()))
+        yield from _read_with_bases(path.parent / as_path(base), (*parents, path.resolve()))
     yield path, values
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from yacs.config import CfgNode
 
 from unfold import registry
-from unfold.config import build_part, found_part, options_of, part_of, source_of, where
+from unfold.config import build_part, found_part, options_of, part_of, source_of, training_set, where
 from unfold.data.images import find_file
 from unfold.data.pairs import NoPartnerError, marked_inputs
 from unfold.data.patches import Images, read_store
@@ -92,7 +92,7 @@ def build_store(cfg: CfgNode, degradation: Degradation) -> tuple[Store, list[str
 
     UnfoldError where there are none, or they are not what DATA.KIND is made of.
     """
-    if cfg.DATA.TRAIN.endswith(".h5"):
+    if training_set(cfg).endswith(".h5"):
         cache = _open_cache(cfg, degradation)
         return (cache if degradation.channels == 3 else Converted(cache, degradation.channels)), []
     return read_store(_sources(cfg, degradation), partial(_read, degradation), cfg.DATA.SKIP_BAD, cfg.DATA.REDUCED)
@@ -104,12 +104,14 @@ def _read(degradation: Degradation, source: Any) -> Images:
 
 
 def _open_cache(cfg: CfgNode, degradation: Degradation) -> PatchCache:
-    cache = PatchCache(find_file(cfg.DATA.TRAIN, "`unfold data prepare cache` makes one"))
+    cache = PatchCache(find_file(training_set(cfg), "`unfold data prepare cache` makes one"))
     holds = "pairs" if "input" in cache.manifest["kinds"] else "images"
     kind = registry.short(cfg.DATA.KIND)
     if holds != degradation.cache:
         what = "pairs" if holds == "pairs" else "colour images"
         raise UnfoldError(f"{cache.path} holds {what}, which are not what DATA.KIND {kind} is made of")
+    if cfg.DATA.REDUCED:  # where a variable stands for the file, which the configuration alone does not tell
+        raise UnfoldError(f"DATA.REDUCED makes copies of files, and {cache.path} is a cache: set DATA.REDUCED '[]'")
     if cfg.DATA.SKIP_BAD:
         raise UnfoldError(f"DATA.SKIP_BAD leaves out files, and {cache.path} is a cache, of which nothing is left out")
     grey = [name for name, is_grey in zip(cache.names, cache.manifest["grey"], strict=True) if is_grey]
@@ -123,7 +125,7 @@ def _open_cache(cfg: CfgNode, degradation: Degradation) -> PatchCache:
 
 def check_training_set(cfg: CfgNode, degradation: Degradation) -> None:
     """UnfoldError where DATA.TRAIN is not there, or not what DATA.KIND is made of by its names. Reads no image."""
-    if cfg.DATA.TRAIN.endswith(".h5"):
+    if training_set(cfg).endswith(".h5"):
         _open_cache(cfg, degradation)
     else:
         _sources(cfg, degradation)
@@ -132,7 +134,7 @@ def check_training_set(cfg: CfgNode, degradation: Degradation) -> None:
 def _sources(cfg: CfgNode, degradation: Degradation) -> Sequence[Any]:
     try:
         with their_errors("finding the training set"):
-            parts = cfg.DATA.TRAIN.split(JOINT)
+            parts = training_set(cfg).split(JOINT)
             sources = [source for part in parts for source in degradation.sources(part.strip())]
     except NoPartnerError as error:
         if not cfg.DATA.SKIP_BAD:

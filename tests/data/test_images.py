@@ -236,3 +236,43 @@ def test_a_folder_that_is_missing_or_empty_or_a_file_is_told(tmp_path: Path, mon
     (tmp_path / "file").touch()
     with pytest.raises(UnfoldError, match="is a file"):
         find_images(str(tmp_path / "file"), "test")
+
+
+@pytest.mark.parametrize("text", ["$PLACE/set", "${PLACE}/set", "$PLACE/${OTHER}", "~/set", "$PLACE/set[1:]"])
+def test_variables_and_the_home_folder_stand_in_paths_of_sets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.setenv("PLACE", str(tmp_path))
+    monkeypatch.setenv("OTHER", "set")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "set").mkdir()
+    for i in range(2):
+        Image.fromarray(scene()).save(tmp_path / "set" / f"{i}.png")
+    assert find_images(text, "test") == [tmp_path / "set" / f"{i}.png" for i in range("[1:]" in text, 2)]
+
+
+def test_a_variable_may_name_a_set_below_the_root_of_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UNFOLD_DATA", str(tmp_path))
+    monkeypatch.setenv("SET", "mine")
+    (tmp_path / "mine").mkdir()
+    Image.fromarray(scene()).save(tmp_path / "mine" / "a.png")
+    assert find_images("$SET", "test") == [tmp_path / "mine" / "a.png"]
+
+
+@pytest.mark.parametrize(("value", "told"), [(None, "not set"), ("", "empty")])
+def test_a_variable_that_is_not_set_is_named_and_no_other_folder_taken(
+    monkeypatch: pytest.MonkeyPatch, value: str | None, told: str
+) -> None:
+    monkeypatch.delenv("PLACE", raising=False)
+    if value is not None:
+        monkeypatch.setenv("PLACE", value)
+    with pytest.raises(UnfoldError, match=rf"\$PLACE/tmp names the environment variable PLACE, which is {told}"):
+        find_images("$PLACE/tmp", "test")
+
+
+def test_a_folder_whose_name_holds_a_dollar_is_taken_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PLACE", raising=False)
+    folder = tmp_path / "a$PLACE"
+    folder.mkdir()
+    Image.fromarray(scene()).save(folder / "a.png")
+    assert find_images(str(folder), "test") == [folder / "a.png"]

@@ -30,7 +30,7 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from unfold.data.formats.sixteen_bit import read_deep
 from unfold.errors import UnfoldError, reason_of
-from unfold.util.paths import as_path
+from unfold.util.paths import as_path, expanded
 from unfold.util.progress import progress
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm")
@@ -101,13 +101,14 @@ def data_root() -> Path:
 
 def find_folder(source: str) -> Path:
     """``source`` as a path, or below UNFOLD_DATA (default: datasets). UnfoldError names both places tried."""
-    root = data_root()
-    for folder in (as_path(source), root / source):
+    root, place = data_root(), expanded(source)
+    below = root / (place if "$" in source else source)
+    for folder in (Path(place), below):
         if folder.is_dir():
             return folder
         if folder.exists():
             raise UnfoldError(f"{folder} is a file, and a folder of images is wanted")
-    raise UnfoldError(f"there is no folder {source}, nor {root / source} (UNFOLD_DATA says where data sets lie)")
+    raise UnfoldError(f"there is no folder {source}, nor {below} (UNFOLD_DATA says where data sets lie)")
 
 
 def _photographs(split: str) -> list[Path]:
@@ -123,7 +124,7 @@ def _photographs(split: str) -> list[Path]:
 
 def find_file(name: str, hint: str) -> Path:
     """``name`` below UNFOLD_DATA (default: datasets), or as a path. UnfoldError where it is not, with the hint."""
-    path = data_root() / name
+    path = data_root() / expanded(name)
     for place in (path, as_path(name)):
         if place.is_file():
             return place

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from unfold.data.formats.kernel_files import Kernel, read_kernels
 from unfold.errors import UnfoldError
 from unfold.physics.kernels import ASSUMED, SIDE, bicubic_kernel, gaussian_for
+from unfold.util.paths import expanded
 
 WIDTHS, NOISE = ASSUMED["general"]  # Gaussian widths for scale 1 to 4, noise in 255 units
 # The diagonal details of Daubechies' wavelet with two vanishing moments are blind to what is smooth.
@@ -49,6 +50,7 @@ def named_kernel(text: str, scale: int) -> Kernel:
         if scale < 2:
             raise UnfoldError("--kernel bicubic is how a picture was made small: it goes with USRNet's --scale from 2")
         return bicubic_kernel(scale)
+    text = expanded(text)
     name, _, number = text.rpartition(":")
     numbered = bool(name) and number.isdecimal() and not Path(text).exists()
     file = name if numbered else text

@@ -3,12 +3,38 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
+
+from unfold.errors import UnfoldError
+
+_VARIABLE = re.compile(r"\$(?:(?P<bare>[A-Za-z_][A-Za-z0-9_]*)|\{(?P<braced>[A-Za-z_][A-Za-z0-9_]*)\})")
 
 
 def as_path(text: str) -> Path:
-    """``text`` with ~ and ~user replaced where there is such a user; as it stands where there is none."""
-    return Path(os.path.expanduser(text))  # noqa: PTH111  (Path.expanduser raises for an unknown user)
+    """``text`` as :func:`expanded`."""
+    return Path(expanded(text))
+
+
+def expanded(text: str) -> str:
+    """``text`` with $VAR, ${VAR}, ~ and ~user replaced; ~user as it stands where there is no such user.
+
+    A file or folder of just that name is taken as it is: a name may hold a $. UnfoldError for a variable that is not
+    set, or empty: a path would begin elsewhere without it.
+    """
+    if "$" in text and not os.path.lexists(text):
+        text = _VARIABLE.sub(lambda found: _value(found["bare"] or found["braced"], text), text)
+    return os.path.expanduser(text)  # noqa: PTH111  (Path.expanduser raises for an unknown user)
+
+
+def _value(name: str, text: str) -> str:
+    value = os.environ.get(name, "")
+    if not value:
+        how = "empty" if name in os.environ else "not set"
+        raise UnfoldError(
+            f"the path {text} names the environment variable {name}, which is {how}: set it, as by export"
+        )
+    return value
 
 
 def cache_folder() -> Path:

@@ -13,7 +13,7 @@ from natsort import natsorted
 from unfold.data.images import EXTENSIONS, data_root
 from unfold.data.pairs import INPUTS, TARGETS, Pair, match, side_by_side, subfolder, unmarked
 from unfold.errors import UnfoldError
-from unfold.util.paths import as_path
+from unfold.util.paths import as_path, expanded
 
 SPLITS = ("train", "training", "val", "valid", "validation", "test", "testing")
 
@@ -39,7 +39,7 @@ def find_sets(paths: Sequence[str]) -> dict[Path, str]:
     names: dict[Path, str] = {}
     seen: set[str] = set()
     for text in paths:
-        root = next((place for place in (as_path(text), data_root() / text) if place.exists()), None)
+        root = next((place for place in (as_path(text), data_root() / expanded(text)) if place.exists()), None)
         if root is None:
             raise UnfoldError(f"there is no {text}, nor {data_root() / text} (UNFOLD_DATA says where data sets lie)")
         for path in _walk(root) if root.is_dir() else [root]:

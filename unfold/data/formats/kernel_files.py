@@ -12,6 +12,7 @@ from PIL import Image
 from unfold.data.formats.mat_files import reading, transposed
 from unfold.data.images import find_file
 from unfold.errors import UnfoldError
+from unfold.util.paths import as_path
 
 Kernel = NDArray[np.float64]
 
@@ -25,7 +26,7 @@ def read_kernels(path: str | Path) -> list[Kernel]:
     Raises UnfoldError for a file that is missing, damaged or holds something else: a kernel has two dimensions,
     finite numbers (some may be negative) and a positive sum.
     """
-    path = Path(path)
+    path = as_path(str(path))
     if not path.is_file():
         raise UnfoldError(f"there is no kernel file {path}")
     ending = path.suffix.lower()

@@ -14,7 +14,7 @@ import torch
 from yacs.config import CfgNode
 
 import unfold
-from unfold.config import differences, dumped, load_config, options_of, part_of
+from unfold.config import dumped, options_of, part_of
 from unfold.data.stores.image_stores import Store
 from unfold.degradations.degradation import Degradation
 from unfold.errors import UnfoldError, out_of_memory
@@ -33,13 +33,14 @@ from unfold.models.unfolding import UnfoldingNetwork
 from unfold.protocols.protocol import Case, Protocol
 from unfold.report.models_list import count_parameters
 from unfold.training import tensorboard
-from unfold.training.checkpoint import make_newest, newest_good
+from unfold.training.checkpoint import make_newest
 from unfold.training.log import RunLog
 from unfold.training.memory_count import check_memory
 from unfold.training.mixup import mixed
 from unfold.training.processes.distributed import Processes
 from unfold.training.setup import environment, user_code
 from unfold.training.setup.build_parts import build_loader, build_loss, build_update, steps_per_epoch, total_steps
+from unfold.training.setup.going_on import compare_data, data_moved, run_to_resume, seen
 from unfold.training.setup.old_runs import by_its_rules
 from unfold.training.setup.rank_consistency import check_data, check_recipes
 from unfold.training.setup.settings_check import check_sizes, check_training, in_vain
@@ -52,17 +53,7 @@ from unfold.weights.load_model import load_state, model_record, open_weights
 from unfold.weights.read_checkpoint import Checkpoint
 
 logger = logging.getLogger("unfold")
-# What may be set anew in a resumed run, and the files of one that are gone when another begins in its folder.
-MAY_DIFFER = (
-    "OUTPUT",
-    "DEVICE",
-    "TRAIN.WORKERS",
-    "TRAIN.SAVE_EVERY",
-    "TRAIN.KEEP",
-    "TRAIN.BOARD",
-    "TEST.",
-    "DATA.TEST",
-)
+# The files of a run that are gone when another begins in its folder.
 OF_A_RUN = (
     "checkpoints/last.pth",
     "checkpoints/best.pth",
@@ -140,12 +131,16 @@ def build_trainer(
     done, pending = (found[1].content["step"], found[1].content["pending"]) if found is not None else (0, False)
     update, schedule = build_update(cfg, net, loss, processes, done, pending)
     writes = writes and (done < total_steps(cfg) or pending)  # a run that is done is left as it is
+    moved = found is not None and processes.from_first(lambda: data_moved(folder, cfg))
+    images = seen(store, held_out) if writes or (moved and processes.first) else {}
+    if images and found is not None:
+        compare_data(folder, cfg, images)
     if writes:
         _prepare_folder(folder, cfg, left_out, fresh=found is None)
         user_code.keep(cfg, folder / user_code.FOLDER)
         if found is not None:
             make_newest(found[0])
-        environment.record_start(folder, done, store, device, cfg.TRAIN.PRECISION, processes)
+        environment.record_start(folder, done, images, device, cfg.TRAIN.PRECISION, processes)
     shown = cfg.TRAIN.BOARD and writes
     trainer = Trainer(
         update=update,
@@ -263,28 +258,10 @@ def _find_run(
     cfg: CfgNode, folder: Path, resume: bool | Literal["auto"], overwrite: bool
 ) -> tuple[Path, Checkpoint] | None:
     """The checkpoint to go on from, or None to begin; UnfoldError where that would spoil a run."""
-    found = _run_to_resume(cfg, folder / "checkpoints", must=resume is True) if resume else None
+    found = run_to_resume(cfg, folder, must=resume is True) if resume else None
     if found is None and any((folder / "checkpoints").glob("*.pth")) and not overwrite:
         raise UnfoldError(
             f"{folder} holds a run already: --resume continues it, --overwrite begins anew, OUTPUT names another"
-        )
-    return found
-
-
-def _run_to_resume(cfg: CfgNode, folder: Path, *, must: bool) -> tuple[Path, Checkpoint] | None:
-    """The newest whole checkpoint of the same run; None where there is none, UnfoldError where there must be."""
-    found = newest_good(folder)
-    if found is None:
-        if must:
-            raise UnfoldError(f"there is nothing to resume: {folder} holds no checkpoint")
-        return None
-    before = by_its_rules(load_config(folder.parent / "config.yaml"), folder.parent)
-    user_code.compare(cfg, folder.parent / user_code.FOLDER)
-    changed = [change for change in differences(before, cfg) if not change.startswith(MAY_DIFFER)]
-    if changed:
-        raise UnfoldError(
-            f"--resume continues the same run, and the config differs: {', '.join(changed)} "
-            "(--overwrite begins anew, OUTPUT names another folder)"
         )
     return found
 

@@ -10,8 +10,6 @@ from typing import Any
 
 import torch
 
-from unfold.data.stores.fingerprint import fingerprint
-from unfold.data.stores.image_stores import Store
 from unfold.report.provenance import provenance
 from unfold.training.processes.distributed import Processes
 from unfold.util.whole_files import whole_file
@@ -20,9 +18,12 @@ FILE = "environment.json"
 
 
 def record_start(
-    folder: Path, step: int, store: Store, device: torch.device, precision: str, processes: Processes
+    folder: Path, step: int, images: dict[str, Any], device: torch.device, precision: str, processes: Processes
 ) -> None:
-    """Add an entry to environment.json: how, when and after which step the run was started, on what, with what data."""
+    """Add an entry to environment.json: how, when and after which step the run was started, on what.
+
+    images: with what data, see :func:`unfold.training.setup.going_on.seen`.
+    """
     starts = read_starts(folder)
     starts.append(
         {
@@ -35,7 +36,7 @@ def record_start(
             "threads": torch.get_num_threads(),
             "processes": processes.world,
             "precision": precision,
-            "data": {"images": len(store), "sha256": fingerprint(store)},
+            **images,
         }
     )
     with whole_file(folder / FILE) as file:

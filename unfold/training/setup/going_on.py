@@ -1,0 +1,231 @@
+"""Whether a run may go on: by the same recipe but for its length and its places, and on the same images."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from yacs.config import CfgNode
+
+from unfold import registry
+from unfold.config import differences, load_kept
+from unfold.data.stores.fingerprint import fingerprint
+from unfold.data.stores.image_stores import Store
+from unfold.errors import UnfoldError
+from unfold.protocols.protocol import Case
+from unfold.training.checkpoint import newest_good
+from unfold.training.setup import user_code
+from unfold.training.setup.build_parts import factor, steps_per_epoch
+from unfold.training.setup.environment import read_starts
+from unfold.training.setup.old_runs import by_its_rules
+from unfold.util.download import sha256_of
+from unfold.util.paths import as_path
+from unfold.weights.read_checkpoint import Checkpoint
+
+logger = logging.getLogger("unfold")
+# What may be set anew in a resumed run.
+MAY_DIFFER = (
+    "OUTPUT",
+    "DEVICE",
+    "TRAIN.WORKERS",
+    "TRAIN.SAVE_EVERY",
+    "TRAIN.KEEP",
+    "TRAIN.BOARD",
+    "TEST.",
+    "DATA.TEST",
+)
+# Places of images, which are compared themselves; and what says how long a run is and at which rates.
+PLACES = {"DATA.TRAIN": "data", "DATA.VAL": "validation"}
+PLAN = ("TRAIN.EPOCHS", "TRAIN.ITERATIONS", "SCHEDULE.")
+WAYS_OUT = (
+    "--overwrite begins anew, OUTPUT names another folder, and --init with a checkpoint of this run begins another run "
+    "with its weights"
+)
+
+
+def run_to_resume(cfg: CfgNode, folder: Path, *, must: bool) -> tuple[Path, Checkpoint] | None:
+    """The newest whole checkpoint of the same run in its folder; None where there is none.
+
+    Another length, learning rates that were no others until now, and other places of the data are the same run;
+    :func:`compare_data` looks at what lies there. UnfoldError for another run, and where there must be a checkpoint.
+    """
+    checkpoints = folder / "checkpoints"
+    found = newest_good(checkpoints)
+    if found is None:
+        if must:
+            raise UnfoldError(
+                f"there is nothing to resume: {checkpoints} holds no checkpoint (OUTPUT names the run folder, which "
+                "may have moved)"
+            )
+        return None
+    before = by_its_rules(_recipe_of(folder, cfg), folder)
+    user_code.compare(cfg, folder / user_code.FOLDER)
+    changed = [change for change in differences(before, cfg) if not change.startswith((*MAY_DIFFER, *_keys(PLACES)))]
+    if others := [change for change in changed if not change.startswith(PLAN)]:
+        raise UnfoldError(f"--resume continues the same run, and the config differs: {', '.join(others)} ({WAYS_OUT})")
+    if changed:
+        _check_plan(before, cfg, int(found[1].content["step"]), bool(found[1].content["pending"]), changed)
+    return found
+
+
+def _keys(keys: Sequence[str] | dict[str, str]) -> list[str]:
+    return [f"{key} " for key in keys]
+
+
+def _recipe_of(folder: Path, cfg: CfgNode) -> CfgNode:
+    """The recipe that the run was started with. Files of people's own code that are gone are read where they are now:
+    where ``cfg`` says, else from the copy in the run folder.
+    """
+    now = {file.name: file for file in user_code.files_of(cfg)}
+
+    def moved(text: str) -> str:
+        name, options = registry.split_options(text)
+        if not registry.is_file(name):
+            return text
+        path, _, attribute = name.rpartition(":")
+        file = Path(path)
+        if as_path(path).is_file():
+            return text
+        place = now.get(file.name, (folder / user_code.FOLDER / file.name).resolve())
+        return ":".join(filter(None, (str(place), attribute, options)))
+
+    return load_kept(folder / "config.yaml", moved)
+
+
+def _check_plan(before: CfgNode, cfg: CfgNode, done: int, pending: bool, changed: list[str]) -> None:
+    """UnfoldError where the run would not be one that had the new length and learning rates from its start.
+
+    done: steps; pending: see Trainer; changed: what is said of it.
+    """
+    per_epoch = steps_per_epoch(cfg)
+    in_steps, was_in_steps = cfg.TRAIN.ITERATIONS > 0, before.TRAIN.ITERATIONS > 0
+    if in_steps != was_in_steps:
+        key = "TRAIN.ITERATIONS" if was_in_steps else "TRAIN.EPOCHS"
+        raise UnfoldError(
+            f"--resume continues the same run, whose length was said by {key}, by which its learning rate goes: set "
+            f"that one, and not {', '.join(changed)}"
+        )
+    key, unit = ("TRAIN.ITERATIONS", "steps") if in_steps else ("TRAIN.EPOCHS", "epochs")
+    if in_steps and cfg.TRAIN.EPOCHS != before.TRAIN.EPOCHS and cfg.TRAIN.ITERATIONS == before.TRAIN.ITERATIONS:
+        raise UnfoldError(
+            f"--resume: TRAIN.EPOCHS {cfg.TRAIN.EPOCHS} changes nothing in a run whose length is TRAIN.ITERATIONS "
+            f"{cfg.TRAIN.ITERATIONS}: set that one"
+        )
+    length, was = (one.TRAIN.ITERATIONS if in_steps else one.TRAIN.EPOCHS for one in (cfg, before))
+    run = done if in_steps else -(-done // per_epoch)  # units of which at least a part is done
+    if length < run:
+        raise UnfoldError(
+            f"--resume: {key} {length} is less than what this run has done: {run} {unit}; set {run} or more "
+            f"({WAYS_OUT})"
+        )
+    rates, other = _rates(before), _rates(cfg)
+    for u in range(1, run + 1):
+        if rates(u) != other(u):
+            raise UnfoldError(_other_rates(before, cfg, u, (rates(u), other(u)), unit, changed))
+    ended = (done if in_steps else (done - pending) // per_epoch) + 1
+    if length != was and ended <= length:
+        logger.info(
+            "%s %d in place of %d: the run is one that was so long from its start; the learning rate of %s %d is %.3g, "
+            "that of the last one %.3g",
+            key,
+            length,
+            was,
+            unit.removesuffix("s"),
+            ended,
+            other(ended),
+            other(length),
+        )
+        ahead = [other(u) for u in range(max(ended - 1, cfg.SCHEDULE.WARMUP + 1), length + 1)]
+        if any(after > one for one, after in pairwise(ahead)):
+            lowest = ahead.index(min(ahead))
+            logger.warning("the learning rate rises again, from %.3g to %.3g", ahead[lowest], max(ahead[lowest:]))
+
+
+def _rates(cfg: CfgNode) -> Callable[[int], float]:
+    """The learning rate of unit 1, 2, ...: see :class:`unfold.training.schedule.Schedule`."""
+    after, warmup, lr = factor(cfg), cfg.SCHEDULE.WARMUP, cfg.OPTIM.LR
+    return lambda u: lr * (u / warmup if u <= warmup else after(u - warmup - 1))
+
+
+def _other_rates(
+    before: CfgNode, cfg: CfgNode, first: int, rates: tuple[float, float], unit: str, changed: list[str]
+) -> str:
+    """Why a run with other learning rates is not gone on with; of a cosine with no length of its own, how it could."""
+    said = (
+        f"--resume continues the same run, and with {', '.join(changed)} the learning rate of {unit.removesuffix('s')} "
+        f"{first}, which is done, had been {rates[1]:.3g} and not {rates[0]:.3g}"
+    )
+    same_curve = before.SCHEDULE.NAME == cfg.SCHEDULE.NAME == "cosine" and before.SCHEDULE.WARMUP == cfg.SCHEDULE.WARMUP
+    if same_curve and not before.SCHEDULE.ARGS.get("length", 0) and not cfg.SCHEDULE.ARGS.get("length", 0):
+        length = max((before.TRAIN.ITERATIONS or before.TRAIN.EPOCHS) - before.SCHEDULE.WARMUP, 1)
+        return (
+            f"{said}: the cosine was as long as the run. Two ways out: SCHEDULE.ARGS.length {length} keeps the curve "
+            "as it was, beyond whose end the rate rises again; --init with a checkpoint of this run, and another OUTPUT, "
+            "begins another run with its weights"
+        )
+    return f"{said} ({WAYS_OUT})"
+
+
+def seen(store: Store, held_out: Sequence[Case]) -> dict[str, Any]:
+    """What tells the images of a run from others, wherever they lie: for environment.json."""
+    return {
+        "data": {"images": len(store), "sha256": fingerprint(store)},
+        "validation": {"cases": len(held_out), "sha256": _digest(held_out)},
+    }
+
+
+def _digest(cases: Sequence[Case]) -> str:
+    """SHA-256 over the name of each case, and the names and bytes of its files: noise is drawn by their names."""
+    total, known = hashlib.sha256(), {path: "" for case in cases for path in case.files}
+    for path in known:
+        known[path] = sha256_of(path)
+    for case in cases:
+        total.update(repr((case.name, [(path.name, known[path]) for path in case.files])).encode())
+    return total.hexdigest()
+
+
+def data_moved(folder: Path, cfg: CfgNode) -> bool:
+    """Whether the recipe names other places for its images than when the run was last started."""
+    before = _recipe_of(folder, cfg).DATA
+    return any(before[key.removeprefix("DATA.")] != cfg.DATA[key.removeprefix("DATA.")] for key in PLACES)
+
+
+def compare_data(folder: Path, cfg: CfgNode, now: dict[str, Any]) -> None:
+    """Compare the images with those of the run's last start, by :func:`seen`.
+
+    UnfoldError where a place is another and its images differ; a warning where the same place holds others by now, and
+    where another place cannot be compared, since an old run noted nothing of them.
+    """
+    before = _recipe_of(folder, cfg).DATA
+    last = (read_starts(folder) or [{}])[-1]
+    for key, what in PLACES.items():
+        place = cfg.DATA[key.removeprefix("DATA.")]
+        was, then = before[key.removeprefix("DATA.")], last.get(what)
+        moved = was != place
+        if not isinstance(then, dict) or "sha256" not in then:
+            if moved:
+                logger.warning(
+                    "%s is %s and was %s: whether the images are the same could not be compared, for this run noted "
+                    "nothing of them when it was started",
+                    key,
+                    place,
+                    was,
+                )
+        elif then["sha256"] != now[what]["sha256"] and moved:
+            raise UnfoldError(
+                f"--resume continues the same run, and {key} {place} holds other images than {was} did: "
+                f"{_count(now[what])} now, {_count(then)} then ({WAYS_OUT})"
+            )
+        elif then["sha256"] != now[what]["sha256"]:
+            logger.warning("%s %s holds other images than when this run was last started", key, place)
+        elif moved:
+            logger.info("%s is %s and was %s: the images are the same", key, place, was)
+
+
+def _count(of: dict[str, Any]) -> str:
+    number = next((f"{value} {key}" for key, value in of.items() if key != "sha256"), "some")
+    return f"{number} of SHA-256 {of['sha256'][:8]}..."
