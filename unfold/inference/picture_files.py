@@ -87,12 +87,15 @@ def read_picture(path: Path, largest: float = float("inf")) -> Picture:
     except OSError as error:
         raise UnfoldError(f"{path} cannot be read: {reason_of(error)}") from None
     try:
-        if (bands := read_bands(path, largest)) is not None:
-            return Picture(np.ascontiguousarray(turned(bands.pixels, bands.orientation)), None, bands.profile)
+        bands = read_bands(path, largest)
     except UnfoldError:
         raise
+    except MemoryError:
+        raise UnfoldError(f"{path} does not fit into memory") from None
     except Exception:  # of what is damaged, Pillow tells more
-        pass
+        bands = None
+    if bands is not None:
+        return Picture(np.ascontiguousarray(turned(bands.pixels, bands.orientation)), None, bands.profile)
     with open_picture(path, bombs=True) as image:
         return _read(path, image, largest)
 

@@ -41,7 +41,7 @@ BITS = 65_536  # bytes of an AVIF in which its depth is looked for
 SUBFILE, DNG = 254, 50706  # tags of a TIFF: what its first picture is to the others; that it is a raw file
 
 
-class MissingReader(UnfoldError):
+class MissingReaderError(UnfoldError):
     """A picture that would be read if another package were installed."""
 
 
@@ -49,8 +49,8 @@ class MissingReader(UnfoldError):
 def open_picture(path: Path, noun: str = "picture", *, bombs: bool = False) -> Iterator[Any]:
     """A picture file by Pillow, whose header is read and whose pixels are not; its content counts, and not its name.
 
-    What goes wrong inside, too, becomes one UnfoldError that says ``noun`` for the file; MissingReader for HEIC and
-    AVIF where nothing reads them. bombs: also take what Pillow warns of as too large, up to twice its limit.
+    What goes wrong inside, too, becomes one UnfoldError that says ``noun`` for the file; MissingReaderError for HEIC
+    and AVIF where nothing reads them. bombs: also take what Pillow warns of as too large, up to twice its limit.
     """
     try:
         with warnings.catch_warnings():
@@ -82,16 +82,16 @@ def open_picture(path: Path, noun: str = "picture", *, bombs: bool = False) -> I
 
 
 def _formats(path: Path, start: bytes) -> list[str]:
-    """Pillow's names of what may be tried. MissingReader where the file is of a kind that nothing here reads."""
+    """Pillow's names of what may be tried. MissingReaderError where the file is of a kind that nothing here reads."""
     Image.init()
     kind = _newer_kind(start)
     if kind == "HEIF" and kind not in Image.OPEN:
         try:
             importlib.import_module("pillow_heif").register_heif_opener()
         except ImportError:
-            raise MissingReader(f"{path} is HEIC: {INSTALL} lets it be read") from None
+            raise MissingReaderError(f"{path} is HEIC: {INSTALL} lets it be read") from None
     if kind == "AVIF" and not _reads_avif():
-        raise MissingReader(f"{path} is AVIF, which this Pillow does not read: {INSTALL} lets it be read")
+        raise MissingReaderError(f"{path} is AVIF, which this Pillow does not read: {INSTALL} lets it be read")
     return [name for name in FORMATS if name in Image.OPEN and (name != "TGA" or path.suffix.lower() == ".tga")]
 
 
@@ -117,7 +117,9 @@ def _check_kind(path: Path, image: Any) -> None:
     if image.format == "TIFF":
         tags = image.tag_v2
         if DNG in tags or tags.get(SUBFILE, 0) == 1:
-            raise UnfoldError(f"{path} is a camera's raw file, or begins with a thumbnail: develop it and save it as PNG")
+            raise UnfoldError(
+                f"{path} is a camera's raw file, or begins with a thumbnail: develop it and save it as PNG"
+            )
     bits = 8
     if image.format == "HEIF":
         bits = image.info.get("bit_depth", 8)
@@ -128,7 +130,9 @@ def _check_kind(path: Path, image: Any) -> None:
         if 6 <= at < len(start) and start[at] & 0x40:
             bits = 12 if start[at] & 0x20 else 10
     if bits > 8:
-        raise UnfoldError(f"{path} has {bits} bits per channel; {image.format} of 8 is taken: save it as PNG of 16 bits")
+        raise UnfoldError(
+            f"{path} has {bits} bits per channel; {image.format} of 8 is taken: save it as PNG of 16 bits"
+        )
 
 
 def _what_else(start: bytes, noun: str) -> str:
