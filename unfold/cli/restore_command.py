@@ -22,6 +22,7 @@ from unfold.facts import Input
 from unfold.inference.collect_files import Job, by_kind, find_jobs
 from unfold.inference.kernel_and_noise import NOISE, assumed_width, estimated_sigma, gaussian, named_kernel
 from unfold.inference.picture_files import (
+    BANDS,
     KEEPS,
     Picture,
     check_format,
@@ -123,7 +124,7 @@ def run_restore(
     )
     check_tile(net, inputs, tile)
     options = Options(inputs, sigma == "estimate", tile, ensemble, precision, form is not None, quality)
-    if form is None:
+    if form is None and jobs[0].target != output:
         _tell_endings(jobs)
     left = [job for job in jobs if overwrite or not os.path.isfile(job.target)]  # noqa: PTH113  (of any length)
     tally = Tally(len(jobs), len(jobs) - len(left), left_out=left_out)
@@ -151,15 +152,14 @@ def _tell_endings(jobs: Sequence[Job]) -> None:
     """Which results become PNG, as pictures of their kind are not written."""
     endings = sorted({job.source.suffix.lower() for job in jobs if not job.problem} - set(KEEPS))
     endings = [ending or "files without an ending" for ending in endings]
-    png = [job for job in jobs if job.target.suffix.lower() != job.source.suffix.lower()]
-    if endings and png and png[0].target.suffix == ".png":
+    if endings:
         logger.info("note: not written here: %s; their results are .png (--format chooses)", ", ".join(endings))
 
 
 @dataclass
 class Tally:
-    """What became of how many pictures. there: results that were there before; missing: pictures by their endings that
-    another package would read; left_out: files that are no pictures, by their endings; lost: by what it is.
+    """What became of how many pictures. there: results that were there before; missing: pictures that another
+    package would read; left_out: files that are no pictures, by their endings; lost: by what it is.
     """
 
     jobs: int
@@ -167,23 +167,23 @@ class Tally:
     done: int = 0
     grey: list[Path] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
-    missing: Counter[str] = field(default_factory=Counter)
+    missing: list[Path] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
     lost: dict[str, list[Path]] = field(default_factory=dict)
 
     def code(self) -> int:
-        failed = len(self.failed) + self.missing.total()
+        failed = len(self.failed) + len(self.missing)
         return 0 if not failed else 2 if failed == self.jobs else 1
 
     def summary(self) -> str:
         there = f"; {self.there} there already (--overwrite makes them anew)" if self.there else ""
         lines = [f"restored {self.done}{there}"]
-        if left := self.jobs - self.there - self.done - len(self.failed) - self.missing.total():
+        if left := self.jobs - self.there - self.done - len(self.failed) - len(self.missing):
             lines.append(f"left {left}: the same command goes on with them")
-        if all_out := self.missing + self.left_out:
+        if all_out := self.left_out + Counter(path.suffix.lower() for path in self.missing):
             lines.append(f"left out {all_out.total()}: {by_kind(all_out)}")
         if self.missing:
-            lines[-1] += f"; {', '.join(sorted(self.missing))} can be read after {INSTALL}"
+            lines[-1] += f"; HEIC and AVIF can be read after {INSTALL}: {_first(self.missing)}"
         lines += [f"lost, as the format cannot keep it: {what}: {_first(paths)}" for what, paths in self.lost.items()]
         if self.grey:
             lines.append(
@@ -208,7 +208,7 @@ def _restore_one(job: Job, net: UnfoldingNetwork, options: Options, tally: Tally
             tally.lost.setdefault(what, []).append(job.source)
         tally.done += 1
     except MissingReaderError:
-        tally.missing[job.source.suffix.lower()] += 1
+        tally.missing.append(job.source)
     except UnfoldError as error:
         tally.failed.append(str(error) if str(job.source) in str(error) else f"{job.source}: {error}")
     except MemoryError:
@@ -349,6 +349,8 @@ def restore_file(job: Job, net: UnfoldingNetwork, options: Options) -> tuple[Pic
     largest = MEMORY * available(torch.device("cpu")) / (1 + 2 * scale**2)  # the result, and once more when written
     with quiet_decoders():
         picture = read_picture(job.source, largest)
+    if BANDS in picture.holds() and (channels := picture.pixels.shape[2]) != net.measured_channels:
+        raise UnfoldError(f"{job.source} has {channels} channels, and the network takes {net.measured_channels}")
     check_format(job.target, picture, scale, reduce=options.reduce)
     inputs = with_images(options.inputs_for(picture), job.source, picture.pixels.shape)
     if options.estimate:

@@ -219,7 +219,7 @@ def bit_depth(image: Any) -> int:
     """8 or 16 bits per channel, of an image that is :func:`opened` and not loaded, by what its decoder is told."""
     told = image.tile[0][3] if image.tile else ()
     if image.format == "PPM":
-        deep = isinstance(told, tuple) and any(isinstance(value, int) and value > 255 for value in told)
+        deep = told == "I;16B" or any(isinstance(value, int) and value > 255 for value in told)
     elif image.format == "JPEG2000":
         deep = jpeg2000_bits(image) > 8
     else:
