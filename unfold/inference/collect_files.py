@@ -67,8 +67,9 @@ def find_jobs(
 
 def by_kind(endings: Counter[str], most: int = 6) -> str:
     """Such as "2 .cr2, 1 .txt": the most frequent first."""
-    told = [f"{number} {ending or 'without an ending'}" for ending, number in endings.most_common(most)]
-    if (rest := endings.total() - sum(number for _, number in endings.most_common(most))) > 0:
+    counted = sorted(endings.items(), key=lambda one: (-one[1], one[0]))
+    told = [f"{number} {ending or 'without an ending'}" for ending, number in counted[:most]]
+    if rest := sum(number for _, number in counted[most:]):
         told.append(f"{rest} others")
     return ", ".join(told)
 
