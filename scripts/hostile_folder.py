@@ -65,7 +65,7 @@ def strange_files(folder: Path, elsewhere: Path, rng: Rng, number: int) -> Itera
         secret = _written(folder / f"{number:05}secret.png", good)
         secret.chmod(0)
         yield Input("not to be read", secret, REFUSED)
-    for name in (f"{number:05}.gif", f"{number:05}.txt", f".{number:05}.png", f".{number:05}/a.png"):
+    for name in (f"{number:05}.psd", f"{number:05}.txt", f".{number:05}.png", f".{number:05}/a.png"):
         yield Input("hidden, or of another ending", _written(folder / name, good), LEFT_OUT)
 
 

@@ -140,6 +140,38 @@ def _animated(*suffixes: str) -> Callable[[Rng], Content]:
     return make
 
 
+Image.init()
+OTHERS = (".gif", ".jp2", ".ppm", ".pgm", *([".avif"] if "AVIF" in Image.SAVE else []))
+
+
+def _other_format(broken: bool) -> Callable[[Rng], Content]:
+    """Of a format that is read and not written, under the name of one that is."""
+
+    def make(rng: Rng) -> Content:
+        suffix = pick(rng, *OTHERS)
+        options = {"irreversible": False} if suffix == ".jp2" else {}
+        whole = saved_as(noisy(rng, channels=1 if suffix == ".pgm" else 3), suffix, **options)
+        if not broken:
+            return Content(".png", whole)
+        return Content(".png", whole[: int(rng.integers(1, len(whole) - 30))])
+
+    return make
+
+
+def _big_tiff(rng: Rng) -> Content:
+    deep = bool(rng.integers(2))
+    return Content(".tif", tiff_of(noisy(rng, deep=deep), bigtiff=True, photometric="rgb", description="a"))
+
+
+def _bands(rng: Rng) -> Content:
+    return Content(".tif", tiff_of(noisy(rng, channels=6), photometric="minisblack", planarconfig="contig"))
+
+
+def _raw(rng: Rng) -> Content:
+    """A thumbnail as a camera's raw file begins with."""
+    return Content(".tif", tiff_of(noisy(rng), photometric="rgb", extratags=[(254, "I", 1, 1, True)]))
+
+
 def _wrong_name(rng: Rng) -> Content:
     is_one, says = pick(rng, (".png", ".jpg"), (".jpg", ".png"), (".webp", ".bmp"), (".tif", ".webp"))
     return Content(says, sound(rng, is_one).data)
@@ -292,4 +324,9 @@ KINDS: dict[str, Kind] = {
     "broken stream": Kind(_broken_stream, EITHER),
     "interlaced": Kind(_interlaced, RESTORED),
     "orientation": Kind(_oriented, RESTORED),
+    "GIF, JPEG 2000, PPM, AVIF": Kind(_other_format(False), RESTORED),
+    "the same, cut": Kind(_other_format(True), REFUSED),
+    "BigTIFF": Kind(_big_tiff, RESTORED),
+    "TIFF of six bands": Kind(_bands, REFUSED),
+    "thumbnail of a raw file": Kind(_raw, REFUSED),
 }

@@ -34,7 +34,9 @@ from try_checkpoints import NARROW, state_of, written
 from unfold.errors import one_line
 
 SCALE, PEAK = 2, 2e9
-EXPECTED = re.compile(r"note: |.*: estimated noise |restored |grey, restored as |failed \d+:$|  |left \d+")
+EXPECTED = re.compile(
+    r"note: |.*: estimated noise |restored |grey, restored as |failed \d+:$|  |left \d+|left out \d+: "
+)
 # One thread, as sums depend on their number; and a locale in which names that are no text cannot be printed.
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONIOENCODING": "utf-8:strict"}
 Result = subprocess.CompletedProcess[str]

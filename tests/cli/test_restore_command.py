@@ -53,7 +53,7 @@ def test_a_folder_is_restored_with_its_folders_and_goes_on_where_it_stopped(
     (pictures / ".hidden.png").write_text("no picture")
     out = pictures / "out"
     code, told, _ = command("restore", pictures, "-o", out, "--weights", blind)
-    assert (code, told) == (0, "restored 4\n")
+    assert (code, told) == (0, "restored 4\nleft out 1: 1 .txt\n")
     found = sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.is_file())
     assert found == ["inner/picture0.png", "picture0.png", "picture1.png", "picture2.png"]
     expected = restore(scene(20, 30, seed=7), narrow("dgunet_deblur"))
@@ -62,9 +62,12 @@ def test_a_folder_is_restored_with_its_folders_and_goes_on_where_it_stopped(
     (out / "picture1.png").unlink()
     before = (out / "picture0.png").stat().st_mtime_ns
     code, told, _ = command("restore", pictures, "-o", out, "--weights", blind)
-    assert (code, told) == (0, "restored 1; 3 there already (--overwrite makes them anew)\n")
+    assert (code, told) == (0, "restored 1; 3 there already (--overwrite makes them anew)\nleft out 1: 1 .txt\n")
     assert (out / "picture0.png").stat().st_mtime_ns == before
-    assert command("restore", pictures, "-o", out, "--weights", blind, "--overwrite")[1] == "restored 4\n"
+    assert (
+        command("restore", pictures, "-o", out, "--weights", blind, "--overwrite")[1]
+        == "restored 4\nleft out 1: 1 .txt\n"
+    )
     assert (out / "picture0.png").stat().st_mtime_ns > before
 
 

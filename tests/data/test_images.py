@@ -202,7 +202,7 @@ def test_what_cannot_be_used_is_refused_by_name(tmp_path: Path) -> None:
     frames = [Image.fromarray(scene(seed=seed)) for seed in (1, 2)]
     for name in ("moving.png", "moving.webp", "pages.tif"):
         frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:])
-    frames[0].save(tmp_path / "called.png", "GIF")
+    frames[0].save(tmp_path / "called.png", "PCX")
     for name, told in [
         ("none.png", "there is no image"),
         ("cut.png", "cannot be read"),
@@ -215,7 +215,10 @@ def test_what_cannot_be_used_is_refused_by_name(tmp_path: Path) -> None:
         ("moving.png", "holds 2 pictures"),
         ("moving.webp", "holds 2 pictures"),
         ("pages.tif", "holds 2 pictures"),
-        ("called.png", "is not an image that can be read .PNG, JPEG, BMP, TIFF, WEBP, PPM.$"),
+        (
+            "called.png",
+            "is not an image that can be read .PNG, JPEG, BMP, TIFF, WEBP, PPM, GIF, JPEG2000, AVIF, HEIF, TGA.$",
+        ),
     ]:
         with pytest.raises(UnfoldError, match=told) as caught:
             read_image(tmp_path / name)

@@ -63,7 +63,7 @@ def test_of_every_kind_each_file_is_restored_or_told_in_one_line(
 
     folder, out = tmp_path / "in", tmp_path / "out"
     folder.mkdir()
-    inputs = hostile_folder.fill(folder, tmp_path / "elsewhere", 58, seed=3)
+    inputs = hostile_folder.fill(folder, tmp_path / "elsewhere", 63, seed=3)
     before = try_pictures.digest(folder)
     words = ["restore", str(folder), "-o", str(out), "--weights", str(saved("usrnet", tmp_path / "usrnet.pth"))]
     code = main([*words, "--scale", "2", "--kernel", "gauss:1", "--sigma", "estimate"])

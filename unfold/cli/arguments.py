@@ -283,10 +283,11 @@ def _add_restore(commands: Subparsers) -> None:
     restore = commands.add_parser(
         "restore",
         help="restore your own pictures",
-        description="Restore pictures of any size: PNG, JPEG, TIFF, WebP, BMP, of 8 or 16 bits, grey or colour. Kept: "
-        "alpha, colour profile, EXIF. Folders are searched with all folders in them; results keep names, formats and "
-        "places; results that are there already are left as they are, so that a run can be continued. Exit code 1: "
-        "some pictures failed, as listed at the end; 2: all did.",
+        description="Restore pictures of any size: PNG, JPEG, TIFF, WebP, BMP, GIF, PPM, JPEG 2000, TGA, AVIF and (by "
+        "the extra `formats`) HEIC, of 8 or 16 bits, grey or colour. Kept: alpha, colour profile, EXIF. Folders are "
+        "searched with all folders in them; results keep names, formats (PNG where theirs is not written) and places; "
+        "results that are there already are left as they are, so that a run can be continued. Exit code 1: some "
+        "pictures failed, as listed at the end; 2: all did.",
         epilog="Example: unfold restore holiday -o sharper --weights usrnet_tiny --kernel gauss:1.6 --sigma estimate. "
         "Which kernel? unfold restore photo.png -o sheet.png --weights usrnet_tiny --kernel grid",
     )
@@ -300,6 +301,19 @@ def _add_restore(commands: Subparsers) -> None:
         default="auto",
         metavar="auto|N|none",
         help="side in pixels of what is restored at once: as memory allows (default), N, or everything",
+    )
+    restore.add_argument(
+        "--format",
+        dest="form",
+        choices=["png", "jpg", "tiff", "webp"],
+        help="of all results (default: each picture's own, png where that is not written); what it cannot keep, as "
+        "16 bits or alpha, is lost, which is told",
+    )
+    restore.add_argument(
+        "--quality",
+        type=int,
+        metavar="Q",
+        help="of JPEG and WebP, 1 to 100 (default: 95 for JPEG, WebP without loss)",
     )
     restore.add_argument("--ensemble", action="store_true", help="mean over eight turned and mirrored pictures")
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,11 +16,21 @@ import numpy as np
 import torch
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from unfold.data.formats.open_picture import EXTENSIONS, INSTALL, MissingReaderError
 from unfold.errors import UnfoldError, one_line
 from unfold.facts import Input
-from unfold.inference.collect_files import Job, find_jobs
+from unfold.inference.collect_files import Job, by_kind, find_jobs
 from unfold.inference.kernel_and_noise import NOISE, assumed_width, estimated_sigma, gaussian, named_kernel
-from unfold.inference.picture_files import KEEPS, Picture, check_format, enlarge_alpha, read_picture, write_picture
+from unfold.inference.picture_files import (
+    BANDS,
+    KEEPS,
+    Picture,
+    check_format,
+    enlarge_alpha,
+    read_picture,
+    reduced,
+    write_picture,
+)
 from unfold.inference.restore import Restored, restore_and_tell
 from unfold.inference.silence_decoders import quiet_decoders
 from unfold.inference.tile_error import tile_difference
@@ -39,13 +52,17 @@ MEMORY = 0.5  # of what is free: as much as a picture and its result may take
 
 @dataclass(frozen=True)
 class Options:
-    """How to restore: see `unfold restore --help`. estimate: sigma is to be estimated for each picture."""
+    """How to restore: see `unfold restore --help`. estimate: sigma is to be estimated for each picture; reduce: results
+    lose what their format cannot keep.
+    """
 
     inputs: dict[str, Any]
     estimate: bool
     tile: Tile
     ensemble: bool
     precision: Precision
+    reduce: bool = False
+    quality: int | None = None
 
     def inputs_for(self, picture: Picture) -> dict[str, Any]:
         return {**self.inputs, "sigma": min(estimated_sigma(picture.pixels), 1)} if self.estimate else self.inputs
@@ -73,13 +90,20 @@ def run_restore(
     precision: Precision = "float32",
     device: str = "auto",
     overwrite: bool = False,
+    form: str | None = None,
+    quality: int | None = None,
 ) -> Outcome:
     """Restore pictures into files; what is there already is left, unless ``overwrite``.
 
+    form: png, jpg, tiff or webp for all results, in place of the pictures' own; quality: of JPEG and WebP, 1 to 100.
     A picture that fails does not stop the others. Raises UnfoldError for arguments that do not fit, before any work;
     OSError for a full disk and KeyboardInterrupt, after logging what has been done so far.
     """
-    jobs = find_jobs(sources, output)
+    left_out: Counter[str] = Counter()
+    jobs = find_jobs(sources, output, form, left_out)
+    _check_quality(quality, jobs)
+    if kernel == "grid" and (form or quality):
+        raise UnfoldError("--kernel grid writes a sheet as PNG: leave --format and --quality out")
     name, _, net = load_named(weights, model)
     place(net, pick_device(device))
     if net.not_for_pictures:
@@ -99,9 +123,11 @@ def run_restore(
         | {key: np.zeros((1, 1, net.inputs[key].channels)) for key, value in inputs.items() if isinstance(value, Path)},
     )
     check_tile(net, inputs, tile)
-    options = Options(inputs, sigma == "estimate", tile, ensemble, precision)
-    left = [job for job in jobs if overwrite or not job.target.is_file()]
-    tally = Tally(len(jobs), len(jobs) - len(left))
+    options = Options(inputs, sigma == "estimate", tile, ensemble, precision, form is not None, quality)
+    if form is None and jobs[0].target != output:
+        _tell_endings(jobs)
+    left = [job for job in jobs if overwrite or not os.path.isfile(job.target)]  # noqa: PTH113  (of any length)
+    tally = Tally(len(jobs), len(jobs) - len(left), left_out=left_out)
     try:
         with logging_redirect_tqdm(), bar(len(left), "restoring", "picture") as files:
             for job in left:
@@ -113,38 +139,76 @@ def run_restore(
     return Outcome(tally.code(), tally.summary())
 
 
+def _check_quality(quality: int | None, jobs: Sequence[Job]) -> None:
+    if quality is None:
+        return
+    if not 1 <= quality <= 100:
+        raise UnfoldError(f"--quality is a whole number from 1 to 100, not {quality}")
+    if not any(job.target.suffix.lower() in (".jpg", ".jpeg", ".jfif", ".webp") for job in jobs):
+        raise UnfoldError("--quality is for JPEG and WebP, and none of the results is one (--format jpg makes them so)")
+
+
+def _tell_endings(jobs: Sequence[Job]) -> None:
+    """Which results become PNG, as pictures of their kind are not written."""
+    endings = sorted({job.source.suffix.lower() for job in jobs if not job.problem} - set(KEEPS))
+    endings = [ending or "files without an ending" for ending in endings]
+    if endings:
+        logger.info("note: not written here: %s; their results are .png (--format chooses)", ", ".join(endings))
+
+
 @dataclass
 class Tally:
-    """What became of how many pictures. there: results that were there before."""
+    """What became of how many pictures. there: results that were there before; missing: pictures that another
+    package would read; left_out: files that are no pictures, by their endings; lost: by what it is.
+    """
 
     jobs: int
     there: int
     done: int = 0
     grey: list[Path] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
+    missing: list[Path] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
+    lost: dict[str, list[Path]] = field(default_factory=dict)
 
     def code(self) -> int:
-        return 0 if not self.failed else 2 if len(self.failed) == self.jobs else 1
+        failed = len(self.failed) + len(self.missing)
+        return 0 if not failed else 2 if failed == self.jobs else 1
 
     def summary(self) -> str:
         there = f"; {self.there} there already (--overwrite makes them anew)" if self.there else ""
         lines = [f"restored {self.done}{there}"]
-        if left := self.jobs - self.there - self.done - len(self.failed):
+        if left := self.jobs - self.there - self.done - len(self.failed) - len(self.missing):
             lines.append(f"left {left}: the same command goes on with them")
+        if all_out := self.left_out + Counter(path.suffix.lower() for path in self.missing):
+            lines.append(f"left out {all_out.total()}: {by_kind(all_out)}")
+        if self.missing:
+            lines[-1] += f"; HEIC and AVIF can be read after {INSTALL}: {_first(self.missing)}"
+        lines += [f"lost, as the format cannot keep it: {what}: {_first(paths)}" for what, paths in self.lost.items()]
         if self.grey:
-            which = str(self.grey[0]) + (f" and {len(self.grey) - 1} more" if len(self.grey) > 1 else "")
-            lines.append(f"grey, restored as three equal channels, of which the result is the mean: {which}")
+            lines.append(
+                f"grey, restored as three equal channels, of which the result is the mean: {_first(self.grey)}"
+            )
         if self.failed:
             lines += [f"failed {len(self.failed)}:", *(f"  {reason}" for reason in self.failed)]
         return "\n".join(map(one_line, lines))
 
 
+def _first(paths: Sequence[Path]) -> str:
+    return str(paths[0]) + (f" and {len(paths) - 1} more" if len(paths) > 1 else "")
+
+
 def _restore_one(job: Job, net: UnfoldingNetwork, options: Options, tally: Tally) -> None:
     """Restore a picture or note why not; OSError for a full disk."""
     try:
-        if restore_file(job, net, options).grey:
+        picture, lost = restore_file(job, net, options)
+        if picture.grey:
             tally.grey.append(job.source)
+        for what in lost:
+            tally.lost.setdefault(what, []).append(job.source)
         tally.done += 1
+    except MissingReaderError:
+        tally.missing.append(job.source)
     except UnfoldError as error:
         tally.failed.append(str(error) if str(job.source) in str(error) else f"{job.source}: {error}")
     except MemoryError:
@@ -260,7 +324,7 @@ def with_images(inputs: dict[str, Any], source: Path, size: tuple[int, ...]) -> 
         file = value
         if value.is_dir():
             found = sorted(
-                path for path in value.iterdir() if path.stem == source.stem and path.suffix.lower() in KEEPS
+                path for path in value.iterdir() if path.stem == source.stem and path.suffix.lower() in EXTENSIONS
             )
             if len(found) != 1:
                 what = "no picture" if not found else f"{len(found)} pictures"
@@ -275,15 +339,19 @@ def with_images(inputs: dict[str, Any], source: Path, size: tuple[int, ...]) -> 
     return {**inputs, **read}
 
 
-def restore_file(job: Job, net: UnfoldingNetwork, options: Options) -> Picture:
-    """One picture from file to file; returns what was read. UnfoldError where it cannot be."""
+def restore_file(job: Job, net: UnfoldingNetwork, options: Options) -> tuple[Picture, list[str]]:
+    """One picture from file to file; returns what was read, and what of it the format lost. UnfoldError where it cannot
+    be.
+    """
     if job.problem:
         raise UnfoldError(job.problem)
     scale, name = int(options.inputs.get("scale", 1)), one_line(job.source.name)
     largest = MEMORY * available(torch.device("cpu")) / (1 + 2 * scale**2)  # the result, and once more when written
     with quiet_decoders():
         picture = read_picture(job.source, largest)
-    check_format(job.target, picture, scale)
+    if BANDS in picture.holds() and (channels := picture.pixels.shape[2]) != net.measured_channels:
+        raise UnfoldError(f"{job.source} has {channels} channels, and the network takes {net.measured_channels}")
+    check_format(job.target, picture, scale, reduce=options.reduce)
     inputs = with_images(options.inputs_for(picture), job.source, picture.pixels.shape)
     if options.estimate:
         logger.info("%s: estimated noise %.2f (of 255)", name, 255 * inputs["sigma"])
@@ -305,10 +373,15 @@ def restore_file(job: Job, net: UnfoldingNetwork, options: Options) -> Picture:
             announce=announce,
         )
     alpha = None if picture.alpha is None else enlarge_alpha(picture.alpha, scale)
-    write_picture(job.target, replace(picture, pixels=restored.image, alpha=alpha))
+    result = replace(picture, pixels=restored.image, alpha=alpha)
+    lost: list[str] = []
+    if options.reduce:
+        result, lost = reduced(result, job.target.suffix.lower())
+    write = write_picture if options.quality is None else partial(write_picture, quality=options.quality)
+    write(job.target, result)
     if restored.parts > 1:
         _tell_difference(name, picture, net, restored, inputs, options.precision)
-    return picture
+    return picture, lost
 
 
 def _tell_difference(

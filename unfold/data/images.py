@@ -2,7 +2,8 @@
 
 The terms on which files become arrays, for every set and every use:
 
-- formats: PNG, JPEG, BMP, TIFF, WebP, PPM, told by content and not by name; 8 or 16 bits per channel, which stay.
+- formats: those of unfold.data.formats.open_picture, told by content and not by name; 8 or 16 bits per channel, which
+  stay (PPM and JPEG 2000 of 9 to 15 bits become 16).
 - colour palettes are expanded to RGB, black and white to grey.
 - grey becomes three equal channels where the reader allows grey; where a colour image is needed, it is refused.
 - an alpha channel that is opaque everywhere is dropped; a picture that is transparent anywhere is refused: what lies
@@ -17,7 +18,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,19 +26,17 @@ from typing import Any, TypeVar
 import numpy as np
 from natsort import natsorted
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, ImageOps
 
-from unfold.data.formats.sixteen_bit import read_deep
-from unfold.errors import UnfoldError, reason_of
+from unfold.data.formats.open_picture import EXTENSIONS as EXTENSIONS
+from unfold.data.formats.open_picture import open_picture
+from unfold.data.formats.sixteen_bit import jpeg2000_bits, read_deep
+from unfold.errors import UnfoldError
 from unfold.util.paths import as_path, expanded
 from unfold.util.progress import progress
 
-EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm")
-
 _SLICE = re.compile(r"(.*[^\[])\[(-?\d+)?:(-?\d+)?\]")  # photos[:-8]
 Item = TypeVar("Item")
-
-FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM")  # no others: for some, Pillow starts programs
 
 # Colour photographs inside the scikit-image package, by use. The motorcycle pair is one scene seen by two cameras.
 PHOTOGRAPHS = {
@@ -188,27 +186,8 @@ def as_channels(image: NDArray[Any], channels: int, path: Any) -> NDArray[Any]:
 @contextmanager
 def opened(path: Path) -> Iterator[Any]:
     """An image file whose header is read and whose pixels are not; what goes wrong inside becomes one UnfoldError."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's, on metadata; a damaged picture raises as well
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            # Of a path, Pillow maps uncompressed files, and in 13.0 jumbles a grey TIFF that is to be turned.
-            with path.open("rb") as file, Image.open(file, formats=FORMATS) as image:
-                yield image
-    except UnfoldError:
-        raise
-    except FileNotFoundError:
-        raise UnfoldError(f"there is no image {path}") from None
-    except UnidentifiedImageError:
-        what = f"not an image that can be read ({', '.join(FORMATS)})" if path.stat().st_size else "empty (0 bytes)"
-        raise UnfoldError(f"{path} is {what}") from None
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        million = (Image.MAX_IMAGE_PIXELS or 0) // 10**6
-        raise UnfoldError(f"{path} says that it has more than {million} million pixels: too large to be read") from None
-    except MemoryError:
-        raise UnfoldError(f"{path} does not fit into memory") from None
-    except Exception as error:  # damaged files raise nearly anything
-        raise UnfoldError(f"{path} cannot be read: {reason_of(error)}") from None
+    with open_picture(path, "image") as image:
+        yield image
 
 
 def decode(image: Any, path: Path) -> NDArray[np.uint8] | NDArray[np.uint16]:
@@ -241,7 +220,9 @@ def bit_depth(image: Any) -> int:
     """8 or 16 bits per channel, of an image that is :func:`opened` and not loaded, by what its decoder is told."""
     told = image.tile[0][3] if image.tile else ()
     if image.format == "PPM":
-        deep = isinstance(told, tuple) and any(isinstance(value, int) and value > 255 for value in told)
+        deep = told == "I;16B" or any(isinstance(value, int) and value > 255 for value in told)
+    elif image.format == "JPEG2000":
+        deep = jpeg2000_bits(image) > 8
     else:
         deep = image.format in ("PNG", "TIFF") and ";16" in str(told)
     return 16 if deep else 8

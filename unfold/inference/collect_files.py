@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import glob
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from natsort import natsorted
 
+from unfold.data.formats.open_picture import EXTENSIONS
 from unfold.errors import UnfoldError, reason_of
 from unfold.inference.picture_files import KEEPS
 from unfold.util.paths import as_path
+
+SUFFIXES = {"png": ".png", "jpg": ".jpg", "tiff": ".tiff", "webp": ".webp"}  # of --format
 
 
 class Job(NamedTuple):
@@ -23,51 +27,87 @@ class Job(NamedTuple):
     problem: str | None = None
 
 
-def find_jobs(inputs: Sequence[str], output: Path) -> list[Job]:
+def find_jobs(
+    inputs: Sequence[str], output: Path, form: str | None = None, left_out: Counter[str] | None = None
+) -> list[Job]:
     """One job for each picture: inputs are files, folders and patterns such as 'holiday/*.jpg'.
 
     Folders are searched with all folders in them, by file name, in natural order; what begins with a dot, links to
-    folders and the output folder itself are left out. Results keep their names, and their place below the folder that
-    was given. The output is a file where it has a picture's ending and there is one input, a file; else a folder.
-    A folder that cannot be read is a job with a problem. UnfoldError where there is nothing, where two results would
-    have one name or one the place of its picture.
+    folders and the output folder itself are passed over. Results keep their place below the folder that was given, and
+    their names; the ending is that of ``form``, a key of SUFFIXES, or, without it, the picture's, and .png where such
+    pictures are not written. The output is a file where it has a picture's ending and there is one input, a file; else
+    a folder. A folder that cannot be read is a job with a problem. left_out: counts by ending the files of folders and
+    patterns that are no pictures by their names. UnfoldError where there is nothing, where two results would have one
+    name or one the place of a picture.
     """
+    others: Counter[str] = Counter()
     files: list[tuple[Path, Path, str | None]] = []  # with the name below the output
     for text in inputs:
-        for path in _matches(text):
+        for path in _matches(text, others):
             if path.is_dir():
-                files += [(file, file.relative_to(path), told) for file, told in _pictures_below(path, output)]
+                files += [(file, file.relative_to(path), told) for file, told in _pictures_below(path, output, others)]
             else:
                 files.append((path, Path(path.name), None))
+    if left_out is not None:
+        left_out.update(others)
     if not files:
-        raise UnfoldError(f"{', '.join(inputs)}: no pictures ({', '.join(KEEPS)})")
+        there = f"; there are {by_kind(others)}" if others else ""
+        raise UnfoldError(f"{', '.join(inputs)}: no pictures ({', '.join(EXTENSIONS)}){there}")
     if _is_file(output) and len(files) == 1 and not as_path(inputs[0]).is_dir():
+        if form is not None and _format_of(output) != form:
+            raise UnfoldError(f"--format {form} and the name {output.name} say two things: leave one out")
         jobs = [Job(files[0][0], output)]
     elif _is_file(output):
         raise UnfoldError(f"{output} names one picture, and there are several or a folder: give a folder")
     else:
-        jobs = [Job(source, output / name, problem) for source, name, problem in dict.fromkeys(files)]
+        jobs = [Job(source, output / _named(name, form), told) for source, name, told in dict.fromkeys(files)]
     _check(jobs)
     return jobs
 
 
+def by_kind(endings: Counter[str], most: int = 6) -> str:
+    """Such as "2 .cr2, 1 .txt": the most frequent first."""
+    counted = sorted(endings.items(), key=lambda one: (-one[1], one[0]))
+    told = [f"{number} {ending or 'without an ending'}" for ending, number in counted[:most]]
+    if rest := sum(number for _, number in counted[most:]):
+        told.append(f"{rest} others")
+    return ", ".join(told)
+
+
+def _named(name: Path, form: str | None) -> Path:
+    if form is not None:
+        return name.with_suffix(SUFFIXES[form])
+    return name if name.suffix.lower() in KEEPS else name.with_suffix(".png")
+
+
+def _format_of(output: Path) -> str | None:
+    alike = {".tif": ".tiff", ".jpeg": ".jpg", ".jfif": ".jpg"}
+    suffix = output.suffix.lower()
+    return {suffix: form for form, suffix in SUFFIXES.items()}.get(alike.get(suffix, suffix))
+
+
 def _is_file(output: Path) -> bool:
-    return output.suffix.lower() in KEEPS and not output.is_dir()
+    suffix = output.suffix.lower()
+    if suffix in EXTENSIONS and suffix not in KEEPS and not output.is_dir():
+        raise UnfoldError(f"{output}: pictures are written as {', '.join(KEEPS)}")
+    return suffix in KEEPS and not output.is_dir()
 
 
-def _matches(text: str) -> list[Path]:
-    """The file or folder itself, there or not; or what a pattern finds."""
+def _matches(text: str, others: Counter[str]) -> list[Path]:
+    """The file or folder itself, there or not; or what a pattern finds, where others counts what are no pictures."""
     path = as_path(text)
     if os.path.lexists(path) or not glob.has_magic(text):
         return [path]
     found = natsorted(glob.glob(str(path), recursive=True))  # noqa: PTH207  (patterns may be absolute)
     if not found:
         raise UnfoldError(f"{text}: nothing is called like that")
-    return [Path(name) for name in found if Path(name).suffix.lower() in KEEPS]
+    paths = [Path(name) for name in found]
+    others.update(path.suffix.lower() for path in paths if path.suffix.lower() not in EXTENSIONS and path.is_file())
+    return [path for path in paths if path.suffix.lower() in EXTENSIONS]
 
 
-def _pictures_below(folder: Path, output: Path) -> Iterator[tuple[Path, str | None]]:
-    """Pictures, and folders with why they cannot be read."""
+def _pictures_below(folder: Path, output: Path, others: Counter[str]) -> Iterator[tuple[Path, str | None]]:
+    """Pictures, and folders with why they cannot be read; others counts what are no pictures."""
     out = os.path.realpath(output)
     unread: list[OSError] = []
     for where, folders, names in os.walk(folder, onerror=unread.append):
@@ -75,17 +115,26 @@ def _pictures_below(folder: Path, output: Path) -> Iterator[tuple[Path, str | No
             name for name in folders if not name.startswith(".") and os.path.realpath(Path(where) / name) != out
         )
         for name in natsorted(names):
-            if not name.startswith(".") and Path(name).suffix.lower() in KEEPS:
+            if name.startswith("."):
+                continue
+            if Path(name).suffix.lower() in EXTENSIONS:
                 yield Path(where) / name, None
+            else:
+                others[Path(name).suffix.lower()] += 1
     for error in unread:
         yield Path(error.filename), f"{error.filename}: this folder cannot be read: {reason_of(error)}"
 
 
 def _check(jobs: Sequence[Job]) -> None:
     sources: dict[Path, Path] = {}
+    pictures = {os.path.realpath(job.source) for job in jobs}
     for job in jobs:
-        if os.path.realpath(job.source) == os.path.realpath(job.target):
-            raise UnfoldError(f"{job.target} is the picture itself: let the results go to another folder")
+        if (place := os.path.realpath(job.target)) in pictures:
+            what = "the picture itself" if place == os.path.realpath(job.source) else "a picture that is to be restored"
+            raise UnfoldError(f"{job.target} is {what}: let the results go to another folder")
         if job.target in sources:
-            raise UnfoldError(f"{sources[job.target]} and {job.source} would both become {job.target}")
+            raise UnfoldError(
+                f"{sources[job.target]} and {job.source} would both become {job.target}: restore one of them "
+                "by itself, into another folder"
+            )
         sources[job.target] = job.source

@@ -11,25 +11,41 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+JPEG: dict[str, Any] = {"quality": 95, "subsampling": 0}
 OPTIONS: dict[str, dict[str, Any]] = {
-    ".jpg": {"quality": 95, "subsampling": 0},
-    ".jpeg": {"quality": 95, "subsampling": 0},
+    **dict.fromkeys((".jpg", ".jpeg", ".jfif"), JPEG),
     ".webp": {"lossless": True, "exact": True},
 }
 
 
-def encode(array: NDArray[Any], suffix: str, profile: bytes | None, exif: bytes | None) -> bytes:
-    """The file of an image (H,W,C) of 1 to 4 channels, alpha last, uint8, for .png and .tif also uint16.
+def encode(
+    pixels: NDArray[Any],
+    alpha: NDArray[Any] | None,
+    suffix: str,
+    profile: bytes | None,
+    exif: bytes | None,
+    quality: int | None = None,
+) -> bytes:
+    """The file of an image (H,W,C), grey or RGB, uint8, for .png and .tif also uint16, with alpha (H,W) or without; for
+    .tif of any number of channels. quality, 1 to 100: of JPEG, and of WebP that is not lossless then.
 
     TIFF is not compressed: with compression, Pillow fails for EXIF of cameras. Errors of any kind come from below.
     """
+    if pixels.shape[2] not in (1, 3):
+        return _plain_tiff(pixels, "minisblack", profile)
+    array = pixels if alpha is None else np.concatenate([pixels, alpha[..., None]], axis=2)
     if array.dtype == np.uint16:
         expanded = array[..., [0, 0, 0, 1]] if array.shape[2] == 2 else array  # OpenCV knows no grey with alpha
-        return _deep_png(expanded, profile, exif) if suffix == ".png" else _deep_tiff(expanded, profile)
+        if suffix == ".png":
+            return _deep_png(expanded, profile, exif)
+        return _plain_tiff(expanded, "rgb" if expanded.shape[2] > 2 else "minisblack", profile)
     image = Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
     told = {key: value for key, value in (("icc_profile", profile), ("exif", exif)) if value is not None}
+    options = OPTIONS.get(suffix, {})
+    if quality is not None and options:
+        options = {**options, "quality": quality, **({"lossless": False} if suffix == ".webp" else {})}
     whole = BytesIO()
-    image.save(whole, format=Image.registered_extensions()[suffix], **OPTIONS.get(suffix, {}), **told)
+    image.save(whole, format=Image.registered_extensions()[suffix], **options, **told)
     return whole.getvalue()
 
 
@@ -52,16 +68,16 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def _deep_tiff(array: NDArray[np.uint16], profile: bytes | None) -> bytes:
+def _plain_tiff(array: NDArray[Any], photometric: str, profile: bytes | None) -> bytes:
     import tifffile
 
     whole = BytesIO()
     tifffile.imwrite(
         whole,
         array[..., 0] if array.shape[2] == 1 else array,
-        photometric="rgb" if array.shape[2] > 2 else "minisblack",
+        photometric=photometric,
         planarconfig=None if array.shape[2] == 1 else "contig",
-        extrasamples=["unassalpha"] if array.shape[2] == 4 else None,
+        extrasamples=["unassalpha"] if photometric == "rgb" and array.shape[2] == 4 else None,
         iccprofile=profile,
         metadata=None,
     )

@@ -3,35 +3,43 @@
 from __future__ import annotations
 
 import stat
-import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image
 
+from unfold.data.formats.open_picture import open_picture
 from unfold.data.formats.sixteen_bit import read_deep
-from unfold.data.images import turned
+from unfold.data.formats.tiff_bands import read_bands
+from unfold.data.images import bit_depth, turned
 from unfold.errors import UnfoldError, reason_of
 from unfold.inference.encode_picture import encode
 from unfold.util.whole_files import whole_file
 
 Pixels = NDArray[Any]
 DEEP, ALPHA, PROFILE = "16 bits per channel", "an alpha channel", "a colour profile"
+BANDS = "channels that are neither grey nor RGB"
 # What each format keeps of a picture.
 KEEPS = {
     ".png": {DEEP, ALPHA, PROFILE},
-    ".tif": {DEEP, ALPHA, PROFILE},
-    ".tiff": {DEEP, ALPHA, PROFILE},
+    ".tif": {DEEP, ALPHA, PROFILE, BANDS},
+    ".tiff": {DEEP, ALPHA, PROFILE, BANDS},
     ".webp": {ALPHA, PROFILE},
     ".jpg": {PROFILE},
     ".jpeg": {PROFILE},
+    ".jfif": {PROFILE},
     ".bmp": set(),
 }
-LARGEST = {".jpg": 65_500, ".jpeg": 65_500, ".webp": 16_383}  # pixels on a side; others have no limit to speak of
+LARGEST = {".jpg": 65_500, ".jpeg": 65_500, ".jfif": 65_500, ".webp": 16_383}  # pixels on a side; others: no limit
 PLAIN = {"1", "L", "LA", "RGB", "RGBA", "P", "PA", "I;16", "I;16B", "I;16L", "I"}
+# What is to be done with a picture of another mode of Pillow's.
+INSTEAD = {
+    "CMYK": "convert it to RGB with its colour profile first",
+    "F": "floating point is not taken: scale it to 16 bits first, or give the array in [0,1] to unfold.restore",
+}
 # Of a TIFF's tags, what is told of the picture and not of the file.
 TOLD = {270, 271, 272, 305, 306, 315, 33432, ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo}
 STALE = (ExifTags.Base.ExifImageWidth, ExifTags.Base.ExifImageHeight)
@@ -39,8 +47,8 @@ STALE = (ExifTags.Base.ExifImageWidth, ExifTags.Base.ExifImageHeight)
 
 @dataclass(frozen=True)
 class Picture:
-    """pixels (H,W,3), or (H,W,1) of a grey one, uint8 or uint16, upright; alpha (H,W) of the same kind; ICC profile;
-    EXIF with the orientation "upright".
+    """pixels (H,W,3), (H,W,1) of a grey one, or (H,W,C) of a TIFF of C bands, uint8 or uint16, upright; alpha (H,W) of
+    the same kind; ICC profile; EXIF with the orientation "upright".
     """
 
     pixels: Pixels
@@ -54,36 +62,42 @@ class Picture:
 
     def holds(self) -> list[str]:
         """What not every format keeps."""
-        there = {DEEP: self.pixels.dtype == np.uint16, ALPHA: self.alpha is not None, PROFILE: self.profile is not None}
+        there = {
+            DEEP: self.pixels.dtype == np.uint16,
+            ALPHA: self.alpha is not None,
+            PROFILE: self.profile is not None,
+            BANDS: self.pixels.shape[2] not in (1, 3),
+        }
         return [what for what, is_there in there.items() if is_there]
 
 
 def read_picture(path: Path, largest: float = float("inf")) -> Picture:
-    """Read PNG, JPEG, TIFF, WebP or BMP, whatever its name says.
+    """Read a still picture of one of the formats of unfold.data.formats.open_picture, whatever its name says.
 
     Palettes are expanded, orientation by EXIF is applied. Kept: alpha, ICC profile, EXIF (without its thumbnail; of a
-    TIFF what tells about the picture), 16 bits. largest: bytes that the pixels may take; a larger picture is refused by
-    its header. UnfoldError for what is missing, damaged, animated, or of another kind (CMYK, 32 bits, ...).
+    TIFF what tells about the picture), 16 bits, the bands of a TIFF. largest: bytes that the pixels may take; a larger
+    picture is refused by its header. UnfoldError for what is missing, damaged, animated, or of another kind (CMYK, 32
+    bits, ...).
     """
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             raise UnfoldError(f"{path} is a folder or a device, and no picture")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of broken EXIF, and of pictures that Pillow takes to be large
-            # Of a path, Pillow maps uncompressed files, and in 13.0 jumbles a grey TIFF that is to be turned.
-            with path.open("rb") as file, Image.open(file, formats=("PNG", "JPEG", "TIFF", "WEBP", "BMP")) as image:
-                return _read(path, image, largest)
-    except UnfoldError:
-        raise
     except FileNotFoundError:
         raise UnfoldError(f"there is no picture {path}") from None
-    except UnidentifiedImageError:
-        what = "no picture that can be read" if path.stat().st_size else "empty (0 bytes)"
-        raise UnfoldError(f"{path} is {what}") from None
+    except OSError as error:
+        raise UnfoldError(f"{path} cannot be read: {reason_of(error)}") from None
+    try:
+        bands = read_bands(path, largest)
+    except UnfoldError:
+        raise
     except MemoryError:
         raise UnfoldError(f"{path} does not fit into memory") from None
-    except Exception as error:  # decoders meet damage with errors of any kind
-        raise UnfoldError(f"{path} cannot be read: {reason_of(error)}") from None
+    except Exception:  # of what is damaged, Pillow tells more
+        bands = None
+    if bands is not None:
+        return Picture(np.ascontiguousarray(turned(bands.pixels, bands.orientation)), None, bands.profile)
+    with open_picture(path, bombs=True) as image:
+        return _read(path, image, largest)
 
 
 def _read(path: Path, image: Image.Image, largest: float) -> Picture:
@@ -91,7 +105,8 @@ def _read(path: Path, image: Image.Image, largest: float) -> Picture:
     if frames > 1 and image.format != "MPO":  # phones put a preview or depth behind the picture
         raise UnfoldError(f"{path} holds {frames} pictures (an animation, or pages), and one is wanted")
     if image.mode not in PLAIN:
-        raise UnfoldError(f"{path} is of kind {image.mode}; convert it to RGB or grey first")
+        how = INSTEAD.get(image.mode, "convert it to RGB or grey first")
+        raise UnfoldError(f"{path} is of kind {image.mode}; {how}")
     deep = _is_deep(path, image)
     width, height = image.size
     if (size := width * height * len(image.getbands()) * (2 if deep else 1)) > largest:
@@ -108,16 +123,15 @@ def _read(path: Path, image: Image.Image, largest: float) -> Picture:
 
 
 def _is_deep(path: Path, image: Image.Image) -> bool:
-    if image.format == "PNG":
-        with path.open("rb") as file:
-            return file.read(25)[24] == 16
     if image.format != "TIFF":
-        return False
+        return bit_depth(image) == 16
     tags = image.tag_v2  # type: ignore[attr-defined]
     bits, formats = set(tags.get(258, (1,))), set(tags.get(339, (1,)))
     if (max(bits) > 8 and bits != {16}) or formats != {1}:
         signs = "" if formats == {1} else " with a sign or a point"
         raise UnfoldError(f"{path} has {'/'.join(map(str, sorted(bits)))} bits per channel{signs}; 8 and 16 are taken")
+    if bits == {8} and tags.get(262) == 2 and 0 in tags.get(338, ()):  # as for 16 bits
+        raise UnfoldError(f"{path} has a channel of no stated meaning beside RGB; save it as PNG")
     return bits == {16}
 
 
@@ -162,8 +176,7 @@ def _exif(image: Image.Image) -> Image.Exif:
 def _told(exif: Image.Exif, kind: str | None) -> bytes | None:
     """EXIF to be written again: upright, and without the sizes of before."""
     if kind == "TIFF":
-        for tag in [tag for tag in exif if tag not in TOLD]:
-            del exif[tag]
+        exif = _about_the_picture(exif)
     if not exif:
         return None
     if ExifTags.IFD.Exif in exif:
@@ -175,29 +188,69 @@ def _told(exif: Image.Exif, kind: str | None) -> bytes | None:
     return exif.tobytes()
 
 
-def check_format(path: Path, picture: Picture, scale: int = 1) -> None:
-    """UnfoldError where a file of this name cannot keep what the picture holds, or its size times scale."""
+def _about_the_picture(exif: Image.Exif) -> Image.Exif:
+    """The tags of a TIFF that tell about the picture, by themselves: Exif of a BigTIFF would be written in its layout,
+    of which no reader of other formats knows.
+    """
+    told, alone = Image.Exif(), Image.Exif()
+    try:
+        for tag in exif:
+            if tag in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):
+                told[tag] = inner = dict(exif.get_ifd(tag))
+                if ExifTags.IFD.Interop in inner:
+                    inner[ExifTags.IFD.Interop] = exif.get_ifd(ExifTags.IFD.Interop)
+            elif tag in TOLD:
+                told[tag] = exif[tag]
+        if told:
+            alone.load(told.tobytes())
+    except Exception:  # values of kinds that EXIF has not
+        return Image.Exif()
+    return alone
+
+
+def reduced(picture: Picture, suffix: str) -> tuple[Picture, list[str]]:
+    """The picture as a format can keep it, and what it loses: 16 bits are rounded to 8, alpha is laid on white, a
+    profile is left out.
+    """
+    lost = [what for what in picture.holds() if what not in KEEPS[suffix] | {BANDS}]
+    if ALPHA in lost and picture.alpha is not None:
+        peak = np.iinfo(picture.pixels.dtype).max
+        alpha = picture.alpha[..., None] / np.float32(peak)
+        laid = np.rint(peak - alpha * (peak - picture.pixels.astype(np.float32)))
+        picture = replace(picture, pixels=laid.astype(picture.pixels.dtype), alpha=None)
+    if DEEP in lost:
+        alpha8 = None if picture.alpha is None else np.rint(picture.alpha / 257).astype(np.uint8)
+        picture = replace(picture, pixels=np.rint(picture.pixels / 257).astype(np.uint8), alpha=alpha8)
+    return replace(picture, profile=None) if PROFILE in lost else picture, lost
+
+
+def check_format(path: Path, picture: Picture, scale: int = 1, *, reduce: bool = False) -> None:
+    """UnfoldError where a file of this name cannot keep what the picture holds, or its size times scale.
+
+    reduce: the picture is going to be :func:`reduced`.
+    """
     suffix = path.suffix.lower()
     if suffix not in KEEPS:
         raise UnfoldError(f"{path.name}: pictures are written as {', '.join(KEEPS)}")
     lost = [what for what in picture.holds() if what not in KEEPS[suffix]]
-    if lost:
+    if BANDS in lost:
+        raise UnfoldError(f"the picture has {picture.pixels.shape[2]} channels, which {suffix} cannot keep: write .tif")
+    if lost and not reduce:
         raise UnfoldError(f"the picture has {' and '.join(lost)}, which {suffix} cannot keep: write it as .png")
-    if (side := scale * max(picture.pixels.shape)) > LARGEST.get(suffix, side):
+    if (side := scale * max(picture.pixels.shape[:2])) > LARGEST.get(suffix, side):
         raise UnfoldError(f"{side} pixels on a side are more than {suffix} can hold: write it as .png")
 
 
-def write_picture(path: Path, picture: Picture) -> None:
+def write_picture(path: Path, picture: Picture, quality: int | None = None) -> None:
     """Write the file whole or not at all, in the format of its name, with all that the picture holds.
 
-    JPEG at quality 95 without subsampling, everything else without loss; grey with alpha in 16 bits becomes colour, and
-    TIFF of 16 bits holds no EXIF. UnfoldError for what the format does not hold; OSError where the disk refuses.
+    quality: of JPEG and WebP, from 1 to 100. Without it JPEG has 95, and everything else no loss; JPEG is written
+    without subsampling. Grey with alpha in 16 bits becomes colour, and TIFF of 16 bits or of bands holds no EXIF.
+    UnfoldError for what the format does not hold; OSError where the disk refuses.
     """
     check_format(path, picture)
-    pixels = picture.pixels
-    array = pixels if picture.alpha is None else np.concatenate([pixels, picture.alpha[..., None]], axis=2)
     try:  # in memory first: where Pillow writes to a file itself, a full disk is an error without a name
-        encoded = encode(array, path.suffix.lower(), picture.profile, picture.exif)
+        encoded = encode(picture.pixels, picture.alpha, path.suffix.lower(), picture.profile, picture.exif, quality)
     except MemoryError:
         raise
     except Exception as error:  # such as EXIF too long for the format

@@ -119,6 +119,7 @@ def restore_and_tell(
         logger.info(
             "note: the kernel, %dx%d, is larger than the result, %dx%d, which is continued by its edge to hold it",
             *(side, side, *result.shape[:2]),
+            extra={"kind": "a kernel larger than the result"},  # a command says it once, for all its pictures
         )
     tiles = tile if isinstance(tile, Tiles) else choose_tiles(net, inputs, size, where, tile, halo, spare=result.nbytes)
     images = [

@@ -10,15 +10,15 @@ from contextlib import ExitStack, contextmanager, suppress
 
 @contextmanager
 def quiet_decoders() -> Iterator[None]:
-    """Drop what libtiff, libpng and OpenCV write to standard error, and what Pillow logs, about a damaged picture: what
-    matters of it is raised as well, and is told with the picture's name.
+    """Drop what libtiff, libpng and OpenCV write to standard error, and what Pillow and tifffile log, about a damaged
+    picture: what matters of it is raised as well, and is told with the picture's name.
 
     They write to the file descriptor, which the whole process shares: for a command, not for a library.
     """
-    pillow = logging.getLogger("PIL")
     with ExitStack() as after:
-        after.callback(pillow.setLevel, pillow.level)
-        pillow.setLevel(logging.CRITICAL)
+        for library in map(logging.getLogger, ("PIL", "tifffile")):
+            after.callback(library.setLevel, library.level)
+            library.setLevel(logging.CRITICAL)
         with suppress(OSError):  # closed
             kept = os.dup(2)
             after.callback(os.close, kept)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,22 +19,65 @@ HEEDED = {
     338: ({2}, "alpha that is multiplied in, or a channel of no stated meaning"),
     339: ({1}, "numbers with a sign or a point"),
 }
+HEAD = 1 << 20  # bytes of a JPEG 2000 file in which its codestream begins
 
 
 def read_deep(path: Path) -> NDArray[np.uint16]:
-    """16 bits per channel, which Pillow would cut to 8, of PNG, TIFF or PPM: (H,W), or (H,W,C) in RGB order, alpha
-    last. UnfoldError for what OpenCV does not read, or would read wrongly.
+    """16 bits per channel, which Pillow would cut to 8, of PNG, TIFF, PPM or JPEG 2000: (H,W), or (H,W,C) in RGB order,
+    alpha last. The largest value that a PPM tells, or that JPEG 2000 of 9 to 15 bits has, becomes 65535. UnfoldError
+    for what OpenCV does not read, or would read wrongly.
     """
     import cv2
 
-    with Image.open(path, formats=("PNG", "TIFF", "PPM")) as image:
+    peak = 65535
+    with Image.open(path, formats=("PNG", "TIFF", "PPM", "JPEG2000")) as image:
         check_layout(image, path)
+        if image.format == "PPM":
+            return _deep_ppm(image, path)
+        if image.format == "JPEG2000":
+            peak = 2 ** jpeg2000_bits(image) - 1
     array = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
     if array is None or array.dtype != np.uint16 or array.ndim not in (2, 3):
         raise UnfoldError(f"{path} has 16 bits per channel in a layout that cannot be read, or is damaged")
     if array.ndim == 3 and array.shape[2] >= 3:
         array = array[..., [2, 1, 0, *range(3, array.shape[2])]]
-    return np.ascontiguousarray(array)
+    return np.ascontiguousarray(array if peak == 65535 else _stretched(array, peak))
+
+
+def _stretched(array: NDArray[Any], peak: int) -> NDArray[np.uint16]:
+    """Integers from 0 to peak as integers from 0 to 65535."""
+    return np.rint(array.clip(0, peak) * (65535 / peak)).astype(np.uint16)
+
+
+def _deep_ppm(image: Any, path: Path) -> NDArray[np.uint16]:
+    """A PPM or PGM, binary or in decimals: OpenCV heeds no largest value, and reads not all that is written."""
+    codec, (_, _, width, height), offset, told = image.tile[0]
+    peak = next((value for value in told if isinstance(value, int)), 65535) if isinstance(told, tuple) else 65535
+    shape = (height, width) if image.mode in ("I", "I;16B", "I;16", "L") else (height, width, 3)
+    count = int(np.prod(shape))
+    data = path.read_bytes()[offset:]
+    if codec == "ppm_plain":
+        words = re.sub(rb"#[^\n]*", b"", data).split()[:count]
+        values = np.array([int(word) for word in words], np.int64)
+    else:
+        values = np.frombuffer(data, ">u2", min(count, len(data) // 2))
+    if len(values) < count:
+        raise UnfoldError(f"{path} cannot be read: it is cut off")
+    return _stretched(values.reshape(shape), peak)
+
+
+def jpeg2000_bits(image: Any) -> int:
+    """Bits per channel of a JPEG 2000 file that is opened and not loaded, by the head of its codestream."""
+    place = image.fp.tell()
+    image.fp.seek(0)
+    start = image.fp.read(HEAD)
+    image.fp.seek(place)
+    at = start.find(b"\xff\x4f\xff\x51") + 42
+    if not 42 <= at < len(start):
+        raise UnfoldError("the head of the JPEG 2000 codestream is missing")
+    if start[at] & 0x80:
+        raise UnfoldError("JPEG 2000 with signed numbers is not read: save it as PNG")
+    return start[at] + 1
 
 
 def check_layout(image: Any, path: Path) -> None:

@@ -1,0 +1,192 @@
+"""`unfold restore`: formats of results, what is lost in them, what is left out of folders, and notes that come once."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from tests.inference.test_picture_kinds import HEIC, PROFILE
+from tests.narrow import saved
+from tests.synthetic import scene
+from unfold.inference.picture_files import Picture, read_picture, write_picture
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def blind(tmp_path: Path) -> Path:
+    return saved("dgunet_deblur", tmp_path / "blind.pth")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def no_heif(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    Image.init()
+    monkeypatch.delitem(Image.OPEN, "HEIF", raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _told(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "unfold")
+
+
+def test_what_is_left_out_is_counted_by_type(
+    blind: Path, folder: Path, tmp_path: Path, command: Command, no_heif: None
+) -> None:
+    Image.fromarray(scene(16, 16)).save(folder / "a.png")
+    for name in ("b.HEIC", "c.heic", "d.heif"):
+        (folder / name).write_bytes(HEIC)
+    for name in ("x.txt", "y.TXT", "z.cr2", "plain", ".DS_Store", "._a.png"):
+        (folder / name).write_bytes(b"x")
+    code, told, err = command("restore", folder, "-o", tmp_path / "o", "--weights", blind)
+    assert (code, err) == (1, ""), "pictures that an extra would read are not restored"
+    assert told.splitlines() == [
+        "restored 1",
+        "left out 7: 2 .heic, 2 .txt, 1 without an ending, 1 .cr2, 1 .heif; HEIC and AVIF can be read after "
+        f'pip install "unfold-restoration[formats]": {folder / "b.HEIC"} and 2 more',
+    ]
+    assert [path.name for path in (tmp_path / "o").iterdir()] == ["a.png"]
+    code, told, _ = command("restore", folder / "b.HEIC", "-o", tmp_path / "p", "--weights", blind)
+    assert code == 2
+    assert 'pip install "unfold-restoration[formats]"' in told
+    assert str(folder / "b.HEIC") in told
+
+
+def test_other_files_leave_the_exit_code_and_a_folder_of_them_alone_is_refused(
+    blind: Path, folder: Path, tmp_path: Path, command: Command
+) -> None:
+    (folder / "x.cr2").write_bytes(b"x")
+    code, _, err = command("restore", folder, "-o", tmp_path / "o", "--weights", blind)
+    assert code == 2
+    assert "no pictures" in err
+    assert "there are 1 .cr2" in err
+    Image.fromarray(scene(16, 16)).save(folder / "a.png")
+    for source in (folder, f"{folder}/*"):
+        code, told, _ = command("restore", source, "-o", tmp_path / "o", "--weights", blind, "--overwrite")
+        assert (code, told) == (0, "restored 1\nleft out 1: 1 .cr2\n")
+
+
+def test_kinds_that_are_not_written_become_png_and_it_is_said_once(
+    blind: Path, folder: Path, tmp_path: Path, command: Command, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name, kind in [("a.ppm", "PPM"), ("b.ppm", "PPM"), ("c.GIF", "GIF"), ("d.JPG", "JPEG"), ("e.tif", "TIFF")]:
+        Image.fromarray(scene(16, 16)).save(folder / name, kind)
+    out = tmp_path / "o"
+    assert command("restore", folder, "-o", out, "--weights", blind)[0] == 0
+    assert sorted(path.name for path in out.iterdir()) == ["a.png", "b.png", "c.png", "d.JPG", "e.tif"]
+    assert caplog.text.count("not written here: .gif, .ppm; their results are .png") == 1
+    caplog.clear()
+    assert command("restore", folder / "a.ppm", "-o", tmp_path / "x.tif", "--weights", blind)[0] == 0
+    assert "not written" not in caplog.text
+    assert "there already" in command("restore", folder, "-o", out, "--weights", blind)[1]
+
+
+@pytest.mark.parametrize(("form", "suffix"), [("png", ".png"), ("jpg", ".jpg"), ("tiff", ".tiff"), ("webp", ".webp")])
+def test_all_results_have_the_format_that_is_asked_for_and_losses_are_said_once(
+    form: str, suffix: str, blind: Path, folder: Path, tmp_path: Path, command: Command
+) -> None:
+    pixels = scene(16, 20)
+    write_picture(folder / "a.PNG", Picture(pixels.astype(np.uint16) * 257, np.full((16, 20), 9000, np.uint16)))
+    write_picture(folder / "b.png", Picture(pixels.astype(np.uint16) * 257, None, PROFILE))
+    write_picture(folder / "c.d.jpeg", Picture(pixels))
+    code, told, _ = command("restore", folder, "-o", tmp_path / "o", "--weights", blind, "--format", form)
+    assert code == 0
+    assert sorted(path.name for path in (tmp_path / "o").iterdir()) == [f"{name}{suffix}" for name in ("a", "b", "c.d")]
+    lost = [line for line in told.splitlines() if line.startswith("lost")]
+    deep = f"lost, as the format cannot keep it: 16 bits per channel: {folder / 'a.PNG'} and 1 more"
+    alpha = f"lost, as the format cannot keep it: an alpha channel: {folder / 'a.PNG'}"
+    assert lost == {"png": [], "tiff": [], "webp": [deep], "jpg": [deep, alpha]}[form]
+    found = read_picture(tmp_path / "o" / f"b{suffix}")
+    assert found.profile == PROFILE
+    assert found.pixels.dtype == (np.uint16 if form in ("png", "tiff") else np.uint8)
+
+
+def test_quality_makes_files_smaller(blind: Path, folder: Path, tmp_path: Path, command: Command) -> None:
+    Image.fromarray(scene(64, 64)).save(folder / "a.png")
+    sizes = []
+    for quality in (10, 90):
+        words = ("--weights", blind, "--format", "jpg", "--quality", quality)
+        assert command("restore", folder, "-o", tmp_path / str(quality), *words)[0] == 0
+        sizes.append((tmp_path / str(quality) / "a.jpg").stat().st_size)
+    assert sizes[0] < 0.7 * sizes[1]
+
+
+def test_formats_that_do_not_fit_are_refused_before_any_work(
+    blind: Path, folder: Path, tmp_path: Path, command: Command
+) -> None:
+    Image.fromarray(scene(16, 16)).save(folder / "a.png")
+    Image.fromarray(scene(16, 16)).save(folder / "a.jpg")
+    (tmp_path / "two").mkdir()
+    Image.fromarray(scene(16, 16)).save(tmp_path / "two" / "b.jpg")
+    Image.fromarray(scene(16, 16)).save(folder / "b.png")
+    usrnet = saved("usrnet", tmp_path / "usrnet.pth")
+    one, out, before = folder / "a.png", tmp_path / "o", (folder / "b.png").read_bytes()
+    for words, told in [
+        ([folder, "-o", out, "--format", "png"], "a.jpg and .*a.png would both become .*o/a.png"),
+        ([one, "-o", tmp_path / "x.jpg", "--format", "png"], "--format png and the name x.jpg say two things"),
+        ([one, "-o", tmp_path / "x.gif"], "x.gif: pictures are written as .png"),
+        ([one, "-o", out, "--quality", 50], "--quality is for JPEG and WebP, and none of the results is one"),
+        ([one, "-o", out, "--format", "jpg", "--quality", 101], "from 1 to 100, not 101"),
+        ([one, "-o", out, "--format", "jpg", "--quality", 0], "from 1 to 100, not 0"),
+        (
+            [folder / "b.png", tmp_path / "two" / "b.jpg", "-o", folder, "--format", "png", "--overwrite"],
+            "b.png is the picture itself",
+        ),
+        ([tmp_path / "two", one, "-o", folder, "--format", "jpg", "--overwrite"], None),
+    ]:
+        code, _, err = command("restore", *words, "--weights", blind)
+        if told is None:  # onto files that are no sources, as asked for
+            assert code == 0
+            continue
+        assert (code, err.count("\n")) == (2, 1), err
+        assert re.search(told, err), err
+        assert not out.exists()
+    words = [one, "-o", out, "--weights", usrnet, "--kernel", "grid", "--format", "jpg"]
+    assert "leave --format and --quality out" in command("restore", *words)[2]
+    assert (folder / "b.png").read_bytes() == before
+
+
+def test_a_result_in_the_place_of_another_source_is_refused(blind: Path, tmp_path: Path, command: Command) -> None:
+    (tmp_path / "x").mkdir()
+    (tmp_path / "y").mkdir()
+    Image.fromarray(scene(16, 16)).save(tmp_path / "x" / "a.jpg")
+    Image.fromarray(scene(16, 16)).save(tmp_path / "y" / "b.bmp")
+    (tmp_path / "y" / "a.png").symlink_to(tmp_path / "y" / "b.bmp")
+    words = ("-o", tmp_path / "y", "--format", "png", "--overwrite", "--weights", blind)
+    code, _, err = command("restore", tmp_path / "x" / "a.jpg", tmp_path / "y" / "b.bmp", *words)
+    assert code == 2
+    assert "is a picture that is to be restored: let the results go to another folder" in err
+
+
+def test_a_kernel_larger_than_the_pictures_is_told_once(
+    folder: Path, tmp_path: Path, command: Command, caplog: pytest.LogCaptureFixture
+) -> None:
+    for size in (16, 18, 20):
+        Image.fromarray(scene(size, size)).save(folder / f"{size}.png")
+    usrnet = saved("usrnet", tmp_path / "usrnet.pth")
+    words = ("restore", folder, "--weights", usrnet, "--kernel", "gauss:6", "--sigma", 2, "-o")
+    for time in (1, 2):  # once for each command
+        assert command(*words, tmp_path / str(time))[0] == 0
+        assert caplog.text.count("note: the kernel") == time
+
+
+def test_bands_go_through_a_network_of_as_many_channels_alone(blind: Path, tmp_path: Path, command: Command) -> None:
+    bands = np.dstack([scene(16, 16), scene(16, 16, seed=2)])
+    tifffile.imwrite(tmp_path / "a.tif", bands, photometric="minisblack", planarconfig="contig")
+    code, told, _ = command("restore", tmp_path / "a.tif", "-o", tmp_path / "o", "--weights", blind)
+    assert code == 2
+    assert "a.tif has 6 channels, and the network takes 3" in told
