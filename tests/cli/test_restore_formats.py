@@ -12,7 +12,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from tests.inference.test_picture_kinds import HEIC, PROFILE
+from tests.inference.test_picture_formats import HEIC, PROFILE
 from tests.narrow import saved
 from tests.synthetic import scene
 from unfold.inference.picture_files import Picture, read_picture, write_picture
