@@ -60,12 +60,6 @@ def files_loaded(folder: Path) -> list[Path]:
     return sorted(Path(file) for module in modules if (file := getattr(module, "__file__", None)))
 
 
-def file_of(module: str) -> Path | None:
-    """The file that a module of this kind was loaded from; None for other modules."""
-    found = sys.modules.get(module) if module.startswith(PREFIX) else None
-    return Path(found.__file__) if found is not None and found.__file__ else None
-
-
 def place_of(error: BaseException) -> str | None:
     """ "file:line" of the last thing in people's own code that an error went through; None where it met none."""
     if isinstance(error, SyntaxError) and error.filename:

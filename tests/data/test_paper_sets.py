@@ -178,3 +178,47 @@ def test_the_sets_at_hand_have_the_digests_of_the_registry() -> None:
     states = {one.name: state(one).right for one in paper_sets.SETS}
     assert any(right is not None for right in states.values()), "none of the sets is there"
     assert [name for name, right in states.items() if right is False] == []
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where sets lie."""
+    monkeypatch.setenv("UNFOLD_DATA", str(tmp_path / "data"))
+    return tmp_path / "data"
+
+
+def test_sets_without_an_address_say_where_to_get_them(data: Path, command: Command) -> None:
+    code, out, err = command("data", "get", "GoPro")
+    assert (code, out) == (2, "")
+    assert err.count("\n") == 1
+    assert f"Put it below {data} as GoPro/" in err
+    assert "2103 pairs for training, 1111 for testing" in err
+    (data / "GoPro").mkdir(parents=True)
+    assert command("data", "get", "GoPro")[0] == 2, "a folder alone is no set"
+    assert "did you mean GoPro" in command("data", "get", "Gopro")[2]
+    code, _, err = command("data", "get", "xyz")
+    assert code == 2
+    assert "no set is called xyz; `unfold data list` tells the names" in err
+
+
+def put(folder: Path, count: int) -> None:
+    folder.mkdir(parents=True)
+    for i in range(count):
+        (folder / f"{i}.png").touch()
+
+
+def test_a_set_is_there_where_all_its_files_are_in_any_layout(data: Path, command: Command) -> None:
+    put(data / "Set12_gray", 12)
+    assert command("data", "get", "Set12") == (
+        0,
+        f"Set12 is in {data / 'Set12_gray'} already; nothing was downloaded\n",
+        "",
+    )
+    put(data / "Rain100H" / "input", 100)
+    code, out, err = command("data", "get", "Rain100H")
+    assert (code, out) == (2, "")
+    assert "200 files, 100 of them there" in err
+    put(data / "Rain100H" / "target", 100)
+    assert f"Rain100H is in {data / 'Rain100H'} already" in command("data", "get", "Rain100H")[1]
+    put(data / "Rain13K" / "train" / "input", 1)
+    assert command("data", "get", "Rain13K")[0] == 0, "nobody knows how many there are"

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 
 from tests.synthetic import scene
+from unfold.degradations.random_kernels import random_kernel
 from unfold.physics.batched_degrade import blur_levels, degrade
-from unfold.physics.batched_kernels import random_kernels
 from unfold.physics.degrade import blur_array, blur_uint8
 
 
@@ -15,9 +15,14 @@ def targets(count: int, height: int = 40, width: int = 52) -> torch.Tensor:
     return torch.stack([torch.from_numpy(scene(height, width, seed=i)) for i in range(count)]).permute(0, 3, 1, 2)
 
 
+def kernels(count: int) -> torch.Tensor:
+    rng = np.random.default_rng(0)
+    return torch.from_numpy(np.stack([random_kernel(rng, 0.5) for _ in range(count)])).permute(0, 3, 1, 2)
+
+
 def test_a_blurred_batch_is_the_exact_blur_of_each_image_cut_off_to_8_bits() -> None:
-    batch, kernels = targets(6), random_kernels(6, 0.5, torch.Generator().manual_seed(0))
-    for image, kernel, found in zip(batch, kernels[:, 0], blur_levels(batch, kernels), strict=True):
+    batch, given = targets(6), kernels(6)
+    for image, kernel, found in zip(batch, given[:, 0], blur_levels(batch, given), strict=True):
         pixels, k = image.permute(1, 2, 0).numpy(), kernel.double().numpy()
         exact, levels = blur_array(pixels, k), found.permute(1, 2, 0).numpy()
         expected = blur_uint8(pixels, k)
@@ -39,9 +44,9 @@ def test_where_the_exact_result_is_whole_no_level_is_lost() -> None:
 
 
 def test_y_is_decimated_and_has_noise_of_its_map() -> None:
-    batch, kernels = targets(2, 36, 48), random_kernels(2, 0.5, torch.Generator().manual_seed(0))
+    batch, given = targets(2, 36, 48), kernels(2)
     noise = torch.randn(2, 3, 12, 16)
     sigma = torch.rand(2, 1, 12, 16)
-    y = degrade(batch, kernels, sigma, noise, 3)
+    y = degrade(batch, given, sigma, noise, 3)
     assert y.dtype == torch.float32
-    assert torch.equal(y, blur_levels(batch, kernels)[..., ::3, ::3] / 255 + sigma * noise)
+    assert torch.equal(y, blur_levels(batch, given)[..., ::3, ::3] / 255 + sigma * noise)

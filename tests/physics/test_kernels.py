@@ -1,4 +1,4 @@
-"""Kernels are those of the published code, and mean what they say; batches of them are the same kernels."""
+"""Kernels are those of the published code, and mean what they say."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
-from unfold.physics.batched_kernels import anisotropic_gaussians, random_dihedral, random_gaussians, random_kernels
 from unfold.physics.degrade import blur_array
 from unfold.physics.kernels import (
     anisotropic_gaussian,
@@ -101,57 +99,3 @@ def test_sharp_kernels_are_half_bicubic_and_half_narrow_gaussians() -> None:
 def test_a_kernel_without_a_sum_cannot_be_normalised() -> None:
     with pytest.raises(ValueError, match="sum 0 cannot be normalised"):
         normalised(np.zeros((3, 3)))
-
-
-def test_a_batch_of_gaussians_is_the_same_one_by_one() -> None:
-    rng = np.random.default_rng(0)
-    variances, theta, shift = rng.uniform(0.6, 12, (20, 2)), rng.uniform(0, np.pi, 20), rng.integers(0, 4, 20) / 2
-    batch = anisotropic_gaussians(*(torch.from_numpy(a) for a in (variances, theta, shift)))
-    assert batch.shape == (20, 1, 25, 25)
-    for i, kernel in enumerate(batch[:, 0].numpy()):
-        one = anisotropic_gaussian(25, tuple(variances[i]), theta[i], shift[i])
-        assert np.allclose(kernel, one, rtol=0, atol=1e-15)
-
-
-def test_random_batches_have_the_distribution_of_single_gaussians() -> None:
-    rng = np.random.default_rng(0)
-    single = [moments(random_gaussian(rng, int(rng.integers(1, 5)))) for _ in range(400)]
-    batch = [moments(k) for k in random_gaussians(400, torch.Generator().manual_seed(0))[:, 0].double().numpy()]
-    for statistic in (
-        lambda m: m[0][0],  # row of the centroid
-        lambda m: m[0][1],
-        lambda m: np.trace(m[1]),
-        lambda m: np.linalg.det(m[1]) ** 0.5,
-        lambda m: m[1][0, 1] / np.trace(m[1]),  # the angle
-    ):
-        a, b = np.array([statistic(m) for m in single]), np.array([statistic(m) for m in batch])
-        # Standard errors are 0.05 of a standard deviation each, and about 0.035 of it for the deviations.
-        assert abs(a.mean() - b.mean()) < 0.25 * a.std()
-        assert abs(a.std() / b.std() - 1) < 0.2
-    assert {round(2 * m[0][0]) for m in batch} == {24, 23, 22, 21}
-
-
-def test_random_kernels_are_positive_sum_to_1_and_follow_their_generator() -> None:
-    batch = random_kernels(64, 0.5, torch.Generator().manual_seed(0))
-    assert batch.shape == (64, 1, 25, 25)
-    assert batch.dtype == torch.float32
-    assert batch.min() >= 0
-    assert torch.allclose(batch.sum((1, 2, 3)), torch.ones(64), atol=1e-6)
-    assert torch.equal(batch, random_kernels(64, 0.5, torch.Generator().manual_seed(0)))
-    assert not torch.equal(batch, random_kernels(64, 0.5, torch.Generator().manual_seed(1)))
-
-
-def test_the_share_of_motion_kernels_is_the_one_asked_for() -> None:
-    for share in (0.0, 0.65, 1.0):
-        batch = random_kernels(400, share, torch.Generator().manual_seed(0))
-        gaussian = (batch > 0).flatten(1).float().mean(1) > 0.9  # motion kernels are mostly zeros
-        assert abs((1 - gaussian.float().mean()) - share) < 0.1
-
-
-def test_each_of_the_8_turns_and_mirrors_occurs_as_often_as_any_other() -> None:
-    kernel = torch.arange(9.0).reshape(1, 1, 3, 3)
-    turned = random_dihedral(kernel.expand(800, 1, 3, 3), torch.Generator().manual_seed(0))
-    kinds, counts = torch.unique(turned.flatten(1), dim=0, return_counts=True)
-    assert len(kinds) == 8
-    assert counts.min() > 60
-    assert (kinds[:, 4] == 4).all()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from unfold.physics import batched_noise
+from unfold.physics.batched_degrade import quadrant_map
 from unfold.physics.noise import (
     gaussian_noise,
     impulse_noise,
@@ -73,40 +73,27 @@ def test_impulses_hit_the_share_asked_for_in_all_channels(rng: np.random.Generat
     assert replaced[hit].std() == pytest.approx(12**-0.5, abs=0.02)
 
 
-def test_levels_are_drawn_as_the_papers_say_one_by_one_and_in_batches() -> None:
-    rng, pick, generator = np.random.RandomState(0), random.Random(0), torch.Generator().manual_seed(0)
-    one = np.array([random_level(rng, pick) for _ in range(9000)])
-    batch = batched_noise.random_levels(9000, generator).double().numpy()
-    for levels in (one, batch):
-        counts = np.bincount(np.round(255 * levels).astype(int), minlength=25)
-        assert len(counts) == 25
-        assert counts[0] == pytest.approx(1000 + 320, abs=120)  # 1/9, and 1/25 of the rest
-        assert counts[1:] == pytest.approx(np.full(24, 320), abs=80)
+def test_levels_are_drawn_as_the_papers_say() -> None:
+    rng, pick = np.random.RandomState(0), random.Random(0)
+    levels = np.array([random_level(rng, pick) for _ in range(9000)])
+    counts = np.bincount(np.round(255 * levels).astype(int), minlength=25)
+    assert len(counts) == 25
+    assert counts[0] == pytest.approx(1000 + 320, abs=120)  # 1/9, and 1/25 of the rest
+    assert counts[1:] == pytest.approx(np.full(24, 320), abs=80)
 
     fours = np.array([random_quadrant_levels(rng) for _ in range(3000)])
-    batch = batched_noise.random_quadrant_levels(3000, generator).double().numpy()
-    for levels in (fours, batch):
-        uniform = (levels == levels[:, :1]).all(1)
-        assert uniform.mean() == pytest.approx(2 / 3, abs=0.03)
-        assert 255 * levels.mean(0) == pytest.approx(np.full(4, 12.75 / 2), abs=0.3)
-        assert 12.7 < 255 * levels.max() <= 12.75
-        assert np.abs(np.corrcoef(levels[~uniform].T) - np.eye(4)).max() < 0.12
+    uniform = (fours == fours[:, :1]).all(1)
+    assert uniform.mean() == pytest.approx(2 / 3, abs=0.03)
+    assert 255 * fours.mean(0) == pytest.approx(np.full(4, 12.75 / 2), abs=0.3)
+    assert 12.7 < 255 * fours.max() <= 12.75
+    assert np.abs(np.corrcoef(fours[~uniform].T) - np.eye(4)).max() < 0.12
 
 
 def test_a_quadrant_map_is_cut_where_quadrant_noise_is() -> None:
     levels = (0.01, 0.02, 0.03, 0.04)
-    sigma = batched_noise.quadrant_map(torch.tensor([levels, levels[::-1]], dtype=torch.float64), (61, 52))
+    sigma = quadrant_map(torch.tensor([levels, levels[::-1]], dtype=torch.float64), (61, 52))
     assert sigma.shape == (2, 1, 61, 52)
     noise = quadrant_noise((61, 52, 1), levels, np.random.default_rng(0))
     unit = quadrant_noise((61, 52, 1), (1, 1, 1, 1), np.random.default_rng(0))
     assert np.allclose(sigma[0, 0].numpy(), (noise / unit)[..., 0])
     assert np.allclose(sigma[1, 0].numpy(), 0.05 - sigma[0, 0].numpy())
-
-
-def test_noise_on_a_batch_has_the_levels_of_its_map_and_follows_its_generator() -> None:
-    x = torch.full((2, 3, 120, 120), 0.5)
-    sigma = batched_noise.quadrant_map(torch.tensor([[0.01, 0.02, 0.03, 0.04], [0.1] * 4]), (120, 120))
-    noise = batched_noise.add_gaussian(x, sigma, torch.Generator().manual_seed(0)) - x
-    blocks = noise.unflatten(2, (2, 60)).unflatten(4, (2, 60)).std((1, 3, 5))
-    assert torch.allclose(blocks, torch.tensor([[[0.01, 0.02], [0.03, 0.04]], [[0.1, 0.1]] * 2]), rtol=0.03)
-    assert torch.equal(noise, batched_noise.add_gaussian(x, sigma, torch.Generator().manual_seed(0)) - x)

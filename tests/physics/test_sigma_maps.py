@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import random
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from unfold.physics.sigma_maps import gaussian_mixture, peaks, random_bump, sigma_map, waves
+from unfold.physics.sigma_maps import gaussian_mixture, peaks, sigma_map, waves
 
 GOLDEN = np.load(Path(__file__).parent.parent / "golden" / "physics_noise.npz")
 FULL, RESIZED = (slice(None, None, 8), slice(3, None, 8)), (slice(None, None, 16), slice(3, None, 16))
@@ -42,9 +41,3 @@ def test_a_map_has_the_levels_asked_for() -> None:
     found = 255 * sigma_map("peaks", (256, 256), np.random.default_rng(0), lowest=0, highest=50)
     assert found.min() == pytest.approx(0, abs=1e-12)
     assert found.max() == pytest.approx(50)
-
-
-def test_a_bump_is_the_published_one() -> None:
-    bump = random_bump(128, 0, 75, random.Random(0))
-    assert bump.dtype == np.float32
-    assert np.allclose(bump[::4, 1::4], GOLDEN["generate_sigma_map_seed0_p128"], rtol=0, atol=1e-7)

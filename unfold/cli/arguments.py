@@ -220,9 +220,9 @@ def _add_bench(commands: Subparsers) -> None:
 def _add_data(actions: Subparsers) -> None:
     get = actions.add_parser(
         "get",
-        help="download a set, or tell where to get it",
-        description="Download a set that has an address of its own, check it, and unpack it below $UNFOLD_DATA. Of "
-        "others it tells where to get them and what to check, with exit code 2.",
+        help="say where a set is, or where to get it",
+        description="Say where the files of a set are below $UNFOLD_DATA. Where they are not there: where to get them, "
+        "where to put them and what to check, with exit code 2. None is downloaded.",
     )
     get.add_argument("name", metavar="NAME", help="e.g. GoPro")
 

@@ -276,9 +276,9 @@ def data(arguments: argparse.Namespace) -> int:
         print(sets_as_markdown() if arguments.markdown else format_sets())
         return 0
     if arguments.action == "get":
-        from unfold.data.prepare.download_set import get_set
+        from unfold.data.catalog.paper_sets import find_set
 
-        print(get_set(arguments.name))
+        print(find_set(arguments.name))
         return 0
     print(_prepare(arguments))
     return 0

@@ -13,8 +13,7 @@ from unfold.degradations import random_kernels
 from unfold.degradations.degradation import Degradation, Rng, unit
 from unfold.degradations.random_kernels import random_kernel
 from unfold.errors import UnfoldError
-from unfold.physics.batched_degrade import degrade
-from unfold.physics.batched_noise import quadrant_map
+from unfold.physics.batched_degrade import degrade, quadrant_map
 from unfold.physics.noise import random_quadrant_levels
 
 NRL_GDN_MOTION = 0.65  # share of motion kernels

@@ -36,3 +36,9 @@ def degrade(
     -> (B,C,H/scale,W/scale) float32.
     """
     return decimate(blur_levels(target, kernel, rounding), scale) / 255 + sigma * noise
+
+
+def quadrant_map(levels: Tensor, size: tuple[int, int]) -> Tensor:
+    """(B,1,H,W) from levels (B,4): upper left, upper right, lower left, lower right, cut at H//2 and W//2."""
+    lower, right = (torch.arange(n, device=levels.device) >= n // 2 for n in size)
+    return levels[:, 2 * lower[:, None].long() + right.long()][:, None]

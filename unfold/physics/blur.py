@@ -68,13 +68,6 @@ def decimate(x: Tensor, scale: int) -> Tensor:
     return x[..., ::scale, ::scale]
 
 
-def decimate_adjoint(v: Tensor, scale: int) -> Tensor:
-    """S^T: zeros around every pixel. (B,C,h,w) -> (B,C,h*s,w*s)."""
-    x = v.new_zeros(*v.shape[:-2], v.shape[-2] * scale, v.shape[-1] * scale)
-    x[..., ::scale, ::scale] = v
-    return x
-
-
 def kernel_spectrum(kernel: Tensor, size: tuple[int, int]) -> Tensor:
     """Half spectrum (B|1,1,H,W//2+1) of a kernel (B|1,1,kh,kw) whose centre, pixel (kh//2, kw//2), lies at the origin.
 

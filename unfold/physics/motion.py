@@ -1,6 +1,6 @@
 """Motion kernels: the path of a shaking camera, seen as a histogram. The same for USRNet's and NRL-GDN's training.
 
-In NumPy, equal to the published code draw by draw. For batches on a device see batched_kernels.py.
+In NumPy, equal to the published code draw by draw.
 """
 
 from __future__ import annotations

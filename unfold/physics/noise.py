@@ -1,4 +1,4 @@
-"""Noise on images (H,W,C), in NumPy. For batches on a device see batched_noise.py."""
+"""Noise on images (H,W,C), in NumPy."""
 
 from __future__ import annotations
 

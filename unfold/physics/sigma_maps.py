@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from typing import Literal
 
 import numpy as np
@@ -65,21 +64,6 @@ def gaussian_mixture(rng: Rng) -> NDArray[np.float32]:
     down = np.exp(-0.5 * ((pixels - row[..., None]) / scale) ** 2) / scale
     mixture = np.einsum("ijy,ijx->yx", down, across) / (2 * np.pi * CELLS**2)
     return mixture.astype(np.float32)
-
-
-def random_bump(side: int, lowest: float, highest: float, pick: random.Random) -> NDArray[np.float32]:
-    """One Gaussian bump of random place, width and height, (side,side), in [0,1] units.
-
-    It falls from its upper level to its lower one, two draws from [lowest,highest]/255, the upper then raised by 5/255.
-    Draws: column and row of the centre, standard deviation in [side/4, 3 side/4], levels. Part of the published
-    training code of NRL-GDN, but not in use there.
-    """
-    column, row = pick.uniform(0, side), pick.uniform(0, side)
-    scale = pick.uniform(side / 4, 3 * side / 4)
-    lower, upper = sorted(pick.uniform(lowest, highest) / 255 for _ in range(2))
-    pixels = np.arange(side)
-    bump = np.exp(-((pixels - column) ** 2 + (pixels[:, None] - row) ** 2) / (2 * scale**2))
-    return (lower + _stretched(bump) * (upper + 5 / 255 - lower)).astype(np.float32)
 
 
 def _stretched(values: NDArray[np.floating]) -> NDArray[np.floating]:

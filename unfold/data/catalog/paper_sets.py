@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
@@ -13,7 +14,7 @@ import yaml
 from natsort import natsorted
 
 from unfold.data.images import EXTENSIONS, data_root, pixel_digest, read_image
-from unfold.errors import UnfoldError
+from unfold.errors import UnfoldError, nearest
 from unfold.util.progress import progress
 
 
@@ -56,6 +57,30 @@ SETS = _read()
 def look_for(one: DataSet) -> list[Path]:
     """The files of a set below UNFOLD_DATA, of the layout that has most of them; none where it is not there."""
     return max((natsorted(set(_matching(layout))) for layout in one.layouts), key=len)
+
+
+def find_set(name: str) -> str:
+    """Where the files of a set are, as text. A set is there with as many files as it has, in any of its layouts.
+
+    None is downloaded: those of the papers are on cloud drives and on pages that ask for a name or for consent, and no
+    address was found that will stay. UnfoldError where the name is not known or the set is not there, or in part, with
+    where to get it, where to put it and what to check.
+    """
+    known = {one.name: one for one in SETS}
+    if name not in known:
+        hint = nearest(name, known, most=3) or "`unfold data list` tells the names"
+        raise UnfoldError(f"no set is called {name}; {hint}")
+    one = known[name]
+    files = look_for(one)
+    if files and one.files in (0, len(files)):
+        where = os.path.commonpath([path.parent for path in files])
+        return f"{name} is in {where} already; nothing was downloaded"
+    count = f", {one.files} files" if one.files else ""
+    count += f", {len(files)} of them there" if files else ""
+    raise UnfoldError(
+        f"{name} cannot be downloaded by itself: {one.about}{count}. Source: {one.source}. Put it below "
+        f"{data_root()} as {' or '.join(one.layouts)}, and check it with `unfold data list`"
+    )
 
 
 def _matching(layout: str) -> Iterator[Path]:
