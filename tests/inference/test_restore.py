@@ -233,7 +233,6 @@ def test_auto_takes_all_where_it_fits_and_else_what_memory_holds(monkeypatch: py
             assert tiles.halo == 64
             assert all(s.window.stop - s.window.start <= 500 for s in tiles.spans(1800))
     assert choose_tiles(net, inputs, (3000, 3000), CPU, 1000).halo == 97 + 3
-    assert choose_tiles(net, inputs, (3000, 3000), CPU, 1000, halo=10).halo == 10
 
 
 def test_bytes_per_pixel_do_not_depend_on_the_picture_and_grow_with_the_network() -> None:

@@ -44,11 +44,9 @@ def samples_of(model: str) -> Degradation:
     return degradation
 
 
-def rates(
-    model: str, patch: int, batch: int, seconds: float, device: torch.device, source: str = "photographs"
-) -> list[Rate]:
-    """Samples per second of a folder's images by all ways; seconds: how long all of them are measured."""
-    kind, items = samples_of(model), find_items(source)
+def rates(model: str, patch: int, batch: int, seconds: float, device: torch.device) -> list[Rate]:
+    """Samples per second of the photographs by all ways; seconds: how long all of them are measured."""
+    kind, items = samples_of(model), find_items("photographs")
     images = [item for item in items if isinstance(item, Path)]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "images.h5"

@@ -10,10 +10,8 @@ from numpy.typing import NDArray
 from unfold.data.patches import dihedral
 from unfold.degradations.degradation import Rng
 from unfold.errors import UnfoldError
-from unfold.physics.kernels import random_gaussian
+from unfold.physics.kernels import SIDE, random_gaussian
 from unfold.physics.motion import random_motion_kernel
-
-SIDE = 25  # of the kernels
 
 
 def random_kernel(rng: Rng, motion_share: float) -> NDArray[np.float32]:

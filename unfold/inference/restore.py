@@ -93,7 +93,6 @@ def restore_and_tell(
     *,
     inputs: dict[str, Any],
     tile: Tile | Tiles = "auto",
-    halo: int | None = None,
     ensemble: bool = False,
     precision: Precision = "float32",
     device: str | torch.device | None = None,
@@ -101,7 +100,7 @@ def restore_and_tell(
 ) -> Restored:
     """As :func:`restore`, with the tiles that were used.
 
-    tile: or just these tiles; halo: pixels of the result, in place of the contract's. announce: takes the number of
+    tile: or just these tiles. announce: takes the number of
     pixels to be done, and returns what takes each tile's pixels when done; called again where tiles become smaller.
     """
     check_measurement(image, net)
@@ -121,7 +120,7 @@ def restore_and_tell(
             *(side, side, *result.shape[:2]),
             extra={"kind": "a kernel larger than the result"},  # a command says it once, for all its pictures
         )
-    tiles = tile if isinstance(tile, Tiles) else choose_tiles(net, inputs, size, where, tile, halo, spare=result.nbytes)
+    tiles = tile if isinstance(tile, Tiles) else choose_tiles(net, inputs, size, where, tile, spare=result.nbytes)
     images = [
         name for name, one in net.inputs.items() if one.kind == "image" and name != net.picture and name in inputs
     ]

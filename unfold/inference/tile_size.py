@@ -34,7 +34,6 @@ def choose_tiles(
     size: tuple[int, int],
     device: torch.device,
     tile: Tile = "auto",
-    halo: int | None = None,
     spare: int = 0,
 ) -> Tiles:
     """Tiles for a result of that size, by the network's contract and the memory that is free less ``spare`` bytes.
@@ -43,14 +42,13 @@ def choose_tiles(
     """
     check_tile(net, inputs, tile)
     multiple = _multiple(net, inputs)
-    wanted = wanted_halo(net, inputs) if halo is None else halo
     if tile == "auto":
         side = affordable_side(net, inputs, size, device, spare=spare)
     elif tile is None:
         side = max(size)
     else:
         side = tile
-    return _tiles(side, wanted, multiple, exact=net.tiling.exact and halo is None)
+    return _tiles(side, wanted_halo(net, inputs), multiple, exact=net.tiling.exact)
 
 
 def wanted_halo(net: UnfoldingNetwork, inputs: dict[str, Any]) -> int:

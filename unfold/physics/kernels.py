@@ -103,7 +103,7 @@ def centred_in_odd_square(kernel: Kernel) -> Kernel:
     return np.pad(kernel, [(n, side - size - n) for n, size in zip(before, kernel.shape, strict=True)])
 
 
-def gaussian_for(width: float, scale: int, size: int = 25) -> Kernel:
+def gaussian_for(width: float, scale: int, size: int = SIDE) -> Kernel:
     """A Gaussian for decimation by scale, as USRNet's script for real pictures makes it: shifted and normalised.
 
     width: standard deviation in pixels of the large image.

@@ -10,10 +10,9 @@ import random
 import numpy as np
 from numpy.typing import NDArray
 
-from unfold.physics.kernels import Kernel, gaussian_kernel, normalised
+from unfold.physics.kernels import SIDE, Kernel, gaussian_kernel, normalised
 from unfold.physics.rng import Rng
 
-SIZE = 25  # of every kernel
 STEPS = 250  # of a path
 SMALLEST, LARGEST = 5, 27  # bins of a histogram
 TURN = 2 * np.pi / STEPS  # what a rotation is scaled by at every step
@@ -73,37 +72,37 @@ def path_histogram(path: NDArray[np.float64], bins: int) -> Kernel:
 
 
 def centred(kernel: Kernel) -> Kernel:
-    """(SIZE,SIZE): zeros around a smaller kernel, the upper left part of a larger one (as published)."""
-    before = max(SIZE - len(kernel), 0) // 2
-    after = max(SIZE - len(kernel) - before, 0)
-    return np.pad(kernel, (before, after))[:SIZE, :SIZE]
+    """(SIDE,SIDE): zeros around a smaller kernel, the upper left part of a larger one (as published)."""
+    before = max(SIDE - len(kernel), 0) // 2
+    after = max(SIDE - len(kernel) - before, 0)
+    return np.pad(kernel, (before, after))[:SIDE, :SIDE]
 
 
 def enlarged(kernel: Kernel, height: int, width: int) -> Kernel:
-    """The middle (SIZE,SIZE) of a kernel resized bilinearly to (height,width), neither below SIZE. Sum not kept."""
+    """The middle (SIDE,SIDE) of a kernel resized bilinearly to (height,width), neither below SIDE. Sum not kept."""
     import cv2
 
     large = cv2.resize(kernel, (width, height), interpolation=cv2.INTER_LINEAR)
-    top, left = (height - SIZE) // 2, (width - SIZE) // 2
-    return np.asarray(large[top : top + SIZE, left : left + SIZE], dtype=np.float64)
+    top, left = (height - SIDE) // 2, (width - SIDE) // 2
+    return np.asarray(large[top : top + SIDE, left : left + SIDE], dtype=np.float64)
 
 
 def random_motion_kernel(rng: np.random.RandomState, pick: random.Random) -> Kernel:
-    """A motion kernel (SIZE,SIZE), sum 1, drawn as published.
+    """A motion kernel (SIDE,SIDE), sum 1, drawn as published.
 
     A path; the number of bins min(5 - ln(U)/0.15, 27), made odd, again while no cell is visited; with chance 1/4 the
-    kernel is enlarged to between SIZE and 5 SIZE on either side and cropped. Where cropping left a sum below 0.1, a
+    kernel is enlarged to between SIDE and 5 SIDE on either side and cropped. Where cropping left a sum below 0.1, a
     Gaussian of standard deviation 0.1 + 6 U takes its place.
     """
     path = random_path(rng)
-    kernel = np.zeros((SIZE, SIZE))
+    kernel = np.zeros((SIDE, SIDE))
     while not kernel.any():
         bins = round(min(SMALLEST - np.log(rng.uniform()) / 0.15, LARGEST))
         kernel = path_histogram(path, bins + 1 - bins % 2)
     kernel = centred(kernel)
     if rng.randint(0, 4) == 1:
-        width, height = pick.randint(SIZE, 5 * SIZE), pick.randint(SIZE, 5 * SIZE)
+        width, height = pick.randint(SIDE, 5 * SIDE), pick.randint(SIDE, 5 * SIDE)
         kernel = enlarged(kernel, height, width)
     if kernel.sum() < LEAST_SUM:
-        kernel = gaussian_kernel(SIZE, 0.1 + 6 * rng.uniform())
+        kernel = gaussian_kernel(SIDE, 0.1 + 6 * rng.uniform())
     return normalised(kernel)

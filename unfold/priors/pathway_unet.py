@@ -147,12 +147,12 @@ class Decoder(nn.Module):
 class ChannelAttention(nn.Module):
     """Scale each channel by a gate computed from the mean of all channels over the whole image."""
 
-    def __init__(self, channels: int, reduction: int = 4) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
         self.conv_du = nn.Sequential(
-            nn.Conv2d(channels, channels // reduction, 1, bias=False),
+            nn.Conv2d(channels, channels // 4, 1, bias=False),
             nn.ReLU(inplace=True),
-            nn.Conv2d(channels // reduction, channels, 1, bias=False),
+            nn.Conv2d(channels // 4, channels, 1, bias=False),
             nn.Sigmoid(),
         )
 

@@ -64,9 +64,9 @@ class ResUNet(nn.Module):
         self.m_tail = nn.Conv2d(w[0], cout, 3, padding=1, bias=False)
 
     @torch.no_grad()
-    def start_as_identity(self, share: float = 0.1) -> None:
-        """Begin near x -> its first cout channels: these pass through head, outermost skip and tail, and ``share`` of
-        what the branch between adds reaches the tail. ValueError where there are fewer than cout channels to pass."""
+    def start_as_identity(self) -> None:
+        """Begin near x -> its first cout channels: these pass through head, outermost skip and tail, and a tenth
+        of what the branch between adds reaches the tail. ValueError where fewer than cout channels can pass."""
         cout, cin = self.m_tail.out_channels, self.m_head.in_channels
         if cout > min(cin, self.m_head.out_channels):
             raise ValueError(f"{cout} channels cannot pass through {min(cin, self.m_head.out_channels)}")
@@ -74,8 +74,8 @@ class ResUNet(nn.Module):
         for layer in (self.m_head, self.m_tail):
             layer.weight[:cout] = 0.0
             layer.weight[passed, passed, 1, 1] = 1.0
-        self.m_tail.weight[:, cout:] = torch.randn_like(self.m_tail.weight[:, cout:]) * share / self.m_tail.in_channels
-        next(self.m_up1.parameters()).mul_(share)  # the transposed convolution
+        self.m_tail.weight[:, cout:] = torch.randn_like(self.m_tail.weight[:, cout:]) * 0.1 / self.m_tail.in_channels
+        next(self.m_up1.parameters()).mul_(0.1)  # the transposed convolution
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[-2:]

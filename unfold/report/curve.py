@@ -33,8 +33,8 @@ def ticks(low: float, high: float, about: int = 5, least: float = 0.0) -> list[f
     return [float(f"{i * step:.12g}") for i in range(first, last + 1)]
 
 
-def log_ticks(low: float, high: float, about: int = 5) -> list[float]:
-    """Powers of ten, and 2 and 5 times them where that gives no more than twice ``about``, beyond ``low`` and ``high``.
+def log_ticks(low: float, high: float) -> list[float]:
+    """Powers of ten, and 2 and 5 times them where that gives no more than ten, beyond ``low`` and ``high``.
 
     Both above 0.
     """
@@ -44,9 +44,9 @@ def log_ticks(low: float, high: float, about: int = 5) -> list[float]:
     above = min(i for i, tick in enumerate(fine) if tick >= high * (1 - 1e-9))
     if below == above:  # one value, which is a tick
         below, above = max(below - 1, 0), min(above + 1, len(fine) - 1)
-    if above - below < 2 * about:
+    if above - below < 10:
         return fine[below : above + 1]
-    every = -(-(last - first) // (2 * about))
+    every = -(-(last - first) // 10)
     return [float(f"1e{first + i * every}") for i in range(-(-(last - first) // every) + 1)]
 
 

@@ -22,10 +22,11 @@ DECADES = 50  # as many times as the largest value exceeds the smallest, the axi
 
 
 def filled(package: str, name: str, **parts: str) -> str:
-    """The template that the package holds, with these parts for its $names, and as $style what all pages share."""
-    style = importlib.resources.files("unfold.report").joinpath("page.css").read_text(encoding="utf-8")
+    """page_head.html and the template that the package holds, with these parts for their $names; $style is page.css."""
+    shared = importlib.resources.files("unfold.report")
+    head, style = (shared.joinpath(file).read_text(encoding="utf-8") for file in ("page_head.html", "page.css"))
     template = importlib.resources.files(package).joinpath(name).read_text(encoding="utf-8")
-    return Template(template).substitute(style=style, **parts)
+    return Template(head + template).substitute(style=style, **parts)
 
 
 def embedded(picture: Image.Image, kind: str = "PNG", quality: int = 95) -> str:

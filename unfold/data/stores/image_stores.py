@@ -82,15 +82,20 @@ class Converted:
         return {name: as_channels(image, self.channels, "the cache") for name, image in images.items()}
 
 
-def find_items(source: str, split: str = "train") -> list[Item]:
-    """The pairs of a folder where it holds pairs (see find_pairs), else its images. UnfoldError as of those."""
+def find_items(source: str) -> list[Item]:
+    """What is to be trained on: a folder's pairs where it holds pairs (see find_pairs), else its images.
+
+    UnfoldError as of those.
+    """
     name = sliced(source)[0]
     if name.rstrip("/") == "photographs":
-        return [*find_images(source, split)]
+        return [*find_images(source, "train")]
     folder = find_folder(name)
-    places = (folder, folder / split)
+    places = (folder, folder / "train")
     paired = any(subfolder(place, names) for place in places for names in (INPUTS, TARGETS))
-    return [*find_pairs(source, split)] if paired or marked_inputs(folder.iterdir()) else [*find_images(source, split)]
+    if paired or marked_inputs(folder.iterdir()):
+        return [*find_pairs(source, "train")]
+    return [*find_images(source, "train")]
 
 
 def files_of(item: Item) -> Files:
