@@ -28,12 +28,13 @@ from unfold.models.golden.usrnet_golden import usrnet_rule
 from unfold.models.on_arrays import network
 from unfold.protocols import derain, usrnet_evaluations
 from unfold.tables import examples, measure
+from unfold.tables.compare import compare
 from unfold.tables.definitions import IMAGES, TABLES
 from unfold.tables.export import read_table
 from unfold.tables.html_grid import missing
 from unfold.tables.open_weights import Net, open_net
 from unfold.tables.published import read_published
-from unfold.tables.results import Shown, Table
+from unfold.tables.results import Cell, ImageScore, Shown, Table
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -529,6 +530,23 @@ def test_compare_finds_the_image_that_changed(data: Path, tmp_path: Path, comman
     told["cells"][0]["published"] += 1
     c.write_text(json.dumps(told))
     assert command("tables", "compare", a, c, "--tolerance", 0.5)[0] == 1
+
+
+@pytest.mark.parametrize(("metric", "share"), [("psnr", 1.0), ("psnr_y", 1.0), ("ssim", 0.1), ("ssim_y", 0.1)])
+def test_compare_allows_the_tolerance_in_db_and_a_tenth_of_it_for_ssim(metric: str, share: float) -> None:
+    def table(value: float, published: float = 0.5) -> Table:
+        image = ImageScore("1", {metric: value}, 0.0, [])
+        return Table("t", "", "", [Cell(("r",), ("c",), metric, "done", published, value, [image], 1)], {})
+
+    for tolerance in (0.01, 0.5):
+        allowed = share * tolerance
+        for sign in (-1, 1):
+            near, far = (table(0.5 + sign * factor * allowed) for factor in (0.99, 1.01))
+            assert not compare(table(0.5), near, tolerance).differs
+            told = compare(table(0.5), far, tolerance)
+            assert told.differs
+            assert told.text.count(f"| {metric} |") == 2, "the cell and the image"
+            assert compare(table(0.5), table(0.5, 0.5 + sign * 1.01 * allowed), tolerance).differs, "published, too"
 
 
 @pytest.mark.parametrize(("name", "value"), [("provenance", "none"), ("measured", "much"), ("published", [1])])

@@ -19,7 +19,7 @@ from tests.narrow import ARGUMENTS, NAMES, narrow
 from unfold import create_model, list_models, load_model
 from unfold.errors import UnfoldError
 from unfold.models.unfolding import UnfoldingNetwork
-from unfold.weights.load_model import load_state
+from unfold.weights.load_model import fitted, load_state
 from unfold.weights.read_checkpoint import digest, read_checkpoint
 from unfold.weights.recognise import recognise
 
@@ -307,6 +307,21 @@ def test_shared_parameters_that_differ_and_other_types_are_told(caplog: pytest.L
     assert "shared parameters differ under their names; the last one counts" in caplog.text
     assert "converted to the network's floating-point type" in caplog.text
     assert net.phi_0.body[1].weight.item() == 0.25
+
+
+def test_of_shared_parameters_that_differ_the_last_counts_under_every_name() -> None:
+    net = narrow("dgunet_deblur")
+    state = net.state_dict(keep_vars=True)
+    shared = [key for key, value in state.items() if value is net.phi_0.body[1].weight]
+    assert len(shared) > 2
+    given = {key: value.detach().clone() for key, value in state.items()}
+    given |= {key: torch.tensor([float(i)]) for i, key in enumerate(shared, 1)}
+    for held in (shared, shared[:-1]):  # the last of those that the file holds
+        at_hand = {key: value for key, value in given.items() if key not in shared or key in held}
+        fitting = fitted(net, at_hand, "w.pth")
+        assert [fitting[key].item() for key in shared] == [len(held)] * len(shared)
+        load_state(net, at_hand, "w.pth")
+        assert net.phi_0.body[1].weight.item() == len(held)
 
 
 def test_a_released_dgunet_file_loads_with_its_24_unused_entries(tmp_path: Path) -> None:
