@@ -154,7 +154,8 @@ class UnfoldingNetwork(nn.Module, ABC):
         return self.begin
 
     def example(self, height: int, width: int, batch: int = 1, kernels: int = 1, side: int = 25) -> dict[str, Any]:
-        """Inputs of zeros for a batch of measurements of that size, with ``kernels`` kernels of side x side pixels."""
+        """Inputs of zeros for a batch of measurements of that size, and ``kernels`` kernels of side x side pixels that
+        blur nothing: a 1 in the centre."""
         values: dict[str, Any] = {"whole": 1, "level": 0.0, "number": 0.0}
         made: dict[str, Any] = {}
         for name, one in self.inputs.items():
@@ -162,6 +163,7 @@ class UnfoldingNetwork(nn.Module, ABC):
                 made[name] = torch.zeros(batch, one.channels, height, width)
             elif one.kind == "kernel":
                 made[name] = torch.zeros(kernels, 1, side, side)
+                made[name][..., side // 2, side // 2] = 1
             else:
                 made[name] = values[one.kind]
         return made
