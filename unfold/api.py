@@ -64,14 +64,19 @@ def train(
 
 def test(
     config: str | Path,
-    weights: str | Path,
+    weights: str | Path | Sequence[str | Path],
     overrides: Sequence[str] = (),  # noqa: PT028  (no test of pytest)
     *,
     output: str | Path | None = None,  # noqa: PT028
+    data: str | None = None,  # noqa: PT028
 ) -> str:
-    """Evaluate as `unfold test --config` does; returns the table. output: folder, by default OUTPUT/test."""
+    """Evaluate as `unfold test --config` does; returns the table.
+
+    weights: one or several, side by side; output: folder, by default OUTPUT/test; data: the images, in place of
+    DATA.TEST. Raises UnfoldError.
+    """
     from unfold.evaluation.config_test import run_test
     from unfold.from_config import run_folder
 
     cfg = load_config(config, overrides)
-    return run_test(cfg, weights, Path(output) if output is not None else run_folder(cfg) / "test")
+    return run_test(cfg, weights, Path(output) if output is not None else run_folder(cfg) / "test", data=data)

@@ -131,6 +131,8 @@ PARTS = {
 }
 _PROTOCOLS = ("DATA.VAL_PROTOCOL", "TEST.PROTOCOL")
 COMMAND_LINE = "command line"
+SECTIONS = tuple(key for key, value in _C.items() if isinstance(value, CfgNode))
+ALONE = tuple(key for key in _C if key not in SECTIONS)  # keys that stand in no section
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> CfgNode:

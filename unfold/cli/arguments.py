@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -62,8 +63,9 @@ def parser() -> argparse.ArgumentParser:
     test = commands.add_parser(
         "test",
         help="evaluate weights on test images",
-        description="Evaluate a network by a recipe (--config): beside classical baselines, with a table (PSNR in dB, "
-        "SSIM, seconds), results.json and one strip of pictures per image. Or by a published protocol (--protocol), "
+        description="Evaluate a network by a recipe (--config) and its protocol (TEST.PROTOCOL, else what validates): "
+        "beside classical baselines or other weights, with a table (PSNR in dB, SSIM, seconds), results.json and one "
+        "strip of pictures per image. Or by a published protocol (--protocol), "
         "whose choices docs/protocols.md lists: with a table, and --json and --output for numbers and pictures.",
         epilog=WHERE + " Example: unfold test --protocol usrnet_table1:scale=4,kernel=3 --data Set5 --weights "
         "usrnet_tiny",
@@ -73,8 +75,11 @@ def parser() -> argparse.ArgumentParser:
     how.add_argument("--protocol", metavar="NAME[:OPTION=VALUE,...]", help="published evaluation")
     test.add_argument(
         "--weights",
+        nargs="+",
+        action="extend",
         metavar="FILE|NAME",
-        help="checkpoint, e.g. runs/quickstart/checkpoints/last.pth, or published weights (see `unfold weights list`)",
+        help="checkpoint, e.g. runs/quickstart/checkpoints/last.pth, or published weights (see `unfold weights list`); "
+        "with --config several stand side by side",
     )
     test.add_argument(
         "--output",
@@ -84,7 +89,7 @@ def parser() -> argparse.ArgumentParser:
         help="folder for the results: with --config in place of earlier ones (default: OUTPUT/test), with --protocol "
         "the restored pictures",
     )
-    test.add_argument("--data", metavar="SET|FOLDER", help="with --protocol: the images")
+    test.add_argument("--data", metavar="SET|FOLDER", help="the images; with --config in place of DATA.TEST")
     test.add_argument(
         "--model",
         metavar="NAME",
@@ -388,4 +393,17 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         top.error(f"unrecognized arguments: {' '.join(rest)}")
     if rest:
         arguments.overrides += rest
+    if arguments.command == "test" and arguments.weights:  # which takes what stands behind it, KEY VALUE pairs, too
+        words = arguments.weights
+        first = next((i for i in range(1, len(words)) if _is_setting(words[i])), len(words))
+        arguments.weights, arguments.overrides = words[:first], [*words[first:], *arguments.overrides]
     return arguments
+
+
+def _is_setting(word: str) -> bool:
+    """Whether a word behind --weights is a KEY, right or mistyped, and no file or name of weights."""
+    from unfold.config import ALONE, SECTIONS
+
+    section, dot, rest = word.partition("=")[0].partition(".")
+    known = section in SECTIONS and bool(rest) if dot else section in ALONE
+    return known and not os.path.lexists(word)

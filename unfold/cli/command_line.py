@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from unfold.cli.arguments import parse
 from unfold.errors import UnfoldError, one_line, out_of_memory
 from unfold.user_files import in_words, place_of
+from unfold.util.paths import as_path
 
 if TYPE_CHECKING:
     from unfold.training.trainer import Trainer
@@ -90,19 +91,21 @@ def _run(trainer: Trainer) -> int:
 def test(arguments: argparse.Namespace) -> int:
     if arguments.protocol:
         return _test_protocol(arguments)
-    for option in ("data", "model", "json", "device", "stages"):
+    for option in ("model", "json", "device", "stages"):
         if getattr(arguments, option) is not None:
             raise UnfoldError(f"--{option} belongs to --protocol; a recipe says it by KEY VALUE")
     if arguments.weights is None:
         raise UnfoldError("give --weights, the checkpoint to test")
+    if arguments.data is not None and "DATA.TEST" in arguments.overrides[::2]:
+        raise UnfoldError("--data stands in place of DATA.TEST: give one of them")
     from unfold.config import load_config
 
     cfg = load_config(arguments.config, arguments.overrides)  # mistakes in it come first: torch takes seconds to load
     from unfold.evaluation.config_test import run_test
     from unfold.from_config import run_folder
 
-    output = arguments.output or run_folder(cfg) / "test"
-    print(run_test(cfg, arguments.weights, output))
+    output = as_path(str(arguments.output)) if arguments.output else run_folder(cfg) / "test"
+    print(run_test(cfg, arguments.weights, output, data=arguments.data))
     print(f"PSNR in dB, s: seconds per image. In {output}: results.json, and a detail of each image in strips")
     return 0
 
@@ -114,12 +117,17 @@ def _test_protocol(arguments: argparse.Namespace) -> int:
         )
     if arguments.data is None:
         raise UnfoldError("give --data, the set or folder of images")
+    if arguments.weights is not None and len(arguments.weights) > 1:
+        raise UnfoldError(
+            f"--protocol tests one network at a time, and --weights names {len(arguments.weights)}: --config sets "
+            "several side by side"
+        )
     from unfold.evaluation.protocol_test import run_protocol
 
     table = run_protocol(
         arguments.protocol,
         arguments.data,
-        arguments.weights,
+        arguments.weights[0] if arguments.weights else None,
         arguments.model,
         output=arguments.output,
         json_file=arguments.json,

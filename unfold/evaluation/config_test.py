@@ -15,14 +15,21 @@ import torch
 from yacs.config import CfgNode
 
 import unfold
-from unfold.config import options_of, part_of, plain
+from unfold.config import options_of, part_of, plain, source_of, training_set
 from unfold.data.images import EXTENSIONS, check_images
 from unfold.errors import UnfoldError
 from unfold.evaluation.classical_methods import CLASSICAL, tune, tuning_cases
-from unfold.evaluation.run_protocol import distinct, evaluate_network
-from unfold.from_config import build_degradation, build_network, build_test, check_parts, model_name, smallest_image
+from unfold.evaluation.run_protocol import distinct, evaluate_stages
+from unfold.from_config import (
+    bare_network,
+    build_degradation,
+    build_network,
+    build_test,
+    check_parts,
+    model_name,
+    smallest_image,
+)
 from unfold.models.on_arrays import Image
-from unfold.models.unfolding import UnfoldingNetwork
 from unfold.protocols.gaussian_denoising import GaussianDenoising
 from unfold.protocols.protocol import Case, Protocol, Sample, windowed
 from unfold.registry import Part
@@ -41,38 +48,49 @@ INPUT = "noisy input"  # the measurement itself, where it is as large as the tar
 STAGES_SHOWN = 2
 
 
-def run_test(cfg: CfgNode, weights: str | Path, output: Path) -> str:
-    """Evaluate the config's network with these weights (a file, or a published name); returns the table as text.
+def run_test(cfg: CfgNode, weights: str | Path | Sequence[str | Path], output: Path, *, data: str | None = None) -> str:
+    """Evaluate the config's network with these weights (files, or published names); returns the table as text.
 
+    The images are those of DATA.TEST, or of ``data`` in its place; the protocol is TEST.PROTOCOL, else the kind's own,
+    else what validates. Several weights stand side by side, each in a column called by its file.
     Writes results.json and strips/<image>.png into ``output``. Raises UnfoldError for bad input.
     """
+    source = cfg.DATA.TEST if data is None else data
     device = pick_device(cfg.DEVICE)
     check_parts(cfg)
-    net = build_network(cfg)
-    degradation = build_degradation(cfg, net)
-    protocol = build_test(cfg, net, degradation)
+    bare = bare_network(cfg)
+    degradation = build_degradation(cfg, bare)
+    protocol = build_test(cfg, bare, degradation)
     if cfg.TEST.BASELINES and not isinstance(protocol, GaussianDenoising):
         raise UnfoldError(
             f"TEST.BASELINES {', '.join(cfg.TEST.BASELINES)} remove white noise of known strength: leave them out for "
             f"{protocol.name}"
         )
-    weights = find_weights(weights)
-    checkpoint = read_checkpoint(weights)
-    load_state(net, checkpoint.state, weights)
-    net = place(net.eval(), device)
     part = part_of(cfg, "MODEL")
     tested = {"model": model_record(part, options_of(cfg, "MODEL")), "protocol": protocol.options()}
-    trained = {key: checkpoint.content.get(key) or value for key, value in tested.items()}
-    for key, value in _differing(part, protocol, trained, tested).items():
-        if not (key == "protocol" and options_of(cfg, "DATA").get("blind")):
-            logger.warning("note: the weights were trained as %s %s and are tested as %s", key, trained[key], value)
+    files = _named(weights, cfg)
+    nets, trained = {}, {}
+    for name, file in files.items():
+        checkpoint = read_checkpoint(file)
+        net = build_network(cfg)
+        load_state(net, checkpoint.state, file)
+        nets[name] = place(net.eval(), device)
+        trained[name] = {key: checkpoint.content.get(key) or value for key, value in tested.items()}
+        which = f" {name}" if len(files) > 1 else ""
+        for key, value in _differing(part, protocol, trained[name], tested).items():
+            if not (key == "protocol" and options_of(cfg, "DATA").get("blind")):
+                before = trained[name][key]
+                logger.warning(
+                    "note: the weights%s were trained as %s %s and are tested as %s", which, key, before, value
+                )
 
-    with their_errors(f"the protocol {protocol.name}"):
-        cases = distinct(protocol.cases(cfg.DATA.TEST, "test"))
+    cases = _cases(cfg, protocol, source, data is not None)
     grey = not isinstance(protocol, GaussianDenoising) or protocol.grey
-    check_images(_pictures(cases), smallest_image(net), grey)
-    tuning = tuning_cases(protocol.cases(cfg.DATA.TRAIN, "train")) if cfg.TEST.BASELINES else []
-    check_images(_pictures(tuning), smallest_image(net), grey)
+    check_images(_pictures(cases), smallest_image(bare), grey)
+    tuning = tuning_cases(protocol.cases(training_set(cfg), "train")) if cfg.TEST.BASELINES else []
+    check_images(_pictures(tuning), smallest_image(bare), grey)
+    options = ", ".join(f"{key} {value}" for key, value in protocol.options().items())
+    logger.info("tested by %s%s on %s", protocol.name, options and f" ({options})", source)
     _clear(output)
     strengths = {name: tune(name, cast(GaussianDenoising, protocol), tuning) for name in cfg.TEST.BASELINES}
 
@@ -80,27 +98,31 @@ def run_test(cfg: CfgNode, weights: str | Path, output: Path) -> str:
     for case in progress(cases, "testing", "image"):
         with their_errors(f"the protocol {protocol.name}"):
             sample = protocol.sample(case)
-            rows[case.name], stages = _evaluate(net, model_name(cfg), protocol, sample, strengths, device)
-        if not np.isfinite(stages[-1]).all():
-            raise UnfoldError(
-                f"the network's result on {case.files[0]} is not finite: the weights in {weights} are not usable"
-            )
-        _draw(output / "strips" / f"{case.name}.png", sample, rows[case.name], model_name(cfg), protocol, stages)
+            row = rows[case.name] = _without_network(protocol, sample, strengths)
+            stages = {}
+            for name, net in nets.items():
+                row[name], stages[name] = evaluate_stages(net, protocol, case, sample, device, files[name])
+        _draw(output / "strips" / f"{case.name}.png", sample, row, stages)
     mean = {method: mean_score([row[method] for row in rows.values()]) for method in next(iter(rows.values()))}
     results = {
         "unfold": unfold.__version__,
         "torch": torch.__version__,
         "device": str(device),
-        "weights": str(weights),
+        "weights": _alone({name: str(file) for name, file in files.items()}),
         "tested_as": tested,
-        "trained_as": trained,
-        "source": cfg.DATA.TEST,
+        "trained_as": _alone(trained),
+        "source": source,
         "baselines": strengths,
         "images": {name: {method: _plain(score) for method, score in row.items()} for name, row in rows.items()},
         "mean": {method: _plain(score) for method, score in mean.items()},
     }
     (output / "results.json").write_text(json.dumps(results, indent=1, allow_nan=False, default=str) + "\n")
     return format_table(rows, mean)
+
+
+def _alone(of: dict[str, Any]) -> Any:
+    """The value of the only column of a network, else that of each by its name."""
+    return of if len(of) > 1 else next(iter(of.values()))
 
 
 def _differing(part: Part, protocol: Protocol, trained: dict[str, Any], tested: dict[str, Any]) -> dict[str, Any]:
@@ -124,7 +146,40 @@ def _differing(part: Part, protocol: Protocol, trained: dict[str, Any], tested: 
 
 
 def _pictures(cases: Sequence[Case]) -> list[Path]:
-    return [path for case in cases for path in case.files if path.suffix.lower() in EXTENSIONS]
+    """The picture files of the cases, each once: many cases may be made of one."""
+    return list(dict.fromkeys(path for case in cases for path in case.files if path.suffix.lower() in EXTENSIONS))
+
+
+def _cases(cfg: CfgNode, protocol: Protocol, source: str, by_option: bool) -> Sequence[Case]:
+    """The cases of the test images. UnfoldError says where they were named, and how others are."""
+    try:
+        with their_errors(f"the protocol {protocol.name}"):
+            return distinct(protocol.cases(source, "test"))
+    except UnfoldError as error:
+        hint = "" if by_option or source_of(cfg, "DATA.TEST") != "defaults" else "; --data names the test images"
+        key = "--data" if by_option else "DATA.TEST"
+        raise UnfoldError(f"{key} {source} (for the protocol {protocol.name}): {error}{hint}") from None
+
+
+def _named(weights: str | Path | Sequence[str | Path], cfg: CfgNode) -> dict[str, Path]:
+    """The files by the names of their columns: of one, the network's; of several, that of the file, and of the first
+    folder above it in which all differ where files are called alike. UnfoldError for a file given twice.
+    """
+    files = [find_weights(one) for one in ([weights] if isinstance(weights, str | Path) else weights)]
+    if len(files) == 1:
+        return {model_name(cfg): files[0]}
+    real = [file.resolve() for file in files]
+    if double := next((file for i, file in enumerate(files) if real[i] in real[:i]), None):
+        raise UnfoldError(f"--weights names {double} twice: each is one column")
+    names = [file.stem for file in real]
+    for depth in range(2, max(len(file.parts) for file in real) + 1):
+        if len(set(names)) == len(names):
+            break
+        names = [f"{file.parts[-depth] if depth < len(file.parts) else ''}/{file.stem}" for file in real]
+    if len(set(names)) < len(names):
+        names = [str(file) for file in real]
+    taken = (INPUT, *CLASSICAL)
+    return {name if name not in taken else f"{name} (weights)": file for name, file in zip(names, files, strict=True)}
 
 
 def _plain(score: Score) -> dict[str, Any]:
@@ -137,20 +192,14 @@ def _clear(output: Path) -> None:
     try:
         (output / "strips").mkdir(parents=True, exist_ok=True)
         (output / "results.json").unlink(missing_ok=True)
-        for old in (output / "strips").glob("*.png"):
+        for old in (output / "strips").rglob("*.png"):
             old.unlink()
     except OSError as error:
         raise UnfoldError(f"the folder {output} cannot be written: {error.strerror or error}") from None
 
 
-def _evaluate(
-    net: UnfoldingNetwork,
-    model: str,
-    protocol: Protocol,
-    sample: Sample,
-    strengths: dict[str, float],
-    device: torch.device,
-) -> tuple[dict[str, Score], list[Image]]:
+def _without_network(protocol: Protocol, sample: Sample, strengths: dict[str, float]) -> dict[str, Score]:
+    """The scores of the measurement itself, where it is as large as the target, and of the baselines."""
     assert sample.target is not None
     y = sample.inputs.get("y")
     row = {}
@@ -163,33 +212,27 @@ def _evaluate(
         result = protocol.finish(CLASSICAL[name][0](y, protocol.sigma / 255, strength))
         seconds = time.perf_counter() - start
         row[name] = _score(protocol.score(result, sample.target), seconds)
-    row[model], stages = evaluate_network(net, protocol, sample, device)
-    return row, stages
+    return row
 
 
 def _score(scores: dict[str, float], seconds: float = 0) -> Score:
     return Score(scores["psnr"], scores["ssim"], seconds)
 
 
-def _draw(
-    path: Path,
-    sample: Sample,
-    row: dict[str, Score],
-    model: str,
-    protocol: Protocol,
-    stages: list[Image],
-) -> None:
+def _draw(path: Path, sample: Sample, row: dict[str, Score], stages: dict[str, list[Image]]) -> None:
+    """One network with some of its stages, or the results of several."""
     assert sample.target is not None
-    quality = row[model].stages
     panels = (
         [] if INPUT not in row else [Panel(_shown(windowed(sample.inputs["y"], sample.window)), INPUT, row[INPUT].psnr)]
     )
-    shown = [_shown(windowed(x, sample.window)) for x in stages]
-    panels += [Panel(shown[k], f"stage {k + 1}", quality[k]) for k in some_stages(len(shown), STAGES_SHOWN)]
-    panels += [
-        Panel(shown[-1], f"result (stage {len(shown)})", quality[-1]),
-        Panel(_shown(sample.target), "target", None),
-    ]
+    for name, images in stages.items():
+        alone, quality = len(stages) == 1, row[name].stages
+        few = some_stages(len(images), STAGES_SHOWN) if alone else []
+        panels += [Panel(_shown(images[k]), f"stage {k + 1}", quality[k]) for k in few]
+        title = f"result (stage {len(images)})" if alone else name
+        panels.append(Panel(_shown(images[-1]), title, quality[-1]))
+    panels.append(Panel(_shown(sample.target), "target", None))
+    path.parent.mkdir(parents=True, exist_ok=True)  # names of cases may hold folders
     draw_strip(path, panels)
 
 

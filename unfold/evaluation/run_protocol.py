@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -116,7 +117,9 @@ def _estimates(net: UnfoldingNetwork, inputs: dict[str, Any], device: torch.devi
 def evaluate_network(
     net: UnfoldingNetwork, protocol: Protocol, sample: Sample, device: torch.device
 ) -> tuple[Score, list[Image]]:
-    """Score a network at every stage; also its stages' estimates, first to last."""
+    """Score the estimate of every stage on the whole picture, whatever parts the protocol restores; also the estimates,
+    first to last. For a look while training; :func:`evaluate_stages` goes by the protocol.
+    """
     assert sample.target is not None
     start = time.perf_counter()
     stages = _estimates(net, sample.inputs, device)
@@ -125,16 +128,58 @@ def evaluate_network(
     return Score(scores[-1]["psnr"], scores[-1]["ssim"], seconds, [score["psnr"] for score in scores]), stages
 
 
+def evaluate_stages(
+    net: UnfoldingNetwork, protocol: Protocol, case: Case, sample: Sample, device: torch.device, weights: Path
+) -> tuple[Score, list[Image]]:
+    """Score a network after every stage as the protocol restores; also the finished images, first stage to last.
+
+    seconds: of the network alone. UnfoldError, with case or weights, where a result is not finite or not as large as
+    the target.
+    """
+    assert sample.target is not None
+    spent: list[float] = []
+
+    def finite(estimates: list[Image]) -> None:
+        if not np.isfinite(estimates[-1]).all():
+            raise UnfoldError(
+                f"the network's result on {case.files[0]} is not finite: the weights in {weights} are not usable"
+            )
+
+    with _naming(case):
+        stages = stage_results(net, protocol, sample, device, spent, finite)
+    if stages[-1].shape != sample.target.shape:
+        raise UnfoldError(
+            f"the result on {case.name} is {_size(stages[-1])} and the target {_size(sample.target)}: "
+            f"{type(net).__name__} does not do what {protocol.name} asks for"
+        )
+    with _naming(case):
+        scores = [scored(protocol, x, sample.target) for x in stages]
+    return Score(scores[-1]["psnr"], scores[-1]["ssim"], sum(spent), [score["psnr"] for score in scores]), stages
+
+
 @torch.inference_mode()
-def stage_results(net: UnfoldingNetwork, protocol: Protocol, sample: Sample, device: torch.device) -> list[Image]:
+def stage_results(
+    net: UnfoldingNetwork,
+    protocol: Protocol,
+    sample: Sample,
+    device: torch.device,
+    spent: list[float] | None = None,
+    look: Callable[[list[Image]], None] | None = None,
+) -> list[Image]:
     """What the protocol makes of the estimate after every stage, first to last: finished images.
 
     The network runs once (once for every part, where the protocol restores parts), and its estimates are played back.
+    spent: gets the seconds of each run; look: called with the estimates of each.
     """
     parts: list[list[Image]] = []
 
     def record(inputs: dict[str, Any]) -> Image:
+        start = time.perf_counter()
         parts.append(_estimates(net, inputs, device))
+        if spent is not None:
+            spent.append(time.perf_counter() - start)
+        if look is not None:
+            look(parts[-1])
         return parts[-1][-1]
 
     def after(stage: int) -> Image:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,12 +33,14 @@ class PairProtocol(Protocol):
         return [Case(pair.name, (pair.input, pair.target)) for pair in find_pairs(source, split)]
 
     def sample(self, case: Case) -> Sample:
-        y, target = (self._middle(image) for image in read_pair(Pair(case.name, *case.files)))
+        y, target = (middle(image, self.crop) for image in read_pair(Pair(case.name, *case.files)))
         return Sample({"y": y.astype(np.float32) / np.float32(255)}, target)
-
-    def _middle(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        rows, columns = (slice((n - self.crop) // 2, (n + self.crop) // 2) for n in image.shape[:2])
-        return image[rows, columns] if 0 < self.crop <= min(image.shape[:2]) else image
 
     def finish(self, result: Image) -> Image:
         return to_uint8(result)
+
+
+def middle(image: NDArray[Any], side: int) -> NDArray[Any]:
+    """The square in the middle of an image (H,W,C); all of it for a side of 0, and where it is smaller."""
+    rows, columns = (slice((n - side) // 2, (n + side) // 2) for n in image.shape[:2])
+    return image[rows, columns] if 0 < side <= min(image.shape[:2]) else image

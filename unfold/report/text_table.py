@@ -30,16 +30,18 @@ def format_table(rows: Mapping[str, Mapping[str, Score]], mean: Mapping[str, Sco
     """rows: image name -> method -> score, the same methods in every row and in the mean."""
     methods = list(mean)
     wide = max(len(name) for name in [*rows, "image"])
-    head = f"{'':{wide}}" + "".join(f" | {method:^{len(COLUMNS)}}" for method in methods)
-    units = f"{'image':{wide}}" + f" | {COLUMNS}" * len(methods)
-    rule = "-" * wide + ("-+-" + "-" * len(COLUMNS)) * len(methods)
+    widths = [max(len(method), len(COLUMNS)) for method in methods]
+    head = f"{'':{wide}}" + "".join(f" | {method:^{w}}" for method, w in zip(methods, widths, strict=True))
+    units = f"{'image':{wide}}" + "".join(f" | {COLUMNS:{w}}" for w in widths).rstrip()
+    rule = "-" * wide + "".join("-+-" + "-" * w for w in widths)
     body = [_line(name, row, wide) for name, row in rows.items()]
     return "\n".join([head, units, rule, *body, rule, _line("mean", mean, wide)])
 
 
 def _line(name: str, row: Mapping[str, Score], wide: int) -> str:
-    cells = "".join(f" | {s.psnr:6.2f} {s.ssim:6.4f} {s.seconds:6.2f}" for s in row.values())
-    return f"{name:{wide}}{cells}"
+    cells = [(max(len(method), len(COLUMNS)), s) for method, s in row.items()]
+    texts = [f" | {f'{s.psnr:6.2f} {s.ssim:6.4f} {s.seconds:6.2f}':{w}}" for w, s in cells]
+    return f"{name:{wide}}{''.join(texts)}".rstrip()
 
 
 def markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

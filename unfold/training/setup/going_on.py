@@ -164,8 +164,8 @@ def _other_rates(
         length = max((before.TRAIN.ITERATIONS or before.TRAIN.EPOCHS) - before.SCHEDULE.WARMUP, 1)
         return (
             f"{said}: the cosine was as long as the run. Two ways out: SCHEDULE.ARGS.length {length} keeps the curve "
-            "as it was, beyond whose end the rate rises again; --init with a checkpoint of this run, and another OUTPUT "
-            "folder, begins another run with its weights"
+            "as it was, beyond whose end the rate rises again; --init with a checkpoint of this run, and another "
+            "OUTPUT, begins another run with its weights"
         )
     return f"{said} ({WAYS_OUT})"
 

@@ -1,0 +1,192 @@
+"""`unfold test --config` tests every recipe as its protocol says, on any images, one or several weights."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from tests.standins import stand_ins
+from tests.synthetic import scene
+from tests.tasks.test_recipes import RECIPES, TASKS, TWINS, config, narrow
+from unfold import api
+from unfold.config import load_config, options_of, part_of
+from unfold.from_config import build_degradation, build_network
+from unfold.models.registry import create_model
+from unfold.weights.load_model import model_record
+
+Command = Callable[..., tuple[int, str, str]]
+SMALL = {"stages": 3, "width": 8, "growth": 4, "tail": 4, "operator_width": 4}
+
+
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("sets")
+    stand_ins(root, 72, 72, block=32, count=16)
+    return root
+
+
+def save_network(path: Path, seed: int = 0, name: str = "dgunet_denoise") -> Path:
+    torch.manual_seed(seed)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    state = create_model(name, **SMALL).state_dict()
+    torch.save({"state_dict": state, "model": {"name": name, "arguments": SMALL}}, path)
+    return path
+
+
+def results(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "results.json").read_text())
+    return found
+
+
+def assert_one_line(result: tuple[int, str, str], *told: str) -> None:
+    code, _, err = result
+    assert code == 2, result
+    assert err.count("\n") == 1, err
+    for part in told:
+        assert part in err
+
+
+@pytest.mark.parametrize(
+    "recipe", [pytest.param(recipe, marks=pytest.mark.slow) if recipe in TWINS else recipe for recipe in RECIPES]
+)
+def test_every_recipe_is_tested_by_its_protocol_with_the_numbers_that_the_protocol_gives(
+    recipe: str, sets: Path, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UNFOLD_DATA", str(sets))
+    words = narrow(config(recipe).MODEL.NAME)
+    cfg = config(recipe, *words)
+    net = build_network(cfg)
+    model = model_record(part_of(cfg, "MODEL"), options_of(cfg, "MODEL"))
+    torch.save({"state_dict": net.state_dict(), "model": model}, tmp_path / "net.pth")
+    degradation = build_degradation(cfg, net)
+    own = cfg.TEST.PROTOCOL or (degradation.own_test and degradation.protocol(net))
+    protocol = own or cfg.DATA.VAL_PROTOCOL or degradation.protocol(net)
+    data = "Set5[:2]" if recipe == "denoise/quickstart" else cfg.DATA.VAL
+    task, name = recipe.split("/")
+    path = TASKS / task / "configs" / f"{name}.yaml"
+    given = ("--weights", tmp_path / "net.pth", "--data", data)
+    settings = (*words, "OUTPUT", tmp_path / "run", "TEST.BASELINES", "[]")
+    code, _, err = command("test", "--config", path, *given, *settings)
+    assert (code, err) == (0, "")
+    tested = results(tmp_path / "run" / "test")
+    assert tested["source"] == data
+    assert {file.stem for file in (tmp_path / "run" / "test" / "strips").glob("*.png")} == set(tested["images"])
+    words = ("--device", "cpu", "--json", tmp_path / "by.json")
+    code, _, err = command("test", "--protocol", protocol, *given, *words)
+    assert (code, err) == (0, "")
+    expected = json.loads((tmp_path / "by.json").read_text())["images"]
+    (model_name,) = {key for row in tested["images"].values() for key in row} - {"noisy input"}
+    scores = {name: (row[model_name]["psnr"], row[model_name]["ssim"]) for name, row in tested["images"].items()}
+    assert scores == {row["image"]: (row["psnr"], row["ssim"]) for row in expected}
+
+
+def test_several_weights_stand_side_by_side_each_with_the_numbers_it_has_alone(
+    recipe: Path, tmp_path: Path, command: Command
+) -> None:
+    files = [save_network(tmp_path / name / "checkpoints" / "best.pth", seed) for seed, name in enumerate("ab")]
+    files.append(save_network(tmp_path / "b" / "tv.pth", 2))
+    alone = []
+    for file in files:
+        assert command("test", "--config", recipe, "--weights", file)[0] == 0
+        alone.append(results(tmp_path / "run" / "test")["mean"]["dgunet_denoise"]["psnr"])
+    words = ("test", "--config", recipe, "TEST.BASELINES", "[tv]", "--weights")
+    code, out, err = command(*words, *files[:2], "SEED", 3, "DATA.ARGS.sigma", 25)
+    assert (code, err) == (0, "")
+    assert "a/best" in out
+    assert "b/best" in out
+    together = results(tmp_path / "run" / "test")
+    assert together["weights"] == {"a/best": str(files[0]), "b/best": str(files[1])}
+    assert [together["mean"][name]["psnr"] for name in ("a/best", "b/best")] == alone[:2]
+    with Image.open(tmp_path / "run" / "test" / "strips" / "picture0.png") as strip:
+        assert strip.width == 4 * 166 - 6, "input, two results, target"
+    assert command(*words, files[0], files[2])[0] == 0
+    means = results(tmp_path / "run" / "test")["mean"]
+    assert list(means) == ["noisy input", "tv", "best", "tv (weights)"]
+    assert means["tv (weights)"]["psnr"] == alone[2]
+    table = api.test(recipe, files[:2], output=tmp_path / "api")
+    assert "a/best" in table
+
+
+def test_weights_that_cannot_stand_side_by_side_are_one_line(recipe: Path, tmp_path: Path, command: Command) -> None:
+    file = save_network(tmp_path / "net.pth")
+    words = ("test", "--config", recipe, "--weights", file)
+    assert_one_line(command(*words, f"{tmp_path}/./net.pth"), "net.pth twice")
+    (tmp_path / "link.pth").symlink_to(file)
+    assert_one_line(command(*words, tmp_path / "link.pth"), "twice")
+    assert_one_line(command(*words, tmp_path / "none.pth"), "none.pth")
+    assert_one_line(command(*words, "DATA.TESST", "x"), "there is no key DATA.TESST; did you mean DATA.TEST?")
+    assert_one_line(command(*words, "DATA.TEST=x"), "write KEY VALUE, with a space")
+    other = save_network(tmp_path / "other.pth", name="dgunet_deblur")
+    content = torch.load(other, weights_only=True)
+    content["state_dict"].popitem()
+    torch.save(content, other)
+    assert_one_line(command(*words, other), "other.pth")
+    both = ("test", "--protocol", "gaussian_denoise", "--data", tmp_path / "pictures", "--weights", file, file)
+    assert_one_line(command(*both), "--protocol tests one network at a time, and --weights names 2")
+
+
+def test_data_stands_in_place_of_the_recipes_images(recipe: Path, tmp_path: Path, command: Command) -> None:
+    file = save_network(tmp_path / "net.pth")
+    (tmp_path / "mine").mkdir()
+    Image.fromarray(scene(40, 40, seed=5)).save(tmp_path / "mine" / "one.jpg")
+    assert command("test", "--config", recipe, "--weights", file, "--data", tmp_path / "mine")[0] == 0
+    found = results(tmp_path / "run" / "test")
+    assert (found["source"], list(found["images"])) == (str(tmp_path / "mine"), ["one"])
+    (tmp_path / "empty").mkdir()
+    words = ("test", "--config", recipe, "--weights", file)
+    assert_one_line(command(*words, "--data", tmp_path / "empty"), "--data", "empty holds no images")
+    assert_one_line(command(*words, "DATA.TEST", tmp_path / "empty"), "DATA.TEST", "empty holds no images")
+    assert_one_line(command(*words, "--data", "x", "DATA.TEST", "y"), "--data stands in place of DATA.TEST")
+
+
+def test_a_paired_recipe_without_test_images_says_how_to_name_some(tmp_path: Path, command: Command) -> None:
+    file = save_network(tmp_path / "net.pth")
+    path = tmp_path / "pairs.yaml"
+    path.write_text(f"MODEL: {{NAME: dgunet_denoise, ARGS: {SMALL}}}\nDATA: {{KIND: paired}}\nDEVICE: cpu\n")
+    words = ("test", "--config", path, "--weights", file, "OUTPUT", tmp_path / "run")
+    assert_one_line(command(*words), "DATA.TEST photographs (for the protocol deblur_rgb)", "--data names the test")
+
+
+def test_bare_weights_are_tested_as_the_recipe_says(recipe: Path, tmp_path: Path, command: Command) -> None:
+    torch.save(create_model("dgunet_denoise", **SMALL).state_dict(), tmp_path / "bare.pth")
+    assert command("test", "--config", recipe, "--weights", tmp_path / "bare.pth")[0] == 0
+    found = results(tmp_path / "run" / "test")
+    assert found["trained_as"] == found["tested_as"]
+
+
+def test_a_protocol_that_does_not_fit_the_network_is_one_line(recipe: Path, tmp_path: Path, command: Command) -> None:
+    words = ("test", "--config", recipe, "--weights", save_network(tmp_path / "net.pth"))
+    assert_one_line(command(*words, "TEST.PROTOCOL", "compressive_sensing"), "does not give y")
+    assert_one_line(command(*words, "TEST.PROTOCOL", "usrnet_real"), "has no references")
+
+
+def test_weights_that_are_not_finite_are_no_result_by_a_protocol_that_rounds(
+    recipe: Path, tmp_path: Path, command: Command
+) -> None:
+    file = save_network(tmp_path / "net.pth")
+    content = torch.load(file, weights_only=True)
+    content["state_dict"]["tail.weight"].fill_(float("nan"))
+    torch.save(content, file)
+    words = ("TEST.PROTOCOL", "derain_synthetic")
+    assert_one_line(command("test", "--config", recipe, "--weights", file, *words), "not finite", "net.pth")
+
+
+def test_a_project_of_ones_own_is_tested_on_other_images(
+    tmp_path: Path, pictures: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert command("new", tmp_path / "project")[0] == 0
+    recipe = tmp_path / "project" / "recipe.yaml"
+    cfg = load_config(recipe)
+    torch.save(build_network(cfg).state_dict(), tmp_path / "own.pth")
+    monkeypatch.chdir(tmp_path)
+    words = ("--weights", "own.pth", "--data", "pictures", "--output", "found", "DEVICE", "cpu")
+    code, _, err = command("test", "--config", recipe, *words)
+    assert (code, err) == (0, "")
+    assert len(results(tmp_path / "found")["images"]) == 3
+    assert len(list((tmp_path / "found" / "strips").glob("*.png"))) == 3
