@@ -35,7 +35,7 @@ def test_the_size_of_a_turned_tiff_of_16_bits_is_right(tmp_path: Path) -> None:
 
 def test_what_is_not_taken_for_an_image_has_no_size(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
-    Image.fromarray(scene(20, 30)).save(path, "GIF")
+    Image.fromarray(scene(20, 30)).save(path, "PCX")
     with pytest.raises(UnfoldError, match=r"a\.png is not an image that can be read"):
         read_head(path)
     with pytest.raises(UnfoldError, match=r"there is no image .*b\.png"):
