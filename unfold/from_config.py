@@ -112,12 +112,6 @@ def _open_cache(cfg: CfgNode, degradation: Degradation) -> PatchCache:
         raise UnfoldError(f"{cache.path} holds {what}, which are not what DATA.KIND {kind} is made of")
     if cfg.DATA.SKIP_BAD:
         raise UnfoldError(f"DATA.SKIP_BAD leaves out files, and {cache.path} is a cache, of which nothing is left out")
-    grey = [name for name, is_grey in zip(cache.names, cache.manifest["grey"], strict=True) if is_grey]
-    if grey and not degradation.grey and degradation.channels == 3:
-        raise UnfoldError(
-            f"{len(grey)} of {len(cache)} images of {cache.path} are grey, {grey[0]} first, and DATA.KIND {kind} "
-            "wants colour images (RGB): make a cache without them"
-        )
     return cache
 
 
@@ -154,7 +148,7 @@ def build_validation(cfg: CfgNode, net: UnfoldingNetwork, degradation: Degradati
     protocol = _protocol(cfg, "DATA.VAL_PROTOCOL", cfg.DATA.VAL_PROTOCOL or degradation.protocol(net), degradation)
     if why := _misfit(protocol, net):
         raise UnfoldError(f"DATA.VAL_PROTOCOL {protocol.name} {why}, so it cannot validate {model_name(cfg)}")
-    protocol.check(net)
+    protocol.fit(net)
     return protocol
 
 
@@ -165,7 +159,7 @@ def build_test(cfg: CfgNode, net: UnfoldingNetwork, degradation: Degradation) ->
     protocol = _protocol(cfg, "TEST.PROTOCOL", cfg.TEST.PROTOCOL or degradation.protocol(net), degradation)
     if why := _misfit(protocol, net):
         raise UnfoldError(f"{protocol.name} {why}: set TEST.PROTOCOL, or test by --protocol")
-    protocol.check(net)
+    protocol.fit(net)
     return protocol
 
 

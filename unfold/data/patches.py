@@ -84,7 +84,8 @@ def reduced(images: Images, factor: float) -> Images:
     """Made smaller by the factor, by MATLAB's bicubic interpolation, in the integers that they came in."""
     made = {}
     for name, image in images.items():
-        pixels = imresize(image, factor).clip(0, np.iinfo(image.dtype).max).round()
+        small = imresize(image, factor)
+        pixels = small.clip(0, np.iinfo(image.dtype).max).round() if image.dtype.kind == "u" else small.clip(0, 1)
         made[name] = np.ascontiguousarray(pixels, image.dtype)
     return made
 

@@ -69,10 +69,9 @@ def run_test(cfg: CfgNode, weights: str | Path, output: Path) -> str:
 
     with their_errors(f"the protocol {protocol.name}"):
         cases = distinct(protocol.cases(cfg.DATA.TEST, "test"))
-    grey = not isinstance(protocol, GaussianDenoising) or protocol.grey
-    check_images(_pictures(cases), smallest_image(net), grey)
+    check_images(_pictures(cases), smallest_image(net), net.channels)
     tuning = tuning_cases(protocol.cases(cfg.DATA.TRAIN, "train")) if cfg.TEST.BASELINES else []
-    check_images(_pictures(tuning), smallest_image(net), grey)
+    check_images(_pictures(tuning), smallest_image(net), net.channels)
     _clear(output)
     strengths = {name: tune(name, cast(GaussianDenoising, protocol), tuning) for name in cfg.TEST.BASELINES}
 

@@ -54,6 +54,6 @@ class DerainSynthetic(Derain):
 
     def sample(self, case: Case) -> Sample:
         (path,) = case.files
-        target = self._middle(read_uint8(path))
+        target = self._middle(read_uint8(path, self.bands))
         drawn = SyntheticRain().make({"target": target}, generator_of(path), 1)
         return Sample({"y": to_float(drawn["y"])}, target)

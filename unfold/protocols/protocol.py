@@ -56,13 +56,15 @@ class Protocol(ABC):
     """An evaluation. Its options are its constructor's arguments; the docstring names the table and every choice.
 
     name: by which results call it; version: goes up with every change that moves a number, and stands in every result.
-    inputs: what a network may ask for. scored: whether there are references.
+    inputs: what a network may ask for. scored: whether there are references. bands: channels that images are read in,
+    see :meth:`fit`.
     """
 
     name: ClassVar[str]
     version: ClassVar[int] = 1
     inputs: ClassVar[tuple[str, ...]] = ("y",)
     scored: ClassVar[bool] = True
+    bands: ClassVar[int] = 3
 
     def options(self) -> dict[str, Any]:
         """The arguments of the constructor, as far as they are kept under their names: what results say of it."""
@@ -72,6 +74,13 @@ class Protocol(ABC):
     def cases(self, source: str, split: str = "test") -> list[Case]:
         """The cases of a set, see :func:`unfold.data.images.find_images`; here, one per image."""
         return [Case(path.stem, (path,)) for path in find_images(source, split)]
+
+    def fit(self, net: UnfoldingNetwork) -> None:
+        """Check that the network belongs here, and read images in its number of channels from now on: in colour for a
+        network of one, which restores each channel by itself.
+        """
+        object.__setattr__(self, "bands", 3 if net.channels == 1 else net.channels)  # protocols may be frozen
+        self.check(net)
 
     def check(self, net: UnfoldingNetwork) -> None:  # noqa: B027  (most take any)
         """Raise UnfoldError for a network that takes these inputs and yet belongs to other options."""
@@ -98,10 +107,15 @@ class Protocol(ABC):
         yield partial(self.save, folder=folder)
 
     def save(self, result: Image, case: Case, folder: Path) -> None:
-        """Write a finished result into the folder; here, as an 8-bit PNG."""
+        """Write a finished result into the folder; here, as an 8-bit PNG, or TIFF of neither one nor three channels."""
         from PIL import Image as Picture
 
         pixels = result if result.dtype == np.uint8 else to_uint8(result)
+        if pixels.shape[2] not in (1, 3):
+            import tifffile
+
+            tifffile.imwrite(folder / f"{case.name}.tif", pixels, photometric="minisblack", planarconfig="contig")
+            return
         Picture.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).save(folder / f"{case.name}.png")
 
 
