@@ -95,7 +95,13 @@ def build_store(cfg: CfgNode, degradation: Degradation) -> tuple[Store, list[str
     if cfg.DATA.TRAIN.endswith(".h5"):
         cache = _open_cache(cfg, degradation)
         return (cache if degradation.channels == 3 else Converted(cache, degradation.channels)), []
-    return read_store(_sources(cfg, degradation), partial(_read, degradation), cfg.DATA.SKIP_BAD, cfg.DATA.REDUCED)
+    found = read_store(_sources(cfg, degradation), partial(_read, degradation), cfg.DATA.SKIP_BAD, cfg.DATA.REDUCED)
+    if cfg.TRAIN.PATCH % (scale := found[0].scale):
+        raise UnfoldError(
+            f"{source_of(cfg, 'TRAIN.PATCH')}: TRAIN.PATCH {cfg.TRAIN.PATCH} is of the targets, which are {scale} "
+            f"times as large as their inputs: make it a multiple of {scale}"
+        )
+    return found
 
 
 def _read(degradation: Degradation, source: Any) -> Images:

@@ -12,8 +12,8 @@ The terms on which files become arrays, for every set and every use:
   below is not known.
 - pictures are turned as their EXIF orientation says, of 8 bits and of 16.
 - files whose names begin with a dot are not seen in folders: macOS leaves such beside each image.
-- refused: CMYK and other colour spaces, floating point of other files, animations and files of several pages, and more pixels than
-  Pillow's limit (PIL.Image.MAX_IMAGE_PIXELS, 89 million), by the header, before memory is spent.
+- refused: CMYK and other colour spaces, floating point of other files, animations and files of several pages, and
+  more pixels than Pillow's limit (PIL.Image.MAX_IMAGE_PIXELS, 89 million), by the header, before memory is spent.
 """
 
 from __future__ import annotations
@@ -263,7 +263,7 @@ def as_channels(image: NDArray[Any], channels: int, path: Any) -> NDArray[Any]:
     if image.shape[2] == channels:
         return image
     if image.shape[2] == 1 and channels == 3:
-        say_once("grey images, such as %s, become three equal channels for a network of three", path)
+        say_once("grey images, such as %s, are taken as three equal channels", path)
         return image.repeat(3, axis=2)
     if channels != 1 or image.shape[2] != 3:
         count = image.shape[2]
@@ -272,10 +272,12 @@ def as_channels(image: NDArray[Any], channels: int, path: Any) -> NDArray[Any]:
             channels, f"images of {channels}: TIFF of so many bands, or .npy of (H,W,{channels})"
         )
         first = ", and channels come last in .npy" if image.shape[0] == channels and count > 4 else ""
-        raise UnfoldError(f"{path} {what}{first}, and a network of {channels} channel{'s'[: channels > 1]} takes {takes}")
+        raise UnfoldError(
+            f"{path} {what}{first}, and a network of {channels} channel{'s'[: channels > 1]} takes {takes}"
+        )
     import cv2
 
-    say_once("colour images, such as %s, become their brightness for a network of one channel", path)
+    say_once("colour images, such as %s, are taken by their brightness: the network has one channel", path)
     return np.ascontiguousarray(cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2YCrCb)[..., :1])
 
 
@@ -348,7 +350,8 @@ def pixel_digest(pixels: NDArray[Any]) -> bytes:
 def check_images(files: Sequence[Path], smallest: int, channels: int = 0) -> None:
     """Read every image once, so that a bad one is found before the work and not hours into it.
 
-    channels: of the network, 0 where there is none. Raises UnfoldError for an image that cannot be read or has a side below ``smallest``.
+    channels: of the network, 0 where there is none. Raises UnfoldError for an image that cannot be read or has a side
+    below ``smallest``.
     """
     for path in progress(files, "checking images", "image"):
         height, width = _read_file(path, channels).shape[:2]

@@ -55,7 +55,9 @@ def run_protocol(
         cases = protocol.cases(source)
     _prepare_places(cases, output, json_file)
     method, about = _method(protocol, weights, model, pick_device(device), stages)
-    check_images([path for case in cases for path in case.files if path.suffix.lower() in EXTENSIONS], 1, protocol.bands)
+    check_images(
+        [path for case in cases for path in case.files if path.suffix.lower() in EXTENSIONS], 1, protocol.bands
+    )
     rows: list[Result] = []
 
     def write(**more: Any) -> None:

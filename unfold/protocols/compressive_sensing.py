@@ -25,8 +25,8 @@ class CompressiveSensing(Protocol):
     table, 0 for the whole image at once (ours: no seams every 128 pixels), 32 for the published networks before
     their deblocking.
 
-    - Grey images are taken as they are, colour ones as cv2's full range Y; 8 bits divided by 255 (16 by 65535, which the
-      published code does not take).
+    - Grey images are taken as they are, colour ones as cv2's full range Y; 8 bits divided by 255 (16 by 65535, which
+      the published code does not take).
     - The image is continued by zeros to whole tiles. (The published script adds one more row and column of them even
       where none is needed; they are cut off again.)
     - No noise, no self-ensemble. The result is clamped and not rounded.

@@ -56,8 +56,8 @@ class Protocol(ABC):
     """An evaluation. Its options are its constructor's arguments; the docstring names the table and every choice.
 
     name: by which results call it; version: goes up with every change that moves a number, and stands in every result.
-    inputs: what a network may ask for. scored: whether there are references. bands: channels that images are read in,
-    see :meth:`fit`.
+    inputs: what a network may ask for. scored: whether there are references. bands: channels that images are read in;
+    channels: those of a given y and its target, 0 for as the files have them; see :meth:`fit`.
     """
 
     name: ClassVar[str]
@@ -65,6 +65,7 @@ class Protocol(ABC):
     inputs: ClassVar[tuple[str, ...]] = ("y",)
     scored: ClassVar[bool] = True
     bands: ClassVar[int] = 3
+    channels: ClassVar[tuple[int, int]] = (0, 0)
 
     def options(self) -> dict[str, Any]:
         """The arguments of the constructor, as far as they are kept under their names: what results say of it."""
@@ -79,7 +80,11 @@ class Protocol(ABC):
         """Check that the network belongs here, and read images in its number of channels from now on: in colour for a
         network of one, which restores each channel by itself.
         """
-        object.__setattr__(self, "bands", 3 if net.channels == 1 else net.channels)  # protocols may be frozen
+        y = net.inputs.get("y")
+        of_y = y.channels if y is not None and y.kind == "image" else net.channels
+        both = (3, 3) if of_y == net.channels == 1 else (of_y, net.channels)
+        object.__setattr__(self, "bands", both[1])  # protocols may be frozen
+        object.__setattr__(self, "channels", both)
         self.check(net)
 
     def check(self, net: UnfoldingNetwork) -> None:  # noqa: B027  (most take any)

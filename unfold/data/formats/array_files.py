@@ -43,5 +43,7 @@ def checked_numbers(array: NDArray[Any], path: Path) -> NDArray[Any]:
         raise UnfoldError(f"{path} holds numbers of kind {array.dtype}; uint8, uint16 and floats in [0,1] are taken")
     low, high = array.min(), array.max()
     if not (low >= 0 and high <= 1):  # also where one is no number
-        raise UnfoldError(f"{path} holds floats from {low:g} to {high:g}, and they have to be in [0,1]: divide by the peak")
+        raise UnfoldError(
+            f"{path} holds floats from {low:g} to {high:g}, and they have to be in [0,1]: divide by the peak"
+        )
     return array.astype(np.float32)

@@ -117,7 +117,9 @@ def _check_kind(path: Path, image: Any) -> None:
     if image.format == "TIFF":
         tags = image.tag_v2
         if DNG in tags or tags.get(SUBFILE, 0) == 1:
-            raise UnfoldError(f"{path} is a camera's raw file, or begins with a thumbnail: develop it and save it as PNG")
+            raise UnfoldError(
+                f"{path} is a camera's raw file, or begins with a thumbnail: develop it and save it as PNG"
+            )
     bits = 8
     if image.format == "HEIF":
         bits = image.info.get("bit_depth", 8)
@@ -128,7 +130,9 @@ def _check_kind(path: Path, image: Any) -> None:
         if 6 <= at < len(start) and start[at] & 0x40:
             bits = 12 if start[at] & 0x20 else 10
     if bits > 8:
-        raise UnfoldError(f"{path} has {bits} bits per channel; {image.format} of 8 is taken: save it as PNG of 16 bits")
+        raise UnfoldError(
+            f"{path} has {bits} bits per channel; {image.format} of 8 is taken: save it as PNG of 16 bits"
+        )
 
 
 def _what_else(start: bytes, noun: str) -> str:

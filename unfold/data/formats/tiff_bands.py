@@ -47,7 +47,11 @@ def read_bands(path: Path, largest: float, wanted: int | None = None) -> Bands |
         else:
             bands = photometric == COLOUR and page.samplesperpixel > 4
         if wanted is not None and photometric in (*GREY, COLOUR):
-            bands = bands or page.samplesperpixel == wanted not in (1, 3) or page.dtype is not None and page.dtype.kind == "f"
+            bands = (
+                bands
+                or page.samplesperpixel == wanted not in (1, 3)
+                or (page.dtype is not None and page.dtype.kind == "f")
+            )
             if len(tiff.pages) > 1 and wanted not in (1, 3):
                 stack = _stacked(tiff, wanted, largest)
                 if stack is not None:
