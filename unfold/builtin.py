@@ -45,6 +45,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "derain_synthetic": "unfold.protocols.derain:DerainSynthetic",
         "deblur_rgb": "unfold.protocols.deblur:Deblur",
         "realblur_aligned": "unfold.protocols.deblur:RealBlur",
+        "pairs": "unfold.protocols.any_pairs:Pairs",
         "sidd": "unfold.protocols.sidd:SIDD",
         "dnd": "unfold.protocols.dnd:DND",
         "gaussian_denoise": "unfold.protocols.gaussian_denoising:GaussianDenoising",

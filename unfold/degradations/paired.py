@@ -42,9 +42,9 @@ class Paired(Degradation):
         self.saturation, self.given = saturation, Given(input, target, name)
 
     def protocol(self, net: nn.Module) -> str:
-        said = zip(("input", "target", "pattern"), self.given, strict=True)
-        options = ",".join(f"{key}={value}" for key, value in said if value)
-        return f"deblur_rgb:{options}" if options else "deblur_rgb"
+        options = ",".join(f"{key}={value}" for key, value in self.given._asdict().items() if value)
+        usual = not options and self.channels in (1, 3) and "scale" not in self.asked
+        return "deblur_rgb" if usual else f"pairs:{options}".rstrip(":")
 
     def sources(self, source: str) -> Sequence[Pair]:
         found = find_paired_set(source, "train", self.given)

@@ -23,8 +23,6 @@ def parse_protocol(text: str) -> Protocol:
     options: dict[str, Any] = {}
     for item in filter(None, told.split(",")):
         key, equals, value = item.partition("=")
-        if key == "name" and "name" not in known and "pattern" in known:
-            key = "pattern"  # of pairs; a protocol's own name is its attribute "name"
         if key in known and not equals:
             raise UnfoldError(f"{part.name}: {key} needs a value, as in {key}={part.defaults().get(key, 1)}")
         if key not in known and "**" not in known:

@@ -11,7 +11,7 @@ from unfold.degradations.synthetic_rain import SyntheticRain
 from unfold.errors import UnfoldError
 from unfold.metrics import psnr, ssim
 from unfold.models.on_arrays import Image
-from unfold.protocols.given_pairs import PairProtocol
+from unfold.protocols.given_pairs import PairProtocol, middle
 from unfold.protocols.protocol import Case, Sample, generator_of
 
 
@@ -54,6 +54,6 @@ class DerainSynthetic(Derain):
 
     def sample(self, case: Case) -> Sample:
         (path,) = case.files
-        target = self._middle(read_uint8(path, self.bands))
+        target = middle(read_uint8(path, self.bands), self.crop)
         drawn = SyntheticRain().make({"target": target}, generator_of(path), 1)
         return Sample({"y": to_float(drawn["y"])}, target)

@@ -1,9 +1,9 @@
-"""What the evaluations on given pairs of images have in common."""
+"""What the evaluations on given pairs of images, scored in 8 bits, have in common."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from numpy.typing import NDArray
 
@@ -19,18 +19,12 @@ class PairProtocol(Protocol):
     """The input is given, nothing is known of how it was degraded, and results are scored as saved 8-bit files.
 
     crop: side of the square in the middle of each pair that is taken alone, 0 for all of it: the published training
-    validates on 256 (deblurring) and 128 (deraining). input, target, pattern: folders of the two sides and the template
-    of the inputs' names where names alone do not tell them, see :func:`unfold.data.pairs.find_pairs` (there: name).
+    validates on 256 (deblurring) and 128 (deraining).
 
-    Inputs of 16 bits are given in full depth; targets are rounded to 8, as results are. Where targets are a whole
-    number of times as large as the inputs, that is given as ``scale``.
+    Inputs of 16 bits are given in full depth; targets are rounded to 8, as results are.
     """
 
     crop: int = 0
-    input: str = ""
-    target: str = ""
-    pattern: str = ""
-    inputs: ClassVar = ("y", "scale")
 
     def __post_init__(self) -> None:
         if self.crop < 0:
@@ -38,28 +32,32 @@ class PairProtocol(Protocol):
 
     def cases(self, source: str, split: str = "test") -> list[Case]:
         """The pairs of a set, see :func:`unfold.data.pairs.find_pairs`."""
-        pairs = find_pairs(source, split, input=self.input, target=self.target, name=self.pattern)
-        return [Case(pair.name, (pair.input, pair.target)) for pair in pairs]
-
-    def options(self) -> dict[str, Any]:
-        """crop, and those of the others that are given: they say where the images are, and not what is measured."""
-        return {name: value for name, value in super().options().items() if name == "crop" or value}
+        return [Case(pair.name, (pair.input, pair.target)) for pair in find_pairs(source, split)]
 
     def sample(self, case: Case) -> Sample:
         pair = Pair(case.name, *case.files)
-        y, target = read_pair(pair, self.channels)
-        scale = scale_of(pair, y, target)
-        rounded = eight_bits(self._middle(target, scale), pair.target)
-        return Sample({"y": to_float(self._middle(y, scale, small=True)), "scale": scale}, rounded)
-
-    def _middle(self, image: NDArray[Any], scale: int = 1, *, small: bool = False) -> NDArray[Any]:
-        """The middle of a target, or of an input that is so much smaller: on the input's pixels, to be in register."""
-        side, one = self.crop // scale, 1 if small else scale
-        height, width = (n // one for n in image.shape[:2])
-        if not 0 < side <= min(height, width):
-            return image
-        rows, columns = (slice((n - side) // 2 * one, (n + side) // 2 * one) for n in (height, width))
-        return image[rows, columns]
+        y, target, _ = middle_of_pair(*read_pair(pair, self.channels), pair, self.crop)
+        return Sample({"y": to_float(y)}, eight_bits(target, pair.target))
 
     def finish(self, result: Image) -> Image:
         return to_uint8(result)
+
+
+def middle(image: NDArray[Any], side: int, grid: int = 1) -> NDArray[Any]:
+    """The square in the middle of an image (H,W,C); all of it for a side of 0, and where it is smaller.
+
+    grid: side and place are whole multiples of it.
+    """
+    side = side // grid * grid
+    rows, columns = (
+        slice((n - side) // grid // 2 * grid, ((n - side) // grid // 2 * grid + side)) for n in image.shape[:2]
+    )
+    return image[rows, columns] if 0 < side <= min(image.shape[:2]) else image
+
+
+def middle_of_pair(
+    y: NDArray[Any], target: NDArray[Any], pair: Pair, crop: int
+) -> tuple[NDArray[Any], NDArray[Any], int]:
+    """The middle of both, of ``crop`` pixels of the target, in register, and how many times as large the target is."""
+    scale = scale_of(pair, y, target)
+    return middle(y, crop // scale), middle(target, crop, scale), scale
