@@ -109,7 +109,9 @@ def holds_pairs(folder: Path, split: str) -> bool:
     places = _places(folder, split)
     if any(subfolder(place, side, split) for place in places for side in SIDES):
         return True
-    return bool(marked_inputs(folder.iterdir())) or _scenes(folder, split, UNSAID, DEPTH) is not None
+    if _images_of(folder):
+        return bool(marked_inputs(folder.iterdir()))
+    return any(_scenes(place, split, UNSAID, DEPTH) for place in places)
 
 
 def _places(folder: Path, split: str) -> list[Path]:
@@ -218,16 +220,20 @@ def _inside(place: Path, *folders: Path) -> bool:
 
 def _side_files(side: Path, split: str) -> list[Path]:
     """The images of a side, in natural order: those in the folder, or where there are none, those below it."""
-    with os.scandir(side) as entries:
-        names = [entry.name for entry in entries if is_image_name(entry.name) and entry.is_file()]
-    if names:
-        return [side / name for name in natsorted(names)]
+    if found := _images_of(side):
+        return found
     inner = _folders(side)
     if inner and all(path.name.lower() in ALL_SPLITS for path in inner):
         there = ", ".join(path.name for path in inner)
         raise UnfoldError(f"{side} holds {there}, and {split} is wanted in it and in the other side's folder")
-    found = _below(side)
-    return found or images_in(side)  # which says that there are none
+    return _below(side) or images_in(side)  # which says that there are none
+
+
+def _images_of(folder: Path) -> list[Path]:
+    """The images in a folder, in natural order; nothing hidden."""
+    with os.scandir(folder) as entries:
+        names = natsorted(entry.name for entry in entries if is_image_name(entry.name) and entry.is_file())
+    return [folder / name for name in names]
 
 
 def _below(folder: Path) -> list[Path]:
@@ -243,9 +249,7 @@ def _one_folder(place: Path, given: Given) -> Matched | None:
     """Pairs side by side, by the template where there is one."""
     if given.input or given.target:
         return None
-    with os.scandir(place) as entries:
-        names = natsorted(entry.name for entry in entries if is_image_name(entry.name) and entry.is_file())
-    files = [place / name for name in names]
+    files = _images_of(place)
     if not given.name:
         return side_by_side(files)
     stems = {path.stem: path for path in files}
@@ -276,6 +280,7 @@ def _scenes(place: Path, split: str, given: Given, depth: int) -> Matched | None
         rules.append(matched.rule)
     if not rules:
         return None
+    alone += _images_of(place)
     return Matched(pairs, alone, f"folders of scenes; {' or '.join(dict.fromkeys(rules))}")
 
 
