@@ -95,7 +95,13 @@ def build_store(cfg: CfgNode, degradation: Degradation) -> tuple[Store, list[str
     if training_set(cfg).endswith(".h5"):
         cache = _open_cache(cfg, degradation)
         return (cache if degradation.channels == 3 else Converted(cache, degradation.channels)), []
-    return read_store(_sources(cfg, degradation), partial(_read, degradation), cfg.DATA.SKIP_BAD, cfg.DATA.REDUCED)
+    found = read_store(_sources(cfg, degradation), partial(_read, degradation), cfg.DATA.SKIP_BAD, cfg.DATA.REDUCED)
+    if cfg.TRAIN.PATCH % (scale := found[0].scale):
+        raise UnfoldError(
+            f"{source_of(cfg, 'TRAIN.PATCH')}: TRAIN.PATCH {cfg.TRAIN.PATCH} is of the targets, which are {scale} "
+            f"times as large as their inputs: make it a multiple of {scale}"
+        )
+    return found
 
 
 def _read(degradation: Degradation, source: Any) -> Images:
@@ -114,12 +120,6 @@ def _open_cache(cfg: CfgNode, degradation: Degradation) -> PatchCache:
         raise UnfoldError(f"DATA.REDUCED makes copies of files, and {cache.path} is a cache: set DATA.REDUCED '[]'")
     if cfg.DATA.SKIP_BAD:
         raise UnfoldError(f"DATA.SKIP_BAD leaves out files, and {cache.path} is a cache, of which nothing is left out")
-    grey = [name for name, is_grey in zip(cache.names, cache.manifest["grey"], strict=True) if is_grey]
-    if grey and not degradation.grey and degradation.channels == 3:
-        raise UnfoldError(
-            f"{len(grey)} of {len(cache)} images of {cache.path} are grey, {grey[0]} first, and DATA.KIND {kind} "
-            "wants colour images (RGB): make a cache without them"
-        )
     return cache
 
 
@@ -156,7 +156,7 @@ def build_validation(cfg: CfgNode, net: UnfoldingNetwork, degradation: Degradati
     protocol = _protocol(cfg, "DATA.VAL_PROTOCOL", cfg.DATA.VAL_PROTOCOL or degradation.protocol(net), degradation)
     if why := _misfit(protocol, net):
         raise UnfoldError(f"DATA.VAL_PROTOCOL {protocol.name} {why}, so it cannot validate {model_name(cfg)}")
-    protocol.check(net)
+    protocol.fit(net)
     return protocol
 
 
@@ -167,7 +167,7 @@ def build_test(cfg: CfgNode, net: UnfoldingNetwork, degradation: Degradation) ->
     protocol = _protocol(cfg, "TEST.PROTOCOL", cfg.TEST.PROTOCOL or degradation.protocol(net), degradation)
     if why := _misfit(protocol, net):
         raise UnfoldError(f"{protocol.name} {why}: set TEST.PROTOCOL, or test by --protocol")
-    protocol.check(net)
+    protocol.fit(net)
     return protocol
 
 

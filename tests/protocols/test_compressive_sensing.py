@@ -18,7 +18,6 @@ from skimage.metrics import structural_similarity
 from tests import narrow
 from tests.synthetic import scene
 from unfold.data.images import read_grey
-from unfold.errors import UnfoldError
 from unfold.evaluation.run_protocol import evaluate
 from unfold.models.dgunet_cs import measurements_of
 from unfold.models.on_arrays import network
@@ -163,6 +162,13 @@ def test_mistakes_are_one_line(folder: Path, command: Command, tmp_path: Path) -
     code, _, err = command("test", "--protocol", "compressive_sensing", *given)
     assert code == 2
     assert "dgunet_deblur takes y, and compressive_sensing gives image" in err
-    Image.fromarray(scene(16, 16).astype(np.uint16)[..., 0] * 200).save(folder / "deep.png")
-    with pytest.raises(UnfoldError, match=r"deep\.png"):
-        read_grey(folder / "deep.png")
+
+
+def test_sixteen_bits_are_measured_and_scored_in_full_depth(folder: Path) -> None:
+    deep = scene(40, 40)[..., 0].astype(np.uint16) * 257 - (scene(40, 40)[..., 0] > 0)
+    Image.fromarray(deep).save(folder / "deep.png")
+    protocol = CompressiveSensing()
+    sample = next(protocol.sample(case) for case in protocol.cases(str(folder)) if case.name == "deep")
+    assert sample.target is not None
+    assert np.array_equal(sample.inputs["image"][..., 0], deep.astype(np.float32) / np.float32(65535))
+    assert np.array_equal(sample.target, sample.inputs["image"])

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from unfold.cli.arguments import parse
 from unfold.errors import UnfoldError, one_line, out_of_memory
 from unfold.user_files import in_words, place_of
+from unfold.util import once
 from unfold.util.paths import as_path
 
 if TYPE_CHECKING:
@@ -340,6 +341,7 @@ def _carry_out(arguments: argparse.Namespace) -> int:
         if isinstance(stream, io.TextIOWrapper):
             with contextlib.suppress(OSError):  # where the stream has been put to other use
                 stream.reconfigure(errors="backslashreplace")  # names of files hold what a terminal's encoding may not
+    once.forget()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     logging.raiseExceptions = False  # nobody reads any more: the work goes on, and says so no more
     notes = _Once()

@@ -5,12 +5,15 @@ The terms on which files become arrays, for every set and every use:
 - formats: those of unfold.data.formats.open_picture, told by content and not by name; 8 or 16 bits per channel, which
   stay (PPM and JPEG 2000 of 9 to 15 bits become 16).
 - colour palettes are expanded to RGB, black and white to grey.
-- grey becomes three equal channels where the reader allows grey; where a colour image is needed, it is refused.
+- a network of three channels gets grey as three equal ones, a network of one gets grey as it is and colour as its
+  brightness (:func:`as_channels`); for networks of other numbers of channels, TIFF of so many bands and files .npy,
+  (H,W,C), hold the data: uint8, uint16 or floats in [0,1].
 - an alpha channel that is opaque everywhere is dropped; a picture that is transparent anywhere is refused: what lies
   below is not known.
 - pictures are turned as their EXIF orientation says, of 8 bits and of 16.
-- refused: CMYK and other colour spaces, floating point, animations and files of several pages, and more pixels than
-  Pillow's limit (PIL.Image.MAX_IMAGE_PIXELS, 89 million), by the header, before memory is spent.
+- files whose names begin with a dot are not seen in folders: macOS leaves such beside each image.
+- refused: CMYK and other colour spaces, floating point of other files, animations and files of several pages, and
+  more pixels than Pillow's limit (PIL.Image.MAX_IMAGE_PIXELS, 89 million), by the header, before memory is spent.
 """
 
 from __future__ import annotations
@@ -28,12 +31,18 @@ from natsort import natsorted
 from numpy.typing import NDArray
 from PIL import ExifTags, ImageOps
 
-from unfold.data.formats.open_picture import EXTENSIONS as EXTENSIONS
+from unfold.data.formats import open_picture as pictures
+from unfold.data.formats.array_files import read_array_image
 from unfold.data.formats.open_picture import open_picture
 from unfold.data.formats.sixteen_bit import jpeg2000_bits, read_deep
-from unfold.errors import UnfoldError
+from unfold.data.formats.tiff_bands import read_bands
+from unfold.errors import UnfoldError, reason_of
+from unfold.util.once import say_once
 from unfold.util.paths import as_path, expanded
 from unfold.util.progress import progress
+
+EXTENSIONS = (*pictures.EXTENSIONS, ".npy")
+LISTS = (".txt", ".lst", ".csv", ".tsv")  # endings of text files that list images or pairs
 
 _SLICE = re.compile(r"(.*[^\[])\[(-?\d+)?:(-?\d+)?\]")  # photos[:-8]
 Item = TypeVar("Item")
@@ -56,12 +65,15 @@ PHOTOGRAPHS = {
 def find_images(source: str, split: str) -> list[Path]:
     """The image files of a set, in natural order.
 
-    source: "photographs" (the split of PHOTOGRAPHS) or a folder, as it is or under UNFOLD_DATA, or a part of one, see
-    :func:`sliced`; split: train, val or test. Raises UnfoldError where the folder or its images are missing.
+    source: "photographs" (the split of PHOTOGRAPHS); or a folder, or a text file that lists images, one path per line
+    and relative to it, as it is or under UNFOLD_DATA; or a part of one, see :func:`sliced`; split: train, val or test.
+    Raises UnfoldError where the folder or its images are missing.
     """
     name, part = sliced(source)
     if name.rstrip("/") == "photographs":
         return chosen(_photographs(split), part, source)
+    if (listed := find_list(name)) is not None:
+        return chosen(listed_images(listed), part, source)
     return chosen(images_in(find_folder(name)), part, source)
 
 
@@ -86,10 +98,49 @@ def chosen(items: list[Item], part: slice, source: str) -> list[Item]:
 
 def images_in(folder: Path) -> list[Path]:
     """The image files of a folder, in natural order. UnfoldError where there are none."""
-    files = natsorted(path for path in folder.iterdir() if path.suffix.lower() in EXTENSIONS and path.is_file())
+    files = natsorted(path for path in folder.iterdir() if is_image_name(path.name) and path.is_file())
     if not files:
         raise UnfoldError(f"{folder} holds no images ({', '.join(EXTENSIONS)}; folders in it are not searched)")
     return files
+
+
+def is_image_name(name: str) -> bool:
+    """Whether a file of this name is looked at in a folder: an image's ending, and not hidden (._0.png)."""
+    return not name.startswith(".") and os.path.splitext(name)[1].lower() in EXTENSIONS  # noqa: PTH122  (50,000 of them)
+
+
+def find_list(source: str) -> Path | None:
+    """A text file that lists images or pairs, as it is or below UNFOLD_DATA; None where there is none."""
+    if not source.lower().endswith(LISTS):
+        return None
+    places = (as_path(source), data_root() / source)
+    return next((path for path in places if path.is_file()), None)
+
+
+def listed_lines(path: Path) -> list[tuple[int, str]]:
+    """The lines of a list with their numbers, without empty ones and those that begin with #."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UnfoldError(f"{path} cannot be read as a list, which is text in UTF-8: {reason_of(error)}") from None
+    lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), start=1)]
+    lines = [(number, line) for number, line in lines if line and not line.startswith("#")]
+    if not lines:
+        raise UnfoldError(f"{path} lists nothing")
+    return lines
+
+
+def listed_images(path: Path) -> list[Path]:
+    """The images of a list of one path per line. UnfoldError, with the line, for what is not there or there twice."""
+    seen: dict[Path, int] = {}
+    for number, line in listed_lines(path):
+        file = path.parent / as_path(line)
+        if not file.is_file():
+            raise UnfoldError(f"{path}, line {number}: there is no {file}; a list of images has one path per line")
+        if file in seen:
+            raise UnfoldError(f"{path}, line {number}: {line} stands in line {seen[file]} already")
+        seen[file] = number
+    return list(seen)
 
 
 def data_root() -> Path:
@@ -129,25 +180,25 @@ def find_file(name: str, hint: str) -> Path:
     raise UnfoldError(f"there is no {path}: {hint} (UNFOLD_DATA says where data sets lie)")
 
 
-def read_uint8(path: Path) -> NDArray[np.uint8]:
-    """Read an image of 8 bits per channel as (H,W,3) RGB; a grey one gets three equal channels, as cv2.imread does.
+def read_uint8(path: Path, channels: int = 3) -> NDArray[np.uint8]:
+    """Read an image as :func:`read_channels` does, for work that is defined on 8 bits: deeper ones are rounded to 8."""
+    return eight_bits(read_channels(path, channels), path)
 
-    UnfoldError as for :func:`read_image`, and for 16 bits per channel.
+
+def eight_bits(image: NDArray[Any], path: Path) -> NDArray[np.uint8]:
+    """An image rounded to 8 bits, half to even, which is said once in a run; one of 8 bits as it is."""
+    if image.dtype == np.uint8:
+        return image
+    say_once("images of more than 8 bits, such as %s, are rounded to 8 here, on which this work is defined", path)
+    return np.rint(to_float(image) * np.float32(255)).astype(np.uint8)
+
+
+def read_grey(path: Path) -> NDArray[np.uint8] | NDArray[np.uint16]:
+    """Read an image as (H,W): grey as it is, colour as the full range Y of cv2's YCrCb.
+
+    Y = 0.299 R + 0.587 G + 0.114 B, rounded to the file's 8 or 16 bits. UnfoldError as for :func:`read_channels`.
     """
-    image = read_image(path, grey=True)
-    if image.dtype != np.uint8:
-        raise UnfoldError(f"{path} has 16 bits per channel, and this evaluation takes images of 8")
-    return image.astype(np.uint8, copy=False)
-
-
-def read_grey(path: Path) -> NDArray[np.uint8]:
-    """Read an image of 8 bits per channel as (H,W): grey as it is, colour as the full range Y of cv2's YCrCb.
-
-    Y = 0.299 R + 0.587 G + 0.114 B, rounded. UnfoldError as for :func:`read_uint8`.
-    """
-    import cv2
-
-    return cv2.cvtColor(read_uint8(path), cv2.COLOR_RGB2YCrCb)[..., 0].astype(np.uint8, copy=False)
+    return read_channels(path, 1)[..., 0]
 
 
 def read_image(path: Path, grey: bool = False) -> NDArray[np.uint8] | NDArray[np.uint16]:
@@ -156,30 +207,78 @@ def read_image(path: Path, grey: bool = False) -> NDArray[np.uint8] | NDArray[np
     grey: also take grey images, in three equal channels. UnfoldError where the file is missing, damaged, grey unasked,
     or of a kind that the terms refuse.
     """
+    pixels = _read_file(path, None)
+    if pixels.shape[2] == 1:
+        if not grey:
+            raise UnfoldError(f"{path} is grey, and a colour image (RGB) is wanted")
+        return pixels.repeat(3, axis=2)
+    return as_channels(pixels, 3, path)
+
+
+def read_channels(path: Path, channels: int) -> NDArray[Any]:
+    """Read an image for a network of so many channels, as :func:`as_channels` has it: (H,W,channels), uint8 or uint16
+    as the file has it, or float32 in [0,1]. UnfoldError for what the terms of this module refuse.
+    """
+    return as_channels(_read_file(path, channels), channels, path)
+
+
+def read_own(path: Path) -> NDArray[Any]:
+    """Read an image in its own number of channels: (H,W,1) grey, (H,W,3) colour, others of TIFF and .npy."""
+    return _read_file(path, 0)
+
+
+def _read_file(path: Path, wanted: int | None) -> NDArray[Any]:
+    """(H,W,C) in the file's own channels. wanted: by a network, 0 where that is not known, None where pictures alone
+    are; alpha counts as a channel where that makes them as many as are wanted.
+    """
+    if path.suffix.lower() == ".npy":
+        return read_array_image(path)
+    if path.suffix.lower() in (".tif", ".tiff") and wanted is not None:
+        bands = _read_bands(path, wanted)
+        if bands is not None:
+            return bands
     with opened(path) as image:
-        pixels = decode(image, path)
-    if pixels.ndim == 3:
-        return pixels
-    if not grey:
-        raise UnfoldError(f"{path} is grey, and a colour image (RGB) is wanted")
-    return pixels[..., None].repeat(3, axis=2)
+        pixels = decode(image, path, wanted or 0)
+    return pixels if pixels.ndim == 3 else pixels[..., None]
+
+
+def _read_bands(path: Path, wanted: int) -> NDArray[Any] | None:
+    try:
+        found = read_bands(path, np.inf, wanted)
+    except (UnfoldError, FileNotFoundError):
+        raise
+    except MemoryError:
+        raise UnfoldError(f"{path} does not fit into memory") from None
+    except Exception as error:  # damage of any kind
+        raise UnfoldError(f"{path} cannot be read: {reason_of(error)}") from None
+    return None if found is None else np.ascontiguousarray(turned(found.pixels, found.orientation))
 
 
 def as_channels(image: NDArray[Any], channels: int, path: Any) -> NDArray[Any]:
-    """An image (H,W,3) for a network of so many channels, in its integers: of one, the full range Y of cv2's YCrCb
-    (Y = 0.299 R + 0.587 G + 0.114 B, rounded), which leaves grey as it is. UnfoldError for other numbers.
+    """An image (H,W,C) for a network of so many channels, in its own numbers.
 
-    path: what an error names.
+    A network of three gets grey as three equal channels, a network of one gets colour as the full range Y of cv2's
+    YCrCb (Y = 0.299 R + 0.587 G + 0.114 B, rounded where the image is of integers); each is said once in a run. Other
+    numbers have to agree: UnfoldError. path: what a message names.
     """
     if image.shape[2] == channels:
         return image
+    if image.shape[2] == 1 and channels == 3:
+        say_once("grey images, such as %s, are taken as three equal channels", path)
+        return image.repeat(3, axis=2)
     if channels != 1 or image.shape[2] != 3:
+        count = image.shape[2]
+        what = {1: "is grey", 3: "is in colour"}.get(count, f"has {count} channels")
+        takes = {1: "grey or colour", 3: "colour or grey"}.get(
+            channels, f"images of {channels}: TIFF of so many bands, or .npy of (H,W,{channels})"
+        )
+        first = ", and channels come last in .npy" if image.shape[0] == channels and count > 4 else ""
         raise UnfoldError(
-            f"{path} has {image.shape[2]} channels, and the network takes {channels}: files are read as colour or, for "
-            "a network of one channel, as grey; a degradation or protocol of your own can read them otherwise"
+            f"{path} {what}{first}, and a network of {channels} channel{'s'[: channels > 1]} takes {takes}"
         )
     import cv2
 
+    say_once("colour images, such as %s, are taken by their brightness: the network has one channel", path)
     return np.ascontiguousarray(cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2YCrCb)[..., :1])
 
 
@@ -190,8 +289,11 @@ def opened(path: Path) -> Iterator[Any]:
         yield image
 
 
-def decode(image: Any, path: Path) -> NDArray[np.uint8] | NDArray[np.uint16]:
-    """The pixels of an image just :func:`opened`: (H,W,3) RGB, or (H,W) where it is grey. UnfoldError by the terms."""
+def decode(image: Any, path: Path, wanted: int = 0) -> NDArray[np.uint8] | NDArray[np.uint16]:
+    """The pixels of an image just :func:`opened`: (H,W,3) RGB, or (H,W) where it is grey. UnfoldError by the terms.
+
+    wanted: with 2 or 4, the alpha channel of an image that has so many with it stays, as one more of them.
+    """
     if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:  # MPO: a camera's JPEG with a preview behind it
         raise UnfoldError(f"{path} holds {image.n_frames} pictures, an animation or pages; save one as a file")
     deep = bit_depth(image) == 16
@@ -210,6 +312,8 @@ def decode(image: Any, path: Path) -> NDArray[np.uint8] | NDArray[np.uint16]:
     else:
         pixels = np.asarray(ImageOps.exif_transpose(image.convert("L") if image.mode == "1" else image))
     if kind.endswith("A"):
+        if len(kind) == wanted:
+            return pixels if pixels.shape[2] == wanted else pixels[..., [0, -1]]
         if (pixels[..., -1] != np.iinfo(pixels.dtype).max).any():
             raise UnfoldError(f"{path} is transparent in places ({kind}); lay it on a background and save it as RGB")
         pixels = pixels[..., :-1] if kind == "RGBA" else pixels[..., 0]
@@ -244,18 +348,20 @@ def pixel_digest(pixels: NDArray[Any]) -> bytes:
     return digest.digest()
 
 
-def check_images(files: Sequence[Path], smallest: int, grey: bool = False) -> None:
+def check_images(files: Sequence[Path], smallest: int, channels: int = 0) -> None:
     """Read every image once, so that a bad one is found before the work and not hours into it.
 
-    grey: whether grey ones are taken. Raises UnfoldError for an image that cannot be read or has a side below
-    ``smallest``.
+    channels: of the network, 0 where there is none. Raises UnfoldError for an image that cannot be read or has a side
+    below ``smallest``.
     """
     for path in progress(files, "checking images", "image"):
-        height, width = read_image(path, grey).shape[:2]
+        height, width = _read_file(path, channels).shape[:2]
         if min(height, width) < smallest:
             raise UnfoldError(f"{path} is {height}x{width} pixels, and at least {smallest}x{smallest} are needed")
 
 
-def to_float(image: NDArray[np.uint8] | NDArray[np.uint16]) -> NDArray[np.float32]:
-    """Integers to float32 in [0,1]."""
+def to_float(image: NDArray[Any]) -> NDArray[np.float32]:
+    """Integers to float32 in [0,1]; floats, which are there already, to float32."""
+    if image.dtype.kind == "f":
+        return image.astype(np.float32, copy=False)
     return image.astype(np.float32) / np.float32(np.iinfo(image.dtype).max)

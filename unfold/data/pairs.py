@@ -1,130 +1,388 @@
-"""Pairs of images: what was measured, and what it should become."""
+"""Pairs of images: what was measured, and what it should become. How names tell them: :mod:`unfold.data.pair_names`."""
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import numpy as np
 from natsort import natsorted
 from numpy.typing import NDArray
 
-from unfold.data.images import EXTENSIONS, chosen, find_folder, images_in, read_uint8, sliced
+from unfold.data.images import (
+    as_channels,
+    chosen,
+    find_folder,
+    find_list,
+    images_in,
+    is_image_name,
+    listed_lines,
+    read_channels,
+    read_own,
+    sliced,
+)
+from unfold.data.pair_names import (
+    ALL_SPLITS,
+    SPLITS,
+    Matched,
+    below,
+    check_template,
+    mark_of,
+    match_sides,
+    match_template,
+    old_mark,
+    side_by_side,
+    side_of,
+    split_in,
+    unmarked,
+)
+from unfold.data.pair_names import INPUTS as INPUTS
+from unfold.data.pair_names import TARGETS as TARGETS
+from unfold.data.pair_names import NoPartnerError as NoPartnerError
+from unfold.data.pair_names import Pair as Pair
 from unfold.errors import UnfoldError
+from unfold.util.paths import as_path
 
-# Names of folders, written in small or capital letters.
-INPUTS = ("input", "inputcrop", "blur", "blurry", "rainy", "rain", "noisy", "lq")
-TARGETS = ("target", "targetcrop", "gt", "groundtruth", "sharp", "clean", "norain", "hq")
-# Marks in the names of files that lie side by side: Flower_blur1 and Flower_sharp1, chair_real and chair_mean.
-_INPUT_MARK = re.compile(r"_(blur|real)(?=\d*$)")
-_MARK = re.compile(r"_(blur|real|sharp|mean)(?=\d*$)")
+DEPTH = 3  # folders of scenes in one another
+SIDES = {"input": "inputs", "target": "targets"}
 
 
-class NoPartnerError(UnfoldError):
-    """Images of a set of pairs have no partner."""
+class Given(NamedTuple):
+    """What a person says of a set: the folders of the two sides, and the template of the inputs' names; "" for none."""
+
+    input: str = ""
+    target: str = ""
+    name: str = ""
 
 
-class Pair(NamedTuple):
-    """name: the input's, without its extension, which no other pair of the set has."""
-
-    name: str
-    input: Path
-    target: Path
+UNSAID = Given()
 
 
-def find_pairs(source: str, split: str = "test") -> list[Pair]:
-    """The pairs of a set, in natural order. Partners have the same name but for the extension.
+class PairedSet(NamedTuple):
+    """pairs, in natural order of the inputs; rule: in words, how they were found."""
 
-    source: a folder, as it is or under UNFOLD_DATA, with one folder of INPUTS and one of TARGETS in it, or in its
-    folder ``split``; or with files side by side that are called NAME_blur and NAME_sharp, or NAME_real and NAME_mean,
-    with the same number behind, or none; or a slice of these pairs, "name[:-4]". UnfoldError where there are no pairs,
-    or an image has no partner or two.
+    pairs: list[Pair]
+    rule: str
+
+
+def find_pairs(source: str, split: str = "test", *, input: str = "", target: str = "", name: str = "") -> list[Pair]:
+    """The pairs of a set, in natural order.
+
+    source: a folder, or a text file with two paths per line (a space, tab or comma between them), relative to it, as it
+    is or under UNFOLD_DATA; or a slice of these pairs, "name[:-4]". In a folder, pairs are looked for
+
+    - in two folders of known names (pair_names.INPUTS and TARGETS), there or in its folder ``split``, which may also
+      lie in each of the two; partners are found by :func:`unfold.data.pair_names.match_sides`;
+    - side by side, by marks in the names (0_noisy.png and 0_clean.png);
+    - in folders of scenes, each of which holds pairs in one of these ways.
+
+    input, target: folders of the two sides, relative to the source, in place of known names. name: the template of the
+    inputs' names, {id} being the target's name: "{id}_*".
+
+    UnfoldError where there are no pairs, an image has no partner, or which one is not clear.
     """
+    return find_paired_set(source, split, Given(input, target, name)).pairs
+
+
+def find_paired_set(source: str, split: str = "test", given: Given = UNSAID) -> PairedSet:
+    """As :func:`find_pairs`, with the rule by which they were found."""
+    if given.name:
+        check_template(given.name)
     name, part = sliced(source)
-    return chosen(_all_pairs(find_folder(name), split), part, source)
+    if (listed := find_list(name)) is not None:
+        if any(given):
+            raise UnfoldError(f"{listed} lists pairs: leave the options input, target and name out")
+        found = PairedSet(_listed_pairs(listed), "a list")
+    else:
+        folder = find_folder(name)
+        matched = _search(folder, split, given)
+        if matched is None:
+            raise _nothing(folder, split, given)
+        found = PairedSet(_distinct(folder, _all_matched(folder, matched)), matched.rule)
+    return PairedSet(chosen(found.pairs, part, source), found.rule)
 
 
-def _all_pairs(folder: Path, split: str) -> list[Pair]:
-    for place in (folder, folder / split):
-        inputs, targets = subfolder(place, INPUTS), subfolder(place, TARGETS)
-        if inputs and targets:
-            return _all_matched(place, *match(images_in(inputs), images_in(targets)))
-        if inputs or targets:
-            there, missing, names = (inputs, "targets", TARGETS) if inputs else (targets, "inputs", INPUTS)
-            raise UnfoldError(f"{there} has no folder of {missing} beside it, which would be one of {', '.join(names)}")
-    if not marked_inputs(folder.iterdir()):
-        raise UnfoldError(
-            f"{folder} holds no pairs: neither folders such as input and target, there or in {split}, "
-            "nor images such as 1_blur.png and 1_sharp.png"
-        )
-    return _all_matched(folder, *match(*side_by_side(images_in(folder)), unmarked))
+def holds_pairs(folder: Path, split: str) -> bool:
+    """Whether a folder is a set of pairs by its names: it has a folder of a side, or pairs in another of the ways."""
+    places = _places(folder, split)
+    if any(subfolder(place, side, split) for place in places for side in SIDES):
+        return True
+    if _images_of(folder):
+        return bool(marked_inputs(folder.iterdir()))
+    return any(_scenes(place, split, UNSAID, DEPTH) for place in places)
 
 
-def side_by_side(files: Iterable[Path]) -> tuple[list[Path], list[Path]]:
-    """Files of one folder as inputs, which are marked (NAME_blur1, NAME_real), and all others."""
-    marked = {path: bool(_INPUT_MARK.search(path.stem)) for path in files}
-    return [path for path in marked if marked[path]], [path for path in marked if not marked[path]]
+def _places(folder: Path, split: str) -> list[Path]:
+    """The folder, and those in it that are called as the split."""
+    known = SPLITS.get(split, (split,))
+    return [folder, *(path for path in _folders(folder) if path.name.lower() in known)]
 
 
-def subfolder(folder: Path, names: Iterable[str]) -> Path | None:
-    """The folder inside ``folder`` that has one of the names; None where there is none, UnfoldError where several."""
+def _folders(folder: Path) -> list[Path]:
+    with os.scandir(folder) as entries:
+        return natsorted(folder / entry.name for entry in entries if entry.name[0] != "." and entry.is_dir())
+
+
+def _search(folder: Path, split: str, given: Given) -> Matched | None:
+    """The pairs of a folder and what is left over; None where there are none. UnfoldError where one side is missing."""
+    halves: list[UnfoldError] = []
+    places = _places(folder, split)
+    for place in places:
+        try:
+            sides = _two_sides(place, split, given)
+        except NoPartnerError as half:
+            halves.append(half)
+            continue
+        if sides is not None:
+            return _match_folders(place, *sides, split, given.name)
+    if halves:
+        raise halves[0]
+    for place in places:
+        if matched := _one_folder(place, given):
+            return matched
+    for place in places:
+        if matched := _scenes(place, split, given, DEPTH):
+            return matched
+    return None
+
+
+def subfolder(folder: Path, side: str, split: str = "") -> Path | None:
+    """The folder inside ``folder`` that holds a side ("input" or "target") by its name; of names with a split in them
+    (train_blur) that of ``split``. None where there is none, UnfoldError where several.
+    """
     if not folder.is_dir():
         return None
-    found = natsorted(path for path in folder.iterdir() if path.name.lower() in names and path.is_dir())
+    found = [path for path in _folders(folder) if side_of(path.name) == side and split_in(path.name) in ("", split)]
+    found = [path for path in found if split_in(path.name)] or found
     if len(found) > 1:
-        raise UnfoldError(f"{folder} holds both {found[0].name} and {found[1].name}, and one of them is wanted")
+        raise UnfoldError(
+            f"{folder} holds both {found[0].name} and {found[1].name}, and one of them is wanted: the option {side} "
+            "says which"
+        )
     return found[0] if found else None
 
 
-def read_pair(pair: Pair) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Input and target as (H,W,3) RGB of 8 bits. UnfoldError as for read_uint8, and where their sizes differ."""
-    y, target = read_uint8(pair.input), read_uint8(pair.target)
-    if y.shape != target.shape:
-        (h, w), (high, wide) = y.shape[:2], target.shape[:2]
-        raise UnfoldError(f"{pair.input} is {h}x{w} and {pair.target} {high}x{wide}: a pair has one size")
-    return y, target
+def _two_sides(place: Path, split: str, given: Given) -> tuple[Path, Path] | None:
+    """The folders of inputs and targets; None where there is neither, NoPartnerError where one of them is missing."""
+    found = []
+    for side, text in (("input", given.input), ("target", given.target)):
+        path = place / as_path(text) if text else subfolder(place, side, split)
+        found.append(path if path is not None and path.is_dir() else None)
+    inputs, targets = found
+    if inputs is not None and targets is not None:
+        if inputs.resolve() == targets.resolve():
+            raise UnfoldError(f"{inputs} would hold both sides: give two folders, or the option name alone")
+        return inputs, targets
+    if inputs is None and targets is None:
+        return None
+    missing = "input" if inputs is None else "target"
+    if text := getattr(given, missing):
+        raise NoPartnerError(f"{place} has no folder {text}, which the option {missing} names{_there(place)}")
+    known = ", ".join(
+        ("target", "gt", "clean", "sharp", "hr") if missing == "target" else ("input", "noisy", "blur", "lq")
+    )
+    raise NoPartnerError(
+        f"{inputs or targets} has no folder of {SIDES[missing]} beside it, which would be one of {known} or the like; "
+        f"the option {missing} names another"
+    )
 
 
-def stem(path: Path) -> str:
-    """What partners in two folders have in common."""
-    return path.stem
+def _there(place: Path) -> str:
+    names = [path.name for path in _folders(place)]
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return f" (there are {', '.join(names[:5])}{more})" if names else ""
 
 
-def unmarked(path: Path) -> str:
-    """What partners side by side have in common: the name without _blur, _real, _sharp or _mean."""
-    return _MARK.sub("", path.stem)
+def _match_folders(place: Path, inputs: Path, targets: Path, split: str, template: str) -> Matched:
+    inner = [next((p for p in _places(side, split)[1:]), None) for side in (inputs, targets)]
+    if inner[0] is not None and inner[1] is not None:
+        inputs, targets = inner[0], inner[1]
+    files = [_side_files(side, split) for side in (inputs, targets)]
+    if template:
+        known: dict[str, Path] = {}
+        for path in files[1]:
+            key = below(path, targets) + path.stem
+            if (other := known.setdefault(key, path)) is not path:
+                raise UnfoldError(f"{other} and {path.name} have one name: the partner of both is not clear")
+        matched = match_template(files[0], known, template, inputs)
+    else:
+        matched = match_sides(files[0], files[1], (inputs, targets))
+    where = f"{inputs.relative_to(place)} and {targets.relative_to(place)}" if _inside(place, inputs, targets) else ""
+    pairs = [pair._replace(name=below(pair.input, inputs).replace("/", "_") + pair.name) for pair in matched.pairs]
+    return Matched(pairs, matched.alone, f"folders {where or f'{inputs} and {targets}'}, {matched.rule}")
 
 
-def match(
-    inputs: Iterable[Path], targets: Iterable[Path], key: Callable[[Path], str] = stem
-) -> tuple[list[Pair], list[Path]]:
-    """Pairs of files of one key, and the files that have no partner. UnfoldError where two of a side have one key."""
-    of_input, of_target = _by_key(inputs, key), _by_key(targets, key)
-    alone = [path for name, path in (of_input | of_target).items() if (name in of_input) != (name in of_target)]
-    pairs = [Pair(path.stem, path, of_target[name]) for name, path in of_input.items() if name in of_target]
-    return pairs, alone
+def _inside(place: Path, *folders: Path) -> bool:
+    return all(place in folder.parents for folder in folders)
 
 
-def _all_matched(place: Path, pairs: list[Pair], alone: list[Path]) -> list[Pair]:
-    if alone:
-        first = ", ".join(str(path.relative_to(place)) for path in alone[:3])
+def _side_files(side: Path, split: str) -> list[Path]:
+    """The images of a side, in natural order: those in the folder, or where there are none, those below it."""
+    if found := _images_of(side):
+        return found
+    inner = _folders(side)
+    if inner and all(path.name.lower() in ALL_SPLITS for path in inner):
+        there = ", ".join(path.name for path in inner)
+        raise UnfoldError(f"{side} holds {there}, and {split} is wanted in it and in the other side's folder")
+    return _below(side) or images_in(side)  # which says that there are none
+
+
+def _images_of(folder: Path) -> list[Path]:
+    """The images in a folder, in natural order; nothing hidden."""
+    with os.scandir(folder) as entries:
+        names = natsorted(entry.name for entry in entries if is_image_name(entry.name) and entry.is_file())
+    return [folder / name for name in names]
+
+
+def _below(folder: Path) -> list[Path]:
+    """The images in and below a folder, in natural order; nothing hidden."""
+    found = []
+    for home, inner, files in os.walk(folder):
+        inner[:] = [name for name in inner if name[0] != "."]
+        found += [os.path.join(home, name) for name in files if is_image_name(name)]  # noqa: PTH118  (fast)
+    return [Path(name) for name in natsorted(found)]
+
+
+def _one_folder(place: Path, given: Given) -> Matched | None:
+    """Pairs side by side, by the template where there is one."""
+    if given.input or given.target:
+        return None
+    files = _images_of(place)
+    if not given.name:
+        return side_by_side(files)
+    stems = {path.stem: path for path in files}
+    first = match_template(files, stems, given.name, place)
+    degraded = {pair.input for pair in first.pairs if pair.input != pair.target}
+    if not degraded:
+        return None
+    targets = {path.stem: path for path in files if path not in degraded}
+    return match_template([path for path in files if path in degraded], targets, given.name, place)
+
+
+def _scenes(place: Path, split: str, given: Given, depth: int) -> Matched | None:
+    """The pairs of folders in a folder, each of which holds pairs; their names begin with the folder's."""
+    pairs: list[Pair] = []
+    alone: list[Path] = []
+    rules: list[str] = []
+    for scene in _folders(place):
+        if scene.name.lower() in ALL_SPLITS:
+            continue
+        sides = _two_sides(scene, split, given)
+        matched = _match_folders(scene, *sides, split, given.name) if sides else _one_folder(scene, given)
+        matched = matched or (_scenes(scene, split, given, depth - 1) if depth > 1 else None)
+        if matched is None:
+            alone += _below(scene)
+            continue
+        pairs += [pair._replace(name=f"{scene.name}_{pair.name}") for pair in matched.pairs]
+        alone += matched.alone
+        rules.append(matched.rule)
+    if not rules:
+        return None
+    alone += _images_of(place)
+    return Matched(pairs, alone, f"folders of scenes; {' or '.join(dict.fromkeys(rules))}")
+
+
+def _nothing(folder: Path, split: str, given: Given) -> UnfoldError:
+    names = [path.name for path in _folders(folder)]
+    if any(given):
+        said = ", ".join(f"{key} {value}" for key, value in given._asdict().items() if value)
+        return UnfoldError(f"{folder} holds no pairs by the options {said}, there or in {split}{_there(folder)}")
+    hint = f"; the options input and target name the folders{_there(folder)}" if names else ""
+    return UnfoldError(
+        f"{folder} holds no pairs: neither folders such as input and target, there or in {split}, "
+        f"nor images such as 1_blur.png and 1_sharp.png{hint}"
+    )
+
+
+def _all_matched(place: Path, matched: Matched) -> list[Pair]:
+    if alone := matched.alone:
+        first = ", ".join(str(path.relative_to(place) if place in path.parents else path) for path in alone[:3])
         more = f" and {len(alone) - 3} more" if len(alone) > 3 else ""
-        raise NoPartnerError(f"{place}: {len(alone)} without a partner of the same name: {first}{more}")
+        by_name = "same name" in matched.rule or "side by side" in matched.rule
+        how = "of the same name" if by_name else f"by {matched.rule}"
+        raise NoPartnerError(f"{place}: {len(alone)} without a partner {how}: {first}{more}")
+    return matched.pairs
+
+
+def _distinct(place: Path, pairs: list[Pair]) -> list[Pair]:
+    """The pairs; UnfoldError where two have one name."""
+    seen: dict[str, Pair] = {}
+    for pair in pairs:
+        if (other := seen.setdefault(pair.name, pair)) is not pair:
+            raise UnfoldError(f"{other.input} and {pair.input} would both be called {pair.name}: rename one of them")
     return pairs
 
 
-def _by_key(paths: Iterable[Path], key: Callable[[Path], str]) -> dict[str, Path]:
-    found: dict[str, Path] = {}
-    for path in paths:
-        if (other := found.setdefault(key(path), path)) is not path:
-            raise UnfoldError(f"{other} and {path.name} have one name: the partner of both is not clear")
-    return found
+def _listed_pairs(listed: Path) -> list[Pair]:
+    """The pairs of a list. UnfoldError, with the line, for what is no pair of files that are there."""
+    pairs: list[Pair] = []
+    seen: dict[Path, int] = {}
+    for number, line in listed_lines(listed):
+        separator = next((one for one in ("\t", ",") if one in line), None)
+        words = [word.strip() for word in (line.split(separator) if separator else line.split())]
+        if len(words) != 2 or not all(words):
+            raise UnfoldError(
+                f"{listed}, line {number}: two paths are wanted, input and target, with a space, a tab or a comma "
+                f"between them, and not {line!r}"
+            )
+        files = [listed.parent / as_path(word) for word in words]
+        for file in files:
+            if not file.is_file():
+                raise UnfoldError(f"{listed}, line {number}: there is no {file}")
+        if files[0] in seen:
+            raise UnfoldError(f"{listed}, line {number}: {words[0]} stands in line {seen[files[0]]} already")
+        seen[files[0]] = number
+        pairs.append(Pair(files[0].stem, files[0], files[1]))
+    if len({pair.name for pair in pairs}) < len(pairs):  # files of one name in several folders
+        pairs = [
+            pair._replace(name=re.sub(r"[/\\]+", "_", os.path.relpath(pair.input.with_suffix(""), listed.parent)))
+            for pair in pairs
+        ]
+    return _distinct(listed, pairs)
 
 
 def marked_inputs(files: Iterable[Path]) -> list[Path]:
     """Those images among the files that are marked as inputs and have the target beside them, in natural order."""
-    inputs, others = side_by_side(natsorted(path for path in files if path.suffix.lower() in EXTENSIONS))
-    names = {unmarked(path) for path in others}
-    return [path for path in inputs if unmarked(path) in names]
+    images = natsorted(path for path in files if is_image_name(path.name))
+    marks = [(path, mark_of(path.stem)) for path in images]
+    targets = {unmarked(path.stem) for path, mark in marks if mark == "target"}
+    plain = {path.stem for path, mark in marks if not mark}
+    return [
+        path
+        for path, mark in marks
+        if mark == "input"
+        and (unmarked(path.stem) in targets or (unmarked(path.stem) in plain and old_mark(path.stem)))
+    ]
+
+
+def read_pair(pair: Pair, channels: Sequence[int] = (0, 0)) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Input and target (H,W,C), uint8, uint16 or float32 in [0,1], each as its file has it.
+
+    channels: of the input and of the target; 0: three of grey and colour, else the file's own. The target may be a
+    whole number of times as large as the input, see :func:`scale_of`. UnfoldError as for read_channels, and where it is
+    not.
+    """
+    y, target = (_read_side(path, count) for path, count in zip(pair[1:], channels, strict=True))
+    scale_of(pair, y, target)
+    return y, target
+
+
+def _read_side(path: Path, channels: int) -> NDArray[Any]:
+    if channels:
+        return read_channels(path, channels)
+    image = read_own(path)
+    return as_channels(image, 3, path) if image.shape[2] == 1 else image
+
+
+def scale_of(pair: Pair, y: NDArray[Any], target: NDArray[Any]) -> int:
+    """How many times as large the target is; UnfoldError where that is no whole number, or differs by axis."""
+    (h, w), (high, wide) = y.shape[:2], target.shape[:2]
+    scale = max(high // h, 1)
+    if (high, wide) != (h * scale, w * scale):
+        raise UnfoldError(
+            f"{pair.input} is {h}x{w} and {pair.target} {high}x{wide}: a pair has one size, or the target is a whole "
+            "number of times as large"
+        )
+    return scale

@@ -20,7 +20,7 @@ from unfold.user_files import their_errors
 from unfold.util.progress import progress
 
 Image = NDArray[Any]
-Images = dict[str, Image]  # "target" (H,W,C), and for pairs "input", of the same size
+Images = dict[str, Image]  # "target" (H,W,C), and for pairs "input", of the same size or a whole fraction of it
 Make = Callable[[Images, np.random.Generator, int], dict[str, Any]]
 Source = TypeVar("Source")
 
@@ -33,6 +33,7 @@ class MemoryStore:
 
     def __init__(self, images: Sequence[Images]) -> None:
         self.images = images
+        self.scale = _scale(images[0]) if images else 1
 
     def __len__(self) -> int:
         return len(self.images)
@@ -43,7 +44,16 @@ class MemoryStore:
 
     def crop(self, index: int, window: Window) -> Images:
         row, column, height, width = window
-        return {name: image[row : row + height, column : column + width] for name, image in self.images[index].items()}
+        parts = {}
+        for name, image in self.images[index].items():
+            n = self.scale if name == "input" else 1
+            parts[name] = image[row // n : (row + height) // n, column // n : (column + width) // n]
+        return parts
+
+
+def _scale(images: Images) -> int:
+    """How many times as large the target is as the input."""
+    return len(images["target"]) // len(images["input"]) if "input" in images else 1
 
 
 def read_store(
@@ -54,7 +64,8 @@ def read_store(
 ) -> tuple[MemoryStore, list[str]]:
     """Read all images of a training set into memory: (the store, what was wrong with each one left out).
 
-    Every file is decoded here, before the first step. Raises UnfoldError that names the files that cannot be used, with
+    Targets are larger than their inputs by one scale, or an error names those that are not. Every file is decoded here,
+    before the first step. Raises UnfoldError that names the files that cannot be used, with
     the reason for each; with skip_bad they are left out with a warning each, and it is raised where none is left.
     factors: copies of all images, smaller by each of them, follow.
     """
@@ -62,7 +73,13 @@ def read_store(
     bad: list[str] = []
     for source in progress(sources, "reading images", "image"):
         try:
-            images.append(read(source))
+            one = read(source)
+            if images and _scale(one) != _scale(images[0]):
+                raise UnfoldError(
+                    f"{getattr(source, 'target', source)} is {_scale(one)} times as large as its input, and the first "
+                    f"target {_scale(images[0])} times: a set has one scale"
+                )
+            images.append(one)
         except UnfoldError as error:
             bad.append(str(error))
     if bad and not (skip_bad and images):
@@ -84,7 +101,8 @@ def reduced(images: Images, factor: float) -> Images:
     """Made smaller by the factor, by MATLAB's bicubic interpolation, in the integers that they came in."""
     made = {}
     for name, image in images.items():
-        pixels = imresize(image, factor).clip(0, np.iinfo(image.dtype).max).round()
+        small = imresize(image, factor)
+        pixels = small.clip(0, np.iinfo(image.dtype).max).round() if image.dtype.kind == "u" else small.clip(0, 1)
         made[name] = np.ascontiguousarray(pixels, image.dtype)
     return made
 
@@ -98,19 +116,28 @@ def random_patch(store: Store, patch: int, rng: np.random.Generator, index: int 
     """A random crop (patch,patch,C) of an image, turned or mirrored in one of 8 ways, its partner likewise.
 
     index: which image; None: any, with the same chance. So has every place in it. What an image is too small for is
-    continued at the right and the bottom by reflection.
+    continued at the right and the bottom by reflection. The input of a pair whose target is ``store.scale`` times as
+    large shows the same part in so much fewer pixels; patch is a multiple of the scale.
     """
     if index is None:
         index = int(rng.integers(len(store)))
-    row, column = (int(rng.integers(max(size - patch, 0), endpoint=True)) for size in store.size(index))
+    scale = store.scale
+    # On the grid of the input's pixels, so that the two sides of a pair stay in register.
+    row, column = (
+        scale * int(rng.integers(max(size - patch, 0) // scale, endpoint=True)) for size in store.size(index)
+    )
     images = store.crop(index, Window(row, column, *(min(size, patch) for size in store.size(index))))
     code = int(rng.integers(8))
-    return {name: dihedral(_padded(image, patch), code) for name, image in images.items()}
+    sides = {name: patch // scale if name == "input" else patch for name in images}
+    return {name: dihedral(_padded(image, sides[name], scale), code) for name, image in images.items()}
 
 
-def _padded(image: Image, patch: int) -> Image:
+def _padded(image: Image, patch: int, scale: int) -> Image:
     below, right = (patch - size for size in image.shape[:2])
-    return np.pad(image, ((0, below), (0, right), (0, 0)), mode="reflect") if below or right else image
+    if not below and not right:
+        return image
+    # Around the border pixel, which is counted once; of two sizes around the border itself, which they have in common.
+    return np.pad(image, ((0, below), (0, right), (0, 0)), mode="reflect" if scale == 1 else "symmetric")
 
 
 def to_tensor(image: Image) -> Tensor:

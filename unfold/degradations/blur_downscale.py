@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from unfold.data.images import as_channels, read_uint8
+from unfold.data.images import read_uint8
 from unfold.data.patches import Images
 from unfold.degradations import random_kernels
 from unfold.degradations.degradation import Degradation, Rng, unit
@@ -59,7 +59,7 @@ class BlurDownscale(Degradation):
         return "usrnet_table1:scale=3,kernel=1"
 
     def read(self, source: Any) -> Images:
-        return {"target": as_channels(read_uint8(source), self.channels, source)}
+        return {"target": read_uint8(source, self.channels)}
 
     def make(self, images: Images, rng: Rng, scale: int) -> dict[str, Any]:
         target = images["target"]

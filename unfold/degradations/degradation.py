@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from unfold.data.images import as_channels, find_images, read_image, to_float
+from unfold.data.images import find_images, read_channels, to_float
 from unfold.data.patches import Images
 from unfold.errors import UnfoldError
 from unfold.facts import Input
@@ -38,7 +38,6 @@ class Degradation:
     blends: bool = True  # whether blends of samples (TRAIN.MIXUP) are samples, too
     clean: bool = True  # whether samples are made of clean images, of which there may be smaller copies (DATA.REDUCED)
     cache: Literal["images", "pairs", ""] = "images"  # what a patch cache has to hold; "": none can be used
-    grey: bool = True  # whether grey images are taken where the network's are in colour: as three equal channels
     own_test: bool = False  # whether `unfold test --config` tests by protocol(), whatever DATA.VAL_PROTOCOL says
     channels: int = 3
     asked: Mapping[str, Input] = MappingProxyType({})
@@ -55,8 +54,8 @@ class Degradation:
         return find_images(source, "train")
 
     def read(self, source: Any) -> Images:
-        """The images of one of them, integers (H,W,C). UnfoldError where it cannot be used."""
-        return {"target": as_channels(read_image(source, grey=True), self.channels, source)}
+        """The images of one of them, (H,W,C): integers, or float32 in [0,1]. UnfoldError where it cannot be used."""
+        return {"target": read_channels(source, self.channels)}
 
     def degrade(self, target: NDArray[np.float32], rng: Rng) -> dict[str, Any]:
         """A clean patch (H,W,C) in [0,1] -> the network's inputs by name: images (H,W,C), kernels (kh,kw), and numbers.

@@ -8,8 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from unfold.data.images import as_channels, read_image
-from unfold.data.patches import Images
 from unfold.degradations.degradation import Degradation, Rng
 from unfold.errors import UnfoldError
 from unfold.physics.noise import add_gaussian
@@ -23,7 +21,6 @@ class GaussianNoise(Degradation):
     """
 
     inputs = ("y", "sigma")
-    grey = False
     own_test = True
 
     def __init__(self, sigma: float = 25.0, blind: bool = False) -> None:
@@ -33,9 +30,6 @@ class GaussianNoise(Degradation):
 
     def protocol(self, net: nn.Module) -> str:
         return f"gaussian_denoise:sigma={self.sigma!r}" + (",grey=true" if self.channels == 1 else "")
-
-    def read(self, source: Any) -> Images:
-        return {"target": as_channels(read_image(source, grey=self.channels == 1), self.channels, source)}
 
     def degrade(self, target: NDArray[np.float32], rng: Rng) -> dict[str, Any]:
         sigma = (rng.uniform(0, self.sigma) if self.blind else self.sigma) / 255

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from unfold.data.images import as_channels, read_uint8
+from unfold.data.images import read_uint8
 from unfold.data.patches import Images
 from unfold.degradations import random_kernels
 from unfold.degradations.degradation import Degradation, Rng, unit
@@ -42,7 +42,7 @@ class BlurNoise(Degradation):
         return "nrl_gdn_nonuniform:kernel=8,map=gauss_mix"
 
     def read(self, source: Any) -> Images:
-        return {"target": as_channels(read_uint8(source), self.channels, source)}
+        return {"target": read_uint8(source, self.channels)}
 
     def make(self, images: Images, rng: Rng, scale: int) -> dict[str, Any]:
         target = images["target"]

@@ -11,49 +11,72 @@ from PIL import Image as Picture
 from PIL import ImageEnhance
 from torch import nn
 
-from unfold.data.images import as_channels
-from unfold.data.pairs import Pair, find_pairs, read_pair
+from unfold.data.images import to_float
+from unfold.data.pair_names import check_template
+from unfold.data.pairs import Given, Pair, find_paired_set, read_pair, scale_of
 from unfold.data.patches import Images
 from unfold.degradations.degradation import Degradation, Rng
+from unfold.util.once import say_once
 
 
 class Paired(Degradation):
-    """Pairs of images, partners by name (see :func:`unfold.data.pairs.find_pairs`), in the split "train".
+    """Pairs of images (see :func:`unfold.data.pairs.find_pairs`), in the split "train".
 
     saturation: with chance 1/3 change the colour saturation of both by one factor, uniform from 0.8 to 1.2, as DGUNet's
     deblurring does. (Its change of gamma has no effect as published and is left out; its 9 ways to turn and mirror,
     which leave an image as it is twice as often as any other, are 8 of equal chance here.)
+    input, target: folders of the two sides in DATA.TRAIN and DATA.VAL, where their names do not say it (hazy, clear).
+    name: how inputs are called, {id} being the target's name, such as "{id}_*" or "{id}x4".
+
+    Targets may be a whole number of times as large as their inputs, the same for all: patches (TRAIN.PATCH of the
+    target) are cut in register, and a network that takes ``scale`` is given it.
     """
 
+    inputs = ("y", "scale")
     clean = False
     cache = "pairs"
 
-    def __init__(self, saturation: bool = False) -> None:
-        self.saturation = saturation
+    def __init__(self, saturation: bool = False, input: str = "", target: str = "", name: str = "") -> None:
+        if name:
+            check_template(name)
+        self.saturation, self.given = saturation, Given(input, target, name)
 
     def protocol(self, net: nn.Module) -> str:
-        return "deblur_rgb"
+        options = ",".join(f"{key}={value}" for key, value in self.given._asdict().items() if value)
+        usual = not options and self.channels in (1, 3) and "scale" not in self.asked
+        return "deblur_rgb" if usual else f"pairs:{options}".rstrip(":")
 
     def sources(self, source: str) -> Sequence[Pair]:
-        return find_pairs(source, "train")
+        found = find_paired_set(source, "train", self.given)
+        y, target = read_pair(found.pairs[0])
+        self.scales = (scale_of(found.pairs[0], y, target),)
+        say_once(f"{len(found.pairs)} pairs in {source}: {found.rule}".replace("%", "%%"))
+        return found.pairs
 
     def read(self, source: Pair) -> Images:
-        y, target = read_pair(source)
-        fitted = (
-            as_channels(image, self.channels, path) for image, path in ((y, source.input), (target, source.target))
-        )
-        return dict(zip(("input", "target"), fitted, strict=True))
+        y = self.asked.get("y")
+        counts = (y.channels if y is not None and y.kind == "image" else self.channels, self.channels)
+        images = read_pair(source, counts)
+        return dict(zip(("input", "target"), images, strict=True))
 
     def make(self, images: Images, rng: Rng, scale: int) -> dict[str, Any]:
         y, target = images["input"], images["target"]
         if self.saturation and rng.uniform() < 1 / 3:
             factor = rng.uniform(0.8, 1.2)
             y, target = saturated(y, factor), saturated(target, factor)
-        return {"target": target, "y": y}
+        # 8 bits become floats on the device, where that is cheap; torch has few operations on 16.
+        y, target = (image if image.dtype == np.uint8 else to_float(image) for image in (y, target))
+        return {"target": target, "y": y, **({"scale": scale} if "scale" in self.asked else {})}
 
 
-def saturated(image: NDArray[np.uint8], factor: float) -> NDArray[np.uint8]:
-    """(H,W,3), blended with its grey version: factor 0 is grey, 1 the image, more is more colour. Grey stays."""
+def saturated(image: NDArray[Any], factor: float) -> NDArray[Any]:
+    """(H,W,3), blended with its grey version: factor 0 is grey, 1 the image, more is more colour. Grey stays, and so do
+    images of other numbers of channels. 16 bits and floats are blended in full depth, Y = 0.299 R + 0.587 G + 0.114 B.
+    """
     if image.shape[2] != 3:
         return image
+    if image.dtype != np.uint8:
+        x = to_float(image)
+        grey = (x @ np.array([0.299, 0.587, 0.114], np.float32))[..., None]
+        return np.clip(grey + np.float32(factor) * (x - grey), 0, 1)
     return np.asarray(ImageEnhance.Color(Picture.fromarray(np.ascontiguousarray(image))).enhance(factor))

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from unfold.data.images import as_channels, read_uint8, to_float
+from unfold.data.images import as_channels, read_own, to_float
 from unfold.data.patches import Images
 from unfold.degradations.degradation import Degradation, Rng
 from unfold.errors import UnfoldError
@@ -35,8 +35,8 @@ class Sensing(Degradation):
         return f"compressive_sensing:ratio={getattr(net, 'ratio', 25)}"
 
     def read(self, source: Any) -> Images:
-        image = read_uint8(source)
-        if self.channels != 1:
+        image = read_own(source)
+        if self.channels != 1 or image.shape[2] != 3:
             return {"target": as_channels(image, self.channels, source)}
         return {"target": image[..., :1] if (image == image[..., :1]).all() else image}
 
@@ -44,6 +44,8 @@ class Sensing(Degradation):
         target = images["target"]
         if target.shape[2] == 3 and self.channels == 1:
             weights = np.array([[65.481], [128.553], [24.966]]) / 255
+            if target.dtype != np.uint8:
+                target = to_float(target) * np.float32(255)
             return {"target": ((16 + target @ weights) / 255).astype(np.float32)}
         return {"target": to_float(target)}
 

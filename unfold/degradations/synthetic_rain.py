@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 from torch import nn
 
-from unfold.data.images import as_channels, read_uint8, to_float
+from unfold.data.images import read_uint8, to_float
 from unfold.data.patches import Images
 from unfold.degradations.degradation import Degradation, Rng
 from unfold.physics.rain import Rain, add_rain, coverage, random_streaks
@@ -27,7 +27,7 @@ class SyntheticRain(Degradation):
         return "derain_y"
 
     def read(self, source: Any) -> Images:
-        return {"target": as_channels(read_uint8(source), self.channels, source)}
+        return {"target": read_uint8(source, self.channels)}
 
     def make(self, images: Images, rng: Rng, scale: int) -> dict[str, Any]:
         target = images["target"]

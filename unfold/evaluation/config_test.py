@@ -85,10 +85,9 @@ def run_test(cfg: CfgNode, weights: str | Path | Sequence[str | Path], output: P
                 )
 
     cases = _cases(cfg, protocol, source, data is not None)
-    grey = not isinstance(protocol, GaussianDenoising) or protocol.grey
-    check_images(_pictures(cases), smallest_image(bare), grey)
+    check_images(_pictures(cases), smallest_image(bare), bare.channels)
     tuning = tuning_cases(protocol.cases(training_set(cfg), "train")) if cfg.TEST.BASELINES else []
-    check_images(_pictures(tuning), smallest_image(bare), grey)
+    check_images(_pictures(tuning), smallest_image(bare), bare.channels)
     options = ", ".join(f"{key} {value}" for key, value in protocol.options().items())
     logger.info("tested by %s%s on %s", protocol.name, options and f" ({options})", source)
     _clear(output)

@@ -55,7 +55,9 @@ def run_protocol(
         cases = protocol.cases(source)
     _prepare_places(cases, output, json_file)
     method, about = _method(protocol, weights, model, pick_device(device), stages)
-    check_images([path for case in cases for path in case.files if path.suffix.lower() in EXTENSIONS], 1, grey=True)
+    check_images(
+        [path for case in cases for path in case.files if path.suffix.lower() in EXTENSIONS], 1, protocol.bands
+    )
     rows: list[Result] = []
 
     def write(**more: Any) -> None:
@@ -116,7 +118,7 @@ def _method(
             f"{short(name)} takes {', '.join(sorted(names))}, and {protocol.name} gives "
             f"{', '.join(sorted(protocol.inputs))}"
         )
-    protocol.check(net)
+    protocol.fit(net)
     told = {"model": short(name), "weights": {"file": str(path), "sha256": sha256_of(path)}, **about}
     if stages is None:
         return network(place(net, device), device), told

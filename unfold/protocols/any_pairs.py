@@ -4,25 +4,27 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from unfold.data.images import read_image, to_float
-from unfold.data.pairs import find_pairs
+from unfold.data.images import to_float
+from unfold.data.pairs import Pair, find_pairs, read_pair
 from unfold.errors import UnfoldError
 from unfold.metrics import psnr, ssim
 from unfold.metrics.colour import Channel
 from unfold.models.on_arrays import Image
-from unfold.protocols.given_pairs import middle
+from unfold.protocols.given_pairs import middle_of_pair
 from unfold.protocols.protocol import Case, Protocol, Sample
 
 
 class Pairs(Protocol):
-    """Any two folders of pictures of equal size, partners by name. No published table.
+    """Any two folders of pictures, partners by name. No published table.
 
     crop: side of the square in the middle of each pair that is taken alone, 0 for all of it. channel: what is scored:
     "rgb", all channels together, or "y", "y_float" or "luma" of :mod:`unfold.metrics.colour`. input, target, name: the
     two folders and a template of names, as :func:`unfold.data.pairs.find_pairs` takes them; left out: the usual ones.
 
     - Pictures are PNG, JPEG or whatever else is read here, of 8 or 16 bits, each divided by its own largest number, 255
-      or 65535. The two of a pair may differ in that. A grey one becomes three equal channels.
+      or 65535. The two of a pair may differ in that. A grey one becomes three equal channels; a network of more than
+      three channels gets TIFF of so many bands, or .npy.
+    - The target may be a whole number of times as large as the input, which is given as ``scale``.
     - The result is clamped to [0,1] and not rounded: results in files of 8 bits score a little otherwise. Only channel
       "y" rounds, as MATLAB's rgb2ycbcr of 8-bit images does.
     - psnr is for a peak of 1, over pixels and channels together. ssim is that of Wang et al. (11x11 Gaussian window of
@@ -30,6 +32,7 @@ class Pairs(Protocol):
     """
 
     name: ClassVar = "pairs"
+    inputs: ClassVar = ("y", "scale")
 
     def __init__(
         self, crop: int = 0, channel: Channel = "rgb", input: str = "", target: str = "", name: str = ""
@@ -46,11 +49,9 @@ class Pairs(Protocol):
         return [Case(pair.name, (pair.input, pair.target)) for pair in find_pairs(source, split, **self.places)]
 
     def sample(self, case: Case) -> Sample:
-        y, target = (to_float(read_image(path, grey=True)) for path in case.files)
-        if y.shape != target.shape:
-            (h, w), (high, wide) = y.shape[:2], target.shape[:2]
-            raise UnfoldError(f"{case.files[0]} is {h}x{w} and {case.files[1]} {high}x{wide}: a pair has one size")
-        return Sample({"y": middle(y, self.crop)}, middle(target, self.crop))
+        pair = Pair(case.name, *case.files)
+        y, target, scale = middle_of_pair(*read_pair(pair, self.channels), pair, self.crop)
+        return Sample({"y": to_float(y), "scale": scale}, to_float(target))
 
     def score(self, result: Image, target: Image) -> dict[str, float]:
         return {"psnr": psnr(result, target, channel=self.channel), "ssim": ssim(result, target, channel=self.channel)}

@@ -25,7 +25,8 @@ class CompressiveSensing(Protocol):
     table, 0 for the whole image at once (ours: no seams every 128 pixels), 32 for the published networks before
     their deblocking.
 
-    - Grey images are taken as they are, colour ones as cv2's full range Y, in 8 bits; divided by 255.
+    - Grey images are taken as they are, colour ones as cv2's full range Y; 8 bits divided by 255 (16 by 65535, which
+      the published code does not take).
     - The image is continued by zeros to whole tiles. (The published script adds one more row and column of them even
       where none is needed; they are cut off again.)
     - No noise, no self-ensemble. The result is clamped and not rounded.
@@ -57,7 +58,8 @@ class CompressiveSensing(Protocol):
 
     def sample(self, case: Case) -> Sample:
         target = read_grey(case.files[0])[..., None]
-        return Sample({"image": to_float(target)}, target)
+        image = to_float(target)
+        return Sample({"image": image}, target if target.dtype == np.uint8 else image)
 
     def restore(self, method: Method, sample: Sample) -> Image:
         side = self.tile

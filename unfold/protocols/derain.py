@@ -54,6 +54,6 @@ class DerainSynthetic(Derain):
 
     def sample(self, case: Case) -> Sample:
         (path,) = case.files
-        target = middle(read_uint8(path), self.crop)
+        target = middle(read_uint8(path, self.bands), self.crop)
         drawn = SyntheticRain().make({"target": target}, generator_of(path), 1)
         return Sample({"y": to_float(drawn["y"])}, target)

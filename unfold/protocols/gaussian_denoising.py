@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from unfold.data.images import as_channels, read_image, to_float
+from unfold.data.images import read_channels, to_float
 from unfold.errors import UnfoldError
 from unfold.metrics import psnr, ssim
 from unfold.models.on_arrays import Image
@@ -38,7 +38,7 @@ class GaussianDenoising(Protocol):
 
     def sample(self, case: Case) -> Sample:
         (path,) = case.files
-        target = to_float(as_channels(read_image(path, grey=self.grey), 1 if self.grey else 3, path))
+        target = to_float(read_channels(path, 1 if self.grey else self.bands))
         y = add_gaussian(target, self.sigma / 255, generator_of(path))
         return Sample({"y": y, "sigma": self.sigma / 255}, target)
 

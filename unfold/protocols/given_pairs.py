@@ -1,14 +1,14 @@
-"""What the evaluations on given pairs of images, of 8 bits, have in common."""
+"""What the evaluations on given pairs of images, scored in 8 bits, have in common."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from unfold.data.pairs import Pair, find_pairs, read_pair
+from unfold.data.images import eight_bits, to_float
+from unfold.data.pairs import Pair, find_pairs, read_pair, scale_of
 from unfold.errors import UnfoldError
 from unfold.models.on_arrays import Image
 from unfold.protocols.protocol import Case, Protocol, Sample, to_uint8
@@ -20,6 +20,8 @@ class PairProtocol(Protocol):
 
     crop: side of the square in the middle of each pair that is taken alone, 0 for all of it: the published training
     validates on 256 (deblurring) and 128 (deraining).
+
+    Inputs of 16 bits are given in full depth; targets are rounded to 8, as results are.
     """
 
     crop: int = 0
@@ -33,14 +35,29 @@ class PairProtocol(Protocol):
         return [Case(pair.name, (pair.input, pair.target)) for pair in find_pairs(source, split)]
 
     def sample(self, case: Case) -> Sample:
-        y, target = (middle(image, self.crop) for image in read_pair(Pair(case.name, *case.files)))
-        return Sample({"y": y.astype(np.float32) / np.float32(255)}, target)
+        pair = Pair(case.name, *case.files)
+        y, target, _ = middle_of_pair(*read_pair(pair, self.channels), pair, self.crop)
+        return Sample({"y": to_float(y)}, eight_bits(target, pair.target))
 
     def finish(self, result: Image) -> Image:
         return to_uint8(result)
 
 
-def middle(image: NDArray[Any], side: int) -> NDArray[Any]:
-    """The square in the middle of an image (H,W,C); all of it for a side of 0, and where it is smaller."""
-    rows, columns = (slice((n - side) // 2, (n + side) // 2) for n in image.shape[:2])
+def middle(image: NDArray[Any], side: int, grid: int = 1) -> NDArray[Any]:
+    """The square in the middle of an image (H,W,C); all of it for a side of 0, and where it is smaller.
+
+    grid: side and place are whole multiples of it.
+    """
+    side = side // grid * grid
+    rows, columns = (
+        slice((n - side) // grid // 2 * grid, ((n - side) // grid // 2 * grid + side)) for n in image.shape[:2]
+    )
     return image[rows, columns] if 0 < side <= min(image.shape[:2]) else image
+
+
+def middle_of_pair(
+    y: NDArray[Any], target: NDArray[Any], pair: Pair, crop: int
+) -> tuple[NDArray[Any], NDArray[Any], int]:
+    """The middle of both, of ``crop`` pixels of the target, in register, and how many times as large the target is."""
+    scale = scale_of(pair, y, target)
+    return middle(y, crop // scale), middle(target, crop, scale), scale

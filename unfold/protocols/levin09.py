@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from unfold.data.formats.kernel_files import Kernel, read_kernels
-from unfold.data.images import find_images, read_grey
+from unfold.data.images import eight_bits, find_images, read_grey
 from unfold.errors import UnfoldError
 from unfold.metrics import psnr, ssim
 from unfold.metrics.shifted import undo_shift
@@ -64,15 +64,16 @@ class Levin09(Protocol):
     def sample(self, case: Case) -> Sample:
         blurred, reference, file = case.files
         kernel = read_kernel(file, case.options["kernel"])
-        target, y = read_grey(reference)[..., None], read_grey(blurred)[..., None]
+        target, y = eight_bits(read_grey(reference), reference)[..., None], read_grey(blurred)[..., None]
         if y.shape != target.shape or min(y.shape[:2]) <= 2 * BORDER:
             raise UnfoldError(
                 f"{blurred} is {y.shape[0]}x{y.shape[1]} and {reference} {target.shape[0]}x{target.shape[1]}; they are "
                 f"of one size, and more than {2 * BORDER} pixels"
             )
         height, width = y.shape[:2]
+        full = np.iinfo(y.dtype).max if y.dtype.kind == "u" else 1
         rows, columns = (-(-(n + 3 * max(kernel.shape)) // 8) * 8 for n in (height, width))
-        continued = wrap_boundary(y.repeat(3, axis=2) / 255, (rows, columns)).astype(np.float32)
+        continued = wrap_boundary(y.repeat(3, axis=2) / full, (rows, columns)).astype(np.float32)
         inputs = {"y": continued, "kernel": kernel.astype(np.float32), "scale": 1, "sigma": self.sigma / 255}
         return Sample(inputs, target, (slice(0, height), slice(0, width)))
 

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from unfold.data.formats.kernel_files import Kernel, published_kernels, read_kernels
-from unfold.data.images import find_folder, find_images, read_uint8
+from unfold.data.images import find_folder, find_images, read_channels, to_float
 from unfold.errors import UnfoldError, check_choice
 from unfold.metrics import psnr, ssim
 from unfold.metrics.colour import Channel, convert
@@ -75,16 +75,18 @@ class NRLGDNSimulated(Protocol):
     def sample(self, case: Case) -> Sample:
         kernel = normalised(published_kernels(KERNELS, COUNT, PUBLISHED_CODE)[case.options["kernel"] - 1])
         (path,) = case.files
-        target = read_uint8(path)
+        target = read_channels(path, self.bands)
         height, width = target.shape[:2]
         if min(height, width) < max(kernel.shape):
             size = "x".join(map(str, kernel.shape))
             raise UnfoldError(f"{path} is {height}x{width}, smaller than kernel {case.options['kernel']}, {size}")
-        channels = 1 if _is_grey(target) else 3  # one blur serves three equal channels
-        blurred = blur_array(target[..., :channels] / 255, kernel)
+        channels = 1 if _is_grey(target) else target.shape[2]  # one blur serves three equal channels
+        full = 255 if target.dtype == np.uint8 else np.iinfo(target.dtype).max if target.dtype.kind == "u" else 1
+        blurred = blur_array(target[..., :channels] / full, kernel)
         rng = np.random.RandomState(0)
         y, sigma = self.noisy(blurred, target.shape, rng)
         inputs = {"y": y.astype(np.float32), "kernel": kernel.astype(np.float32), "scale": 1}
+        target = target if target.dtype == np.uint8 else to_float(target)  # scored in full depth
         return Sample({**inputs, "sigma": sigma}, target)
 
     def restore(self, method: Method, sample: Sample) -> Image:
@@ -219,10 +221,10 @@ class NRLGDNReal(Unscored):
 
     def sample(self, case: Case) -> Sample:
         kernel = _odd_square(case.files[1])
-        image = read_uint8(case.files[0])
+        image = to_float(read_channels(case.files[0], self.bands))
         height, width = image.shape[:2]
         side = len(kernel)
-        y = np.pad(image, ((side, side), (side, side), (0, 0)), mode="edge").astype(np.float32) / np.float32(255)
+        y = np.pad(image, ((side, side), (side, side), (0, 0)), mode="edge")
         window = (slice(side, side + height), slice(side, side + width))
         return Sample({"y": y, "kernel": kernel.astype(np.float32)}, None, window)
 

@@ -56,13 +56,16 @@ class Protocol(ABC):
     """An evaluation. Its options are its constructor's arguments; the docstring names the table and every choice.
 
     name: by which results call it; version: goes up with every change that moves a number, and stands in every result.
-    inputs: what a network may ask for. scored: whether there are references.
+    inputs: what a network may ask for. scored: whether there are references. bands: channels that images are read in;
+    channels: those of a given y and its target, 0 for as the files have them; see :meth:`fit`.
     """
 
     name: ClassVar[str]
     version: ClassVar[int] = 1
     inputs: ClassVar[tuple[str, ...]] = ("y",)
     scored: ClassVar[bool] = True
+    bands: ClassVar[int] = 3
+    channels: ClassVar[tuple[int, int]] = (0, 0)
 
     def options(self) -> dict[str, Any]:
         """The arguments of the constructor, as far as they are kept under their names: what results say of it."""
@@ -72,6 +75,17 @@ class Protocol(ABC):
     def cases(self, source: str, split: str = "test") -> list[Case]:
         """The cases of a set, see :func:`unfold.data.images.find_images`; here, one per image."""
         return [Case(path.stem, (path,)) for path in find_images(source, split)]
+
+    def fit(self, net: UnfoldingNetwork) -> None:
+        """Check that the network belongs here, and read images in its number of channels from now on: in colour for a
+        network of one, which restores each channel by itself.
+        """
+        y = net.inputs.get("y")
+        of_y = y.channels if y is not None and y.kind == "image" else net.channels
+        both = (3, 3) if of_y == net.channels == 1 else (of_y, net.channels)
+        object.__setattr__(self, "bands", both[1])  # protocols may be frozen
+        object.__setattr__(self, "channels", both)
+        self.check(net)
 
     def check(self, net: UnfoldingNetwork) -> None:  # noqa: B027  (most take any)
         """Raise UnfoldError for a network that takes these inputs and yet belongs to other options."""
@@ -98,10 +112,15 @@ class Protocol(ABC):
         yield partial(self.save, folder=folder)
 
     def save(self, result: Image, case: Case, folder: Path) -> None:
-        """Write a finished result into the folder; here, as an 8-bit PNG."""
+        """Write a finished result into the folder; here, as an 8-bit PNG, or TIFF of neither one nor three channels."""
         from PIL import Image as Picture
 
         pixels = result if result.dtype == np.uint8 else to_uint8(result)
+        if pixels.shape[2] not in (1, 3):
+            import tifffile
+
+            tifffile.imwrite(folder / f"{case.name}.tif", pixels, photometric="minisblack", planarconfig="contig")
+            return
         Picture.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).save(folder / f"{case.name}.png")
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unfold.data.formats.kernel_files import Kernel, published_kernels
-from unfold.data.images import read_uint8
+from unfold.data.images import read_channels, read_uint8, to_float
 from unfold.errors import UnfoldError
 from unfold.metrics import psnr, ssim
 from unfold.models.on_arrays import Image
@@ -63,7 +63,7 @@ class USRNetTable1(_USRNetProtocol):
 
     def sample(self, case: Case) -> Sample:
         kernel = published_kernels(KERNELS, 12, PUBLISHED_CODE)[self.kernel - 1]
-        target = crop_to_multiple(read_uint8(case.files[0]), math.lcm(self.scale, 8))
+        target = crop_to_multiple(read_uint8(case.files[0], self.bands), math.lcm(self.scale, 8))
         _check_size(target, kernel, case)
         small = decimate_array(blur_uint8(target, kernel), self.scale).astype(np.float32) / np.float32(255)
         y = small + np.random.RandomState(0).normal(0, self.noise / 255, small.shape)
@@ -98,7 +98,7 @@ class USRNetBicubic(_USRNetProtocol):
 
     def sample(self, case: Case) -> Sample:
         kernel = published_kernels(BICUBIC_KERNELS, 3, PUBLISHED_CODE)[self.scale - 2]
-        target = crop_to_multiple(read_uint8(case.files[0]), self.scale)
+        target = crop_to_multiple(read_uint8(case.files[0], self.bands), self.scale)
         _check_size(target, kernel, case)
         y = imresize(target.astype(np.float32) / np.float32(255), 1 / self.scale)
         return Sample(_inputs(periodic(y, self.scale), kernel, self.scale, 0), target, _window(target.shape))
@@ -134,7 +134,7 @@ class USRNetReal(Unscored, _USRNetProtocol):
     def sample(self, case: Case) -> Sample:
         widths, noise = ASSUMED[self.assumed]
         kernel = gaussian_for(widths[self.scale - 1], self.scale)
-        y = read_uint8(case.files[0]).astype(np.float32) / np.float32(255)
+        y = to_float(read_channels(case.files[0], self.bands))
         height, width = y.shape[0] * self.scale, y.shape[1] * self.scale
         inputs = _inputs(periodic(y, self.scale), kernel, self.scale, noise)
         return Sample(inputs, None, _window((height, width)))

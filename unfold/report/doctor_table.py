@@ -16,6 +16,7 @@ from unfold.data.catalog.set_layout import Finding
 from unfold.util.whole_files import whole_file
 
 SHOWN = 5  # examples of what is no error
+PAIRS = 3  # examples of a rule
 
 
 def run_doctor(paths: Sequence[str], json_file: Path | None = None, model: str | None = None) -> tuple[str, bool]:
@@ -46,6 +47,11 @@ def format_report(report: Report, multiple: int = 1, model: str | None = None) -
     lines = ["Sets"]
     for one in report.sets:
         lines += [f"  {line}" for line in _set_lines(one, multiple, model)]
+    for rule in report.rules:
+        names = [
+            f"{_short(pair.input, rule.place)} with {_short(pair.target, rule.place)}" for pair in rule.pairs[:PAIRS]
+        ]
+        lines += [f"  {rule.place}: {len(rule.pairs)} pairs by {rule.text}", *(f"    {name}" for name in names)]
     errors = [finding for finding in report.findings if finding.error]
     warnings = [finding for finding in report.findings if not finding.error]
     lines += ["", "Errors", *(f"  {finding.text}" for finding in errors)] if errors else []
@@ -80,6 +86,10 @@ def _set_lines(one: Set, multiple: int, model: str | None) -> list[str]:
         ]
         lines += [f"    {value:.2f} {path}" for path, value in _worst(one)]
     return lines
+
+
+def _short(path: Path, place: Path) -> str:
+    return str(path.relative_to(place) if place in path.parents else path)
 
 
 def _worst(one: Set) -> list[tuple[Path, float]]:
@@ -134,6 +144,14 @@ def as_json(report: Report, multiple: int) -> dict[str, Any]:
                 "psnr": {str(path): value if math.isfinite(value) else None for path, value in one.psnr.items()},
             }
             for one in report.sets
+        ],
+        "pairs": [
+            {
+                "place": str(rule.place),
+                "rule": rule.text,
+                "pairs": [[str(pair.input), str(pair.target)] for pair in rule.pairs],
+            }
+            for rule in report.rules
         ],
         "findings": [
             {**finding._asdict(), "paths": [str(path) for path in finding.paths]} for finding in report.findings

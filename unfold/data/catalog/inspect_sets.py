@@ -9,21 +9,23 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unfold.data.catalog.overlap import Corners, Image, Overlap, find_candidates, find_corners, overlay
-from unfold.data.catalog.set_layout import Finding, find_sets, pair_up
-from unfold.data.images import EXTENSIONS, bit_depth, decode, opened, pixel_digest, read_image
+from unfold.data.catalog.set_layout import Finding, Rule, find_sets, listed_pairs, pair_up
+from unfold.data.images import EXTENSIONS, find_list, opened, pixel_digest, read_own
 from unfold.data.parallel import in_parallel
 from unfold.errors import UnfoldError
 
 SMALLEST = 8  # pixels on a side: what the networks need at least
 ENOUGH = 64  # files that are worth the start of processes
 # What Pillow calls the content of files with these names.
-CONTENT = {".jpg": ("JPEG", "MPO"), ".jpeg": ("JPEG", "MPO"), ".tif": ("TIFF",)}
+CONTENT = {".jpg": ("JPEG", "MPO"), ".jpeg": ("JPEG", "MPO"), ".jfif": ("JPEG", "MPO"), ".tif": ("TIFF",)}
+CONTENT |= dict.fromkeys((".pgm", ".pbm", ".pnm"), ("PPM",))
+CONTENT |= {".jp2": ("JPEG2000",), ".j2k": ("JPEG2000",), ".heic": ("HEIF",)}
 CONTENT |= {extension: (extension[1:].upper(),) for extension in EXTENSIONS if extension not in CONTENT}
 COPY = Overlap(correlation=1.0, equal=True, scale=1.0, turn=0.0, corner=(0, 0), covers=(1.0, 1.0))
 
@@ -53,12 +55,15 @@ class Set:
 
 @dataclass
 class Report:
-    """shared: by the names of two sets; it is never an error, and for train and test sets mostly a mistake."""
+    """shared: by the names of two sets; it is never an error, and for train and test sets mostly a mistake. rules: how
+    pairs were found.
+    """
 
     sets: list[Set]
     findings: list[Finding]
     shared: dict[tuple[str, str], list[Shared]]
     files: int
+    rules: list[Rule] = field(default_factory=list)
 
     @property
     def errors(self) -> int:
@@ -90,25 +95,42 @@ def examine(paths: Sequence[str], smallest: int = SMALLEST) -> Report:
     names = find_sets(paths)
     if not names:
         raise UnfoldError(f"{', '.join(paths)} holds no images ({', '.join(EXTENSIONS)})")
-    pairs, findings = pair_up(names)
+    rules, findings = _paired(paths, names)
+    pairs = [pair for rule in rules for pair in rule.pairs]
     partners = {side for pair in pairs for side in (pair.input, pair.target)}
     units = [(pair.input, pair.target) for pair in pairs] + [(path,) for path in names if path not in partners]
+    done: set[Path] = set()  # a target that many inputs have counts once
     sets = {name: Set(name) for name in names.values()}
     clean: list[Facts] = []
+    scales: dict[Path, tuple[int, Path]] = {}
     for facts, psnr in in_parallel(_examine, units, "reading images", "image", ENOUGH):
         for fact in facts:
-            _note(fact, sets[names[fact.path]], smallest, findings)
+            if fact.path not in done:
+                _note(fact, sets[names[fact.path]], smallest, findings)
         readable = [fact for fact in facts if not fact.error]
-        clean += [fact for fact in facts if fact.corners is not None]
+        clean += [fact for fact in facts if fact.corners is not None and fact.path not in done]
+        done |= {fact.path for fact in facts}
         if len(readable) == 2:
             sets[names[facts[0].path]].psnr.update({facts[0].path: psnr} if psnr is not None else {})
-            findings += _compare(readable[0], readable[1], psnr)
+            findings += _compare(readable[0], readable[1], psnr, scales)
     numbers = {name: i for i, name in enumerate(sets)}
     clean.sort(key=lambda fact: numbers[names[fact.path]])
     findings += [finding for one in sets.values() for finding in _odd_ones(one)] + _duplicates(clean, names)
     order = {path: i for i, path in enumerate(names)}
     findings.sort(key=lambda finding: (not finding.error, order.get(finding.paths[0], -1)))
-    return Report(list(sets.values()), findings, _shared(clean, names), len(names))
+    return Report(list(sets.values()), findings, _shared(clean, names), len(names), rules)
+
+
+def _paired(paths: Sequence[str], names: dict[Path, str]) -> tuple[list[Rule], list[Finding]]:
+    """The pairs of lists, and of all other files by their names and places."""
+    rules: list[Rule] = []
+    listed: set[Path] = set()
+    for text in paths:
+        if (path := find_list(text)) is not None and (pairs := listed_pairs(path)) is not None:
+            rules.append(Rule(path, "a list", pairs))
+            listed |= {file for pair in pairs for file in (pair.input, pair.target)}
+    found, findings = pair_up(path for path in names if path not in listed)
+    return rules + found, findings
 
 
 def _examine(unit: tuple[Path, ...]) -> tuple[list[Facts], float | None]:
@@ -128,14 +150,33 @@ def _read(path: Path) -> tuple[Facts, Image | None]:
     if _is_special(path):
         return Facts(path, f"{path} is no regular file, and is not opened"), None
     try:
-        with opened(path) as image:
-            content, bits, pixels = image.format, bit_depth(image), decode(image, path)
+        pixels, content = read_own(path), _content(path)
     except UnfoldError as error:
         return Facts(path, str(error)), None
-    kind = f"{'grey' if pixels.ndim == 2 else 'RGB'} {bits} bits"
-    pixels = pixels if pixels.ndim == 3 else pixels[..., None].repeat(3, axis=2)
+    channels = {1: "grey", 3: "RGB"}.get(pixels.shape[2], f"{pixels.shape[2]} bands")
+    kind = f"{channels} {'floats' if pixels.dtype.kind == 'f' else f'{8 * pixels.itemsize} bits'}"
+    pixels = _as_picture(pixels)
     height, width = pixels.shape[:2]
     return Facts(path, size=(height, width), kind=kind, content=content, digest=pixel_digest(pixels)), pixels
+
+
+def _content(path: Path) -> str:
+    """What the file is, as Pillow calls it."""
+    if path.suffix.lower() == ".npy":
+        return "NPY"
+    try:
+        with opened(path) as image:
+            return str(image.format)
+    except UnfoldError:  # bands, which Pillow does not know
+        return "TIFF"
+
+
+def _as_picture(pixels: NDArray[Any]) -> Image:
+    """(H,W,3) in integers, to be compared: grey three times, of bands three; floats in 16 bits."""
+    if pixels.dtype.kind == "f":
+        pixels = np.rint(pixels * 65535).astype(np.uint16)
+    count = pixels.shape[2]
+    return pixels if count == 3 else np.ascontiguousarray(pixels[..., np.linspace(0, count - 1, 3).round().astype(int)])
 
 
 def _is_special(path: Path) -> bool:
@@ -169,11 +210,20 @@ def _note(fact: Facts, one: Set, smallest: int, findings: list[Finding]) -> None
         findings.append(Finding("name", False, f"{fact.path} is {fact.content} by its content", (fact.path,)))
 
 
-def _compare(y: Facts, target: Facts, psnr: float | None) -> list[Finding]:
-    if psnr is None:
-        a, b = (f"{fact.size[0]}x{fact.size[1]}, {fact.kind}" for fact in (y, target))
-        text = f"{y.path} is {a}, and {target.path} {b}: a pair has one size and depth"
-        return [Finding("pair", True, text, (y.path, target.path))]
+def _compare(y: Facts, target: Facts, psnr: float | None, scales: dict[Path, tuple[int, Path]]) -> list[Finding]:
+    """scales: by the folder of inputs, how many times as large the first target is, to be filled."""
+    paths = (y.path, target.path)
+    a, b = (f"{fact.size[0]}x{fact.size[1]}, {fact.kind}" for fact in (y, target))
+    scale = max(target.size[0] // y.size[0], 1)
+    if target.size != (scale * y.size[0], scale * y.size[1]):
+        text = f"{y.path} is {a}, and {target.path} {b}: a pair has one size, or the target whole times that"
+        return [Finding("pair", True, text, paths)]
+    first, example = scales.setdefault(y.path.parent, (scale, y.path))
+    if scale != first:
+        text = f"{y.path} is {scale} times smaller than its target, and {example} {first} times: a set has one scale"
+        return [Finding("pair", True, text, paths)]
+    if psnr is None and scale == 1:
+        return [Finding("pair", False, f"{y.path} is {a}, and {target.path} {b}: different depths", paths)]
     if psnr == math.inf:
         return [Finding("pair", False, f"{y.path} and {target.path} are the same", (y.path, target.path))]
     return []
@@ -225,4 +275,4 @@ def _shared(clean: list[Facts], names: dict[Path, str]) -> dict[tuple[str, str],
 
 def _lay(work: tuple[Path, Path, NDArray[np.float64]]) -> Overlap | None:
     first, second, transform = work
-    return overlay(read_image(first, grey=True), read_image(second, grey=True), transform)
+    return overlay(_as_picture(read_own(first)), _as_picture(read_own(second)), transform)

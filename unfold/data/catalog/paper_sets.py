@@ -88,7 +88,7 @@ def _matching(layout: str) -> Iterator[Path]:
     parts = [part.split("}") for part in layout.split("{")]
     choices = [[parts[0][0]], *([word + rest for word in inner.split(",")] for inner, rest in parts[1:])]
     for words in product(*choices):
-        yield from (path for path in data_root().glob("".join(words)) if path.is_file())
+        yield from (path for path in data_root().glob("".join(words)) if path.is_file() and path.name[0] != ".")
 
 
 def state(one: DataSet) -> State:

@@ -10,12 +10,11 @@ from typing import NamedTuple
 
 from natsort import natsorted
 
-from unfold.data.images import EXTENSIONS, data_root
-from unfold.data.pairs import INPUTS, TARGETS, Pair, match, side_by_side, subfolder, unmarked
+from unfold.data.images import data_root, find_list, is_image_name, listed_images
+from unfold.data.pair_names import ALL_SPLITS, Matched, Pair, match_sides, side_by_side, side_of, split_in
+from unfold.data.pairs import find_pairs, subfolder
 from unfold.errors import UnfoldError
 from unfold.util.paths import as_path, expanded
-
-SPLITS = ("train", "training", "val", "valid", "validation", "test", "testing")
 
 
 class Finding(NamedTuple):
@@ -30,11 +29,20 @@ class Finding(NamedTuple):
     paths: tuple[Path, ...]
 
 
+class Rule(NamedTuple):
+    """How the pairs of a folder were found, in words, and these pairs."""
+
+    place: Path
+    text: str
+    pairs: list[Pair]
+
+
 def find_sets(paths: Sequence[str]) -> dict[Path, str]:
     """The images of files and folders, each once, in natural order, with the names of their sets.
 
-    Paths are taken as they are or under UNFOLD_DATA. A set is a folder, inputs and targets in it included, or a split
-    (one of SPLITS) with all that is in it. UnfoldError where a path does not exist.
+    Paths are taken as they are or under UNFOLD_DATA; a text file that lists images or pairs is a set. A set is a
+    folder, inputs and targets in it included, or a split (train, val, test) with all that is in it. UnfoldError where a
+    path does not exist.
     """
     names: dict[Path, str] = {}
     seen: set[str] = set()
@@ -42,11 +50,31 @@ def find_sets(paths: Sequence[str]) -> dict[Path, str]:
         root = next((place for place in (as_path(text), data_root() / expanded(text)) if place.exists()), None)
         if root is None:
             raise UnfoldError(f"there is no {text}, nor {data_root() / text} (UNFOLD_DATA says where data sets lie)")
-        for path in _walk(root) if root.is_dir() else [root]:
+        for path in _walk(root) if root.is_dir() else _listed(root):
             if (real := os.path.realpath(path)) not in seen:  # Path.resolve raises for a link to itself
                 seen.add(real)
                 names[path] = _set_name(path, root, len(paths) > 1)
     return names
+
+
+def _listed(path: Path) -> list[Path]:
+    """The files that a list names, or the file itself."""
+    if find_list(str(path)) is None:
+        return [path]
+    pairs = listed_pairs(path)
+    return listed_images(path) if pairs is None else [file for pair in pairs for file in (pair.input, pair.target)]
+
+
+def listed_pairs(path: Path) -> list[Pair] | None:
+    """The pairs of a list; None where it lists images."""
+    try:
+        return find_pairs(str(path))
+    except UnfoldError as error:
+        try:
+            listed_images(path)
+        except UnfoldError:
+            raise error from None
+        return None
 
 
 def _walk(root: Path) -> list[Path]:
@@ -54,54 +82,71 @@ def _walk(root: Path) -> list[Path]:
     found, been = [], set()
     for folder, inner, files in os.walk(root, followlinks=True):
         been.add(Path(folder).resolve())
-        inner[:] = [name for name in inner if (Path(folder) / name).resolve() not in been]
-        found += [Path(folder) / name for name in files if Path(name).suffix.lower() in EXTENSIONS]
+        inner[:] = [name for name in inner if name[0] != "." and (Path(folder) / name).resolve() not in been]
+        found += [Path(folder) / name for name in files if is_image_name(name)]
     return natsorted(found)
 
 
 def _set_name(path: Path, root: Path, several: bool) -> str:
-    if path == root:
+    if root.is_file():  # itself, or a list
         return str(root)
     parts = path.parent.relative_to(root).parts
-    split = next((i for i, part in enumerate(parts) if part.lower() in SPLITS), None)
+    split = next((i for i, part in enumerate(parts) if part.lower() in ALL_SPLITS), None)
     if split is not None:
         parts = parts[: split + 1]
-    elif parts and parts[-1].lower() in INPUTS + TARGETS:
-        parts = parts[:-1]
+    elif (side := next((i for i, part in enumerate(parts) if side_of(part)), None)) is not None:
+        parts = parts[:side]
     return str(Path(root, *parts)) if several else str(Path(*parts)) if parts else root.resolve().name
 
 
-def pair_up(files: Iterable[Path]) -> tuple[list[Pair], list[Finding]]:
-    """Pairs in two folders or side by side, see :mod:`unfold.data.pairs`, and what is wrong with them."""
+def pair_up(files: Iterable[Path]) -> tuple[list[Rule], list[Finding]]:
+    """Pairs in two folders or side by side, see :mod:`unfold.data.pairs`, by the rules that found them, and what is
+    wrong with them.
+    """
     folders: dict[Path, list[Path]] = defaultdict(list)
     for path in files:
         folders[path.parent].append(path)
-    sides = [folder for folder in folders if folder.name.lower() in INPUTS + TARGETS]
-    pairs: list[Pair] = []
+    looked = {place for folder in folders for place in (folder, *folder.parents)}
+    homes: dict[Path, set[str]] = defaultdict(set)  # what sides lie in a folder
+    for place in looked:
+        homes[place.parent].add(side_of(place.name))
+    sides: dict[Path, list[Path]] = defaultdict(list)  # the images in and below a folder that holds a side
+    for folder in folders:
+        named = [place for place in (folder, *folder.parents) if side_of(place.name)]
+        both = [place for place in named if {"input", "target"} <= homes[place.parent]]
+        if both or folder in named:
+            sides[both[0] if both else folder] += folders[folder]
+    rules: list[Rule] = []
     findings: list[Finding] = []
-    for home in dict.fromkeys(folder.parent for folder in sides):
+    for home, split in dict.fromkeys((folder.parent, split_in(folder.name)) for folder in sides):
         try:
-            found = [subfolder(home, names) for names in (INPUTS, TARGETS)]
-            beside = [side for side in found if side and side in folders]
+            found = [subfolder(home, side, split) for side in ("input", "target")]
+            beside = [side for side in found if side and side in sides]
             if len(beside) == 2:
-                _add(*match(folders[beside[0]], folders[beside[1]]), pairs, findings)
-                continue
-            missing = "targets" if beside[0].name.lower() in INPUTS else "inputs"
-            text = f"{beside[0]} has no folder of {missing} beside it that is looked at and holds images"
-            findings.append(Finding("unpaired", False, text, (beside[0],)))
+                matched = match_sides(sides[beside[0]], sides[beside[1]], (beside[0], beside[1]))
+                rule = f"folders {beside[0].name} and {beside[1].name}, {matched.rule}"
+                _add(home, matched._replace(rule=rule), rules, findings)
+            elif beside:
+                missing = "targets" if side_of(beside[0].name) == "input" else "inputs"
+                text = f"{beside[0]} has no folder of {missing} beside it that is looked at and holds images"
+                findings.append(Finding("unpaired", False, text, (beside[0],)))
         except UnfoldError as error:
             findings.append(Finding("unpaired", True, str(error), (home,)))
+    covered = {path.parent for inside in sides.values() for path in inside}
     for folder in folders:
-        marked, others = side_by_side(folders[folder])
-        if folder in sides or not {unmarked(path) for path in marked} & {unmarked(path) for path in others}:
-            continue  # a mark without any partner is a name like others
+        if folder in covered:
+            continue
         try:
-            _add(*match(marked, others, unmarked), pairs, findings)
+            if beside_one_another := side_by_side(folders[folder]):
+                _add(folder, beside_one_another, rules, findings)
         except UnfoldError as error:
             findings.append(Finding("unpaired", True, str(error), (folder,)))
-    return pairs, findings
+    return rules, findings
 
 
-def _add(matched: list[Pair], alone: list[Path], pairs: list[Pair], findings: list[Finding]) -> None:
-    pairs += matched
-    findings += [Finding("unpaired", True, f"{path} has no partner of the same name", (path,)) for path in alone]
+def _add(place: Path, matched: Matched, rules: list[Rule], findings: list[Finding]) -> None:
+    if matched.pairs:
+        rules.append(Rule(place, matched.rule, matched.pairs))
+    findings += [
+        Finding("unpaired", True, f"{path} has no partner of the same name", (path,)) for path in matched.alone
+    ]

@@ -15,7 +15,7 @@ from natsort import natsorted
 from PIL import Image
 
 from unfold.data.images import find_folder
-from unfold.data.pairs import INPUTS, TARGETS, Pair, find_pairs, subfolder
+from unfold.data.pairs import Pair, find_pairs, subfolder
 from unfold.data.parallel import in_parallel
 from unfold.data.prepare.whole_folders import whole_folder
 from unfold.data.stores.image_stores import Window, files_of, read_files, read_head
@@ -84,7 +84,7 @@ def _size(pair: Pair, least: int) -> tuple[int, int]:
 
 
 def _sidd_pairs(folder: Path) -> list[Pair]:
-    files = [path for path in folder.rglob("*") if path.suffix.lower() == ".png"]
+    files = [path for path in folder.rglob("*") if path.suffix.lower() == ".png" and path.name[0] != "."]
     noisy = natsorted(path for path in files if "NOISY" in path.name)
     clean = {path for path in files if "GT" in path.name}
     pairs = [
@@ -102,7 +102,7 @@ def _gopro_pairs(source: str) -> list[Pair]:
     home = find_folder(source)
     folder = home / "train" if (home / "train").is_dir() else home
     scenes = natsorted(
-        path for path in folder.iterdir() if path.is_dir() and (subfolder(path, INPUTS) or subfolder(path, TARGETS))
+        path for path in folder.iterdir() if path.is_dir() and (subfolder(path, "input") or subfolder(path, "target"))
     )
     if not scenes:
         return find_pairs(source, "train")

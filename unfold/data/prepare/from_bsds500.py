@@ -14,8 +14,8 @@ from natsort import natsorted
 from numpy.typing import NDArray
 from PIL import Image
 
-from unfold.data.images import EXTENSIONS, find_folder, images_in, read_image
-from unfold.data.pairs import INPUTS, TARGETS, subfolder
+from unfold.data.images import find_folder, images_in, is_image_name, read_image
+from unfold.data.pairs import INPUTS, subfolder
 from unfold.data.prepare.whole_folders import whole_folder
 from unfold.errors import UnfoldError
 from unfold.util.progress import progress
@@ -41,8 +41,8 @@ def prepare_rain100h(bsds: str, rain: str = "Rain100H", output: Path | None = No
     inputs = _inputs_of(home)
     photographs = _photographs(find_folder(bsds), RAIN100H.values())
     root = output or home
-    target = subfolder(root, TARGETS) or root / "target"
-    copies = None if root.resolve() == home.resolve() else subfolder(root, INPUTS) or root / "input"
+    target = subfolder(root, "target") or root / "target"
+    copies = None if root.resolve() == home.resolve() else subfolder(root, "input") or root / "input"
     photos = progress(inputs, "reading the photographs", "image")
     cleans = {target / f"{path.stem}.png": _clean(photographs[RAIN100H[path.stem]]) for path in photos}
     copied = {copies / path.name: path for path in inputs} if copies else {}
@@ -81,9 +81,9 @@ def prepare_bsd100(bsds: str, output: Path) -> str:
 
 
 def _inputs_of(home: Path) -> list[Path]:
-    folder = subfolder(home, INPUTS)
+    folder = subfolder(home, "input")
     if folder is None:
-        raise UnfoldError(f"{home} has no folder of inputs: {', '.join(INPUTS)}")
+        raise UnfoldError(f"{home} has no folder of inputs, which would be called {', '.join(INPUTS)}")
     files = images_in(folder)
     names = sorted(path.stem for path in files)
     if names != sorted(RAIN100H):
@@ -96,7 +96,7 @@ def _inputs_of(home: Path) -> list[Path]:
 
 
 def _photographs(folder: Path, numbers: Iterable[str]) -> dict[str, Path]:
-    found = {path.stem: path for path in sorted(folder.rglob("*.jpg"), reverse=True)}
+    found = {path.stem: path for path in sorted(folder.rglob("*.jpg"), reverse=True) if path.name[0] != "."}
     missing = sorted(set(numbers) - set(found))
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
@@ -113,7 +113,7 @@ def _clean(path: Path) -> NDArray[np.uint8]:
 
 def _only_these(folder: Path, wanted: Collection[Path], same: Callable[[Path], bool]) -> None:
     """UnfoldError where the folder holds another image than the wanted ones, or one that is not the same."""
-    there = (path for path in folder.iterdir() if path.suffix.lower() in EXTENSIONS) if folder.is_dir() else ()
+    there = (path for path in folder.iterdir() if is_image_name(path.name)) if folder.is_dir() else ()
     for path in natsorted({*there} | {path for path in wanted if path.exists()}):
         if path not in wanted or not same(path):
             raise UnfoldError(

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from PIL import ExifTags
 from PIL.TiffImagePlugin import IMAGELENGTH, IMAGEWIDTH
 
-from unfold.data.images import as_channels, find_folder, find_images, opened, read_image, sliced
-from unfold.data.pairs import INPUTS, TARGETS, Pair, find_pairs, marked_inputs, subfolder
+from unfold.data.images import as_channels, find_folder, find_images, find_list, opened, read_image, sliced
+from unfold.data.pairs import Pair, find_pairs, holds_pairs
 from unfold.errors import UnfoldError
 from unfold.util.progress import progress
 
@@ -30,7 +30,12 @@ class Window(NamedTuple):
 
 
 class Store(Protocol):
-    """Images that patches are cut from. Stores can be pickled, so that worker processes have their own."""
+    """Images that patches are cut from. Stores can be pickled, so that worker processes have their own.
+
+    scale: how many times as large targets are as their inputs.
+    """
+
+    scale: int
 
     def __len__(self) -> int: ...
 
@@ -38,7 +43,8 @@ class Store(Protocol):
         """Height and width of an image."""
 
     def crop(self, index: int, window: Window) -> dict[str, Pixels]:
-        """A part of "target", and of a pair "input": to be read, not written into.
+        """A part of "target", in whole multiples of the scale, and of a pair "input", which shows the same: to be read,
+        not written into.
 
         ValueError where the window is not inside the image.
         """
@@ -49,6 +55,8 @@ class FileStore:
 
     UnfoldError where a file cannot be read or a pair has two sizes, the latter at the crop.
     """
+
+    scale = 1
 
     def __init__(self, items: Sequence[Item]) -> None:
         self.files = [files_of(item) for item in items]
@@ -67,6 +75,8 @@ class FileStore:
 
 class Converted:
     """A store whose images are brought to another number of channels when they are cut."""
+
+    scale = 1
 
     def __init__(self, store: Store, channels: int) -> None:
         self.store, self.channels = store, channels
@@ -90,12 +100,14 @@ def find_items(source: str) -> list[Item]:
     name = sliced(source)[0]
     if name.rstrip("/") == "photographs":
         return [*find_images(source, "train")]
-    folder = find_folder(name)
-    places = (folder, folder / "train")
-    paired = any(subfolder(place, names) for place in places for names in (INPUTS, TARGETS))
-    if paired or marked_inputs(folder.iterdir()):
-        return [*find_pairs(source, "train")]
-    return [*find_images(source, "train")]
+    if find_list(name) is not None:
+        try:
+            return [*find_pairs(source, "train")]
+        except UnfoldError:  # which of the two is meant, the images' own error says better
+            return [*find_images(source, "train")]
+    return (
+        [*find_pairs(source, "train")] if holds_pairs(find_folder(name), "train") else [*find_images(source, "train")]
+    )
 
 
 def files_of(item: Item) -> Files:

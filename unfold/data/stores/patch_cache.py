@@ -36,6 +36,8 @@ class PatchCache:
     UnfoldError where the file is missing, damaged or of another version.
     """
 
+    scale = 1  # pairs in a cache are of one size
+
     def __init__(self, path: Path) -> None:
         self.path = path
         with opened(path) as file:

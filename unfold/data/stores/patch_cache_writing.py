@@ -173,7 +173,8 @@ def _decode(files: Files) -> Decoded:
     images = read_files(files)
     for kind, image in images.items():
         if image.dtype != np.uint8:
-            raise UnfoldError(f"{files[kind]} has 16 bits per channel, and a cache holds images of 8")
+            kinds = {"uint16": "16 bits"}.get(str(image.dtype), str(image.dtype))
+            raise UnfoldError(f"{files[kind]} has {kinds} per channel, and a cache holds images of 8")
     return Decoded(images, digests)
 
 

@@ -47,6 +47,7 @@ from unfold.training.setup.settings_check import check_sizes, check_training, in
 from unfold.training.setup.weight_init import fill, take_over
 from unfold.training.trainer import Trainer
 from unfold.user_files import their_errors
+from unfold.util import once
 from unfold.util.device import pick_device, place
 from unfold.util.whole_files import nearest, whole_file
 from unfold.weights.load_model import load_state, model_record, open_weights
@@ -84,6 +85,7 @@ def build_trainer(
     Raises UnfoldError.
     """
     processes = processes or Processes()
+    once.forget()
     writes = processes.first and not dry
     folder = run_folder(cfg)
     cfg = by_its_rules(cfg, folder) if resume else cfg

@@ -1,0 +1,208 @@
+"""Every usual layout of pairs is found, by one rule that is told; what is not clear is an error that names both."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.synthetic import scene
+from unfold.data.images import find_images
+from unfold.data.pairs import Given, Pair, find_paired_set, find_pairs
+from unfold.data.stores.image_stores import find_items
+from unfold.errors import UnfoldError
+
+
+def touch(home: Path, *names: str) -> None:
+    for name in names:
+        (home / name).parent.mkdir(parents=True, exist_ok=True)
+        (home / name).touch()
+
+
+def told(home: Path, pairs: list[Pair]) -> list[tuple[str, str]]:
+    return [(pair.input.relative_to(home).as_posix(), pair.target.relative_to(home).as_posix()) for pair in pairs]
+
+
+FOLDERS = [
+    *("input/target", "noisy/clean", "blur/sharp", "LR/HR", "lr/hr", "Low/High", "lq/gt", "LQ/GT", "hazy/clear"),
+    *("rain/norain", "rainy/clean", "degraded/clean", "Low/Normal", "rainy_image/ground_truth", "LRx4/HR", "snow/gt"),
+    *("LR_bicubic_X2/GTmod12", "train_blur/train_sharp", "input_train/target_train", "Noisy-Images/Clean-Images"),
+]
+
+
+@pytest.mark.parametrize("folders", FOLDERS)
+@pytest.mark.parametrize("split", ["", "train/", "Training/", "/train", "/TRAIN"])
+def test_usual_folders_are_known_with_a_split_above_or_below(folders: str, split: str, tmp_path: Path) -> None:
+    y, x = (f"{side}{split}" if split.startswith("/") else f"{split}{side}" for side in folders.split("/"))
+    touch(tmp_path, f"{y}/2.png", f"{y}/10.JPG", f"{x}/10.png", f"{x}/2.png", f"{y}/._2.png", f"{x}/.DS_Store")
+    touch(tmp_path, f"{x}/Thumbs.db")
+    assert told(tmp_path, find_pairs(str(tmp_path), "train")) == [
+        (f"{y}/2.png", f"{x}/2.png"),
+        (f"{y}/10.JPG", f"{x}/10.png"),
+    ]
+    assert len(find_items(str(tmp_path))) == 2
+
+
+NAMES = [
+    ("a_noisy.png", "a_clean.png"),
+    ("0_lq.jpg", "0_gt.png"),
+    ("x-input.png", "x-target.png"),
+    ("NOISY_3.png", "GT_3.png"),
+    ("0001_NOISY_SRGB_010.PNG", "0001_GT_SRGB_010.PNG"),
+    ("a_low.png", "a_high.png"),
+    ("01_hazy.png", "01_GT.png"),
+    ("clean_street_rain.png", "clean_street_norain.png"),
+]
+
+
+@pytest.mark.parametrize(("y", "x"), NAMES)
+def test_marks_in_names_tell_pairs_side_by_side_and_in_two_folders(y: str, x: str, tmp_path: Path) -> None:
+    touch(tmp_path / "one", y, x, f"._{y}")
+    assert told(tmp_path / "one", find_pairs(str(tmp_path / "one"))) == [(y, x)]
+    touch(tmp_path / "two", f"data/{y}", f"gt/{x}")
+    assert told(tmp_path / "two", find_pairs(str(tmp_path / "two"), input="data")) == [(f"data/{y}", f"gt/{x}")]
+
+
+RULES = [
+    ({"lq/0x4.png": "gt/0.png", "lq/10x4.png": "gt/10.png"}, "scale"),
+    ({"LR/img_LR_x2.png": "HR/img_HR.png"}, "scale"),
+    ({"rain/rain-001.png": "norain/norain-001.png", "rain/rain-002.png": "norain/norain-002.png"}, "marks"),
+    ({"hazy/0001_0.8_0.2.jpg": "clear/0001.png", "hazy/0001_1_0.2.jpg": "clear/0001.png"}, "many inputs of one"),
+    (
+        {"rainy/901_1.jpg": "clean/901.jpg", "rainy/901_14.jpg": "clean/901.jpg", "rainy/90_1.jpg": "clean/90.jpg"},
+        "many",
+    ),
+    ({"blur/seq1/0.png": "sharp/seq1/0.png", "blur/seq2/0.png": "sharp/seq2/0.png"}, "the same name"),
+    ({"seq1/blur/0.png": "seq1/sharp/0.png", "seq2/blur/0.png": "seq2/sharp/0.png"}, "folders of scenes"),
+    ({"a/seq1/noisy/0.png": "a/seq1/gt/0.png", "b/seq1/noisy/0.png": "b/seq1/gt/0.png"}, "folders of scenes"),
+    ({"test/s1/1_blur.png": "test/s1/1_sharp.png", "test/s2/1_blur.png": "test/s2/1_sharp.png"}, "folders of scenes"),
+]
+
+
+@pytest.mark.parametrize(("pairs", "rule"), RULES)
+def test_partners_of_other_names_are_found_by_the_rule_that_leaves_none_over(
+    pairs: dict[str, str], rule: str, tmp_path: Path
+) -> None:
+    touch(tmp_path, *pairs, *pairs.values())
+    found = find_paired_set(str(tmp_path))
+    assert dict(told(tmp_path, found.pairs)) == pairs
+    assert rule in found.rule
+    names = [pair.name for pair in found.pairs]
+    assert len(set(names)) == len(names)
+    assert find_items(str(tmp_path), "test") == found.pairs
+
+
+def test_options_name_the_two_folders_and_how_inputs_are_called(tmp_path: Path) -> None:
+    touch(tmp_path, "a/1_x.png", "a/1_y.png", "a/12_x.png", "b/1.png", "b/12.png", "c/0.png")
+    wanted = [("a/1_x.png", "b/1.png"), ("a/1_y.png", "b/1.png"), ("a/12_x.png", "b/12.png")]
+    assert told(tmp_path, find_pairs(str(tmp_path), input="a", target="b", name="{id}_*")) == wanted
+    touch(tmp_path, "d/p1x4.png", "d/p12x4.png")
+    assert told(tmp_path, find_pairs(str(tmp_path), input="d", target="b", name="p{id}x?.png")) == [
+        ("d/p1x4.png", "b/1.png"),
+        ("d/p12x4.png", "b/12.png"),
+    ]
+    touch(tmp_path / "one", "5.png", "5_bad.png", "6.png", "6_bad.jpg")
+    assert told(tmp_path / "one", find_pairs(str(tmp_path / "one"), name="{id}_bad")) == [
+        ("5_bad.png", "5.png"),
+        ("6_bad.jpg", "6.png"),
+    ]
+    touch(tmp_path / "split", "test/a/1.png", "test/b/1.png")
+    assert told(tmp_path / "split", find_pairs(str(tmp_path / "split"), input="a", target="b")) == [
+        ("test/a/1.png", "test/b/1.png")
+    ]
+
+
+def test_what_is_not_clear_names_both_candidates_and_what_is_left_over_is_counted(tmp_path: Path) -> None:
+    touch(tmp_path / "two", "hazy/a_b_1.png", "clear/a.png", "clear/a_b.png")
+    touch(tmp_path / "left", "hazy/1_1.png", "hazy/1_2.png", "hazy/7_1.png", "clear/1.png", "clear/2.png")
+    touch(tmp_path / "template", "hazy/a_b_1.png", "clear/a.png", "clear/a_b.png")
+    touch(tmp_path / "scales", "lq/0x2.png", "lq/0x4.png", "gt/0.png")
+    touch(tmp_path / "both", "LRx2/0.png", "LRx4/0.png", "HR/0.png")
+    touch(tmp_path / "scenes", "s1/blur/0.png", "s1/sharp/0.png", "s2/0.png", "s2/1.png")
+    touch(tmp_path / "halfscene", "s1/blur/0.png", "s1/sharp/0.png", "s2/blur/1.png")
+    touch(tmp_path / "wrong", "a/0.png", "b/0.png")
+    for name, given, parts in [
+        ("two", Given(), ["a_b_1.png may belong to", "a.png or to a_b.png"]),
+        ("template", Given(name="{id}_*"), ["a_b_1.png may belong to", "a.png or to a_b.png"]),
+        ("left", Given(), ["2 without a partner", "7_1.png", "2.png"]),
+        ("scales", Given(), ["0x2.png and 0x4.png have one name"]),
+        ("both", Given(), ["both LRx2 and LRx4", "the option input says which"]),
+        ("scenes", Given(), ["2 without a partner", "s2/0.png"]),
+        ("halfscene", Given(), ["s2/blur has no folder of targets"]),
+        ("wrong", Given(), ["holds no pairs", "input and target name the folders (there are a, b)"]),
+        ("wrong", Given("a", "c"), ["has no folder c, which the option target names (there are a, b)"]),
+        ("wrong", Given("x", "y"), ["holds no pairs by the options input x, target y"]),
+        ("wrong", Given("a", "b", "*_x"), ["name is a template", "'*_x'"]),
+        ("wrong", Given("a", "a"), ["would hold both sides"]),
+    ]:
+        with pytest.raises(UnfoldError) as caught:
+            find_paired_set(str(tmp_path / name), "test", given)
+        message = str(caught.value).replace("\\", "/")
+        assert all(part in message for part in parts), message
+        assert "\n" not in message
+
+
+def test_a_list_names_pairs_or_clean_images_line_by_line(tmp_path: Path) -> None:
+    touch(tmp_path, "p/0.png", "q/0.png", "p2/0.png", "q2/0.png", "with space/a b.png", "c.png")
+    (tmp_path / "pairs.txt").write_text(
+        "# input target\np/0.png q/0.png\n\np2/0.png\tq2/0.png\nwith space/a b.png,c.png\n"
+    )
+    pairs = find_pairs(str(tmp_path / "pairs.txt"))
+    assert told(tmp_path, pairs) == [
+        ("p/0.png", "q/0.png"),
+        ("p2/0.png", "q2/0.png"),
+        ("with space/a b.png", "c.png"),
+    ]
+    assert len({pair.name for pair in pairs}) == 3
+    assert find_pairs(f"{tmp_path}/pairs.txt[1:2]") == pairs[1:2]
+    assert find_items(str(tmp_path / "pairs.txt")) == pairs
+    (tmp_path / "clean.txt").write_text("p/0.png\nwith space/a b.png\n")
+    assert find_images(str(tmp_path / "clean.txt"), "train") == [tmp_path / "p/0.png", tmp_path / "with space/a b.png"]
+    for text, part in [
+        ("p/0.png q/0.png c.png", "line 1: two paths are wanted"),
+        ("p/0.png q/1.png", "line 1: there is no"),
+        ("p/0.png q/0.png\np/0.png c.png", "line 2: p/0.png stands in line 1"),
+        ("# nothing", "lists nothing"),
+    ]:
+        (tmp_path / "bad.txt").write_text(text)
+        with pytest.raises(UnfoldError, match=part):
+            find_pairs(str(tmp_path / "bad.txt"))
+
+
+def test_the_doctor_tells_the_rule_and_shows_three_pairs(tmp_path: Path, command) -> None:  # type: ignore[no-untyped-def]
+    for i in range(2):
+        for name in (f"hazy/{i}_1.png", f"hazy/{i}_2.png", f"clear/{i}.png"):
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            Image.fromarray(scene(20, 30, seed=i + len(name))).save(tmp_path / name)
+    (tmp_path / "hazy" / "._0_1.png").write_bytes(b"macOS")
+    code, out, _ = command("data", "doctor", str(tmp_path))
+    assert code == 0
+    assert "4 pairs by folders hazy and clear, the target's name and more behind it" in out
+    assert "hazy/0_1.png with clear/0.png" in out.replace("\\", "/")
+    assert out.count(" with ") == 3
+    (tmp_path / "list.txt").write_text("hazy/0_1.png clear/0.png\n")
+    code, out, _ = command("data", "doctor", str(tmp_path / "list.txt"))
+    assert (code, "1 pairs by a list" in out) == (0, True)
+
+
+def test_the_doctor_takes_targets_a_whole_number_of_times_as_large(tmp_path: Path, command) -> None:  # type: ignore[no-untyped-def]
+    for side, size in (("LR", 16), ("HR", 32)):
+        (tmp_path / side).mkdir()
+        Image.fromarray(scene(size, size)).save(tmp_path / side / "0.png")
+    code, out, _ = command("data", "doctor", str(tmp_path))
+    assert code == 0, out
+    Image.fromarray(scene(15, 16)).save(tmp_path / "LR" / "0.png")
+    code, out, _ = command("data", "doctor", str(tmp_path))
+    assert code == 1
+    assert "0.png is 15x16" in out
+
+
+def test_fifty_thousand_names_take_seconds(tmp_path: Path) -> None:
+    """By one tenth of them: scripts/bench_pairs.py has all."""
+    import time
+
+    touch(tmp_path, *(f"lq/{i}x4.png" for i in range(5000)), *(f"gt/{i}.png" for i in range(5000)))
+    start = time.perf_counter()
+    assert len(find_pairs(str(tmp_path))) == 5000
+    assert time.perf_counter() - start < 5

@@ -1,0 +1,20 @@
+"""Log lines that one run says once, however many files they hold for."""
+
+from __future__ import annotations
+
+import logging
+
+logger = logging.getLogger("unfold")
+_said: set[str] = set()
+
+
+def say_once(message: str, *arguments: object) -> None:
+    """Log a line, unless this run has logged one of the same words: of many files the first is the example."""
+    if message not in _said:
+        _said.add(message)
+        logger.info(message, *arguments)
+
+
+def forget() -> None:
+    """Another run begins."""
+    _said.clear()
