@@ -64,6 +64,7 @@ def run_restore(
     weights: str,
     model: str | None = None,
     *,
+    key: str | None = None,
     scale: int | None = None,
     kernel: str | None = None,
     sigma: str | None = None,
@@ -80,7 +81,7 @@ def run_restore(
     OSError for a full disk and KeyboardInterrupt, after logging what has been done so far.
     """
     jobs = find_jobs(sources, output)
-    name, _, net = load_named(weights, model)
+    name, _, net = load_named(weights, model, key=key)
     place(net, pick_device(device))
     if net.not_for_pictures:
         raise UnfoldError(net.not_for_pictures)

@@ -41,9 +41,10 @@ INPUT = "noisy input"  # the measurement itself, where it is as large as the tar
 STAGES_SHOWN = 2
 
 
-def run_test(cfg: CfgNode, weights: str | Path, output: Path) -> str:
+def run_test(cfg: CfgNode, weights: str | Path, output: Path, *, key: str | None = None) -> str:
     """Evaluate the config's network with these weights (a file, or a published name); returns the table as text.
 
+    key: which of several networks in the file.
     Writes results.json and strips/<image>.png into ``output``. Raises UnfoldError for bad input.
     """
     device = pick_device(cfg.DEVICE)
@@ -57,15 +58,16 @@ def run_test(cfg: CfgNode, weights: str | Path, output: Path) -> str:
             f"{protocol.name}"
         )
     weights = find_weights(weights)
-    checkpoint = read_checkpoint(weights)
+    checkpoint = read_checkpoint(weights, key, like=lambda: net)
     load_state(net, checkpoint.state, weights)
     net = place(net.eval(), device)
     part = part_of(cfg, "MODEL")
     tested = {"model": model_record(part, options_of(cfg, "MODEL")), "protocol": protocol.options()}
-    trained = {key: checkpoint.content.get(key) or value for key, value in tested.items()}
-    for key, value in _differing(part, protocol, trained, tested).items():
-        if not (key == "protocol" and options_of(cfg, "DATA").get("blind")):
-            logger.warning("note: the weights were trained as %s %s and are tested as %s", key, trained[key], value)
+    told = checkpoint.content if checkpoint.model else {}  # other trainers mean other things by these words
+    trained = {what: told.get(what) or value for what, value in tested.items()}
+    for what, value in _differing(part, protocol, trained, tested).items():
+        if not (what == "protocol" and options_of(cfg, "DATA").get("blind")):
+            logger.warning("note: the weights were trained as %s %s and are tested as %s", what, trained[what], value)
 
     with their_errors(f"the protocol {protocol.name}"):
         cases = distinct(protocol.cases(cfg.DATA.TEST, "test"))

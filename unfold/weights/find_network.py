@@ -22,7 +22,9 @@ from unfold.weights.refused_files import saving, some
 logger = logging.getLogger("unfold")
 
 State = dict[str, Tensor]
-Judge = Callable[[Mapping[str, Tensor]], list[str]]  # the names of the network that a state dict is, none for no network
+Judge = Callable[
+    [Mapping[str, Tensor]], list[str]
+]  # the names of the network that a state dict is, none for no network
 
 WRAPPERS = ("state_dict", "params_ema", "params", "net")  # where a network is that nobody knows, the first of them
 PREFIXES = ("module.", "_orig_mod.")  # what DataParallel and torch.compile put before every name
@@ -133,11 +135,14 @@ def _below(place: str, key: str | None) -> bool:
 
 def _dicts(content: Any) -> Iterator[tuple[str, State]]:
     """Every dict's named tensors, with where they are, the outermost first; those of optimizers are left out."""
-    waiting, seen = deque([((), content)]), {id(content)}
+    waiting: deque[tuple[tuple[str, ...], Any]] = deque([((), content)])
+    seen = {id(content)}
     while waiting:
         place, value = waiting.popleft()
         if not isinstance(value, Mapping):
-            inner = [(str(i), one) for i, one in enumerate(value) if isinstance(one, Mapping | list | tuple)]
+            inner: list[tuple[str, Any]] = [
+                (str(i), one) for i, one in enumerate(value) if isinstance(one, Mapping | list | tuple)
+            ]
         elif "param_groups" in value:
             continue
         else:
@@ -299,9 +304,9 @@ def _subscripts(content: Any, place: str) -> str:
     for key, value in content.items() if isinstance(content, Mapping) else enumerate(content):
         if place == str(key) and isinstance(value, Mapping):
             return f"[{key!r}]"
-        if place.startswith(f"{key}.") and isinstance(value, Mapping | list | tuple):
-            if rest := _subscripts(value, place.removeprefix(f"{key}.")):
-                return f"[{key!r}]{rest}"
+        inside = place.startswith(f"{key}.") and isinstance(value, Mapping | list | tuple)
+        if inside and (rest := _subscripts(value, place.removeprefix(f"{key}."))):
+            return f"[{key!r}]{rest}"
     return ""
 
 

@@ -10,56 +10,61 @@ from typing import Any
 
 import torch
 
-_SCALARS = (
-    "bool bool_ int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64 longdouble complex64 "
-    "complex128 str_ bytes_ void datetime64 timedelta64 generic number integer floating"
-)
-# By the full names under which pickles know them; of numpy those of versions 1 and 2, of pathlib those of Python 3.13.
-VALUES = (
-    "argparse.Namespace",
-    "types.SimpleNamespace",
-    *(f"builtins.{name}" for name in "int float bool str bytes list tuple dict frozenset slice range Ellipsis".split()),
-    *(
-        f"{module}.{kind}"
-        for module in ("pathlib", "pathlib._local")
-        for kind in ("Path", "PosixPath", "WindowsPath", "PurePath", "PurePosixPath", "PureWindowsPath")
-    ),
-    *(f"datetime.{kind}" for kind in ("date", "time", "datetime", "timedelta", "timezone")),
-    *("decimal.Decimal", "fractions.Fraction", "uuid.UUID", "typing.Any", "torch.torch_version.TorchVersion"),
-    *("numpy.dtype", "numpy.ndarray", *(f"numpy.{kind}" for kind in _SCALARS.split())),
-    *(
-        f"numpy.{core}.{name}"
-        for core in ("core", "_core")
-        for name in ("multiarray._reconstruct", "multiarray.scalar", "numeric._frombuffer")
-    ),
-    *("numpy.ma.core._mareconstruct", "numpy.ma.core.MaskedArray", "numpy.ma.MaskedArray"),
-    *(f"numpy.random._pickle.__{what}_ctor" for what in ("randomstate", "generator", "bit_generator")),
-    *(f"numpy.random.{kind}" for kind in ("_mt19937.MT19937", "_pcg64.PCG64", "_pcg64.PCG64DXSM", "_philox.Philox")),
-    *("numpy.random._sfc64.SFC64", "numpy.random.bit_generator.SeedSequence"),
-    "numpy.random.bit_generator.__pyx_unpickle_SeedSequence",
-    *("omegaconf.dictconfig.DictConfig", "omegaconf.listconfig.ListConfig"),
-    *("omegaconf.base.Metadata", "omegaconf.base.ContainerMetadata"),
-    *(
-        f"omegaconf.nodes.{kind}Node"
-        for kind in ("Any", "String", "Integer", "Float", "Boolean", "Bytes", "Path", "Enum", "Interpolation")
-    ),
-    "ml_collections.config_dict.config_dict.ConfigDict",
-    # Callbacks, by whose classes Lightning 1 files their states.
-    *(
-        f"pytorch_lightning.callbacks.{kind}"
-        for kind in ("model_checkpoint.ModelCheckpoint", "early_stopping.EarlyStopping")
-    ),
-)
-DICTS = (
-    *("collections.defaultdict", "easydict.EasyDict", "addict.addict.Dict", "addict.Dict", "munch.Munch"),
-    *("box.box.Box", "box.Box", "yacs.config.CfgNode", "fvcore.common.config.CfgNode"),
-    "mmengine.config.config.ConfigDict",
-    "pytorch_lightning.utilities.parsing.AttributeDict",
-    "lightning.pytorch.utilities.parsing.AttributeDict",
-    "lightning_fabric.utilities.data.AttributeDict",
-    "lightning.fabric.utilities.data.AttributeDict",
-)
-LISTS = ("collections.deque",)
+_PATHS = "Path PosixPath WindowsPath PurePath PurePosixPath PureWindowsPath"
+# By module, as pickles name them: numpy's of versions 1 and 2, pathlib's also as in Python 3.13.
+_VALUES = {
+    "argparse": "Namespace",
+    "builtins": "int float bool str bytes list tuple dict frozenset slice range Ellipsis",
+    "datetime": "date time datetime timedelta timezone",
+    "decimal": "Decimal",
+    "fractions": "Fraction",
+    "ml_collections.config_dict.config_dict": "ConfigDict",
+    "numpy": "dtype ndarray bool bool_ int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64 "
+    "longdouble complex64 complex128 str_ bytes_ void datetime64 timedelta64",
+    "numpy.core.multiarray": "_reconstruct scalar",
+    "numpy._core.multiarray": "_reconstruct scalar",
+    "numpy.core.numeric": "_frombuffer",
+    "numpy._core.numeric": "_frombuffer",
+    "numpy.ma": "MaskedArray",
+    "numpy.ma.core": "MaskedArray _mareconstruct",
+    "numpy.random._mt19937": "MT19937",
+    "numpy.random._pcg64": "PCG64 PCG64DXSM",
+    "numpy.random._philox": "Philox",
+    "numpy.random._pickle": "__randomstate_ctor __generator_ctor __bit_generator_ctor",
+    "numpy.random._sfc64": "SFC64",
+    "numpy.random.bit_generator": "SeedSequence __pyx_unpickle_SeedSequence",
+    "omegaconf.base": "Metadata ContainerMetadata",
+    "omegaconf.dictconfig": "DictConfig",
+    "omegaconf.listconfig": "ListConfig",
+    "omegaconf.nodes": "AnyNode StringNode IntegerNode FloatNode BooleanNode BytesNode PathNode EnumNode "
+    "InterpolationResultNode",
+    "pathlib": _PATHS,
+    "pathlib._local": _PATHS,
+    # Under these classes Lightning 1 keeps what its callbacks save.
+    "pytorch_lightning.callbacks.early_stopping": "EarlyStopping",
+    "pytorch_lightning.callbacks.model_checkpoint": "ModelCheckpoint",
+    "torch.torch_version": "TorchVersion",
+    "types": "SimpleNamespace",
+    "typing": "Any",
+    "uuid": "UUID",
+}
+_DICTS = {
+    "addict": "Dict",
+    "addict.addict": "Dict",
+    "box": "Box",
+    "box.box": "Box",
+    "collections": "defaultdict",
+    "easydict": "EasyDict",
+    "fvcore.common.config": "CfgNode",
+    "lightning.fabric.utilities.data": "AttributeDict",
+    "lightning.pytorch.utilities.parsing": "AttributeDict",
+    "lightning_fabric.utilities.data": "AttributeDict",
+    "mmengine.config.config": "ConfigDict",
+    "munch": "Munch",
+    "pytorch_lightning.utilities.parsing": "AttributeDict",
+    "yacs.config": "CfgNode",
+}
+_LISTS = {"collections": "deque"}
 
 
 class LeftOut:
@@ -95,12 +100,12 @@ def stand_in(name: str, kind: type[LeftOut] = LeftOut) -> type[LeftOut]:
     return type(short, (kind,), {"__slots__": (), "__module__": module, "__qualname__": short})
 
 
-STAND_INS = (
-    *(stand_in(name) for name in VALUES),
-    *(stand_in(name, LeftOutDict) for name in DICTS),
-    *(stand_in(name, LeftOutList) for name in LISTS),
-)
-NAMES = frozenset((*VALUES, *DICTS, *LISTS))
+STAND_INS = {
+    f"{module}.{name}": stand_in(f"{module}.{name}", kind)
+    for kind, types in ((LeftOut, _VALUES), (LeftOutDict, _DICTS), (LeftOutList, _LISTS))
+    for module, names in types.items()
+    for name in names.split()
+}
 _one_at_a_time = threading.RLock()
 
 
@@ -114,7 +119,7 @@ def inert(more: Iterable[str] = (), kind: type[LeftOut] = LeftOut) -> Iterator[N
         others = torch.serialization.get_safe_globals()
         torch.serialization.clear_safe_globals()
         try:
-            with torch.serialization.safe_globals([*STAND_INS, *(stand_in(name, kind) for name in more)]):
+            with torch.serialization.safe_globals([*STAND_INS.values(), *(stand_in(name, kind) for name in more)]):
                 yield
         finally:
             torch.serialization.add_safe_globals(others)

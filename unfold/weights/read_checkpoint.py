@@ -69,14 +69,16 @@ def read_checkpoint(
     if about is not None:
         place, state = choose_network(content, path, key, name, like)
         return Checkpoint(_checked(state, path), _model(about.get("model")), about)
-    if not isinstance(content, Mapping):
+    if not isinstance(content, Mapping | list | tuple):
         raise UnfoldError(f"{path} holds a {type(content).__name__}, and a checkpoint is a dict of tensors")
-    model = _model(content.get("model"))
-    if key is None and model is not None and _has_tensors(content.get("state_dict")):  # of this package
-        place, state = "state_dict", without_prefixes(content["state_dict"])
+    top: Mapping[str, Any] = content if isinstance(content, Mapping) else {}
+    model = _model(top.get("model"))
+    if key is None and model is not None and _is_state(top.get("state_dict")):  # of this package
+        ours = top["state_dict"]
+        place, state = "state_dict", ours if "digest" in top else without_prefixes(ours)
     else:
         place, state = choose_network(content, path, key, name, like)
-    rest = {str(k): value for k, value in content.items() if place != k and not place.startswith(f"{k}.")}
+    rest = {str(k): value for k, value in top.items() if place != k and not place.startswith(f"{k}.")}
     return Checkpoint(_checked(state, path), model, rest if place else {}, outline(content, path, place))
 
 
@@ -127,7 +129,7 @@ def _torch(path: Path) -> Any:
         with warnings.catch_warnings(), inert():
             # Such files are refused, or loaded as any other.
             warnings.filterwarnings("ignore", message="Detected pickle protocol|Validating sparse tensor")
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return _without_attributes(torch.load(path, map_location="cpu", weights_only=True))
     except UnfoldError:
         raise
     except pickle.UnpicklingError:
@@ -135,6 +137,21 @@ def _torch(path: Path) -> Any:
         raise UnfoldError(why_refused(path)) from None
     except Exception as error:  # damaged files raise nearly anything: AssertionError, TypeError, KeyError, ...
         raise UnfoldError(f"{path} is damaged or no checkpoint ({_brief(error)})") from None
+
+
+def _without_attributes(content: Any) -> Any:
+    """The same, without what a file hangs on its dicts and tensors: there it may hide their methods."""
+    waiting, seen = [content], {id(content)}
+    while waiting:
+        value = waiting.pop()
+        if hasattr(value, "__dict__"):
+            vars(value).clear()
+        if isinstance(value, Mapping | list | tuple):
+            inner = value.values() if isinstance(value, Mapping) else value
+            fresh = [one for one in inner if isinstance(one, Mapping | list | tuple | Tensor) and id(one) not in seen]
+            seen.update(map(id, fresh))
+            waiting += fresh
+    return content
 
 
 def _check_zip(path: Path) -> None:
@@ -160,8 +177,9 @@ def _check_zip(path: Path) -> None:
             raise ValueError(f"the checksum of its part {bad!r} is wrong")
 
 
-def _has_tensors(content: Any) -> bool:
-    return isinstance(content, Mapping) and any(isinstance(value, Tensor) for value in content.values())
+def _is_state(content: Any) -> bool:
+    given = isinstance(content, Mapping) and bool(content)
+    return given and all(isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items())
 
 
 def _brief(error: Exception) -> str:
@@ -177,7 +195,7 @@ def _checked(state: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
             raise UnfoldError(f"{path} holds a parameter with an impossible name, {key[:40]!r}")
         plain = value.layout == torch.strided and value.device.type == "cpu" and not value.is_quantized
         if not plain or value.untyped_storage().nbytes() < value.numel() * value.element_size():
-            raise UnfoldError(f"{path}: {key} is no plain tensor of numbers")
+            raise UnfoldError(f"{path}: {key} is no plain tensor")
     return dict(state)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import pickletools
 import textwrap
@@ -15,21 +16,19 @@ import torch
 from torch import Tensor
 
 from unfold.errors import one_line
-from unfold.weights.inert_types import NAMES, LeftOut, LeftOutDict, inert
+from unfold.weights.inert_types import STAND_INS, LeftOut, LeftOutDict, inert
 
 SHOWN = 5
 OF_TORCH = ("torch._utils.", "torch._tensor.", "torch.serialization.", "torch.storage.", "torch.nn.parameter.")
 # Modules whose functions run commands: no weights need them, and nobody should load such a file.
-COMMANDS = frozenset(
-    "os posix nt sys subprocess builtins runpy shutil importlib ctypes socket pty code timeit webbrowser".split()
-)
+COMMANDS = ("os", "posix", "nt", "sys", "subprocess", "builtins", "runpy", "shutil", "importlib", "ctypes", "socket")
 _MAGIC = 0x1950A86A20F9469CFC6C  # with which torch's older format begins
 
 
 def why_refused(path: Path) -> str:
     """Why a torch file is not loaded that torch will not read as tensors and plain values; nothing in it runs."""
     types, plain_pickle, protocol = _look_into(path)
-    foreign = [name for name in types if name not in NAMES and not _of_torch(name)]
+    foreign = [name for name in types if name not in STAND_INS and not _of_torch(name)]
     if commands := [name for name in foreign if name.partition(".")[0] in COMMANDS]:
         return (
             f"{path} holds more than weights, and code in a file is never run: it calls {some(commands)}, which no "
@@ -37,18 +36,18 @@ def why_refused(path: Path) -> str:
         )
     if not types and protocol is None:
         return f"{path} is no checkpoint: it is neither what torch.save writes nor a safetensors file"
-    load = "torch.load({0}, map_location='cpu', weights_only=False)"
+    if not foreign and not plain_pickle and protocol == 2:
+        return f"{path} is damaged, or holds more than weights: a value in it cannot be read safely"
+    load, has = "torch.load({0}, map_location='cpu', weights_only=False)", f"it has {some(foreign)}"
     if plain_pickle:
-        held, load = "it is a plain pickle", "pickle.load(open({0}, 'rb'))"
-        held += f" with {some(foreign)}" if foreign else ""
-    elif foreign:
-        held = f"it has {some(foreign)}"
-    else:
-        held = f"it is written with pickle protocol {protocol}, and only 2 can be read safely"
+        load = "pickle.load(open({0}, 'rb'))"
+        has = "it is a plain pickle" + (f" with {some(foreign)}" if foreign else "")
+    elif not foreign:
+        has = f"it is written with pickle protocol {protocol}, and only 2 can be read safely"
     lines = saving(path, load, _where_weights_are(path, foreign))
     return (
-        f"{path} holds more than weights, and code in a file is never run: {held}. Where you trust its author, save its "
-        f"weights alone, in Python: {lines}"
+        f"{path} holds more than weights, and code in a file is never run: {has}. Where you trust its author, save "
+        f"its weights alone, in Python: {lines}"
     )
 
 
@@ -84,25 +83,25 @@ def _look_into(path: Path) -> tuple[list[str], bool, int | None]:
     Its instructions are read one by one and none is followed.
     """
     found: dict[str, None] = {}
-    plain, protocol = True, None
-    try:
-        with _pickles(path) as file:
-            plain = not isinstance(file, io.BytesIO)
-            for _ in range(5):  # the older format: a number, a version, sizes, the content, and names of storages
-                words: list[str] = []
-                for op, argument, _ in pickletools.genops(file):
-                    if isinstance(argument, str) and op.name.endswith("UNICODE"):
-                        words = [*words[-1:], argument]
-                    elif op.name in ("GLOBAL", "INST"):
-                        found[_full(*argument.split(" ", 1))] = None
-                    elif op.name == "STACK_GLOBAL" and len(words) == 2:
-                        found[_full(*words)] = None
-                    elif op.name == "PROTO":
-                        protocol = max(protocol or 0, argument)
-                    plain &= argument != _MAGIC
-    except Exception:  # the end, or no pickle at all: what was found until there counts
-        pass
-    return list(found), plain, protocol
+    plain, protocols = True, []
+    with (
+        contextlib.suppress(Exception),
+        _pickles(path) as file,
+    ):  # the end, or no pickle: what is found till then counts
+        plain = not isinstance(file, io.BytesIO)
+        for _ in range(5):  # the older format: a number, a version, sizes, the content, and names of storages
+            words: list[str] = []
+            for op, argument, _ in pickletools.genops(file):
+                if op.name in ("GLOBAL", "INST"):
+                    found[_full(*str(argument).split(" ", 1))] = None
+                elif op.name == "STACK_GLOBAL" and len(words) == 2:
+                    found[_full(*words)] = None
+                elif isinstance(argument, str):
+                    words = [*words[-1:], argument]
+                elif op.name == "PROTO" and argument is not None:
+                    protocols.append(int(argument))
+                plain &= argument != _MAGIC
+    return list(found), plain, max(protocols, default=None)
 
 
 def _full(module: str, name: str) -> str:
@@ -124,12 +123,10 @@ def _where_weights_are(path: Path, foreign: list[str]) -> str:
     """
     content: Any = None
     for kind in (LeftOut, LeftOutDict):  # an object, or a dict of a type of its own
-        try:
-            with inert(foreign, kind), warnings.catch_warnings(action="ignore"):
-                content = torch.load(path, map_location="meta", weights_only=True)
+        with contextlib.suppress(Exception), inert(foreign, kind), warnings.catch_warnings():  # else it is a guess
+            warnings.simplefilter("ignore")
+            content = torch.load(path, map_location="meta", weights_only=True)
             break
-        except Exception:  # as it is then
-            continue
     if isinstance(content, LeftOut):
         return "content.state_dict()"
     if not isinstance(content, Mapping):
