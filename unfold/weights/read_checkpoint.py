@@ -144,7 +144,7 @@ def _without_attributes(content: Any) -> Any:
     waiting, seen = [content], {id(content)}
     while waiting:
         value = waiting.pop()
-        if hasattr(value, "__dict__"):
+        if isinstance(value, Mapping | Tensor) and hasattr(value, "__dict__"):
             vars(value).clear()
         if isinstance(value, Mapping | list | tuple):
             inner = value.values() if isinstance(value, Mapping) else value
