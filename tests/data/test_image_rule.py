@@ -130,7 +130,7 @@ def test_grey_and_deep_images_train_validate_and_test_whatever_the_kind(
         save(scene(40, 40)[..., 0].astype(np.uint16) * 255, data / name / "3.png")
         (data / name / "._0.png").write_bytes(b"macOS")
     path = recipe(tmp_path, kind, channels, data)
-    code, out, err = command("train", "--config", path)
+    code, _, err = command("train", "--config", path)
     assert (code, err) == (0, "")
     weights = tmp_path / f"run_{kind}{channels}_set" / "checkpoints" / "last.pth"
     protocol = "gaussian_denoise" if kind == "gaussian" else "pairs"
@@ -332,6 +332,6 @@ def test_options_of_the_kind_reach_its_validation(tmp_path: Path, command: Comma
     code, _, err = command("train", "--config", path)
     assert (code, err) == (0, "")
     protocol = "pairs:input=a,target=b,name={id}_*"
-    code, _, err = command("test", "--protocol", protocol, "--data", data, "--model", "identity")
+    code, out, err = command("test", "--protocol", protocol, "--data", data, "--model", "identity")
     assert (code, err) == (0, "")
     assert "0_2" in out

@@ -51,6 +51,7 @@ def parser() -> argparse.ArgumentParser:
     )
     train.add_argument("--overwrite", action="store_true", help="begin anew where OUTPUT holds a run already")
     train.add_argument("--init", metavar="FILE|NAME", help="weights to begin with, to fine-tune them")
+    _add_key(train, "of --init, ")
     train.add_argument("--partial", action="store_true", help="of --init, take what fits; the rest is told")
     train.add_argument(
         "--check",
@@ -81,6 +82,7 @@ def parser() -> argparse.ArgumentParser:
         help="checkpoint, e.g. runs/quickstart/checkpoints/last.pth, or published weights (see `unfold weights list`); "
         "with --config several stand side by side",
     )
+    _add_key(test)
     test.add_argument(
         "--output",
         "-o",
@@ -136,6 +138,7 @@ def parser() -> argparse.ArgumentParser:
     convert.add_argument("source", metavar="IN", help="checkpoint to read, or the name of published weights")
     convert.add_argument("target", metavar="OUT", type=Path, help=".safetensors file to write, .pth with --official")
     convert.add_argument("--name", help="the network, where the file cannot tell it (see `unfold models`)")
+    _add_key(convert)
     convert.add_argument("--official", action="store_true", help="write the layout of the authors' code")
 
     weights = commands.add_parser(
@@ -348,9 +351,16 @@ def _add_stages(command: argparse.ArgumentParser, prefix: str = "") -> None:
     )
 
 
+def _add_key(command: argparse.ArgumentParser, prefix: str = "") -> None:
+    command.add_argument(
+        "--key", metavar="KEY", help=f"{prefix}which network, where a file holds several, such as g_ema"
+    )
+
+
 def _add_network(command: argparse.ArgumentParser, more: str = "", about: str = "") -> None:
     """The network, what it takes beside a picture, how it runs; more, about: another kernel, and what it is."""
     command.add_argument("--weights", required=True, metavar="FILE|NAME", help="checkpoint, or published weights")
+    _add_key(command)
     command.add_argument(
         "--model",
         metavar="NAME",

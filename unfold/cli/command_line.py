@@ -56,12 +56,15 @@ def _train(arguments: argparse.Namespace) -> int:
             raise UnfoldError("--resume continues a run and --overwrite throws it away: give one of them")
         if arguments.partial and arguments.init is None:
             raise UnfoldError("--partial says how to take --init WEIGHTS, and there is none")
+        if arguments.key is not None and arguments.init is None:
+            raise UnfoldError("--key says which network of --init WEIGHTS, and there is none")
         cfg = load_config(arguments.config, arguments.overrides)
         begin: dict[str, Any] = {
             "resume": "auto" if arguments.resume == "auto" else bool(arguments.resume),
             "overwrite": arguments.overwrite,
             "init": arguments.init,
             "partial": arguments.partial,
+            "init_key": arguments.key,
             "processes": all_of_us,
         }
         if arguments.check:
@@ -106,7 +109,7 @@ def test(arguments: argparse.Namespace) -> int:
     from unfold.from_config import run_folder
 
     output = as_path(str(arguments.output)) if arguments.output else run_folder(cfg) / "test"
-    print(run_test(cfg, arguments.weights, output, data=arguments.data))
+    print(run_test(cfg, arguments.weights, output, data=arguments.data, key=arguments.key))
     print(f"PSNR in dB, s: seconds per image. In {output}: results.json, and a detail of each image in strips")
     return 0
 
@@ -130,6 +133,7 @@ def _test_protocol(arguments: argparse.Namespace) -> int:
         arguments.data,
         arguments.weights[0] if arguments.weights else None,
         arguments.model,
+        key=arguments.key,
         output=arguments.output,
         json_file=arguments.json,
         device=arguments.device or "auto",
@@ -175,7 +179,7 @@ def trace(arguments: argparse.Namespace) -> int:
 
 def _network_options(arguments: argparse.Namespace) -> dict[str, Any]:
     """What `restore` and `trace` share."""
-    names = ("scale", "kernel", "sigma", "precision", "device", "overwrite")
+    names = ("key", "scale", "kernel", "sigma", "precision", "device", "overwrite")
     return {**{name: getattr(arguments, name) for name in names}, "others": arguments.others}
 
 
@@ -214,7 +218,7 @@ def check(arguments: argparse.Namespace) -> int:
 def convert(arguments: argparse.Namespace) -> int:
     from unfold.weights.convert import convert as write
 
-    print(write(arguments.source, arguments.target, arguments.name, official=arguments.official))
+    print(write(arguments.source, arguments.target, arguments.name, key=arguments.key, official=arguments.official))
     return 0
 
 

@@ -81,6 +81,7 @@ def run_restore(
     weights: str,
     model: str | None = None,
     *,
+    key: str | None = None,
     scale: int | None = None,
     kernel: str | None = None,
     sigma: str | None = None,
@@ -104,7 +105,7 @@ def run_restore(
     _check_quality(quality, jobs)
     if kernel == "grid" and (form or quality):
         raise UnfoldError("--kernel grid writes a sheet as PNG: leave --format and --quality out")
-    name, _, net = load_named(weights, model)
+    name, _, net = load_named(weights, model, key=key)
     place(net, pick_device(device))
     if net.not_for_pictures:
         raise UnfoldError(net.not_for_pictures)

@@ -48,6 +48,7 @@ def run_trace(
     weights: str,
     model: str | None = None,
     *,
+    key: str | None = None,
     scale: int | None = None,
     kernel: str | None = None,
     sigma: str | None = None,
@@ -66,7 +67,7 @@ def run_trace(
     _check_places(as_path(source), output, overwrite)
     if kernel == "grid":
         raise UnfoldError("--kernel grid is for `unfold restore`: give gauss:WIDTH, bicubic or a file")
-    name, _, net = load_named(weights, model)
+    name, _, net = load_named(weights, model, key=key)
     place(net, pick_device(device))
     if net.not_for_pictures:
         raise UnfoldError(net.not_for_pictures)

@@ -7,6 +7,7 @@ import json
 import logging
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -48,11 +49,19 @@ INPUT = "noisy input"  # the measurement itself, where it is as large as the tar
 STAGES_SHOWN = 2
 
 
-def run_test(cfg: CfgNode, weights: str | Path | Sequence[str | Path], output: Path, *, data: str | None = None) -> str:
+def run_test(
+    cfg: CfgNode,
+    weights: str | Path | Sequence[str | Path],
+    output: Path,
+    *,
+    data: str | None = None,
+    key: str | None = None,
+) -> str:
     """Evaluate the config's network with these weights (files, or published names); returns the table as text.
 
     The images are those of DATA.TEST, or of ``data`` in its place; the protocol is TEST.PROTOCOL, else the kind's own,
-    else what validates. Several weights stand side by side, each in a column called by its file.
+    else what validates. Several weights stand side by side, each in a column called by its file. key: which of several
+    networks in a file.
     Writes results.json and strips/<image>.png into ``output``. Raises UnfoldError for bad input.
     """
     source = cfg.DATA.TEST if data is None else data
@@ -71,17 +80,18 @@ def run_test(cfg: CfgNode, weights: str | Path | Sequence[str | Path], output: P
     files = _named(weights, cfg)
     nets, trained = {}, {}
     for name, file in files.items():
-        checkpoint = read_checkpoint(file)
         net = build_network(cfg)
+        checkpoint = read_checkpoint(file, key, like=partial(build_network, cfg))
         load_state(net, checkpoint.state, file)
         nets[name] = place(net.eval(), device)
-        trained[name] = {key: checkpoint.content.get(key) or value for key, value in tested.items()}
+        told = checkpoint.content if checkpoint.model else {}  # other trainers mean other things by these words
+        trained[name] = {what: told.get(what) or value for what, value in tested.items()}
         which = f" {name}" if len(files) > 1 else ""
-        for key, value in _differing(part, protocol, trained[name], tested).items():
-            if not (key == "protocol" and options_of(cfg, "DATA").get("blind")):
-                before = trained[name][key]
+        for what, value in _differing(part, protocol, trained[name], tested).items():
+            if not (what == "protocol" and options_of(cfg, "DATA").get("blind")):
+                before = trained[name][what]
                 logger.warning(
-                    "note: the weights%s were trained as %s %s and are tested as %s", which, key, before, value
+                    "note: the weights%s were trained as %s %s and are tested as %s", which, what, before, value
                 )
 
     cases = _cases(cfg, protocol, source, data is not None)

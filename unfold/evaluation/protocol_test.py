@@ -36,6 +36,7 @@ def run_protocol(
     weights: str | None,
     model: str | None,
     *,
+    key: str | None = None,
     output: Path | None = None,
     json_file: Path | None = None,
     device: str = "auto",
@@ -44,9 +45,9 @@ def run_protocol(
     """Evaluate by the protocol ``text`` on the images ``source``; returns a table as text.
 
     weights, model: a network's weights (file or published name) and, where they cannot tell it, the network's name; or
-    no weights and the name of a baseline. output: folder for the restored pictures; json_file: for the numbers, one
-    object per image and the means. stages: another number of them than the network has, see
-    :func:`unfold.models.stages.with_stages`. Raises UnfoldError for bad input.
+    no weights and the name of a baseline. key: which of several networks in the file. output: folder for the restored
+    pictures; json_file: for the numbers, one object per image and the means. stages: another number of them than the
+    network has, see :func:`unfold.models.stages.with_stages`. Raises UnfoldError for bad input.
     """
     protocol = parse_protocol(text)
     if not protocol.scored and output is None:
@@ -54,7 +55,7 @@ def run_protocol(
     with their_errors(f"the protocol {protocol.name}"):
         cases = protocol.cases(source)
     _prepare_places(cases, output, json_file)
-    method, about = _method(protocol, weights, model, pick_device(device), stages)
+    method, about = _method(protocol, weights, model, key, pick_device(device), stages)
     check_images(
         [path for case in cases for path in case.files if path.suffix.lower() in EXTENSIONS], 1, protocol.bands
     )
@@ -97,9 +98,16 @@ def _prepare_places(cases: Sequence[Case], output: Path | None, json_file: Path 
 
 
 def _method(
-    protocol: Protocol, weights: str | None, model: str | None, device: torch.device, stages: int | None
+    protocol: Protocol,
+    weights: str | None,
+    model: str | None,
+    key: str | None,
+    device: torch.device,
+    stages: int | None,
 ) -> tuple[Method, dict[str, Any]]:
     about = {"unfold": unfold.__version__, "torch": torch.__version__, "device": str(device)}
+    if weights is None and key is not None:
+        raise UnfoldError("--key says which network of a file: give --weights, too")
     if weights is None and stages is not None:
         raise UnfoldError("--stages is for networks: give --weights, too")
     if model in BASELINES:
@@ -111,7 +119,7 @@ def _method(
     if weights is None:
         typo = f"{model} is no baseline, {nearest_or_all(model, BASELINES)}" if model else ""
         raise UnfoldError(typo or f"give --weights, or --model with one of the baselines {', '.join(BASELINES)}")
-    name, path, net = load_named(weights, model)
+    name, path, net = load_named(weights, model, key=key)
     names = set(net.required)
     if not names <= set(protocol.inputs):
         raise UnfoldError(
@@ -119,7 +127,11 @@ def _method(
             f"{', '.join(sorted(protocol.inputs))}"
         )
     protocol.fit(net)
-    told = {"model": short(name), "weights": {"file": str(path), "sha256": sha256_of(path)}, **about}
+    told = {
+        "model": short(name),
+        "weights": {"file": str(path), "sha256": sha256_of(path), **({} if key is None else {"key": key})},
+        **about,
+    }
     if stages is None:
         return network(place(net, device), device), told
     net, count = with_stages(net, stages)

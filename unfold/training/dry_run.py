@@ -73,6 +73,7 @@ def check_run(
     overwrite: bool = False,
     init: str | None = None,
     partial: bool = False,
+    init_key: str | None = None,
     processes: Processes | None = None,
 ) -> str:
     """Build the run as :func:`unfold.training.setup.build_run.build_trainer` does, try it, and tell what it will take.
@@ -81,7 +82,9 @@ def check_run(
     """
     if processes is not None and processes.world > 1:
         raise UnfoldError(f"--check runs in one process, not {processes.world}: begin it without torchrun")
-    trainer = build_trainer(cfg, resume=resume, overwrite=overwrite, init=init, partial=partial, dry=True)
+    trainer = build_trainer(
+        cfg, resume=resume, overwrite=overwrite, init=init, partial=partial, init_key=init_key, dry=True
+    )
     net, train = trainer.update.net, cfg.TRAIN
     memory, free = step_memory(cfg), available(trainer.device)
     tried = list(_steps(cfg, trainer, memory, free))

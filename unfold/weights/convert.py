@@ -19,26 +19,28 @@ from unfold.weights.load_model import fitted, identify, in_words, model_record, 
 from unfold.weights.read_checkpoint import digest
 
 
-def convert(source: str | Path, target: Path, name: str | None = None, *, official: bool = False) -> str:
+def convert(
+    source: str | Path, target: Path, name: str | None = None, *, key: str | None = None, official: bool = False
+) -> str:
     """Write the network that ``source`` holds to ``target``; returns a line that says what was written.
 
-    source: a file, or the name of published weights. A .safetensors target carries name and arguments of the network,
-    SHA-256 of the source, date and version, and loads without a name. official: a .pth target as the authors' code
-    reads it. Never overwrites. Raises UnfoldError.
+    source: a file, or the name of published weights; key: which of several networks in it. A .safetensors target
+    carries name and arguments of the network, SHA-256 of the source, date and version, and loads without a name.
+    official: a .pth target as the authors' code reads it. Never overwrites. Raises UnfoldError.
     """
     wanted = ".pth" if official else ".safetensors"
     if target.suffix != wanted:
         raise UnfoldError(f"{target}: the target is a {wanted} file {'with' if official else 'without'} --official")
     if target.exists():
         raise UnfoldError(f"{target} exists already and is not overwritten")
-    path, checkpoint, name = open_weights(source, name)
+    path, checkpoint, name = open_weights(source, name, key)
     name, arguments = identify(checkpoint, path, name)
     net = skeleton(name, arguments)
     # Copies: parameters that are shared stand under several names, in full.
     state = {key: value.clone().contiguous() for key, value in fitted(net, checkpoint.state, path).items()}
     about = {
         "model": json.dumps(model_record(network_part(name), arguments)),
-        "protocol": json.dumps(checkpoint.content.get("protocol"), default=str),
+        "protocol": json.dumps(checkpoint.content.get("protocol") if checkpoint.model else None, default=str),
         "digest": digest(state),
         "source_sha256": sha256_of(path),
         "date": datetime.date.today().isoformat(),

@@ -51,6 +51,9 @@ def fitted(net: UnfoldingNetwork, given: Mapping[str, Tensor], path: str | Path)
         differing += [key for key in at_hand[:-1] if not torch.equal(state[key], state[at_hand[-1]])]
         filled += [key for key in keys if key not in state]
         state |= dict.fromkeys(keys, state[at_hand[-1]])
+    for key in state:
+        if _kind(state[key]) != _kind(own[key]):
+            raise UnfoldError(f"{path}: {key} is no plain tensor of {_kind(own[key])} numbers")
     unused = [key for key in own if key not in state and re.fullmatch(net.unused_keys, key)]
     state |= {key: torch.zeros(own[key].shape) for key in unused}
     foreign = [key for key in given if key not in own and re.fullmatch(net.foreign_keys, key)]
@@ -66,6 +69,11 @@ def fitted(net: UnfoldingNetwork, given: Mapping[str, Tensor], path: str | Path)
         if keys:
             logger.info("note: %s: %d %s (%s%s)", path, len(keys), what, keys[0], ", ..." if len(keys) > 1 else "")
     return {key: state[key] for key in own}
+
+
+def _kind(value: Tensor) -> str:
+    """Of numbers: others than those of the network would be rounded, or lose a part."""
+    return "floating-point" if value.is_floating_point() else "complex" if value.is_complex() else "whole"
 
 
 def _refuse_differences(
@@ -96,27 +104,36 @@ def in_words(arguments: Mapping[str, Any]) -> str:
 
 
 def load_model(
-    path: Source, name: str | None = None, device: str | torch.device | None = None, **overrides: Any
+    path: Source,
+    name: str | None = None,
+    device: str | torch.device | None = None,
+    *,
+    key: str | None = None,
+    **overrides: Any,
 ) -> UnfoldingNetwork:
     """Build the network that a checkpoint file holds and load its weights, in eval mode, on the CPU or the device.
 
     path: a file, or where there is none of that name, published weights such as "usrnet_tiny", downloaded once (see
     `unfold weights list`); or an open binary file, read from where it stands, or bytes. device: "auto", "cpu", "cuda"
-    or a torch.device. The network is what the file says (files of this package do), or what its names and shapes
-    tell: any width, number of stages of untied networks and sampling ratio. name: only where neither says it (NRL-GDN's
-    three variants share one layout), to insist, or of code of your own ("ista.py:ISTANet", or a recipe whose MODEL it
-    is), which is never run because a file says so; overrides: constructor arguments, as for
+    or a torch.device. Files of other trainers are read, too: the state dict may be under any keys, its names may have
+    any prefix, and a moving average comes before other copies. The network is what the file says (files of this
+    package do), or what its names and shapes tell: any width, number of stages of untied networks and sampling ratio.
+    name: only where neither says it (NRL-GDN's three variants share one layout), to insist, or of code of your own
+    ("ista.py:ISTANet", or a recipe whose MODEL it is), which is never run because a file says so; key: which of several
+    networks in a file, such as "g_ema" or "state_dict.generator"; overrides: constructor arguments, as for
     :func:`unfold.create_model`. What the network is given it looks at, see
-    :attr:`unfold.models.unfolding.UnfoldingNetwork.checks_inputs`. Raises UnfoldError for a file, name or device that
-    does not fit.
+    :attr:`unfold.models.unfolding.UnfoldingNetwork.checks_inputs`. Raises UnfoldError for a file, name, key or device
+    that does not fit.
     """
     with as_path_of(path) as file:
-        return for_people(load_named(file, name, **overrides)[2], device)
+        return for_people(load_named(file, name, key=key, **overrides)[2], device)
 
 
-def load_named(source: str | Path, name: str | None = None, **overrides: Any) -> tuple[str, Path, UnfoldingNetwork]:
+def load_named(
+    source: str | Path, name: str | None = None, *, key: str | None = None, **overrides: Any
+) -> tuple[str, Path, UnfoldingNetwork]:
     """As :func:`load_model` of a path, with the network's name and the file; what it is given it does not look at."""
-    path, checkpoint, name = open_weights(source, name)
+    path, checkpoint, name = open_weights(source, name, key, overrides)
     name, arguments = identify(checkpoint, path, name)
     arguments = {**arguments, **overrides}
     # No memory is spent before names and shapes have been compared.
@@ -126,13 +143,26 @@ def load_named(source: str | Path, name: str | None = None, **overrides: Any) ->
     return name, path, net.eval()
 
 
-def open_weights(source: str | Path, name: str | None) -> tuple[Path, Checkpoint, str | None]:
-    """The file that ``source`` means, what it holds, and the network: ``name``, or that of published weights."""
+def open_weights(
+    source: str | Path, name: str | None, key: str | None = None, options: Mapping[str, Any] | None = None
+) -> tuple[Path, Checkpoint, str | None]:
+    """The file that ``source`` means, what it holds, and the network: ``name``, or that of published weights.
+
+    key: which of several networks in the file; options: constructor arguments, for a network of that name which is
+    found by comparing it.
+    """
     weights = published(source)
     if name is None and weights is not None:
         name = weights.model
     path = find_weights(source)
-    return path, read_checkpoint(path), name
+    if name is None:
+        return path, read_checkpoint(path, key), name
+    known, arguments = of_recipe(name) if _is_recipe(name) else (name, {})
+
+    def like() -> UnfoldingNetwork:
+        return skeleton(known, {**arguments, **(options or {})})
+
+    return path, read_checkpoint(path, key, name=known, like=like), name
 
 
 def identify(checkpoint: Checkpoint, path: str | Path, name: str | None = None) -> tuple[str, dict[str, Any]]:
@@ -141,12 +171,12 @@ def identify(checkpoint: Checkpoint, path: str | Path, name: str | None = None) 
     name: of a network, of its code, or a recipe (.yaml) whose MODEL it is. Code that only the file names is never
     imported: UnfoldError, which asks for the name.
     """
-    if name is not None and name.endswith((".yaml", ".yml")):
+    if name is not None and _is_recipe(name):
         return of_recipe(name)
     if checkpoint.model is None:
         found = recognise(checkpoint.state)
         if name is None:
-            name = _only_name(found, path)
+            name = _only_name(found, path, checkpoint.outline)
         if found is not None and name in found[0]:
             return name, found[1]
         if options := network_part(name).full({}):  # such as a number of stages that share their weights
@@ -174,6 +204,10 @@ def identify(checkpoint: Checkpoint, path: str | Path, name: str | None = None) 
     return name, arguments
 
 
+def _is_recipe(name: str) -> bool:
+    return name.endswith((".yaml", ".yml"))
+
+
 def of_recipe(recipe: str) -> tuple[str, dict[str, Any]]:
     """Name and options of the network that a recipe, a .yaml file, names."""
     cfg = load_config(recipe)
@@ -185,9 +219,9 @@ def model_record(part: Part, options: Mapping[str, Any]) -> dict[str, Any]:
     return {"name": part.name, "arguments": dict(options), **({"sha256": part.sha256} if part.file else {})}
 
 
-def _only_name(found: tuple[list[str], dict[str, Any]] | None, path: str | Path) -> str:
+def _only_name(found: tuple[list[str], dict[str, Any]] | None, path: str | Path, outline: str) -> str:
     if found is None:
-        raise UnfoldError(f"{path} holds no network that is known here; give its name (see `unfold models`)")
+        raise UnfoldError(f"{path} holds no network that is known here; give its name (see `unfold models`){outline}")
     names, arguments = found
     whole = [plain(network_part(name).full(arguments)) for name in names]
     if any(one != whole[0] for one in whole):  # what no shape shows: they are different networks

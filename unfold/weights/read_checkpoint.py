@@ -8,7 +8,7 @@ import pickle
 import textwrap
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,11 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from unfold.errors import UnfoldError
+from unfold.models.unfolding import UnfoldingNetwork
+from unfold.weights.find_network import choose_network, outline, without_prefixes
+from unfold.weights.inert_types import inert
+from unfold.weights.refused_files import torchscript, why_refused
 
-WRAPPERS = ("state_dict", "params_ema", "params", "net")  # under which key a file may hold its state dict
-PREFIXES = ("module.", "_orig_mod.")  # what DataParallel and torch.compile put before every name
 LONGEST_NAME = 200
 
 
@@ -29,27 +31,55 @@ class Checkpoint:
     """What a file holds.
 
     state: names and tensors on the CPU, without prefixes; model: name and arguments of the network where the file says
-    them; content: what else a file of this package holds.
+    them; content: what else a file of this package holds; outline: of a file with other things, what they are, and how
+    to save the weights alone, to be told where the network is not known.
     """
 
     state: dict[str, Tensor]
     model: tuple[str, dict[str, Any]] | None = None
     content: dict[str, Any] = field(default_factory=dict)
+    outline: str = ""
 
 
-def read_checkpoint(path: str | Path) -> Checkpoint:
-    """Read a .safetensors file, or a torch file of the zip or the legacy format.
+def read_checkpoint(
+    path: str | Path,
+    key: str | None = None,
+    *,
+    name: str | None = None,
+    like: Callable[[], UnfoldingNetwork] | None = None,
+) -> Checkpoint:
+    """Read a .safetensors file, or a torch file of the zip or the legacy format, whatever it is called.
 
-    Its state dict may be bare or below one of WRAPPERS, its names may have PREFIXES. A torch file is read with
-    weights_only=True: one that holds more than tensors and plain values is refused, and nothing in it runs. Zip files
-    must pass their checksums and hold nothing compressed, safetensors of this package their digest; the legacy format
-    and other safetensors have none, so that a flipped bit inside a number cannot be seen there. Raises UnfoldError for
-    a file that is missing, damaged or no checkpoint.
+    Its network may be under any keys, and have any prefix before its names: it is found by names and shapes. Of copies
+    the moving average is taken, which is told. key: which of several networks, by its keys and prefixes with dots
+    between them; name: of the network that is wanted; like: makes one without numbers, for a network that is not known
+    by name. A torch file is read with weights_only=True: types that other trainers save beside weights
+    (:mod:`unfold.weights.inert_types`) are read as nothing, a file that holds more is refused, and nothing in it runs.
+    Zip files must pass their checksums and hold nothing compressed, safetensors of this package their digest; the
+    legacy format and other safetensors have none, so that a flipped bit inside a number cannot be seen there. Raises
+    UnfoldError for a file that is missing, damaged or no checkpoint, and where several networks are in it.
     """
     path = Path(path)
     if not path.is_file():
         raise UnfoldError(f"there is no weights file {path}")
-    return _read_safetensors(path) if path.suffix.lower() == ".safetensors" else _read_torch(path)
+    try:
+        content, about = _safetensors(path) if _is_safetensors(path) else (_torch(path), None)
+    except OSError as error:
+        raise UnfoldError(f"{path} cannot be read: {error.strerror or error}") from None
+    if about is not None:
+        place, state = choose_network(content, path, key, name, like)
+        return Checkpoint(_checked(state, path), _model(about.get("model")), about)
+    if not isinstance(content, Mapping | list | tuple):
+        raise UnfoldError(f"{path} holds a {type(content).__name__}, and a checkpoint is a dict of tensors")
+    top: Mapping[str, Any] = content if isinstance(content, Mapping) else {}
+    model = _model(top.get("model"))
+    if key is None and model is not None and _is_state(top.get("state_dict")):  # of this package
+        ours = top["state_dict"]
+        place, state = "state_dict", ours if "digest" in top else without_prefixes(ours)
+    else:
+        place, state = choose_network(content, path, key, name, like)
+    rest = {str(k): value for k, value in top.items() if place != k and not place.startswith(f"{k}.")}
+    return Checkpoint(_checked(state, path), model, rest if place else {}, outline(content, path, place))
 
 
 def digest(state: Mapping[str, Tensor]) -> str:
@@ -62,18 +92,27 @@ def digest(state: Mapping[str, Tensor]) -> str:
     return total.hexdigest()
 
 
-def _read_safetensors(path: Path) -> Checkpoint:
+def _is_safetensors(path: Path) -> bool:
+    """By its beginning, and by its name where that says nothing."""
+    with path.open("rb") as file:
+        head = file.read(9)
+    if head.startswith(b"PK\x03\x04"):
+        return False
+    begins = head[8:] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size
+    return begins or path.suffix.lower() == ".safetensors"
+
+
+def _safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Names and tensors, and what the file says of itself."""
     try:
         with safe_open(path, framework="pt") as file:
             state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  (no mapping)
             about = dict(file.metadata() or {})
     except (SafetensorError, OSError, ValueError) as error:
         raise UnfoldError(f"{path} is damaged or no safetensors file ({_brief(error)})") from None
-    named = _named(state, path)
-    if "digest" in about and about["digest"] != digest(named):
+    if "digest" in about and about["digest"] != digest(state):
         raise UnfoldError(f"{path} is damaged: its numbers are not those that were written")
-    content = {key: _decoded(value) for key, value in about.items()}
-    return Checkpoint(named, _model(content.get("model")), content)
+    return state, {key: _decoded(value) for key, value in about.items()}
 
 
 def _decoded(text: str) -> Any:
@@ -84,24 +123,35 @@ def _decoded(text: str) -> Any:
         return text
 
 
-def _read_torch(path: Path) -> Checkpoint:
+def _torch(path: Path) -> Any:
     try:
         _check_zip(path)
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), inert():
             # Such files are refused, or loaded as any other.
             warnings.filterwarnings("ignore", message="Detected pickle protocol|Validating sparse tensor")
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            return _without_attributes(torch.load(path, map_location="cpu", weights_only=True))
+    except UnfoldError:
+        raise
     except pickle.UnpicklingError:
         # Not torch's own words, which advise to load it all the same.
-        raise UnfoldError(f"{path} is no checkpoint, or holds more than weights: code in a file is never run") from None
+        raise UnfoldError(why_refused(path)) from None
     except Exception as error:  # damaged files raise nearly anything: AssertionError, TypeError, KeyError, ...
         raise UnfoldError(f"{path} is damaged or no checkpoint ({_brief(error)})") from None
-    if not isinstance(content, Mapping):
-        raise UnfoldError(f"{path} holds a {type(content).__name__}, and a checkpoint is a dict of tensors")
-    wrapper = next((key for key in WRAPPERS if _has_tensors(content.get(key))), None)
-    state = content if wrapper is None else content[wrapper]
-    rest = {} if wrapper is None else {str(key): value for key, value in content.items() if key != wrapper}
-    return Checkpoint(_named(state, path), _model(rest.get("model")), rest)
+
+
+def _without_attributes(content: Any) -> Any:
+    """The same, without what a file hangs on its dicts and tensors: there it may hide their methods."""
+    waiting, seen = [content], {id(content)}
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, Mapping | Tensor) and hasattr(value, "__dict__"):
+            vars(value).clear()
+        if isinstance(value, Mapping | list | tuple):
+            inner = value.values() if isinstance(value, Mapping) else value
+            fresh = [one for one in inner if isinstance(one, Mapping | list | tuple | Tensor) and id(one) not in seen]
+            seen.update(map(id, fresh))
+            waiting += fresh
+    return content
 
 
 def _check_zip(path: Path) -> None:
@@ -116,6 +166,9 @@ def _check_zip(path: Path) -> None:
         return
     with zipfile.ZipFile(path) as archive:
         members = archive.infolist()
+        names = {member.filename.partition("/")[2] for member in members}
+        if "constants.pkl" in names and any(name.startswith("code/") for name in names):
+            raise UnfoldError(torchscript(path))
         if any(member.compress_type != zipfile.ZIP_STORED for member in members):
             raise ValueError("it is compressed, which torch's files are not")
         if sum(member.file_size for member in members) > path.stat().st_size:
@@ -124,8 +177,9 @@ def _check_zip(path: Path) -> None:
             raise ValueError(f"the checksum of its part {bad!r} is wrong")
 
 
-def _has_tensors(content: Any) -> bool:
-    return isinstance(content, Mapping) and any(isinstance(value, Tensor) for value in content.values())
+def _is_state(content: Any) -> bool:
+    given = isinstance(content, Mapping) and bool(content)
+    return given and all(isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items())
 
 
 def _brief(error: Exception) -> str:
@@ -135,19 +189,14 @@ def _brief(error: Exception) -> str:
     return textwrap.shorten("".join(c if c.isprintable() else "?" for c in words), 160)
 
 
-def _named(state: Mapping[Any, Any], path: Path) -> dict[str, Tensor]:
-    if not state or not all(isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()):
-        raise UnfoldError(f"{path} holds no state dict (names and tensors)")
+def _checked(state: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
     for key, value in state.items():
         if len(key) > LONGEST_NAME or not key.isprintable():
             raise UnfoldError(f"{path} holds a parameter with an impossible name, {key[:40]!r}")
-        plain = value.layout == torch.strided and value.device.type == "cpu" and value.is_floating_point()
+        plain = value.layout == torch.strided and value.device.type == "cpu" and not value.is_quantized
         if not plain or value.untyped_storage().nbytes() < value.numel() * value.element_size():
-            raise UnfoldError(f"{path}: {key} is no plain tensor of floating-point numbers")
-    named = dict(state)
-    while prefix := next((p for p in PREFIXES if all(key.startswith(p) for key in named)), None):
-        named = {key.removeprefix(prefix): value for key, value in named.items()}
-    return named
+            raise UnfoldError(f"{path}: {key} is no plain tensor")
+    return dict(state)
 
 
 def _model(told: Any) -> tuple[str, dict[str, Any]] | None:

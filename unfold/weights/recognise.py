@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from torch import Tensor
@@ -11,14 +11,17 @@ from unfold.models.registry import list_models, list_networks, network_part
 from unfold.models.unfolding import UnfoldingNetwork
 
 
-def recognise(state: Mapping[str, Tensor]) -> tuple[list[str], dict[str, Any]] | None:
+def recognise(
+    state: Mapping[str, Tensor], networks: Iterable[type[UnfoldingNetwork]] | None = None
+) -> tuple[list[str], dict[str, Any]] | None:
     """The registry's names that the state dict fits, and the constructor arguments its shapes tell; None if no network.
 
     Several names are the same network (dgunet_deblur and dgunet_denoise), or, for NRL-GDN, different networks that
     share one layout. Any width is recognised: then the names are those of its family. Each network knows its own
-    (:meth:`unfold.models.unfolding.UnfoldingNetwork.recognise`).
+    (:meth:`unfold.models.unfolding.UnfoldingNetwork.recognise`). networks: those of the registry, where it is asked
+    often.
     """
-    for network in list_networks():
+    for network in list_networks() if networks is None else networks:
         try:
             arguments = network.recognise(state)
         except (KeyError, IndexError, ValueError, ZeroDivisionError):  # names of it, and other shapes

@@ -50,8 +50,9 @@ from unfold.user_files import their_errors
 from unfold.util import once
 from unfold.util.device import pick_device, place
 from unfold.util.whole_files import nearest, whole_file
-from unfold.weights.load_model import load_state, model_record, open_weights
-from unfold.weights.read_checkpoint import Checkpoint
+from unfold.weights.load_model import load_state, model_record
+from unfold.weights.read_checkpoint import Checkpoint, read_checkpoint
+from unfold.weights.resolve_weights import find_weights
 
 logger = logging.getLogger("unfold")
 # The files of a run that are gone when another begins in its folder.
@@ -73,6 +74,7 @@ def build_trainer(
     overwrite: bool = False,
     init: str | None = None,
     partial: bool = False,
+    init_key: str | None = None,
     processes: Processes | None = None,
     dry: bool = False,
 ) -> Trainer:
@@ -80,7 +82,8 @@ def build_trainer(
 
     resume: go on from the run folder's newest whole checkpoint, "auto" where there is one; overwrite: begin anew in a
     folder that holds a run already. init: weights to begin with, a file or name, which with "auto" a run that goes on
-    does not heed; partial: what of them does not fit stays fresh, and is told. processes: those that share the run.
+    does not heed; partial: what of them does not fit stays fresh, and is told; init_key: which of several networks in
+    the file. processes: those that share the run.
     dry: write nothing, not even the run folder.
     Raises UnfoldError.
     """
@@ -108,7 +111,7 @@ def build_trainer(
     net.checkpoint_stages = cfg.TRAIN.CHECKPOINT_STAGES
     fill(net, cfg.OPTIM.START)
     if init is not None:
-        begin_with(net, model_name(cfg), init, partial)
+        begin_with(net, model_name(cfg), init, partial, init_key)
     elif found is not None:
         load_state(net, found[1].state, found[0])
     else:
@@ -174,9 +177,13 @@ def build_trainer(
     return trainer
 
 
-def begin_with(net: UnfoldingNetwork, name: str, source: str, partial: bool) -> None:
-    """Weights from a file or of a published name; UnfoldError where they do not fit and ``partial`` is not given."""
-    path, checkpoint, _ = open_weights(source, None)
+def begin_with(net: UnfoldingNetwork, name: str, source: str, partial: bool, key: str | None = None) -> None:
+    """Weights from a file or of a published name; UnfoldError where they do not fit and ``partial`` is not given.
+
+    key: which of several networks in the file.
+    """
+    path = find_weights(source)
+    checkpoint = read_checkpoint(path, key, like=lambda: net)
     if not partial:
         try:
             load_state(net, checkpoint.state, path)

@@ -45,6 +45,10 @@ def fill(net: UnfoldingNetwork, how: str) -> None:
 def take_over(net: UnfoldingNetwork, state: dict[str, Tensor]) -> list[str]:
     """Load what fits by name and shape; returns the names of the network's tensors that stay as they are."""
     own = net.state_dict()
-    fitting = {name: value for name, value in state.items() if name in own and own[name].shape == value.shape}
+    fitting = {
+        name: value
+        for name, value in state.items()
+        if name in own and own[name].shape == value.shape and own[name].is_floating_point() == value.is_floating_point()
+    }
     net.load_state_dict(fitting, strict=False)
     return [name for name in own if name not in fitting]

@@ -1,0 +1,142 @@
+"""What to say of a file that is not loaded: what is in it, and how to save its weights alone."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import pickletools
+import textwrap
+import warnings
+import zipfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+from torch import Tensor
+
+from unfold.errors import one_line
+from unfold.weights.inert_types import STAND_INS, LeftOut, LeftOutDict, inert
+
+SHOWN = 5
+OF_TORCH = ("torch._utils.", "torch._tensor.", "torch.serialization.", "torch.storage.", "torch.nn.parameter.")
+# Modules whose functions run commands: no weights need them, and nobody should load such a file.
+COMMANDS = ("os", "posix", "nt", "sys", "subprocess", "builtins", "runpy", "shutil", "importlib", "ctypes", "socket")
+_MAGIC = 0x1950A86A20F9469CFC6C  # with which torch's older format begins
+
+
+def why_refused(path: Path) -> str:
+    """Why a torch file is not loaded that torch will not read as tensors and plain values; nothing in it runs."""
+    types, plain_pickle, protocol = _look_into(path)
+    foreign = [name for name in types if name not in STAND_INS and not _of_torch(name)]
+    if commands := [name for name in foreign if name.partition(".")[0] in COMMANDS]:
+        return (
+            f"{path} holds more than weights, and code in a file is never run: it calls {some(commands)}, which no "
+            "checkpoint needs: load it nowhere"
+        )
+    if not types and protocol is None:
+        return f"{path} is no checkpoint: it is neither what torch.save writes nor a safetensors file"
+    if not foreign and not plain_pickle and protocol == 2:
+        return f"{path} is damaged, or holds more than weights: a value in it cannot be read safely"
+    load, has = "torch.load({0}, map_location='cpu', weights_only=False)", f"it has {some(foreign)}"
+    if plain_pickle:
+        load = "pickle.load(open({0}, 'rb'))"
+        has = "it is a plain pickle" + (f" with {some(foreign)}" if foreign else "")
+    elif not foreign:
+        has = f"it is written with pickle protocol {protocol}, and only 2 can be read safely"
+    lines = saving(path, load, _where_weights_are(path, foreign))
+    return (
+        f"{path} holds more than weights, and code in a file is never run: {has}. Where you trust its author, save "
+        f"its weights alone, in Python: {lines}"
+    )
+
+
+def torchscript(path: Path) -> str:
+    return (
+        f"{path} is TorchScript, a network together with its code, which is never run; save its weights alone, in "
+        f"Python: content = torch.jit.load({str(path)!r}, map_location='cpu'); "
+        "torch.save(content.state_dict(), 'weights.pth')"
+    )
+
+
+def saving(path: Path, load: str, weights: str) -> str:
+    """Two lines of Python, in one."""
+    return one_line(f"content = {load.format(repr(str(path)))}; torch.save({weights}, 'weights.pth')")
+
+
+def some(names: Iterable[str]) -> str:
+    """The first few names, and how many there are."""
+    known = [textwrap.shorten(one_line(name), 60) for name in names]
+    more = f" and {len(known) - SHOWN} more" if len(known) > SHOWN else ""
+    return f"{', '.join(known[:SHOWN])}{more}"
+
+
+def _of_torch(name: str) -> bool:
+    known = name.startswith(OF_TORCH) and name != "torch.storage._load_from_bytes"
+    tensors = name.startswith("torch.") and name.count(".") == 1  # torch.FloatStorage, torch.float32
+    return known or tensors or name in ("collections.OrderedDict", "collections.Counter", "_codecs.encode")
+
+
+def _look_into(path: Path) -> tuple[list[str], bool, int | None]:
+    """The types and functions that a file names, whether it is a plain pickle, and of which protocol its pickles are.
+
+    Its instructions are read one by one and none is followed.
+    """
+    found: dict[str, None] = {}
+    plain, protocols = True, []
+    with (
+        contextlib.suppress(Exception),
+        _pickles(path) as file,
+    ):  # the end, or no pickle: what is found till then counts
+        plain = not isinstance(file, io.BytesIO)
+        for _ in range(5):  # the older format: a number, a version, sizes, the content, and names of storages
+            words: list[str] = []
+            for op, argument, _ in pickletools.genops(file):
+                if op.name in ("GLOBAL", "INST"):
+                    found[_full(*str(argument).split(" ", 1))] = None
+                elif op.name == "STACK_GLOBAL" and len(words) == 2:
+                    found[_full(*words)] = None
+                elif isinstance(argument, str):
+                    words = [*words[-1:], argument]
+                elif op.name == "PROTO" and argument is not None:
+                    protocols.append(int(argument))
+                plain &= argument != _MAGIC
+    return list(found), plain, max(protocols, default=None)
+
+
+def _full(module: str, name: str) -> str:
+    return f"{'builtins' if module == '__builtin__' else module}.{name}"
+
+
+def _pickles(path: Path) -> IO[bytes]:
+    if not zipfile.is_zipfile(path):
+        return path.open("rb")
+    with zipfile.ZipFile(path) as archive:
+        name = next(name for name in archive.namelist() if name == "data.pkl" or name.endswith("/data.pkl"))
+        return io.BytesIO(archive.read(name))
+
+
+def _where_weights_are(path: Path, foreign: list[str]) -> str:
+    """What of ``content`` is a state dict, in Python; a guess where that cannot be seen.
+
+    The file is read once more, without its numbers, and with nothing in the place of whatever it names.
+    """
+    content: Any = None
+    for kind in (LeftOut, LeftOutDict):  # an object, or a dict of a type of its own
+        with contextlib.suppress(Exception), inert(foreign, kind), warnings.catch_warnings():  # else it is a guess
+            warnings.simplefilter("ignore")
+            content = torch.load(path, map_location="meta", weights_only=True)
+            break
+    if isinstance(content, LeftOut):
+        return "content.state_dict()"
+    if not isinstance(content, Mapping):
+        return "content['state_dict']"
+    for key, value in content.items():
+        if isinstance(value, Mapping) and any(isinstance(one, Tensor) for one in value.values()):
+            return f"content[{key!r}]"
+    if any(isinstance(value, Tensor) for value in content.values()):
+        return "{key: value for key, value in content.items() if torch.is_tensor(value)}"
+    for key, value in content.items():
+        if isinstance(value, LeftOut) and any(mark in str(key).lower() for mark in ("model", "net", "gen", "ema")):
+            return f"content[{key!r}].state_dict()"
+    return "content['state_dict']"
