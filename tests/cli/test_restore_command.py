@@ -249,6 +249,16 @@ def test_patterns_and_names(pictures: Path, tmp_path: Path) -> None:
         find_jobs([str(pictures / "picture0.png")], tmp_path / "link.png")
 
 
+def test_pictures_and_folders_are_taken_in_natural_order(tmp_path: Path) -> None:
+    for name in ("b10/1.png", "b9/1.png", "a10.png", "a9.png", "a100.png"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "in" / name).touch()
+    names = ["a9.png", "a10.png", "a100.png"]
+    jobs = find_jobs([str(tmp_path / "in")], tmp_path / "o")
+    assert [job.target.relative_to(tmp_path / "o").as_posix() for job in jobs] == [*names, "b9/1.png", "b10/1.png"]
+    assert [job.target.name for job in find_jobs([str(tmp_path / "in" / "a*.png")], tmp_path / "o")] == names
+
+
 def test_a_full_disk_stops_the_run_and_a_folder_that_cannot_be_written_is_told(
     blind: Path, pictures: Path, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,7 +19,7 @@ from tests.mutilated import KINDS, write_mutilated
 from tests.synthetic import scene
 from unfold.data import parallel
 from unfold.data.catalog.inspect_sets import Report, examine
-from unfold.data.catalog.overlap import Overlap
+from unfold.data.catalog.overlap import Overlap, overlay
 from unfold.data.images import PHOTOGRAPHS, find_images, read_image
 from unfold.errors import UnfoldError
 from unfold.metrics import psnr
@@ -131,6 +131,19 @@ def test_copies_crops_and_other_formats_are_found_and_no_other_photograph_is(
     assert abs(abs(turned.turn) - 90) < 1
     assert min(how.correlation for _, how in found.values()) > 0.97
     assert report.errors == 0, "it is a warning: some sets are crops of others"
+
+
+def test_what_is_covered_is_a_share_of_either_picture_whatever_their_scale(photographs: list[np.ndarray]) -> None:
+    whole = photographs[0][:320, :480]
+    half = np.asarray(Image.fromarray(whole).resize((240, 160), Image.Resampling.LANCZOS))
+    part = whole[80:240, 120:360]
+    found = overlay(half, part, np.array([[2.0, 0, -120], [0, 2, -80]]))
+    assert found is not None
+    assert found.scale == 2
+    assert found.covers == pytest.approx((0.25, 1), abs=0.01)
+    back = overlay(part, half, np.array([[0.5, 0, 60], [0, 0.5, 40]]))
+    assert back is not None
+    assert back.covers == pytest.approx((1, 0.25), abs=0.01)
 
 
 def test_photographs_of_one_set_are_not_compared_but_for_copies(photographs: list[np.ndarray], tmp_path: Path) -> None:

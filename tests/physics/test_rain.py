@@ -81,6 +81,16 @@ def test_wind_carries_every_drop_as_fast_and_small_ones_lean_more() -> None:
     assert falling.std() > 1
 
 
+@pytest.mark.parametrize(("wind", "gusts"), [(0.0, 20.0), (-30.0, 0.0), (10.0, 5.0)])
+def test_drops_begin_as_far_beyond_the_border_as_half_the_longest_streak(wind: float, gusts: float) -> None:
+    rain = Rain(rate=50, wind=wind, gusts=gusts)
+    centre = random_streaks(SIZE, rain, np.random.default_rng(0)).centre
+    reach = 0.5 * (fall_speed(6) + abs(wind) + 3 * gusts) * rain.exposure * rain.focal / NEAREST
+    for axis, side in enumerate(SIZE):
+        assert centre[:, axis].min() == pytest.approx(-reach, rel=0.02)
+        assert centre[:, axis].max() == pytest.approx(side + reach, rel=0.02)
+
+
 def test_streaks_are_as_long_as_the_exposure_and_fainter() -> None:
     short, long = (random_streaks(SIZE, Rain(exposure=t), np.random.default_rng(0)) for t in (1 / 400, 1 / 100))
     lengths = [np.hypot(*streaks.extent.T).mean() for streaks in (short, long)]

@@ -549,6 +549,18 @@ def test_compare_allows_the_tolerance_in_db_and_a_tenth_of_it_for_ssim(metric: s
             assert compare(table(0.5), table(0.5, 0.5 + sign * 1.01 * allowed), tolerance).differs, "published, too"
 
 
+def test_compare_lists_fifty_images_and_counts_the_rest() -> None:
+    def table(count: int, value: float) -> Table:
+        images = [ImageScore(str(i), {"psnr": value}, 0.0, []) for i in range(count)]
+        return Table("t", "", "", [Cell(("r",), ("c",), "psnr", "done", None, 1.0, images, count)], {})
+
+    for count, told in ((50, False), (53, True)):
+        text = compare(table(count, 1.0), table(count, 2.0), 0.5).text
+        assert text.count("| psnr |") == 50
+        assert ("And 3 more." in text) == told
+        assert ("more." in text) == told
+
+
 @pytest.mark.parametrize(("name", "value"), [("provenance", "none"), ("measured", "much"), ("published", [1])])
 def test_compare_refuses_a_file_with_words_for_numbers(
     name: str, value: Any, data: Path, tmp_path: Path, command: Command
