@@ -208,6 +208,10 @@ def put(folder: Path, count: int) -> None:
 
 
 def test_a_set_is_there_where_all_its_files_are_in_any_layout(data: Path, command: Command) -> None:
+    put(data / "Set12", 11)
+    code, out, err = command("data", "get", "Set12")
+    assert (code, out) == (2, "")
+    assert "12 files, 11 of them there" in err
     put(data / "Set12_gray", 12)
     assert command("data", "get", "Set12") == (
         0,
