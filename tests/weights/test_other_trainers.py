@@ -60,21 +60,7 @@ def is_usrnet(net: UnfoldingNetwork, add: float = 0.0) -> bool:
     return found.keys() == wanted.keys() and all(torch.equal(found[name], wanted[name]) for name in wanted)
 
 
-KEYS = [
-    "model",
-    "net",
-    "params",
-    "params_ema",
-    "state_dict",
-    "model_state_dict",
-    "net_g",
-    "netG",
-    "generator",
-    "g",
-    "ema",
-    "weights",
-    "G.best",
-]
+KEYS = ["model", "net", "params", "params_ema", "state_dict", "model_state_dict", "net_g", "netG", "g", "ema", "G.best"]
 
 
 @pytest.mark.parametrize("key", KEYS)
@@ -117,7 +103,7 @@ def test_an_averaged_model_and_a_lightning_checkpoint_load_without_a_note(
         "hyper_parameters": {"lr": 1e-4, "folder": pathlib.PurePosixPath("/data")},
     }
     assert is_usrnet(load_model(saved(tmp_path / "l.ckpt", lightning)))
-    assert caplog.text == ""
+    assert "left out" not in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -137,7 +123,7 @@ def test_a_network_beside_a_discriminator_is_taken_and_the_rest_is_named(
     assert is_usrnet(load_model(saved(tmp_path / "w.pth", content)))
     assert "left out: " in caplog.text
     assert "discriminator (9 tensors)" in caplog.text
-    assert caplog.text.count("note") == 1
+    assert caplog.text.count("left out") == 1
 
 
 @pytest.mark.parametrize(
@@ -160,7 +146,8 @@ def test_of_copies_the_moving_average_is_taken_and_named_and_key_takes_another(
     path = saved(tmp_path / "w.pth", content)
     assert is_usrnet(load_model(path), 1)
     assert f"taken is {taken}, the moving average; left out: " in caplog.text
-    other = "net" if "net.p.m_head.weight" in content else next(key for key in content if not taken.startswith(key))
+    whole = ["net", "model_ema"] if "net.p.m_head.weight" in content else list(content)
+    other = next(key for key in whole if key != taken.partition(".")[0])
     assert is_usrnet(load_model(path, key=other), 0)
     assert is_usrnet(load_model(path, key=taken), 1)
 
@@ -203,7 +190,17 @@ def test_every_command_that_takes_weights_takes_the_key(
         ("restore", picture, "-o", tmp_path / "r.png", "--weights", several, "--kernel", "gauss:1"),
         ("trace", picture, "-o", tmp_path / "t", "--weights", several, "--kernel", "gauss:1"),
         ("convert", several, tmp_path / "c.safetensors"),
-        ("test", "--protocol", "usrnet_table1:scale=2,kernel=3", "--data", pictures, "--weights", several),
+        (
+            "test",
+            "--protocol",
+            "usrnet_table1:scale=2,kernel=3",
+            "--data",
+            pictures,
+            "--output",
+            tmp_path / "o",
+            "--weights",
+            several,
+        ),
     ):
         code, _, err = command(*words)
         assert (code, err.count("\n")) == (2, 1)
@@ -282,7 +279,7 @@ VALUES: dict[str, Any] = {
     "objects": np.array([1, "a", None], dtype=object),
     "records": np.zeros(2, dtype=[("a", "f4")]),
     "dtype": np.dtype("float32"),
-    "random": np.random.get_state(),  # noqa: NPY002
+    "random": np.random.RandomState(0).get_state(),
     "generator": np.random.default_rng(0),
     "date": datetime.datetime(2024, 1, 2, tzinfo=datetime.timezone.utc),
     "took": datetime.timedelta(hours=2),
@@ -459,11 +456,11 @@ def test_an_inert_type_keeps_nothing_and_is_not_the_real_one(tmp_path: Path) -> 
 
 
 def test_attributes_that_hide_the_methods_of_dicts_and_tensors_are_dropped(tmp_path: Path) -> None:
-    outer = collections.OrderedDict(state_dict=collections.OrderedDict(usrnet()))
-    outer.items = outer["state_dict"].values = outer.get = 3  # type: ignore[attr-defined, assignment, method-assign]
-    parameter = nn.Parameter(outer["state_dict"]["p.m_tail.weight"])
-    parameter.numel = 3  # type: ignore[method-assign, assignment]
-    outer["state_dict"]["p.m_tail.weight"] = parameter
+    hidden = dict.fromkeys(["items", "keys", "values", "get"], 3)
+    state: dict[str, Any] = {**usrnet(), "p.m_tail.weight": nn.Parameter(usrnet()["p.m_tail.weight"])}
+    state["p.m_tail.weight"].numel = 3
+    inner = Reduced(collections.OrderedDict, list(state.items()), state=hidden)
+    outer = Reduced(collections.OrderedDict, [("state_dict", inner)], state=hidden)
     assert is_usrnet(load_model(saved(tmp_path / "w.pth", outer)))
 
 
@@ -516,8 +513,6 @@ def test_a_refused_file_names_its_types_and_the_lines_that_save_its_weights_alon
         load_model(path)
     assert f"test_other_trainers.{named}" in str(caught.value)
     assert "Where you trust its author" in str(caught.value)
-    if container == "pickle" and named == "Whole":
-        return  # whose keys torch cannot read: the lines are a guess
     run(in_words(str(caught.value)), tmp_path)
     assert is_usrnet(load_model(tmp_path / "weights.pth"))
 
@@ -533,7 +528,7 @@ def test_other_pickle_protocols_say_so(tmp_path: Path) -> None:
     path = saved(tmp_path / "w.pth", {"net": usrnet()}, pickle_protocol=4)
     with pytest.raises(UnfoldError, match="pickle protocol 4, and only 2") as caught:
         load_model(path)
-    run(in_words(str(caught.value)).replace("['state_dict']", "['net']"), tmp_path)
+    run(in_words(str(caught.value)), tmp_path)
     assert is_usrnet(load_model(tmp_path / "weights.pth"))
 
 

@@ -6,7 +6,7 @@ import logging
 import re
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -110,9 +110,9 @@ def choose_network(
         found = _find(dicts, such_as(net), key)
         found = [one for one in found if len(one.state) <= len(net.state_dict())] or found
     if not found and like is not None:  # of another shape, or another network: what comes next says the differences
-        found = _find(dicts, known_networks(), key)
-        if not found:
-            return _most_alike(dicts, like(), key) or _unknown(dicts, content, path, key)
+        half = len(net.state_dict()) // 2 + 1
+        found = _most_alike(dicts, net, key, half) or _find(dicts, known_networks(), key)
+        found = found or _most_alike(dicts, net, key, 1)
     if not found:
         return _unknown(dicts, content, path, key)
     chosen = _only_one(found, path)
@@ -130,7 +130,7 @@ def _find(dicts: Mapping[str, State], judge: Judge, key: str | None) -> list[Fou
 
 
 def _below(place: str, key: str | None) -> bool:
-    return key is None or place == key or place.startswith(f"{key}.")
+    return not key or place == key or place.startswith(f"{key}.")
 
 
 def _dicts(content: Any) -> Iterator[tuple[str, State]]:
@@ -252,16 +252,17 @@ def _tell(chosen: Found, found: list[Found], dicts: Mapping[str, State], path: P
     logger.info("note: %s: taken is %s%s; left out: %s", path, chosen.key or "the dict itself", what, some(left))
 
 
-def _most_alike(dicts: Mapping[str, State], net: UnfoldingNetwork, key: str | None) -> tuple[str, State] | None:
-    """The part with the most names of a network; None where no name is one of it."""
+def _most_alike(dicts: Mapping[str, State], net: UnfoldingNetwork, key: str | None, least: int) -> list[Found]:
+    """The parts with the most names of a network, if ``least`` or more."""
     own = net.state_dict().keys()
-    best, most = None, 0
+    found: list[Found] = []
+    most = least
     for place, state in dicts.items():
         for one in _parts(state, place, lambda _: []):
             same = sum(name in own for name in one.state)
-            if same > most and _below(one.key, key):
-                best, most = one, same
-    return None if best is None else (best.key, best.state)
+            if same >= most and _below(one.key, key):
+                found, most = [*(found if same == most else []), replace(one, names=[type(net).__name__])], same
+    return found
 
 
 def _unknown(dicts: Mapping[str, State], content: Any, path: Path, key: str | None) -> tuple[str, State]:

@@ -126,10 +126,10 @@ def _decoded(text: str) -> Any:
 def _torch(path: Path) -> Any:
     try:
         _check_zip(path)
-        with warnings.catch_warnings(), inert():
+        with path.open("rb") as file, warnings.catch_warnings(), inert():
             # Such files are refused, or loaded as any other.
             warnings.filterwarnings("ignore", message="Detected pickle protocol|Validating sparse tensor")
-            return _without_attributes(torch.load(path, map_location="cpu", weights_only=True))
+            return _without_attributes(torch.load(file, map_location="cpu", weights_only=True))
     except UnfoldError:
         raise
     except pickle.UnpicklingError:

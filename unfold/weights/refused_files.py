@@ -10,7 +10,7 @@ import warnings
 import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,31 +19,48 @@ from unfold.errors import one_line
 from unfold.weights.inert_types import STAND_INS, LeftOut, LeftOutDict, inert
 
 SHOWN = 5
+# What torch itself lets in.
+OF_PYTHON = (
+    *("collections.OrderedDict", "collections.Counter", "_codecs.encode"),
+    *("builtins.bytearray", "builtins.set", "builtins.complex"),
+)
 OF_TORCH = ("torch._utils.", "torch._tensor.", "torch.serialization.", "torch.storage.", "torch.nn.parameter.")
 # Modules whose functions run commands: no weights need them, and nobody should load such a file.
 COMMANDS = ("os", "posix", "nt", "sys", "subprocess", "builtins", "runpy", "shutil", "importlib", "ctypes", "socket")
 _MAGIC = 0x1950A86A20F9469CFC6C  # with which torch's older format begins
 
 
+class _Scan(NamedTuple):
+    """What the instructions of a file's pickles say.
+
+    types: the types and functions that they name; plain: a pickle that torch.save has not written; protocol: the
+    highest.
+    """
+
+    types: list[str]
+    plain: bool
+    protocol: int | None
+
+
 def why_refused(path: Path) -> str:
     """Why a torch file is not loaded that torch will not read as tensors and plain values; nothing in it runs."""
-    types, plain_pickle, protocol = _look_into(path)
-    foreign = [name for name in types if name not in STAND_INS and not _of_torch(name)]
+    scan = _scanned(path)
+    foreign = [name for name in scan.types if name not in STAND_INS and not _of_torch(name)]
     if commands := [name for name in foreign if name.partition(".")[0] in COMMANDS]:
         return (
             f"{path} holds more than weights, and code in a file is never run: it calls {some(commands)}, which no "
             "checkpoint needs: load it nowhere"
         )
-    if not types and protocol is None:
+    if not scan.types and scan.protocol is None:
         return f"{path} is no checkpoint: it is neither what torch.save writes nor a safetensors file"
-    if not foreign and not plain_pickle and protocol == 2:
+    if not foreign and not scan.plain and scan.protocol == 2:
         return f"{path} is damaged, or holds more than weights: a value in it cannot be read safely"
     load, has = "torch.load({0}, map_location='cpu', weights_only=False)", f"it has {some(foreign)}"
-    if plain_pickle:
+    if scan.plain:
         load = "pickle.load(open({0}, 'rb'))"
         has = "it is a plain pickle" + (f" with {some(foreign)}" if foreign else "")
     elif not foreign:
-        has = f"it is written with pickle protocol {protocol}, and only 2 can be read safely"
+        has = f"it is written with pickle protocol {scan.protocol}, and only 2 can be read safely"
     lines = saving(path, load, _where_weights_are(path, foreign))
     return (
         f"{path} holds more than weights, and code in a file is never run: {has}. Where you trust its author, save "
@@ -73,21 +90,16 @@ def some(names: Iterable[str]) -> str:
 
 def _of_torch(name: str) -> bool:
     known = name.startswith(OF_TORCH) and name != "torch.storage._load_from_bytes"
-    tensors = name.startswith("torch.") and name.count(".") == 1  # torch.FloatStorage, torch.float32
-    return known or tensors or name in ("collections.OrderedDict", "collections.Counter", "_codecs.encode")
+    module, _, short = name.rpartition(".")
+    plain = module == "torch" and isinstance(getattr(torch, short, None), type | torch.dtype)
+    return known or plain or name in OF_PYTHON
 
 
-def _look_into(path: Path) -> tuple[list[str], bool, int | None]:
-    """The types and functions that a file names, whether it is a plain pickle, and of which protocol its pickles are.
-
-    Its instructions are read one by one and none is followed.
-    """
+def _scanned(path: Path) -> _Scan:
+    """Reads the instructions of a file one by one and follows none."""
     found: dict[str, None] = {}
     plain, protocols = True, []
-    with (
-        contextlib.suppress(Exception),
-        _pickles(path) as file,
-    ):  # the end, or no pickle: what is found till then counts
+    with contextlib.suppress(Exception), _pickles(path) as file:  # at its end, or no pickle: what was found counts
         plain = not isinstance(file, io.BytesIO)
         for _ in range(5):  # the older format: a number, a version, sizes, the content, and names of storages
             words: list[str] = []
@@ -101,7 +113,7 @@ def _look_into(path: Path) -> tuple[list[str], bool, int | None]:
                 elif op.name == "PROTO" and argument is not None:
                     protocols.append(int(argument))
                 plain &= argument != _MAGIC
-    return list(found), plain, max(protocols, default=None)
+    return _Scan(list(found), plain, max(protocols, default=None))
 
 
 def _full(module: str, name: str) -> str:
@@ -125,18 +137,17 @@ def _where_weights_are(path: Path, foreign: list[str]) -> str:
     for kind in (LeftOut, LeftOutDict):  # an object, or a dict of a type of its own
         with contextlib.suppress(Exception), inert(foreign, kind), warnings.catch_warnings():  # else it is a guess
             warnings.simplefilter("ignore")
-            content = torch.load(path, map_location="meta", weights_only=True)
+            with path.open("rb") as file:
+                content = torch.load(file, map_location="meta", weights_only=True)
             break
     if isinstance(content, LeftOut):
         return "content.state_dict()"
-    if not isinstance(content, Mapping):
-        return "content['state_dict']"
-    for key, value in content.items():
+    for key, value in content.items() if isinstance(content, Mapping) else ():
         if isinstance(value, Mapping) and any(isinstance(one, Tensor) for one in value.values()):
             return f"content[{key!r}]"
-    if any(isinstance(value, Tensor) for value in content.values()):
-        return "{key: value for key, value in content.items() if torch.is_tensor(value)}"
-    for key, value in content.items():
         if isinstance(value, LeftOut) and any(mark in str(key).lower() for mark in ("model", "net", "gen", "ema")):
             return f"content[{key!r}].state_dict()"
-    return "content['state_dict']"
+    if any(name.startswith("torch.nn.modules.") for name in foreign):
+        inside = "{k: v.state_dict() for k, v in content.items() if hasattr(v, 'state_dict')}"
+        return f"getattr(content, 'state_dict', lambda: {inside})()"
+    return "{k: v for k, v in content.items() if isinstance(v, (dict, torch.Tensor))}"
