@@ -134,7 +134,7 @@ def test_grey_and_deep_images_train_validate_and_test_whatever_the_kind(
     assert (code, err) == (0, "")
     weights = tmp_path / f"run_{kind}{channels}_set" / "checkpoints" / "last.pth"
     protocol = "gaussian_denoise" if kind == "gaussian" else "pairs"
-    code, out, err = command("test", "--protocol", protocol, "--data", data, "--weights", weights, "--device", "cpu")
+    code, _, err = command("test", "--protocol", protocol, "--data", data, "--weights", weights, "--device", "cpu")
     assert (code, err) == (0, "")
     assert command("test", "--config", path, "--weights", weights)[::2] == (0, "")
 
@@ -293,7 +293,8 @@ def test_networks_of_peoples_own_train_and_test_on_low_and_high_resolution(
     assert (code, err) == (0, "")
     assert sum("2 pairs in" in record.message and "a scale" in record.message for record in caplog.records) == 1
     weights = tmp_path / "run" / "checkpoints" / "last.pth"
-    code, out, err = command("test", "--protocol", "pairs", "--data", data, "--weights", weights, "--device", "cpu")
+    given = ("--data", data, "--weights", weights, "--model", f"{tmp_path / 'larger.py'}:{name}", "--device", "cpu")
+    code, _, err = command("test", "--protocol", "pairs", *given)
     assert (code, err) == (0, "")
     assert command("train", "--config", path, "TRAIN.PATCH", 17, "--overwrite")[0] == 2
 
