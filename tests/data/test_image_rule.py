@@ -130,7 +130,7 @@ def test_grey_and_deep_images_train_validate_and_test_whatever_the_kind(
         save(scene(40, 40)[..., 0].astype(np.uint16) * 255, data / name / "3.png")
         (data / name / "._0.png").write_bytes(b"macOS")
     path = recipe(tmp_path, kind, channels, data)
-    code, out, err = command("train", "--config", path)
+    code, _, err = command("train", "--config", path)
     assert (code, err) == (0, "")
     weights = tmp_path / f"run_{kind}{channels}_set" / "checkpoints" / "last.pth"
     protocol = "gaussian_denoise" if kind == "gaussian" else "pairs"
