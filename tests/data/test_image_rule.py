@@ -293,7 +293,8 @@ def test_networks_of_peoples_own_train_and_test_on_low_and_high_resolution(
     assert (code, err) == (0, "")
     assert sum("2 pairs in" in record.message and "a scale" in record.message for record in caplog.records) == 1
     weights = tmp_path / "run" / "checkpoints" / "last.pth"
-    code, _, err = command("test", "--protocol", "pairs", "--data", data, "--weights", weights, "--device", "cpu")
+    given = ("--data", data, "--weights", weights, "--model", f"{tmp_path / 'larger.py'}:{name}", "--device", "cpu")
+    code, _, err = command("test", "--protocol", "pairs", *given)
     assert (code, err) == (0, "")
     assert command("train", "--config", path, "TRAIN.PATCH", 17, "--overwrite")[0] == 2
 

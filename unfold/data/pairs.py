@@ -97,10 +97,8 @@ def find_paired_set(source: str, split: str = "test", given: Given = UNSAID) -> 
         found = PairedSet(_listed_pairs(listed), "a list")
     else:
         folder = find_folder(name)
-        matched = _search(folder, split, given)
-        if matched is None:
-            raise _nothing(folder, split, given)
-        found = PairedSet(_distinct(folder, _all_matched(folder, matched)), matched.rule)
+        place, matched = _search(folder, split, given)
+        found = PairedSet(_distinct(_all_matched(place, matched)), matched.rule)
     return PairedSet(chosen(found.pairs, part, source), found.rule)
 
 
@@ -125,8 +123,8 @@ def _folders(folder: Path) -> list[Path]:
         return natsorted(folder / entry.name for entry in entries if entry.name[0] != "." and entry.is_dir())
 
 
-def _search(folder: Path, split: str, given: Given) -> Matched | None:
-    """The pairs of a folder and what is left over; None where there are none. UnfoldError where one side is missing."""
+def _search(folder: Path, split: str, given: Given) -> tuple[Path, Matched]:
+    """The place in a folder that holds pairs, these, and what is left over. UnfoldError where there are none."""
     halves: list[UnfoldError] = []
     places = _places(folder, split)
     for place in places:
@@ -136,16 +134,16 @@ def _search(folder: Path, split: str, given: Given) -> Matched | None:
             halves.append(half)
             continue
         if sides is not None:
-            return _match_folders(place, *sides, split, given.name)
+            return place, _match_folders(place, *sides, split, given.name)
     if halves:
         raise halves[0]
     for place in places:
         if matched := _one_folder(place, given):
-            return matched
+            return place, matched
     for place in places:
         if matched := _scenes(place, split, given, DEPTH):
-            return matched
-    return None
+            return place, matched
+    raise _nothing(folder, split, given)
 
 
 def subfolder(folder: Path, side: str, split: str = "") -> Path | None:
@@ -306,7 +304,7 @@ def _all_matched(place: Path, matched: Matched) -> list[Pair]:
     return matched.pairs
 
 
-def _distinct(place: Path, pairs: list[Pair]) -> list[Pair]:
+def _distinct(pairs: list[Pair]) -> list[Pair]:
     """The pairs; UnfoldError where two have one name."""
     seen: dict[str, Pair] = {}
     for pair in pairs:
@@ -340,7 +338,7 @@ def _listed_pairs(listed: Path) -> list[Pair]:
             pair._replace(name=re.sub(r"[/\\]+", "_", os.path.relpath(pair.input.with_suffix(""), listed.parent)))
             for pair in pairs
         ]
-    return _distinct(listed, pairs)
+    return _distinct(pairs)
 
 
 def marked_inputs(files: Iterable[Path]) -> list[Path]:

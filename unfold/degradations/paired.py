@@ -48,8 +48,6 @@ class Paired(Degradation):
 
     def sources(self, source: str) -> Sequence[Pair]:
         found = find_paired_set(source, "train", self.given)
-        y, target = read_pair(found.pairs[0])
-        self.scales = (scale_of(found.pairs[0], y, target),)
         say_once(f"{len(found.pairs)} pairs in {source}: {found.rule}".replace("%", "%%"))
         return found.pairs
 
@@ -57,6 +55,7 @@ class Paired(Degradation):
         y = self.asked.get("y")
         counts = (y.channels if y is not None and y.kind == "image" else self.channels, self.channels)
         images = read_pair(source, counts)
+        self.scales = (scale_of(source, *images),)  # of all pairs of a store, which sees to it
         return dict(zip(("input", "target"), images, strict=True))
 
     def make(self, images: Images, rng: Rng, scale: int) -> dict[str, Any]:
