@@ -13,6 +13,7 @@ from scipy.io import savemat
 
 from unfold.data.formats.kernel_files import read_kernels
 from unfold.errors import UnfoldError
+from unfold.inference.kernel_and_noise import named_kernel
 
 
 def made(*shapes: tuple[int, int]) -> list[np.ndarray]:
@@ -170,3 +171,13 @@ def test_files_that_hold_no_kernels_are_refused(tmp_path: Path) -> None:
             read_kernels(tmp_path / name)
         assert "\n" not in str(error.value)
         assert name in str(error.value)
+
+
+def test_a_variable_stands_in_the_path_of_a_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KERNELS", str(tmp_path))
+    np.save(tmp_path / "k.npy", np.ones((3, 3)))
+    for text in ("$KERNELS/k.npy", "${KERNELS}/k.npy:1"):
+        assert named_kernel(text, 1).shape == (3, 3)
+    monkeypatch.delenv("KERNELS")
+    with pytest.raises(UnfoldError, match="KERNELS, which is not set"):
+        named_kernel("$KERNELS/k.npy", 1)
