@@ -160,6 +160,8 @@ def test_smaller_copies_follow_the_images_themselves_and_none_of_those_left_out(
 class Numbered:
     """A store whose images hold their number."""
 
+    scale = 1
+
     def __init__(self, count: int) -> None:
         self.count = count
 

@@ -196,7 +196,6 @@ def test_weights_that_do_not_fit_the_protocol_are_told(data: Path) -> None:
         ("--protocol usrnet_real --data Pair --model bicubic", "has no reference: give --output"),
         ("--protocol gaussian_denoise --data Pair --model wiener", "wiener needs kernel, which gaussian_denoise"),
         ("--protocol usrnet_table1 --data Pair --model bicubic DEVICE cpu", "DEVICE is a setting for --config"),
-        ("--config a.yaml --weights x.pth --data Pair", "--data belongs to --protocol"),
         ("--config a.yaml --weights x.pth --stages 3", "--stages belongs to --protocol"),
         ("--config a.yaml", "give --weights"),
     ],

@@ -54,4 +54,10 @@ def tile_difference(
     far = np.abs(tiled - whole) * 255
     height, width = far.shape[:2]
     inside = far[tiles.halo : height - tiles.halo, tiles.halo : width - tiles.halo]
-    return Difference(height, width, float(far.max()), float(inside.max()) if inside.size else None, psnr(tiled, whole))
+    return Difference(
+        height,
+        width,
+        float(far.max()),
+        float(inside.max()) if inside.size else None,
+        psnr(tiled, whole, channels=whole.shape[2]),
+    )

@@ -87,7 +87,7 @@ def trace(
                     seconds,
                     residual=None if residual is None else _rms(residual[0, :, own[0], own[1]].float().cpu().numpy()),
                     change=None if k == 0 else _rms(estimate - records[-1].image),
-                    psnr=None if wanted is None else psnr(estimate.clip(0, 1), wanted),
+                    psnr=None if wanted is None else psnr(estimate.clip(0, 1), wanted, channels=wanted.shape[2]),
                     numbers={
                         **{name: float(value.flatten()[0]) for name, value in numbers.items()},
                         **{_name(name): _of_extra(value) for name, value in state.extras.items()},

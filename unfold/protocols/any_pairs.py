@@ -54,4 +54,5 @@ class Pairs(Protocol):
         return Sample({"y": to_float(y), "scale": scale}, to_float(target))
 
     def score(self, result: Image, target: Image) -> dict[str, float]:
-        return {"psnr": psnr(result, target, channel=self.channel), "ssim": ssim(result, target, channel=self.channel)}
+        given: Any = {"channel": self.channel, "channels": target.shape[2]}
+        return {"psnr": psnr(result, target, **given), "ssim": ssim(result, target, **given)}

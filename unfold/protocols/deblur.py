@@ -24,7 +24,9 @@ class Deblur(PairProtocol):
     name: ClassVar = "deblur_rgb"
 
     def score(self, result: Image, target: Image) -> dict[str, float]:
-        return {"psnr": psnr(result, target), "ssim": ssim(result, target, kind="matlab3d")}
+        bands = target.shape[2]
+        quality = ssim(result, target, kind="matlab3d", channels=bands)
+        return {"psnr": psnr(result, target, channels=bands), "ssim": quality}
 
 
 @dataclass(frozen=True)

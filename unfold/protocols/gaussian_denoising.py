@@ -46,4 +46,5 @@ class GaussianDenoising(Protocol):
         return result.clip(0, 1)
 
     def score(self, result: Image, target: Image) -> dict[str, float]:
-        return {"psnr": psnr(result, target), "ssim": ssim(result, target)}
+        bands = target.shape[2]
+        return {"psnr": psnr(result, target, channels=bands), "ssim": ssim(result, target, channels=bands)}

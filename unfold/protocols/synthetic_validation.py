@@ -58,7 +58,8 @@ class Synthetic(Protocol):
         return result.clip(0, 1)
 
     def score(self, result: Image, target: Image) -> dict[str, float]:
-        return {"psnr": psnr(result, target), "ssim": ssim(result, target)}
+        bands = target.shape[2]
+        return {"psnr": psnr(result, target, channels=bands), "ssim": ssim(result, target, channels=bands)}
 
 
 def _array(value: Any) -> Any:
