@@ -254,12 +254,12 @@ def _tell(chosen: Found, found: list[Found], dicts: Mapping[str, State], path: P
 
 
 def _most_alike(dicts: Mapping[str, State], net: UnfoldingNetwork, key: str | None, least: int) -> list[Found]:
-    """The parts with the most names of a network, if ``least`` or more."""
-    own = net.state_dict().keys()
+    """The parts with the most names of a network, if ``least`` or more. Parts of a network that is known are none."""
+    own, known = net.state_dict().keys(), known_networks()
     found: list[Found] = []
     most = least
     for place, state in dicts.items():
-        for one in _parts(state, place, lambda _: []):
+        for one in _parts(state, place, known):
             same = sum(name in own for name in one.state)
             if same >= most and _below(one.key, key):
                 found, most = [*(found if same == most else []), replace(one, names=[type(net).__name__])], same
