@@ -1,4 +1,4 @@
-"""The checkpoint door, tried out: what is loaded, and what 300 damaged or hostile files do.
+"""The checkpoint door, tried out: what is loaded, and what 360 damaged or hostile files do.
 
     python scripts/try_checkpoints.py [--manifests DIR] [--seed 0]
 
@@ -12,6 +12,9 @@ it raises UnfoldError with one line. Exit code 1 where a file did anything else 
 from __future__ import annotations
 
 import argparse
+import datetime
+import functools
+import importlib
 import io
 import itertools
 import json
@@ -19,15 +22,16 @@ import os
 import pickle
 import resource
 import struct
+import subprocess
 import sys
 import tempfile
 import textwrap
 import time
 import zipfile
 import zlib
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -55,8 +59,8 @@ NARROW: dict[str, dict[str, Any]] = {
     "usrnet": {**_NARROW, "stages": 3, "hyper_width": 8},
     "nrl_gdn": {**_NARROW, "width": 6},
 }
-WRAPPERS = (None, "state_dict", "params", "params_ema", "net")
-PREFIXES = ("", "module.", "_orig_mod.", "module._orig_mod.")
+WRAPPERS = (None, "state_dict", "params", "params_ema", "net", "net_g", "model.generator")
+PREFIXES = ("", "module.", "_orig_mod.", "module._orig_mod.", "model.net.")
 
 
 def filled(shapes: list[tuple[str, Any]]) -> State:
@@ -133,7 +137,7 @@ class Code:
 
 
 def damaged(folder: Path, trace: Path, rng: np.random.Generator) -> Iterator[tuple[str, str, bytes]]:
-    """(kind, suffix, bytes) of 300 files."""
+    """(kind, suffix, bytes) of 360 files."""
     state = state_of("usrnet", **NARROW["usrnet"])
     deep = state_of("dgunet_denoise", **NARROW["dgunet_denoise"])
     whole: dict[str, bytes] = {}
@@ -217,6 +221,54 @@ def _no_checkpoints(trace: Path, rng: np.random.Generator) -> Iterator[tuple[str
     for i in range(30):
         content = (b"", rng.bytes(int(rng.integers(1, 5000))), b"<!DOCTYPE html><title>Sign in</title>")[i % 3]
         yield "empty or no checkpoint", (".pth", ".safetensors")[i % 2], content
+    state = state_of("usrnet", **NARROW["usrnet"])
+    for i in range(60):
+        value = _around(Call(*_calls(trace)[i % len(_calls(trace))]))[i % 7]
+        out = io.BytesIO()
+        torch.save({"state_dict": state, "more": [value]}, out, _use_new_zipfile_serialization=i % 2 == 0)
+        yield "inert types with calls", (".pth", ".ckpt", ".pt")[i % 3], out.getvalue()
+
+
+class Call:
+    """Pickles to a call."""
+
+    def __init__(self, *call: Any) -> None:
+        self.call = call
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self.call[0], self.call[1:]
+
+
+def _calls(trace: Path) -> list[tuple[Any, ...]]:
+    line = f"__import__('os').mkdir({str(trace)!r})"
+    return [
+        (os.mkdir, str(trace)),
+        (os.system, f"mkdir {trace}"),
+        (eval, line),
+        (exec, line),
+        (getattr, Call(importlib.import_module, "os"), "mkdir"),
+        (Path.mkdir, trace),
+        (functools.partial, os.mkdir, str(trace)),
+        (subprocess.getoutput, f"mkdir {trace}"),
+        (np.fromfile, str(trace)),
+        (importlib.import_module, "antigravity"),
+        (pickle.loads, pickle.dumps(Code(trace))),
+    ]
+
+
+def _around(call: Call) -> list[Any]:
+    """What other trainers save beside weights, with a call inside."""
+    objects = np.empty(1, dtype=object)
+    objects[0] = call
+    return [
+        argparse.Namespace(a=call),
+        defaultdict(call.call[0]),  # the function itself, as what makes values
+        defaultdict(list, a=call),
+        objects,
+        Call(PurePosixPath, call),
+        Call(np.dtype, call),
+        Call(datetime.datetime, call),
+    ]
 
 
 def outcome(path: Path, intact: list[State]) -> tuple[str, str]:
@@ -244,7 +296,7 @@ def try_damaged(folder: Path, rng: np.random.Generator) -> bool:
         path = folder / f"damaged{suffix}"
         path.write_bytes(content)
         start = time.perf_counter()
-        word, message = outcome(path, intact)
+        word, message = outcome(path, [] if kind == "inert types with calls" else intact)
         slowest = max(slowest, time.perf_counter() - start)
         counts.setdefault(kind, Counter())[word] += 1
         examples.setdefault(f"{kind}: {word}", message.replace(str(folder) + os.sep, ""))

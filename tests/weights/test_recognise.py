@@ -136,7 +136,7 @@ def test_a_shared_parameter_of_another_shape_under_one_of_its_names_is_refused()
 
 
 @pytest.mark.slow
-def test_300_damaged_or_hostile_files_are_refused_in_one_line_each(capsys: pytest.CaptureFixture[str]) -> None:
+def test_360_damaged_or_hostile_files_are_refused_in_one_line_each(capsys: pytest.CaptureFixture[str]) -> None:
     """And every network comes back bit for bit from every layout: the script fails where that is not so."""
     sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
     import try_checkpoints

@@ -116,7 +116,8 @@ def choose_network(
     if not found:
         return _unknown(dicts, content, path, key)
     chosen = _only_one(found, path)
-    _tell(chosen, found, dicts, path)
+    if key is None:
+        _tell(chosen, found, dicts, path)
     return chosen.key, chosen.state
 
 
@@ -221,7 +222,7 @@ def _only_one(found: list[Found], path: Path) -> Found:
         pool = [one for one in found if one.average or _AVERAGE.search(_words(one.key))] or found
         if all(_equal(one.state, pool[0].state) for one in pool[1:]):
             return pool[0]
-    names = [f"{one.key or 'the dict itself'} ({' or '.join(one.names)})" for one in found]
+    names = [f"{one.key or 'the dict itself'} ({' or '.join(one.names[:2])})" for one in found]
     raise UnfoldError(
         f"{path} holds several {'copies of one network' if copies else 'networks'}: {some(names)}; say which by "
         "--key KEY, in Python key= (`unfold convert --key KEY` makes a file of one)"
@@ -253,12 +254,12 @@ def _tell(chosen: Found, found: list[Found], dicts: Mapping[str, State], path: P
 
 
 def _most_alike(dicts: Mapping[str, State], net: UnfoldingNetwork, key: str | None, least: int) -> list[Found]:
-    """The parts with the most names of a network, if ``least`` or more."""
-    own = net.state_dict().keys()
+    """The parts with the most names of a network, if ``least`` or more. Parts of a network that is known are none."""
+    own, known = net.state_dict().keys(), known_networks()
     found: list[Found] = []
     most = least
     for place, state in dicts.items():
-        for one in _parts(state, place, lambda _: []):
+        for one in _parts(state, place, known):
             same = sum(name in own for name in one.state)
             if same >= most and _below(one.key, key):
                 found, most = [*(found if same == most else []), replace(one, names=[type(net).__name__])], same

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import pickletools
-import textwrap
 import warnings
 import zipfile
 from collections.abc import Iterable, Mapping
@@ -18,7 +17,7 @@ from torch import Tensor
 from unfold.errors import one_line
 from unfold.weights.inert_types import STAND_INS, LeftOut, LeftOutDict, inert
 
-SHOWN = 5
+SHOWN, LONGEST = 5, 100  # names, and letters of each
 # What torch itself lets in.
 OF_PYTHON = (
     *("collections.OrderedDict", "collections.Counter", "_codecs.encode"),
@@ -83,7 +82,7 @@ def saving(path: Path, load: str, weights: str) -> str:
 
 def some(names: Iterable[str]) -> str:
     """The first few names, and how many there are."""
-    known = [textwrap.shorten(one_line(name), 60) for name in names]
+    known = [one_line(name if len(name) <= LONGEST else f"{name[:LONGEST]}...") for name in names]
     more = f" and {len(known) - SHOWN} more" if len(known) > SHOWN else ""
     return f"{', '.join(known[:SHOWN])}{more}"
 
