@@ -374,9 +374,7 @@ def _coerced(value: Any, hint: Any) -> Any:
         return _first_that_fits(value, typing.get_args(hint))
     if origin is Literal:
         choices = typing.get_args(hint)
-        if value not in choices or isinstance(value, bool) != any(
-            value is choice for choice in choices if choice in (0, 1)
-        ):
+        if not any(type(value) is type(choice) and value == choice for choice in choices):  # True is no 1
             near = (
                 f" ({nearest(value, map(str, choices))})"
                 if isinstance(value, str) and nearest(value, map(str, choices))

@@ -68,7 +68,9 @@ class Degradation:
     def make(self, images: Images, rng: Rng, scale: int) -> dict[str, Any]:
         """The sample of a patch: arrays (H,W,C) and numbers, "target" among them. scale: one of ``scales``."""
         target = to_float(images["target"])
-        return {"target": target, **self._conformed(self.degrade(target, rng))}
+        given = target.view()
+        given.flags.writeable = False  # a degradation in place would be the target, too
+        return {"target": target, **self._conformed(self.degrade(given, rng))}
 
     def _conformed(self, made: Any) -> dict[str, Any]:
         """What :meth:`degrade` returned, in the form that batches are made of; UnfoldError that names its line."""
@@ -80,6 +82,8 @@ class Degradation:
             fail(f"returns a {type(made).__name__}, and a dict of the network's inputs by name is wanted")
         if missing := sorted(set(self.inputs) & set(self.asked) - set(made)):
             fail(f"returns {', '.join(map(str, made))}, and {', '.join(missing)} is in its inputs, too")
+        if "target" in made:
+            fail("returns target, which is the clean patch as it is given")
         sample: dict[str, Any] = {}
         for name, value in made.items():
             kind = self.asked[name].kind if name in self.asked else ""

@@ -66,7 +66,10 @@ def scored(protocol: Protocol, image: Image, target: Image) -> dict[str, float]:
     with their_errors(f"the score of {protocol.name}"), unchecked():
         scores = protocol.score(image, target)
     if isinstance(scores, dict) and {"psnr", "ssim"} <= scores.keys():
-        return scores
+        try:
+            return {str(name): float(value) for name, value in scores.items()}
+        except (TypeError, ValueError):
+            pass
     found = f"a dict of {', '.join(map(str, scores))}" if isinstance(scores, dict) else type(scores).__name__
     kind = type(protocol).__name__
     raise UnfoldError(

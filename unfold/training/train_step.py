@@ -110,7 +110,8 @@ class Update:
     def _apply(self) -> Tensor:
         """The optimiser's step, unless the gradient is not finite; the gradient's norm before clipping."""
         norm = self._norm()
-        vars(self.optimizer)["found_inf"] = (~norm.isfinite()).float()  # fused ones look for it
+        if self._skips:
+            vars(self.optimizer)["found_inf"] = (~norm.isfinite()).float()  # fused ones look for it
         if self._skips or bool(norm.isfinite()):  # others have to be asked, and a GPU waited for
             self.optimizer.step()
         if self.average:

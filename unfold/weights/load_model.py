@@ -172,7 +172,7 @@ def identify(checkpoint: Checkpoint, path: str | Path, name: str | None = None) 
     imported: UnfoldError, which asks for the name.
     """
     if name is not None and _is_recipe(name):
-        return of_recipe(name)
+        return _by_recipe(checkpoint, path, name)
     if checkpoint.model is None:
         found = recognise(checkpoint.state)
         if name is None:
@@ -206,6 +206,22 @@ def identify(checkpoint: Checkpoint, path: str | Path, name: str | None = None) 
 
 def _is_recipe(name: str) -> bool:
     return name.endswith((".yaml", ".yml"))
+
+
+def _by_recipe(checkpoint: Checkpoint, path: str | Path, recipe: str) -> tuple[str, dict[str, Any]]:
+    """The recipe's network, with the options that the file says it was trained with; code in those is the recipe's."""
+    name, options = of_recipe(recipe)
+    if checkpoint.model is None:
+        return name, options
+    told, arguments = checkpoint.model
+    if is_known(NETWORK, told) and not same_network(told, name):
+        raise UnfoldError(f"{path} says that it holds {told}, which is another network than {short(name)} of {recipe}")
+    if code_in(arguments):
+        return name, options
+    full = network_part(name).full
+    if plain(full(options)) != plain(full({**options, **arguments})):
+        logger.info("note: %s was trained with other options than %s has: %s", path, recipe, in_words(arguments))
+    return name, {**options, **arguments}
 
 
 def of_recipe(recipe: str) -> tuple[str, dict[str, Any]]:

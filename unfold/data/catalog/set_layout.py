@@ -88,7 +88,7 @@ def _walk(root: Path) -> list[Path]:
 
 
 def _set_name(path: Path, root: Path, several: bool) -> str:
-    if root.is_file():  # itself, or a list
+    if not root.is_dir():  # itself, or a list
         return str(root)
     parts = path.parent.relative_to(root).parts
     split = next((i for i, part in enumerate(parts) if part.lower() in ALL_SPLITS), None)

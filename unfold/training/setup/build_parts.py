@@ -154,9 +154,10 @@ def build_loss(cfg: CfgNode, device: torch.device, *, empty: bool = False) -> Bu
         raise UnfoldError(
             f"{source_of(cfg, 'LOSS.TERMS')}: LOSS.TERMS has nothing beside adversarial: name a loss of pixels"
         )
+    # What counts nothing is not computed, and need not be there (VGG19's weights).
+    terms = [term for term in terms if term.weight or not isinstance(term.loss, ImageLoss)] or terms[:1]
     for term in terms:
-        if term.weight or not isinstance(term.loss, ImageLoss):
-            term.loss.load_empty() if empty else term.loss.load()
+        term.loss.load_empty() if empty else term.loss.load()
         if any(True for _ in term.loss.parameters()) or any(True for _ in term.loss.buffers()):
             place(term.loss.requires_grad_(False), device)
     return BuiltLoss(TotalLoss(terms), adversarial, start)
