@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import unfold
+from unfold import registry
 from unfold.errors import UnfoldError
 
 Command = Callable[..., tuple[int, str, str]]
@@ -161,6 +163,9 @@ def test_a_measurement_of_one_channel_becomes_a_picture_of_three_with_every_comm
         ("return x - self", "return self.step or x - self", "stage 0 of Demosaic makes an estimate of shape ()"),
         ("return y.expand(-1, 3, -1, -1) * 0.5, (", "return y or (", "Boolean value"),
         ("return y.expand(-1, 3, -1, -1) * 0.5, (y, mask, gain)", "return y", "begin of Demosaic returns a Tensor"),
+        ('"gain": gain}', '"gain": gain, "target": target}', "degrade of Mosaic returns target"),
+        ("y, mask, gain = measured(target, rng)", "target *= 0.5; y, mask, gain = measured(target, rng)", "read-only"),
+        ('return {"psnr": psnr(result.clip(0, 1), target), "ssim"', 'return {"psnr": np.float32(1), "ssim"', ""),
         ("super().__init__(stages)", "torch.nn.Module.__init__(self)", "has to call super().__init__(stages)"),
         ("super().__init__(stages)", "pass", "net.py:"),
         ("def begin(self, y, *, mask, gain)", "def begin(self, image, *, mask, gain)", "it has no argument y"),
@@ -181,3 +186,25 @@ def test_what_their_own_code_returns_is_taken_where_it_is_clear_and_else_refused
     assert err.count("\n") == 1, err
     assert said in err
     assert f"{file.name}:" in err or "images" in err or "pictures" in err or "gain is" in err, "where"
+
+
+@pytest.mark.parametrize("optimizer", ["Adagrad", "Adafactor", "RAdam", "SGD"])
+def test_every_optimizer_takes_steps_and_a_term_that_counts_nothing_needs_nothing(
+    project: Path, command: Command, optimizer: str
+) -> None:
+    terms = '[{NAME: "samples.py:Mean"}, {NAME: perceptual, WEIGHT: 0}]'
+    more = ["OPTIM.NAME", optimizer, "LOSS.TERMS", terms]
+    assert command("train", "--config", project / "recipe.yaml", *words(project), *more)[::2] == (0, "")
+
+
+def test_a_recipe_names_the_network_and_the_checkpoint_says_its_options(project: Path, command: Command) -> None:
+    more = ["MODEL.ARGS.stages", "4"]
+    assert command("train", "--config", project / "recipe.yaml", *words(project), *more)[::2] == (0, "")
+    weights = project / "run" / "checkpoints" / "best.pth"
+    assert unfold.load_model(weights, "recipe.yaml").stages == 4
+
+
+def test_whole_numbers_are_choices_and_true_is_no_one() -> None:
+    assert registry._coerced(1, Literal[1, 2]) == 1
+    with pytest.raises(registry._UnfitError, match="one of 1, 2"):
+        registry._coerced(True, Literal[1, 2])
