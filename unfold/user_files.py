@@ -13,6 +13,7 @@ import importlib
 import importlib.util
 import inspect
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -92,9 +93,26 @@ def their_errors(what: str) -> Iterator[None]:
     except UnfoldError:
         raise
     except Exception as error:
-        if (place := place_of(error)) is None:
+        if (place := place_of(error) or _of_signature(error)) is None:
             raise
         raise UnfoldError(f"{place}: {in_words(error)} (in {what})") from error
+
+
+def _of_signature(error: Exception) -> str | None:
+    """ "file:line" of people's own function that was called with other arguments than it takes: Python raises that in
+    the caller. None for other errors.
+    """
+    found = re.match(r"([\w.]+)\(\) (?:takes|missing|got)", str(error)) if isinstance(error, TypeError) else None
+    if found is None:
+        return None
+    for name, module in list(sys.modules.items()):
+        if name.startswith(PREFIX) or name.partition(".")[0] in packages:
+            thing: Any = module
+            for part in found.group(1).split("."):
+                thing = getattr(thing, part, None)
+            if thing is not None:
+                return line_of(thing)
+    return None
 
 
 def _frames(trace: TracebackType | None) -> Iterator[tuple[FrameType, int]]:
