@@ -348,7 +348,7 @@ def _carry_out(arguments: argparse.Namespace) -> int:
     once.forget()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     logging.raiseExceptions = False  # nobody reads any more: the work goes on, and says so no more
-    notes = _Once()
+    notes = once.Notes()
     logging.getLogger("unfold").addFilter(notes)
     try:
         code = COMMANDS[arguments.command](arguments)
@@ -379,22 +379,6 @@ def _carry_out(arguments: argparse.Namespace) -> int:
         return _their_error(arguments.command, error)
     finally:
         logging.getLogger("unfold").removeFilter(notes)
-
-
-class _Once(logging.Filter):
-    """Lets a note pass once: not again with the same words, or with the same ``kind``, where the record has one."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.told: set[str] = set()
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        if not str(record.msg).startswith("note: "):
-            return True
-        key = getattr(record, "kind", None) or record.getMessage()
-        new = key not in self.told
-        self.told.add(key)
-        return new
 
 
 def _their_error(command: str, error: Exception) -> int:

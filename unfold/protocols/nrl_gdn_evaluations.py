@@ -81,7 +81,7 @@ class NRLGDNSimulated(Protocol):
             size = "x".join(map(str, kernel.shape))
             raise UnfoldError(f"{path} is {height}x{width}, smaller than kernel {case.options['kernel']}, {size}")
         channels = 1 if _is_grey(target) else target.shape[2]  # one blur serves three equal channels
-        full = 255 if target.dtype == np.uint8 else np.iinfo(target.dtype).max if target.dtype.kind == "u" else 1
+        full = np.iinfo(target.dtype).max if target.dtype.kind == "u" else 1
         blurred = blur_array(target[..., :channels] / full, kernel)
         rng = np.random.RandomState(0)
         y, sigma = self.noisy(blurred, target.shape, rng)

@@ -18,3 +18,19 @@ def say_once(message: str, *arguments: object) -> None:
 def forget() -> None:
     """Another run begins."""
     _said.clear()
+
+
+class Notes(logging.Filter):
+    """Lets a note pass once: not again with the same words, or with the same ``kind``, where the record has one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.passed: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not str(record.msg).startswith("note: "):
+            return True
+        key = getattr(record, "kind", None) or record.getMessage()
+        new = key not in self.passed
+        self.passed.add(key)
+        return new
