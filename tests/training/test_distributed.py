@@ -180,11 +180,11 @@ def test_processes_that_were_not_started_by_torchrun_are_told_what_is_missing(mo
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("RANK", "1")
     monkeypatch.setenv("WORLD_SIZE", "1")
-    with processes(print) as us:
+    with processes(print, lambda error: 1) as us:
         assert (us.rank, us.world) == (0, 1), "one is one, whatever it is called"
     monkeypatch.setenv("WORLD_SIZE", "2")
     told = "LOCAL_RANK, MASTER_ADDR, MASTER_PORT not: start it by torchrun"
-    with pytest.raises(UnfoldError, match=told), processes(print):
+    with pytest.raises(UnfoldError, match=told), processes(print, lambda error: 1):
         pass
 
 

@@ -15,6 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from unfold.models.unfolding import UnfoldingNetwork
+from unfold.util.processors import MEMBERSHIP, ROOT, groups
 from unfold.util.value_checks import unchecked
 
 
@@ -67,7 +68,7 @@ def available(device: torch.device) -> int:
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    limits = [_free_of_system(), *_free_of_groups(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))]
+    limits = [_free_of_system(), *_free_of_groups(MEMBERSHIP, ROOT)]
     return max(min(limits), 0)
 
 
@@ -83,20 +84,7 @@ def _free_of_system() -> int:
 
 def _free_of_groups(membership: Path, root: Path) -> list[int]:
     """What the memory limits of this process's control groups, and of those above, leave: versions 2 and 1."""
-    try:
-        lines = membership.read_text().splitlines()
-    except OSError:
-        return []
-    left = []
-    for line in lines:
-        _, controllers, group = line.split(":", 2)
-        if controllers in ("", "memory"):
-            base = root / controllers
-            folder = base / group.strip("/")
-            # In a container the group's name may lie outside of what is mounted, whose root is then its own.
-            for place in (folder, *(above for above in folder.parents if above.is_relative_to(base))):
-                left += _free_of_group(place)
-    return left
+    return [left for folder in groups("memory", membership, root) for left in _free_of_group(folder)]
 
 
 def _free_of_group(folder: Path) -> list[int]:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from unfold.data.parallel import in_parallel, processors
+from unfold.data.parallel import in_parallel
 from unfold.errors import UnfoldError, out_of_memory
 from unfold.evaluation.methods import baseline
 from unfold.evaluation.run_protocol import evaluate_case, stage_results
@@ -20,6 +20,7 @@ from unfold.tables.open_weights import Net
 from unfold.tables.results import ImageScore
 from unfold.util.device import pick_device, place
 from unfold.util.precision import Precision, autocast_for
+from unfold.util.processors import processors
 
 
 class Task(NamedTuple):

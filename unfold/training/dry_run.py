@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -28,6 +27,7 @@ from unfold.training.processes.distributed import Processes
 from unfold.training.setup.build_run import build_trainer
 from unfold.training.train_step import SUMS
 from unfold.training.trainer import Trainer
+from unfold.util.processors import processors
 from unfold.util.whole_files import nearest
 
 ENOUGH = 3.0  # seconds for one size of steps; none larger is tried after one that takes as long by itself
@@ -90,7 +90,7 @@ def check_run(
     tried = list(_steps(cfg, trainer, memory, free))
     step, load = step_seconds(cfg, tried), _loading(cfg, trainer)
     image = _restored(cfg, trainer, tried[-1])
-    workers = min(train.WORKERS, os.cpu_count() or 1)
+    workers = min(train.WORKERS, processors())
     wait = max(load / workers - step, 0.0) if workers else load
     left, epochs = trainer.steps - trainer.step, -(-trainer.steps // trainer.per_epoch)
     every = train.VALIDATE_EVERY

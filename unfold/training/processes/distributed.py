@@ -23,7 +23,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from unfold.errors import UnfoldError
 from unfold.models.unfolding import Output, UnfoldingNetwork
-from unfold.training.processes.rank_watchdog import Watch, code_of
+from unfold.training.processes.rank_watchdog import Watch
 from unfold.util import progress
 
 T = TypeVar("T")
@@ -67,6 +67,7 @@ class Processes:
                     "set --nproc-per-node"
                 )
             torch.cuda.set_device(self.local)
+        self.watch.meet(TIMEOUT)
         backend, store = "nccl" if cuda else "gloo", self.watch.store
         dist.init_process_group(backend, timeout=TIMEOUT, store=store, rank=self.rank, world_size=self.world)
         self.talk = dist.new_group(backend="gloo", timeout=TIMEOUT)
@@ -138,13 +139,13 @@ def _check_gradients(net: UnfoldingNetwork, given: dict[str, Any]) -> None:
 
 
 @contextmanager
-def processes(lost: Callable[[str], None]) -> Iterator[Processes]:
+def processes(lost: Callable[[str], None], code_of: Callable[[BaseException], int]) -> Iterator[Processes]:
     """The processes that torchrun started, or this one alone; within, :meth:`Processes.join` is to be called.
 
     lost: told where another process dies, on one process and in a thread of its own; then this process is ended, for
-    its main thread may wait for the dead one for ever. An error on any process ends all, and only the process that has
-    one first raises it: SystemExit on others, which may have the same. UnfoldError where torchrun's variables are not
-    complete.
+    its main thread may wait for the dead one for ever. code_of: the exit code that an error means. An error on any
+    process ends all with its code, and only the process that has one first raises it: SystemExit on others, which may
+    have the same. UnfoldError where torchrun's variables are not complete.
     """
     if "RANK" not in os.environ or os.environ.get("WORLD_SIZE", "1") == "1":
         yield Processes()
@@ -169,9 +170,10 @@ def processes(lost: Callable[[str], None]) -> Iterator[Processes]:
         yield us
         us.part()
     except BaseException as error:
-        if watch.fail(error):
+        first, code = watch.fail(error, code_of(error))
+        if first:
             raise
-        raise SystemExit(code_of(error)) from None
+        raise SystemExit(code) from None
 
 
 def _be_silent() -> None:

@@ -33,6 +33,7 @@ from unfold.training.schedule import Factor, Rate, Schedule
 from unfold.training.train_step import Update
 from unfold.user_files import their_errors
 from unfold.util.device import place
+from unfold.util.processors import processors
 
 FUSED = ("Adam", "AdamW", "SGD")  # which torch has in one operation on CPU and GPU
 
@@ -41,7 +42,7 @@ def build_loader(
     cfg: CfgNode, degradation: Degradation, store: Store, processes: Processes, device: torch.device
 ) -> DataLoader[dict[str, Any]]:
     """Batches of the training set, of this process's share, and the processes that load them."""
-    workers = min(cfg.TRAIN.WORKERS, os.cpu_count() or 1)  # more would take turns
+    workers = min(cfg.TRAIN.WORKERS, processors())  # more would take turns
     if workers:
         atexit.register(_end_workers)
     train, scales = cfg.TRAIN, degradation.scales
