@@ -162,7 +162,7 @@ def test_each_process_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(torch.cuda, "set_device", lambda number: calls.update(gpu=number))
     monkeypatch.setattr(distributed.dist, "init_process_group", lambda backend, **_: calls.update(backend=backend))
     monkeypatch.setattr(distributed.dist, "new_group", lambda **_: None)
-    watch: Any = SimpleNamespace(store=None, begin=lambda: None)
+    watch: Any = SimpleNamespace(store=None, begin=lambda: None, meet=lambda patience: None)
     for device in ("auto", "cuda"):
         Processes(3, 4, 1, watch).join(device)
         assert calls == {"gpu": 1, "backend": "nccl"}

@@ -323,6 +323,13 @@ def _add_restore(commands: Subparsers) -> None:
         metavar="Q",
         help="of JPEG and WebP, 1 to 100 (default: 95 for JPEG, WebP without loss)",
     )
+    restore.add_argument(
+        "--jobs",
+        type=int,
+        metavar="N",
+        help="processes that restore pictures at once (default: 1), over the GPUs where there are some; the results "
+        "are the same, byte by byte",
+    )
     restore.add_argument("--ensemble", action="store_true", help="mean over eight turned and mirrored pictures")
 
 

@@ -154,6 +154,7 @@ def restore(arguments: argparse.Namespace) -> int:
         ensemble=arguments.ensemble,
         form=arguments.form,
         quality=arguments.quality,
+        jobs=arguments.jobs,
         **_network_options(arguments),
     )
     print(outcome.text)

@@ -67,9 +67,20 @@ def available(device: torch.device) -> int:
     """
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
-        return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return free // _sharers["device"]
     limits = [_free_of_system(), *_free_of_groups(MEMBERSHIP, ROOT)]
-    return max(min(limits), 0)
+    return max(min(limits), 0) // _sharers["cpu"]
+
+
+_sharers = {"cpu": 1, "device": 1}
+
+
+def share_memory(cpu: int, device: int) -> None:
+    """Let this process count on its part alone: of the memory of the machine, and of the device that it uses, which
+    so many processes share.
+    """
+    _sharers.update(cpu=cpu, device=device)
 
 
 def _free_of_system() -> int:

@@ -92,15 +92,6 @@ class Runner:
         return protocol.restore(self._method(what, protocol), sample)
 
 
-def devices_for(device: str, jobs: int | None) -> list[str]:
-    """The device of each process. jobs: how many; None: one, or one for each GPU. UnfoldError for less than one."""
-    if jobs is not None and jobs < 1:
-        raise UnfoldError(f"--jobs is a number of processes, 1 or more, not {jobs}")
-    where = pick_device(device)
-    gpus = [f"cuda:{i}" for i in range(torch.cuda.device_count())] if where == torch.device("cuda") else [str(where)]
-    return [gpus[i % len(gpus)] for i in range(jobs or len(gpus))]
-
-
 def measure(tasks: Sequence[Task], devices: Sequence[str], precision: Precision) -> Iterator[Measured]:
     """The scores of all tasks, under a progress bar; by a process for each device named, where there are several."""
     workers = min(len(devices), len(tasks))

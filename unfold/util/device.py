@@ -28,6 +28,15 @@ def pick_device(name: str | torch.device) -> torch.device:
     return device
 
 
+def devices_for(device: str, jobs: int | None) -> list[str]:
+    """The device of each process. jobs: how many; None: one, or one for each GPU. UnfoldError for less than one."""
+    if jobs is not None and jobs < 1:
+        raise UnfoldError(f"--jobs is a number of processes, 1 or more, not {jobs}")
+    where = pick_device(device)
+    gpus = [f"cuda:{i}" for i in range(torch.cuda.device_count())] if where == torch.device("cuda") else [str(where)]
+    return [gpus[i % len(gpus)] for i in range(jobs or len(gpus))]
+
+
 def device_of(net: nn.Module) -> torch.device:
     """Where a network is: the CPU for one without numbers."""
     one = next(iter([*net.parameters(), *net.buffers()]), None)

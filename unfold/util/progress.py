@@ -59,8 +59,9 @@ class _Bar(tqdm):  # type: ignore[type-arg]
         if not (self.drawn or self.disable):
             _teller.add(self)
 
-    def display(self, msg: str | None = None, pos: int | None = None) -> bool:
-        return bool(super().display(msg, pos)) if self.drawn else False
+    def display(self, msg: str | None = None, pos: int | None = None) -> None:
+        if self.drawn:
+            super().display(msg, pos)
 
     def reset(self, total: float | None = None) -> None:
         super().reset(total)
@@ -86,7 +87,7 @@ class _Bar(tqdm):  # type: ignore[type-arg]
 
 
 class _Teller:
-    """Logs one line of all bars that are open, each EVERY seconds, by a thread: whatever they wait for may take long."""
+    """Logs one line of all open bars, each EVERY seconds, by a thread: whatever they wait for may take long."""
 
     def __init__(self) -> None:
         self.bars: list[_Bar] = []
