@@ -40,12 +40,15 @@ def train(arguments: argparse.Namespace) -> int:
 def _train(arguments: argparse.Namespace) -> int:
     from unfold.config import load_config
 
+    if arguments.fetch and os.environ.get("WORLD_SIZE", "1") != "1":
+        raise UnfoldError("--fetch is for one process, on a machine with a network: begin it without torchrun")
     if "RANK" not in os.environ:  # alone: a mistake is told at once, and not after the seconds that loading torch takes
         load_config(arguments.config, arguments.overrides)
     from unfold.training.dry_run import check_run
     from unfold.training.memory_count import what_helps_without_memory
     from unfold.training.processes.distributed import processes
     from unfold.training.setup.build_run import build_trainer
+    from unfold.training.setup.fetch import fetch
 
     def lost(reason: str) -> None:
         print(f"\nunfold train: {reason}; the last checkpoint is good, --resume auto goes on from it", file=sys.stderr)
@@ -66,10 +69,15 @@ def _train(arguments: argparse.Namespace) -> int:
             "init_key": arguments.key,
             "processes": all_of_us,
         }
-        if arguments.check:
-            print(check_run(cfg, **begin))
+        if arguments.fetch:
+            print(fetch(cfg, arguments.init))
             return 0
         all_of_us.join(cfg.DEVICE)
+        if arguments.check:
+            table = check_run(cfg, **begin)
+            if all_of_us.first:
+                print(table)
+            return 0
         with what_helps_without_memory(cfg, all_of_us.world):
             return _run(build_trainer(cfg, **begin))
 
