@@ -22,6 +22,7 @@ from unfold.degradations.degradation import Degradation
 from unfold.models.registry import skeleton
 from unfold.registry import DEGRADATION, find
 from unfold.training.processes.loader_worker import begin_worker
+from unfold.util.device import wait_for
 from unfold.util.processors import processors
 
 LEAST = 4  # batches
@@ -90,6 +91,5 @@ def _rate(
     begin = time.perf_counter()
     for _ in range(3):
         kind.render(given)
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    wait_for(device)
     return Rate(name, workers, count * batch / spent, (time.perf_counter() - begin) / 3)

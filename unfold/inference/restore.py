@@ -22,7 +22,7 @@ from unfold.models.on_arrays import Method, network, unwrapped
 from unfold.models.self_ensemble import ensembled
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.physics.boundary import periodic
-from unfold.util.device import device_of, pick_device, place
+from unfold.util.device import device_of, pick_device, place, release_memory
 from unfold.util.precision import Precision, autocast_for
 
 logger = logging.getLogger("unfold")
@@ -155,7 +155,7 @@ def restore_and_tell(
 
     while written < size[0]:
         done = announce(_length(tiles.spans(size[0], written)) * _length(tiles.spans(size[1])))
-        if not _finished(partial(assemble, run, write, size, tiles, written, done)):
+        if not _finished(partial(assemble, run, write, size, tiles, written, done), where):
             if not alone:
                 raise TooLargeError
             if tile is None:
@@ -165,7 +165,7 @@ def restore_and_tell(
     return Restored(result, tiles, len(tiles.spans(size[0])) * len(tiles.spans(size[1])))
 
 
-def _finished(work: Callable[[], None]) -> bool:
+def _finished(work: Callable[[], None], device: torch.device) -> bool:
     """Do it; False where memory ran out, after all that it held has been let go."""
     try:
         work()
@@ -174,8 +174,7 @@ def _finished(work: Callable[[], None]) -> bool:
         if not out_of_memory(error):
             raise
     gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    release_memory(device)
     return False
 
 

@@ -15,6 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from unfold.models.unfolding import UnfoldingNetwork
+from unfold.util.device import free_memory
 from unfold.util.processors import MEMBERSHIP, ROOT, groups
 from unfold.util.value_checks import unchecked
 
@@ -61,13 +62,12 @@ def needed(net: UnfoldingNetwork, inputs: dict[str, Any]) -> int:
 
 
 def available(device: torch.device) -> int:
-    """Bytes that can be had now: on CUDA what is free and what torch keeps unused, on the CPU what the system gives.
+    """Bytes that can be had now: on a GPU what is free and what torch keeps unused, on the CPU, and on devices that do
+    not tell, what the system gives.
 
     On the CPU, no more than the limits of the control groups (containers, batch systems) leave.
     """
-    if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
-        free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    if (free := free_memory(device)) is not None:
         return free // _sharers["device"]
     limits = [_free_of_system(), *_free_of_groups(MEMBERSHIP, ROOT)]
     return max(min(limits), 0) // _sharers["cpu"]

@@ -26,6 +26,7 @@ from unfold.errors import UnfoldError
 from unfold.models.unfolding import Output, UnfoldingNetwork
 from unfold.training.processes.rank_watchdog import Watch
 from unfold.util import progress
+from unfold.util.device import pick_device
 
 T = TypeVar("T")
 
@@ -61,6 +62,8 @@ class Processes:
         if ":" in device:
             raise UnfoldError(f"DEVICE {device} is one GPU, and each of {self.world} processes has its own: set auto")
         cuda = device != "cpu" and torch.cuda.is_available()
+        if not cuda and (kind := pick_device(device).type) != "cpu":
+            raise UnfoldError(f"several processes train on CUDA GPUs or on the CPU, not on {kind}: set DEVICE cpu")
         if cuda:
             if self.local >= torch.cuda.device_count():
                 raise UnfoldError(

@@ -32,7 +32,7 @@ from unfold.training.processes.loader_worker import begin_worker
 from unfold.training.schedule import Factor, Rate, Schedule
 from unfold.training.train_step import Update
 from unfold.user_files import their_errors
-from unfold.util.device import place
+from unfold.util.device import WHOLE, place
 from unfold.util.processors import processors
 
 FUSED = ("Adam", "AdamW", "SGD")  # which torch has in one operation on CPU and GPU
@@ -101,7 +101,7 @@ def build_optimizer(cfg: CfgNode, groups: list[dict[str, Any]]) -> torch.optim.O
     """The optimizer of OPTIM for these groups of parameters."""
     part = part_of(cfg, "OPTIM")
     given: dict[str, Any] = {"params": groups, "lr": cfg.OPTIM.LR}
-    if part.name in FUSED:
+    if part.name in FUSED and groups[0]["params"][0].device.type in WHOLE:
         given["fused"] = True  # which can leave out a step without asking the GPU
     # torch has some defaults as whole numbers, and a checkpoint holds what an optimizer was given.
     given |= {name: float(value) for name, value in part.defaults().items() if type(value) is int}
