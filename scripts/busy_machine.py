@@ -4,8 +4,8 @@
 
 Runs begin together, each a process of its own, and restore one image again and again for S (20) seconds, with as many
 threads as torch chooses. "spinning": OpenMP's default, threads that have nothing to do keep their processor for a
-while; "passive": OMP_WAIT_POLICY=passive, which `unfold` sets where nobody else has. All of it on all processors, and on one,
-as by taskset. Prints a table in Markdown: seconds an image, the mean over the runs of their medians.
+while; "passive": OMP_WAIT_POLICY=passive, which `unfold` sets where nobody else has. All of it on all processors, and
+on one, as by taskset. Prints a table in Markdown: seconds an image, the mean over the runs of their medians.
 """
 
 from __future__ import annotations

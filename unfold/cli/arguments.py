@@ -39,7 +39,8 @@ def parser() -> argparse.ArgumentParser:
         help="train a network from a recipe",
         description="Train the network of a recipe. The run folder OUTPUT gets config.yaml, log.jsonl, curve.png and "
         "checkpoints/last.pth and best.pth. Ctrl-C, SIGTERM and SIGUSR1 let the step end, write a checkpoint and exit "
-        "with code 75; --resume goes on from there, to the same weights. Several GPUs: torchrun (docs/training.md).",
+        "with code 75; --resume goes on from there, to the same weights. Several GPUs: torchrun "
+        "(docs/training.md, docs/cluster.md).",
         epilog=WHERE + " Every key with its default and meaning: unfold/config.py.",
     )
     train.add_argument("--config", required=True, metavar="FILE", help=CONFIG_HELP)
