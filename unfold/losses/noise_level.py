@@ -21,7 +21,9 @@ class NoiseLevel(Loss):
 
     def forward(self, output: Output, batch: Mapping[str, Any]) -> Tensor:
         if "level" not in output.extras:
-            raise UnfoldError("LOSS noise_level is for networks whose stages hand out their noise level, as hqs_denoiser")
+            raise UnfoldError(
+                "LOSS noise_level is for networks whose stages hand out their noise level, as hqs_denoiser"
+            )
         level = at_least_float32(output.extras["level"][0])
         squares = (at_least_float32(batch["y"]) - batch["target"]).square().mean(1, keepdim=True)
         around = F.avg_pool2d(squares, 33, stride=1, padding=16, count_include_pad=False)

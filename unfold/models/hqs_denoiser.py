@@ -53,9 +53,7 @@ class LevelEstimate(nn.Module):
             nn.ReLU(inplace=True),
             nn.Conv2d(width, 1, 3, padding=1),
         )
-        last = self.body[-1]
-        assert isinstance(last, nn.Conv2d) and last.bias is not None
-        nn.init.constant_(last.bias, math.log(5 / 255))
+        nn.init.constant_(self.get_parameter("body.10.bias"), math.log(5 / 255))
 
     def forward(self, y: Tensor) -> Tensor:
         coarse = self.body(y).float().clamp(math.log(LEAST), math.log(MOST))
@@ -113,17 +111,20 @@ class HQSDenoiser(UnfoldingNetwork):
 
     @property
     def inputs(self) -> dict[str, Input]:
-        return {"y": image(self.channels), "strength": number("float >= 0, 1 by default: times the estimated level")}
+        strength = number("float >= 0, 1 by default: times the noise level that the network estimates", least=0)
+        return {"y": image(self.channels), "strength": strength}
 
     def begin(self, y: Tensor, *, strength: float | Tensor = 1.0) -> tuple[Tensor, Context]:
         check_image(y, self.channels)
         padded = F.pixel_unshuffle(pad_to_multiple(y, 2, mode="replicate"), 2)
-        level = self.level(padded).exp() * torch.as_tensor(strength, dtype=torch.float32).to(y.device).reshape(-1, 1, 1, 1)
+        level = self.level(padded).exp() * torch.as_tensor(strength, dtype=torch.float32).to(y.device).reshape(
+            -1, 1, 1, 1
+        )
         return padded, Context(padded, level, (y.shape[-2], y.shape[-1]))
 
     def stage(self, k: int, x: Tensor, memory: Any, context: Context) -> tuple[Tensor, Any, dict[str, Tensor]]:
-        mu = self.log_mu[k].exp()
-        z = (context.y + mu * x) / (1 + mu)
+        # Written as a correction of x, so that x = y stays y to the last bit.
+        z = x + (context.y - x) / (1 + self.log_mu[k].exp())
         log_level = context.level.clamp(min=LEAST / 10).log()
         correction = self.priors[k](torch.cat([z, context.y, log_level.to(z.dtype)], dim=1))
         return z + context.level * correction, None, {"level": context.level}
