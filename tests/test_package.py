@@ -66,6 +66,7 @@ RANKS = [
     {"steps", "priors"},
     {"physics", "metrics"},
     {"config"},
+    {"merge_recipes"},
     {"old_keys"},
     {"registry"},
     {"user_files", "builtin", "facts"},

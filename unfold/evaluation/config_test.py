@@ -16,7 +16,7 @@ import torch
 from yacs.config import CfgNode
 
 import unfold
-from unfold.config import options_of, part_of, plain, source_of, training_set
+from unfold.config import options_of, part_of, source_of, training_set
 from unfold.data.images import EXTENSIONS, check_images
 from unfold.errors import UnfoldError
 from unfold.evaluation.classical_methods import CLASSICAL, tune, tuning_cases
@@ -39,6 +39,7 @@ from unfold.report.strip import Panel, draw_strip, some_stages
 from unfold.report.text_table import Score, format_table, mean_score
 from unfold.user_files import their_errors
 from unfold.util.device import pick_device, place
+from unfold.util.nested import plain
 from unfold.util.progress import progress
 from unfold.weights.load_model import load_state, model_record
 from unfold.weights.read_checkpoint import read_checkpoint

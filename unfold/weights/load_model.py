@@ -12,11 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unfold.config import load_config, options_of, plain
+from unfold.config import load_config, options_of
 from unfold.errors import UnfoldError, one_line
 from unfold.models.registry import for_people, network_part, plain_model, same_network, skeleton
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.registry import NETWORK, Part, code_in, is_known, short
+from unfold.util.nested import plain
 from unfold.weights.open_file import Source, as_path_of
 from unfold.weights.read_checkpoint import Checkpoint, read_checkpoint
 from unfold.weights.recognise import recognise

@@ -9,7 +9,8 @@ from pathlib import Path
 from yacs.config import CfgNode
 
 from unfold import registry, user_files
-from unfold.config import PARTS, plain
+from unfold.merge_recipes import PARTS
+from unfold.util.nested import plain
 from unfold.util.paths import as_path
 from unfold.util.whole_files import whole_file
 
