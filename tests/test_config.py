@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,87 @@ def test_a_dumped_config_reads_back_equal(tmp_path: Path) -> None:
     assert differences(cfg, again) == []
     other = load_config(tmp_path / "dump.yaml", ["OPTIM.LR", "2"])
     assert differences(cfg, other) == ["OPTIM.LR 0.0001 -> 2.0"]
+
+
+def test_the_trees_own_dump_is_the_dump_of_run_folders(tmp_path: Path) -> None:
+    cfg = load_config(write(tmp_path, "LOSS: {TERMS: [{NAME: l1, ARGS: {}}]}\nDATA: {REDUCED: [0.5]}\n"))
+    assert cfg.dump() == dumped(cfg)
+
+
+DROPS = [
+    (
+        "MODEL: {NAME: dgunet_denoise, ARGS: {width: 16, stages: 3}}",
+        ["MODEL.NAME", "dgunet_deblur", "MODEL.ARGS.stages", "4"],
+        "MODEL.NAME dgunet_deblur in place of dgunet_denoise drops options of dgunet_denoise that it takes, too: "
+        "MODEL.ARGS.width 16 ({file})",
+    ),
+    (
+        "SCHEDULE: {NAME: step, ARGS: {step: 30, gamma: 0.9}}",
+        ["SCHEDULE.NAME", "multistep", "SCHEDULE.ARGS.milestones", "[3]"],
+        "SCHEDULE.NAME multistep in place of step drops options of step that it takes, too: "
+        "SCHEDULE.ARGS.gamma 0.9 ({file})",
+    ),
+    (
+        "DATA: {KIND: nrl_gdn, ARGS: {sigma: 12.75}}",
+        ["DATA.KIND", "gaussian"],
+        "DATA.KIND gaussian in place of nrl_gdn drops options of nrl_gdn that it takes, too: "
+        "DATA.ARGS.sigma 12.75 ({file})",
+    ),
+    (
+        "MODEL: {NAME: composed, ARGS: {prior: {name: pathway_unet, width: 8}}}",
+        ["MODEL.ARGS.prior", "{name: here.py:Prior}"],
+        "MODEL.ARGS.prior.name here.py:Prior in place of pathway_unet drops options of pathway_unet that it takes, too: "
+        "MODEL.ARGS.prior.width 8",
+    ),
+]
+
+
+@pytest.mark.parametrize(("recipe", "words", "line"), DROPS)
+def test_a_number_that_another_part_does_not_inherit_is_named_in_one_line(
+    recipe: str,
+    words: list[str],
+    line: str,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here.py").write_text(
+        "from torch import nn\n\n\nclass Prior(nn.Identity):\n    def __init__(self, width: int = 1) -> None: ...\n"
+    )
+    path = write(tmp_path, recipe)
+    load_config(path, words)
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [
+        f"note: command line: {line.format(file=path)}; set again those that are to stay"
+    ]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["SCHEDULE.NAME", "multistep", "SCHEDULE.ARGS.gamma", "0.5"],  # said again
+        ["SCHEDULE.NAME", "cosine"],  # which has none of the two
+        ["SCHEDULE.NAME", "step"],  # no other
+    ],
+)
+def test_of_options_that_change_no_number_nothing_is_said(
+    words: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    load_config(write(tmp_path, "SCHEDULE: {NAME: step, ARGS: {step: 30, gamma: 0.9}}"), words)
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["MODEL.ARGS.day", "2020-01-01"], "MODEL.ARGS.day is a date to YAML, 2020-01-01"),
+        (["MODEL.ARGS.steps", "{1: 0.5}"], "MODEL.ARGS.steps: the key 1 is no text"),
+        (["LOSS.TERMS", "[{NAME: l1, ARGS: {a: [2020-01-01]}}]"], "LOSS.TERMS.0.ARGS.a is a date to YAML"),
+    ],
+)
+def test_options_of_types_that_no_record_holds_are_refused(words: list[str], line: str, tmp_path: Path) -> None:
+    with pytest.raises(UnfoldError, match=f"^command line: {re.escape(line)}.*put it into quotes"):
+        load_config(write(tmp_path, ""), words)
 
 
 def test_numbers_are_read_as_people_write_them(tmp_path: Path) -> None:

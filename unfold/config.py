@@ -24,7 +24,15 @@ from unfold.merge_recipes import PARTS, TERM, Merging, read_with_bases
 from unfold.util.nested import leaves, plain
 from unfold.util.paths import as_path, expanded
 
-_C = CfgNode()
+
+class Tree(CfgNode):
+    """The whole tree, which a dump writes as run folders hold it: yacs' own refuses LOSS.TERMS."""
+
+    def dump(self, **how: object) -> str:
+        return dumped(self)
+
+
+_C = Tree()
 _C.OUTPUT = "runs/run"  # run folder: config.yaml, environment.json, log.jsonl, curve.png, checkpoints/, test/
 _C.SEED = 0  # of the weights, the patches and their noise
 _C.DEVICE = "auto"  # auto (CUDA where there is one), cpu, cuda, cuda:1, ...
@@ -284,6 +292,7 @@ def _finished(merging: Merging) -> CfgNode:
     _check(cfg, sources)
     for source, keys in notes.items():
         old_keys.announce(source, keys)
+    merging.announce()
     for section in PARTS:
         for option, value in cfg[section].ARGS.items():
             cfg[section].ARGS[option] = _fixed(value)

@@ -6,10 +6,11 @@ later file that names another part drops the options of the one before.
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 from yacs.config import CfgNode
@@ -19,6 +20,7 @@ from unfold.errors import UnfoldError, nearest
 from unfold.util.nested import leaves, plain
 from unfold.util.paths import as_path
 
+logger = logging.getLogger("unfold")
 TERM = {"NAME": "", "WEIGHT": 1.0, "STAGES": "last", "CLAMP": False, "ARGS": {}}  # of LOSS.TERMS, with defaults
 # Sections that name a part: the key of its name, and what it is.
 PARTS = {
@@ -27,7 +29,26 @@ PARTS = {
     "OPTIM": ("NAME", registry.OPTIMIZER),
     "SCHEDULE": ("NAME", registry.SCHEDULE),
 }
+HALVES = {"data": registry.DATA_STEP, "prior": registry.PRIOR}  # options of a network that are parts themselves
 COMMAND_LINE = "command line"
+
+
+class Change(NamedTuple):
+    """source: that names a part (key) in place of the one before."""
+
+    source: str
+    key: str
+    kind: registry.Kind
+    old: str
+    new: str
+
+    def takes(self, option: str) -> bool:
+        """Whether the new part has an option of that name, as far as it can be had."""
+        try:
+            known = registry.find(self.kind, self.new).parameters()
+        except UnfoldError:  # will be said where the part is needed
+            return True
+        return option in known or "**" in known
 
 
 class Merging:
@@ -43,6 +64,7 @@ class Merging:
         self.sources: dict[str, str] = {}
         self.notes: dict[str, dict[str, str]] = {}
         self.kept: dict[str, set[str]] = {section: set() for section in PARTS}
+        self.dropped: dict[Change, dict[str, tuple[str, str]]] = {}
 
     def file(self, values: dict[Any, Any], source: str, folder: Path) -> None:
         """Merge what a recipe says."""
@@ -70,13 +92,37 @@ class Merging:
 
     def names(self, values: dict[Any, Any], source: str, folder: Path) -> None:
         """Another part has other options: those that the tree has by now are dropped."""
-        for section, (key, _) in PARTS.items():
+        for section, (key, kind) in PARTS.items():
             said = values.get(section)
             if isinstance(said, dict) and isinstance(said.get(key), str):
                 name = registry.absolute(said[key], folder)
-                if name != self.cfg[section][key]:
-                    for option in set(self.cfg[section].ARGS) - self.kept[section]:
-                        del self.cfg[section].ARGS[option]
+                if name != (before := self.cfg[section][key]):
+                    for option in [one for one in self.cfg[section].ARGS if one not in self.kept[section]]:
+                        value = self.cfg[section].ARGS.pop(option)
+                        change = Change(source, f"{section}.{key}", kind, before, name)
+                        self.drop(f"{section}.ARGS.{option}", value, change)
+
+    def drop(self, key: str, value: object, change: Change) -> None:
+        """Note an option that another part does not inherit, to be said where that takes it and nothing sets it."""
+        self.dropped.setdefault(change, {})[key] = f"{key} {plain(value)}", self.sources.pop(key, "")
+
+    def announce(self) -> None:
+        """One line for each change of a part by which options were dropped, that names them with their values.
+
+        Imports the part, and only then, to know its options.
+        """
+        for change, options in self.dropped.items():
+            gone: dict[str, list[str]] = {}
+            for key, (said, source) in options.items():
+                if change.takes(key.rpartition(".")[2]) and not _is_set(self.cfg, key):
+                    gone.setdefault(source, []).append(said)
+            if gone:
+                old, new = registry.short(change.old), registry.short(change.new)
+                which = "; ".join(", ".join(all_of) + (source and f" ({source})") for source, all_of in gone.items())
+                logger.warning(
+                    f"note: {change.source}: {change.key} {new} in place of {old} drops options of {old} that it "
+                    f"takes, too: {which}; set again those that are to stay"
+                )
 
     def section(self, node: CfgNode, values: dict[Any, Any], source: str, folder: Path, prefix: str) -> None:
         for key, value in values.items():
@@ -100,14 +146,17 @@ class Merging:
         if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
             raise UnfoldError(f"{source}: {section}.ARGS is a section of options and their values, not {value!r}")
         for option, item in value.items():
+            _check_plain(item, f"{section}.ARGS.{option}", source)
             before = self.cfg[section].ARGS.get(option)
             item = _with_places(item, folder, option)
-            if (
-                isinstance(item, dict)
-                and isinstance(before, dict)
-                and item.get("name", before.get("name")) == before.get("name")
-            ):
-                item = {**plain(before), **item}  # half of a composed network: a key of it is changed
+            if isinstance(item, dict) and isinstance(before, dict):  # half of a composed network
+                if item.get("name", before.get("name")) == before.get("name"):
+                    item = {**plain(before), **item}  # a key of it is changed
+                elif option in HALVES:
+                    key = f"{section}.ARGS.{option}"
+                    change = Change(source, f"{key}.name", HALVES[option], str(before.get("name")), str(item["name"]))
+                    for lost in [name for name in before if name not in item]:
+                        self.drop(f"{key}.{lost}", before[lost], change)
             self.cfg[section].ARGS[option] = CfgNode(item) if isinstance(item, dict) else item
             self.kept[section].discard(option)
             self.sources.pop(f"{section}.ARGS.{option}", None)  # what was said last stands last
@@ -141,6 +190,29 @@ class Merging:
         self.sources[name] = COMMAND_LINE
 
 
+def _check_plain(value: object, name: str, source: str) -> None:
+    """UnfoldError for what records and checkpoints do not hold as it is: YAML has dates, too, and keys of any type."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise UnfoldError(f"{source}: {name}: the key {key!r} is no text: put it into quotes")
+            _check_plain(item, f"{name}.{key}", source)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            _check_plain(item, name, source)
+    elif not isinstance(value, str | int | float | None):
+        raise UnfoldError(f"{source}: {name} is a {type(value).__name__} to YAML, {value}: put it into quotes for text")
+
+
+def _is_set(cfg: CfgNode, key: str) -> bool:
+    node: object = cfg
+    for name in key.split("."):
+        if not isinstance(node, Mapping) or name not in node:
+            return False
+        node = node[name]
+    return True
+
+
 def _with_places(value: Any, folder: Path, key: Any = None) -> Any:
     """Names of files in values, made whole: they are relative to the recipe that says them."""
     if isinstance(value, dict):
@@ -172,6 +244,7 @@ def _terms(value: Any, source: str, folder: Path) -> list[dict[str, Any]]:
         if "ARGS" in term:
             if not isinstance(term["ARGS"], dict):
                 raise UnfoldError(f"{source}: {name}.ARGS is a section of options and their values")
+            _check_plain(term["ARGS"], f"{name}.ARGS", source)
             made["ARGS"] = dict(term["ARGS"])
         if made.get("STAGES", "last") not in ("all", "last"):
             raise UnfoldError(f"{source}: {name}.STAGES is one of all, last, not {made['STAGES']!r}")

@@ -18,6 +18,7 @@ from unfold.models.unfolding import UnfoldingNetwork
 from unfold.registry import NETWORK, Part
 from unfold.user_files import line_of
 from unfold.util.device import pick_device
+from unfold.util.nested import plain
 
 logger = logging.getLogger("unfold")
 LARGEST = 10_000  # a width or a number of stages above it is a mistake, or an attack on memory
@@ -107,12 +108,21 @@ def _check_begin(net: UnfoldingNetwork) -> None:
 
 def skeleton(name: str, options: Mapping[str, Any]) -> UnfoldingNetwork:
     """The network without numbers, to be asked and counted: takes no memory. Not to be changed."""
-    return _skeleton(name, json.dumps(options, sort_keys=True, default=str))
+    given = plain(options)
+    try:
+        text = json.dumps(given, sort_keys=True)
+        same = json.loads(text) == given
+    except TypeError:
+        same = False
+    return _cached_skeleton(name, text) if same else _skeleton(name, given)  # of what JSON changes, none is kept
 
 
 @lru_cache(maxsize=8)
-def _skeleton(name: str, options: str) -> UnfoldingNetwork:
-    given = json.loads(options)
+def _cached_skeleton(name: str, options: str) -> UnfoldingNetwork:
+    return _skeleton(name, json.loads(options))
+
+
+def _skeleton(name: str, given: Mapping[str, Any]) -> UnfoldingNetwork:
     try:
         with torch.device("meta"):
             return plain_model(name, **given)
