@@ -68,8 +68,8 @@ DROPS = [
     (
         "MODEL: {NAME: composed, ARGS: {prior: {name: pathway_unet, width: 8}}}",
         ["MODEL.ARGS.prior", "{name: here.py:Prior}"],
-        "MODEL.ARGS.prior.name here.py:Prior in place of pathway_unet drops options of pathway_unet that it takes, too: "
-        "MODEL.ARGS.prior.width 8",
+        "MODEL.ARGS.prior.name here.py:Prior in place of pathway_unet drops options of pathway_unet that it takes, "
+        "too: MODEL.ARGS.prior.width 8 ({file})",
     ),
 ]
 

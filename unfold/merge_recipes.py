@@ -104,7 +104,8 @@ class Merging:
 
     def drop(self, key: str, value: object, change: Change) -> None:
         """Note an option that another part does not inherit, to be said where that takes it and nothing sets it."""
-        self.dropped.setdefault(change, {})[key] = f"{key} {plain(value)}", self.sources.pop(key, "")
+        source = self.sources.pop(key, None) or self.sources.get(key.rpartition(".")[0], "")
+        self.dropped.setdefault(change, {})[key] = f"{key} {plain(value)}", source
 
     def announce(self) -> None:
         """One line for each change of a part by which options were dropped, that names them with their values.
