@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from dataclasses import is_dataclass
 from pathlib import Path
+from typing import get_origin, get_type_hints
 
 import pytest
 from yacs.config import CfgNode
@@ -11,6 +13,7 @@ from yacs.config import CfgNode
 from unfold.config import BASELINES, differences, dumped, load_config, options_of
 from unfold.errors import UnfoldError
 from unfold.evaluation.classical_methods import CLASSICAL
+from unfold.settings import settings_of
 from unfold.training.setup.settings_check import check_training
 
 
@@ -30,6 +33,33 @@ def test_bases_come_first_in_order_then_the_recipe_then_the_command_line(tmp_pat
     assert cfg.OUTPUT == "somewhere"
     with pytest.raises(AttributeError):
         cfg.SEED = 5
+
+
+def same(section: CfgNode, view: object) -> None:
+    """The view has a field for each key, in lower case, of its value and of its type; and no others."""
+    fields = get_type_hints(type(view))
+    assert list(fields) == [key.lower() for key in section]
+    for key, value in section.items():
+        held, kind = getattr(view, key.lower()), fields[key.lower()]
+        if is_dataclass(kind):
+            same(value, held)
+        else:
+            assert held == value, key
+            assert isinstance(value, get_origin(kind) or kind), key
+
+
+def test_every_key_of_the_tree_has_a_field_of_its_type_with_its_value(tmp_path: Path) -> None:
+    words = ["DATA.REDUCED", "[0.6]", "TEST.BASELINES", "[tv]", "MODEL.ARGS.stages", "4", "TRAIN.BATCH", "3"]
+    for cfg in (load_config(write(tmp_path, "")), load_config(write(tmp_path, ""), words)):
+        same(cfg, settings_of(cfg))
+
+
+def test_an_epoch_is_rounded_up_to_whole_steps_and_iterations_come_before_epochs(tmp_path: Path) -> None:
+    path = write(tmp_path, "TRAIN: {EPOCHS: 3, PATCHES: 10, BATCH: 4}\n")
+    train = settings_of(load_config(path)).train
+    assert (train.steps_per_epoch, train.total_steps) == (3, 9)
+    train = settings_of(load_config(path, ["TRAIN.ITERATIONS", "7"])).train
+    assert (train.steps_per_epoch, train.total_steps) == (3, 7)
 
 
 def test_a_dumped_config_reads_back_equal(tmp_path: Path) -> None:

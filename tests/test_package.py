@@ -65,7 +65,7 @@ RANKS = [
     {"models"},
     {"steps", "priors"},
     {"physics", "metrics"},
-    {"config"},
+    {"config", "settings"},
     {"merge_recipes"},
     {"old_keys"},
     {"registry"},

@@ -22,7 +22,7 @@ from unfold import old_keys, registry
 from unfold.errors import UnfoldError
 from unfold.merge_recipes import PARTS, TERM, Merging, read_with_bases
 from unfold.util.nested import leaves, plain
-from unfold.util.paths import as_path, expanded
+from unfold.util.paths import as_path
 
 
 class Tree(CfgNode):
@@ -165,11 +165,6 @@ def _replaced(value: Any, moved: Callable[[str], str]) -> Any:
     if isinstance(value, list):
         return [_replaced(item, moved) for item in value]
     return moved(value) if isinstance(value, str) else value
-
-
-def training_set(cfg: CfgNode) -> str:
-    """DATA.TRAIN with the variables of its environment replaced, of which one may stand for several folders."""
-    return expanded(cfg.DATA.TRAIN)
 
 
 def altered(cfg: CfgNode, values: Mapping[str, Any]) -> CfgNode:
