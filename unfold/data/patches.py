@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -17,9 +16,10 @@ from unfold.data.stores.image_stores import Store, Window
 from unfold.errors import UnfoldError
 from unfold.physics.resize import imresize
 from unfold.user_files import their_errors
+from unfold.util.arrays import Array
 from unfold.util.progress import progress
 
-Image = NDArray[Any]
+Image = Array
 Images = dict[str, Image]  # "target" (H,W,C), and for pairs "input", of the same size or a whole fraction of it
 Make = Callable[[Images, np.random.Generator, int], dict[str, Any]]
 Source = TypeVar("Source")

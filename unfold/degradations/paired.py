@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image as Picture
 from PIL import ImageEnhance
 from torch import nn
@@ -16,6 +15,7 @@ from unfold.data.pair_names import check_template
 from unfold.data.pairs import Given, Pair, find_paired_set, read_pair, scale_of
 from unfold.data.patches import Images
 from unfold.degradations.degradation import Degradation, Rng
+from unfold.util.arrays import Array
 from unfold.util.once import say_once
 
 
@@ -68,7 +68,7 @@ class Paired(Degradation):
         return {"target": target, "y": y, **({"scale": scale} if "scale" in self.asked else {})}
 
 
-def saturated(image: NDArray[Any], factor: float) -> NDArray[Any]:
+def saturated(image: Array, factor: float) -> Array:
     """(H,W,3), blended with its grey version: factor 0 is grey, 1 the image, more is more colour. Grey stays, and so do
     images of other numbers of channels. 16 bits and floats are blended in full depth, Y = 0.299 R + 0.587 G + 0.114 B.
     """

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from unfold.util.arrays import Array
+
 JPEG: dict[str, Any] = {"quality": 95, "subsampling": 0}
 OPTIONS: dict[str, dict[str, Any]] = {
     **dict.fromkeys((".jpg", ".jpeg", ".jfif"), JPEG),
@@ -19,8 +21,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 
 def encode(
-    pixels: NDArray[Any],
-    alpha: NDArray[Any] | None,
+    pixels: Array,
+    alpha: Array | None,
     suffix: str,
     profile: bytes | None,
     exif: bytes | None,
@@ -68,7 +70,7 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def _plain_tiff(array: NDArray[Any], photometric: str, profile: bytes | None) -> bytes:
+def _plain_tiff(array: Array, photometric: str, profile: bytes | None) -> bytes:
     import tifffile
 
     whole = BytesIO()

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
 from unfold.data.formats.open_picture import open_picture
@@ -17,9 +16,10 @@ from unfold.data.formats.tiff_bands import read_bands
 from unfold.data.images import bit_depth, turned
 from unfold.errors import UnfoldError, reason_of
 from unfold.inference.encode_picture import encode
+from unfold.util.arrays import Array
 from unfold.util.whole_files import whole_file
 
-Pixels = NDArray[Any]
+Pixels = Array
 DEEP, ALPHA, PROFILE = "16 bits per channel", "an alpha channel", "a colour profile"
 BANDS = "channels that are neither grey nor RGB"
 # What each format keeps of a picture.

@@ -9,17 +9,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image as Pillow
 from torch import Tensor
 
 from unfold.errors import UnfoldError
 from unfold.inference.picture_files import enlarge_alpha, read_picture
+from unfold.util.arrays import Array
 from unfold.util.paths import as_path
 
 logger = logging.getLogger("unfold")
 
-Array = NDArray[Any]
 Restore = Callable[[Array, dict[str, Any]], Array]  # an array and the inputs beside it -> the result
 EXPANDED = {"1": "L", "P": "RGB", "PA": "RGBA"}  # modes of Pillow that hold no channels as they are
 MODES = ("L", "LA", "RGB", "RGBA", "I;16", "I;16B", "I;16L", "I;16N")

@@ -16,18 +16,19 @@ from torch import nn
 from unfold.errors import UnfoldError, out_of_memory
 from unfold.inference.picture_kinds import restore_any
 from unfold.inference.tile_size import Tile, choose_tiles, halved, kernel_side
-from unfold.inference.tiling import Array, Span, Tiles, assemble
+from unfold.inference.tiling import Pixels, Span, Tiles, assemble
 from unfold.inference.validate_inputs import check_inputs, check_measurement
 from unfold.models.on_arrays import Method, network, unwrapped
 from unfold.models.self_ensemble import ensembled
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.physics.boundary import periodic
+from unfold.util.arrays import Array
 from unfold.util.device import device_of, pick_device, place
 from unfold.util.precision import Precision, autocast_for
 
 logger = logging.getLogger("unfold")
 
-Image = NDArray[Any]
+Image = Array
 NOT_FINITE = "the result is not finite: the weights are not usable for this picture"
 
 
@@ -126,7 +127,7 @@ def restore_and_tell(
     ]
     method = ensembled(_method(net, where, precision), 8 if ensemble else 1, net.picture, images)
 
-    def run(rows: slice, columns: slice) -> Array:
+    def run(rows: slice, columns: slice) -> Pixels:
         window = tuple(slice(part.start // scale, part.stop // scale) for part in (rows, columns))
         cut = {name: inputs[name][window] for name in images}
         estimate = method({**inputs, **cut, net.picture: measurement(padded[window], net)})
@@ -136,7 +137,7 @@ def restore_and_tell(
 
     written = 0
 
-    def write(first: int, rows: Array) -> None:
+    def write(first: int, rows: Pixels) -> None:
         nonlocal written
         top, left = (scale * n for n in offset)
         from_row, to_row = max(first, top), min(first + len(rows), top + len(result))
@@ -237,6 +238,6 @@ def measurement(window: Image, net: UnfoldingNetwork) -> NDArray[np.float32]:
     return y[..., :1] if net.measured_channels == 1 < net.channels else y
 
 
-def _to_image(part: Array, dtype: np.dtype[Any]) -> Image:
+def _to_image(part: Pixels, dtype: np.dtype[Any]) -> Image:
     part = part.clip(0, 1)
     return np.rint(part * np.iinfo(dtype).max).astype(dtype) if dtype.kind == "u" else part.astype(dtype)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from unfold.inference.restore import restore_and_tell
 from unfold.inference.tiling import Tiles
 from unfold.metrics import psnr
 from unfold.models.unfolding import UnfoldingNetwork
+from unfold.util.arrays import Array
 from unfold.util.precision import Precision
 
 CROP, TILE = 768, 512  # pixels of the result; more where the halo is large
@@ -29,7 +29,7 @@ class Difference(NamedTuple):
 
 
 def tile_difference(
-    image: NDArray[Any],
+    image: Array,
     net: UnfoldingNetwork,
     tiles: Tiles,
     inputs: dict[str, Any],

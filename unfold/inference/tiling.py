@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
-Run = Callable[[slice, slice], Array]  # rows and columns of the result -> the network's result on just these
-Write = Callable[[int, Array], None]  # first row, finished rows
+Pixels = NDArray[np.float32]
+Run = Callable[[slice, slice], Pixels]  # rows and columns of the result -> the network's result on just these
+Write = Callable[[int, Pixels], None]  # first row, finished rows
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Span:
 
     window: slice
     used: slice
-    weight: Array
+    weight: Pixels
 
     @property
     def inside(self) -> slice:
@@ -82,9 +82,9 @@ def assemble(
     rows of one row of tiles.
     """
     rows, columns = tiles.spans(size[0], begin), tiles.spans(size[1])
-    carried: Array | None = None
+    carried: Pixels | None = None
     for i, row in enumerate(rows):
-        band: Array | None = None
+        band: Pixels | None = None
         for column in columns:
             part = run(row.window, column.window)[row.inside, column.inside]
             if band is None:

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
@@ -16,9 +15,10 @@ from unfold.errors import UnfoldError
 from unfold.models.check_given import weights_kind
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.user_files import their_errors
+from unfold.util.arrays import Array
 from unfold.util.value_checks import unchecked
 
-Image = NDArray[Any]
+Image = Array
 WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel, AveragedModel)
 Method = Callable[[dict[str, Any]], Image]  # what is known of a measurement -> the restored image (H,W,C), not clamped
 

@@ -12,6 +12,7 @@ from PIL import Image
 from unfold.data.formats.mat_files import reading, transposed
 from unfold.data.images import find_file
 from unfold.errors import UnfoldError
+from unfold.util.arrays import Array
 from unfold.util.paths import as_path
 
 Kernel = NDArray[np.float64]
@@ -60,7 +61,7 @@ def _checked(kernel: Any, where: str) -> Kernel:
     return array
 
 
-def _read_npy(path: Path) -> NDArray[Any]:
+def _read_npy(path: Path) -> Array:
     with reading(path, ".npy"):
         # A map of the file is no larger than the file, whatever its header says, and holds no Python objects.
         return np.array(np.lib.format.open_memmap(path, mode="r"))
@@ -115,7 +116,7 @@ def _chosen(names: list[str], path: Path) -> str:
     return names[0]
 
 
-def _matrices(array: NDArray[Any]) -> list[Any]:
+def _matrices(array: Array) -> list[Any]:
     """A cell array column by column, as MATLAB counts; an array (kh,kw,N) along its last axis; a matrix alone."""
     if array.dtype == object:
         return list(array.ravel(order="F"))
