@@ -21,7 +21,7 @@ from unfold.inference.tile_memory import available
 from unfold.inference.tile_size import affordable_side
 from unfold.inference.trace import trace
 from unfold.inference.validate_inputs import check_inputs
-from unfold.models.stages import with_stages
+from unfold.models.number_of_stages import with_stages
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.registry import short
 from unfold.report.stage_table import StageRecord, format_stages, stages_as_json

@@ -16,9 +16,9 @@ from unfold.data.images import EXTENSIONS, check_images
 from unfold.errors import UnfoldError, nearest_or_all
 from unfold.evaluation.methods import BASELINES, baseline
 from unfold.evaluation.run_protocol import Result, evaluate
+from unfold.models.number_of_stages import with_stages
 from unfold.models.on_arrays import Method, network
 from unfold.models.registry import list_models
-from unfold.models.stages import with_stages
 from unfold.protocols.by_name import parse_protocol
 from unfold.protocols.protocol import Case, Protocol
 from unfold.registry import short
@@ -47,7 +47,7 @@ def run_protocol(
     weights, model: a network's weights (file or published name) and, where they cannot tell it, the network's name; or
     no weights and the name of a baseline. key: which of several networks in the file. output: folder for the restored
     pictures; json_file: for the numbers, one object per image and the means. stages: another number of them than the
-    network has, see :func:`unfold.models.stages.with_stages`. Raises UnfoldError for bad input.
+    network has, see :func:`unfold.models.number_of_stages.with_stages`. Raises UnfoldError for bad input.
     """
     protocol = parse_protocol(text)
     if not protocol.scored and output is None:

@@ -14,8 +14,8 @@ from unfold.errors import UnfoldError
 from unfold.inference.restore import NOT_FINITE, continued, framed, measurement
 from unfold.inference.validate_inputs import check_image, check_inputs, check_measurement
 from unfold.metrics import psnr
+from unfold.models.number_of_stages import with_stages
 from unfold.models.on_arrays import as_tensors
-from unfold.models.stages import with_stages
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.report.stage_table import UNITS, StageRecord
 from unfold.util.arrays import Array
@@ -38,7 +38,7 @@ def trace(
     image, inputs: as :func:`unfold.restore` takes them. It is framed as there, so that the last estimate, clamped and
     rounded, is what ``restore(..., tile=None)`` gives; figures count the picture's own pixels. target: of the size of
     the result, of any kind that an image may have; gives PSNR.
-    stages: another number of them, see :func:`unfold.models.stages.with_stages`.
+    stages: another number of them, see :func:`unfold.models.number_of_stages.with_stages`.
     precision: "float32", or "bf16" by autocast. Runs where the network is; on CUDA twice, as a first run also loads.
     Raises UnfoldError for what does not fit.
     """
