@@ -27,7 +27,7 @@ from unfold.registry import short
 from unfold.report.stage_table import StageRecord, format_stages, stages_as_json
 from unfold.report.strip import Panel, draw_strip, some_stages
 from unfold.report.trace_page import trace_page
-from unfold.util.arrays import Array
+from unfold.util.arrays import Array, Named
 from unfold.util.device import device_of, pick_device, place
 from unfold.util.paths import as_path
 from unfold.util.precision import Precision
@@ -127,9 +127,7 @@ def _check_places(source: Path, output: Path, overwrite: bool) -> None:
             raise UnfoldError(f"{path} is there already; --overwrite makes it anew")
 
 
-def affordable_part(
-    picture: Array, net: UnfoldingNetwork, inputs: dict[str, Any], count: int
-) -> tuple[slice, slice] | None:
+def affordable_part(picture: Array, net: UnfoldingNetwork, inputs: Named, count: int) -> tuple[slice, slice] | None:
     """The part of most detail that memory holds with count + 1 estimates; None where it holds the whole."""
     scale = int(inputs.get("scale", 1))
     size = (scale * picture.shape[0], scale * picture.shape[1])

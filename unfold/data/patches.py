@@ -16,12 +16,12 @@ from unfold.data.stores.image_stores import Store, Window
 from unfold.errors import UnfoldError
 from unfold.physics.resize import imresize
 from unfold.user_files import their_errors
-from unfold.util.arrays import Array
+from unfold.util.arrays import Array, Named
 from unfold.util.progress import progress
 
 Image = Array
 Images = dict[str, Image]  # "target" (H,W,C), and for pairs "input", of the same size or a whole fraction of it
-Make = Callable[[Images, np.random.Generator, int], dict[str, Any]]
+Make = Callable[[Images, np.random.Generator, int], Named]
 Source = TypeVar("Source")
 
 logger = logging.getLogger("unfold")
@@ -145,7 +145,7 @@ def to_tensor(image: Image) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
 
 
-class Patches(Dataset[dict[str, Any]]):
+class Patches(Dataset[Named]):
     """Samples made of random patches of a store's images.
 
     An item, asked for by a :class:`Key`, is a pure function of (seed, epoch, number), and of the scale where ``make``
@@ -159,7 +159,7 @@ class Patches(Dataset[dict[str, Any]]):
     def __init__(self, store: Store, patch: int, seed: int, make: Make, passes: bool = False) -> None:
         self.store, self.patch, self.seed, self.make, self.passes = store, patch, seed, make, passes
 
-    def __getitem__(self, key: Key) -> dict[str, Any]:
+    def __getitem__(self, key: Key) -> Named:
         rng = np.random.default_rng((self.seed, key.epoch, key.number))
         index = None
         if self.passes:
@@ -170,7 +170,7 @@ class Patches(Dataset[dict[str, Any]]):
             return plain_sample(self.make(patch, rng, key.scale))
 
 
-def plain_sample(sample: Mapping[str, Any]) -> dict[str, Any]:
+def plain_sample(sample: Mapping[str, Any]) -> Named:
     """A sample of arrays as tensors: (C,H,W) those of three axes; numbers stay."""
     return {name: _plain(value) for name, value in sample.items()}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from PIL import Image as Picture
@@ -15,7 +14,7 @@ from unfold.data.pair_names import check_template
 from unfold.data.pairs import Given, Pair, find_paired_set, read_pair, scale_of
 from unfold.data.patches import Images
 from unfold.degradations.degradation import Degradation, Rng
-from unfold.util.arrays import Array
+from unfold.util.arrays import Array, Named
 from unfold.util.once import say_once
 
 
@@ -58,7 +57,7 @@ class Paired(Degradation):
         self.scales = (scale_of(source, *images),)  # of all pairs of a store, which sees to it
         return dict(zip(("input", "target"), images, strict=True))
 
-    def make(self, images: Images, rng: Rng, scale: int) -> dict[str, Any]:
+    def make(self, images: Images, rng: Rng, scale: int) -> Named:
         y, target = images["input"], images["target"]
         if self.saturation and rng.uniform() < 1 / 3:
             factor = rng.uniform(0.8, 1.2)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +16,7 @@ from unfold.inference.restore import restore_and_tell
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.physics.kernels import bicubic_kernel
 from unfold.report.sheet import draw_sheet
-from unfold.util.arrays import Array
+from unfold.util.arrays import Array, Named
 from unfold.util.precision import Precision
 from unfold.util.progress import progress
 from unfold.util.whole_files import whole_file
@@ -31,7 +30,7 @@ AROUND = 48  # pixels of the result that are restored around the detail
 def write_grid(
     jobs: Sequence[Job],
     net: UnfoldingNetwork,
-    inputs: dict[str, Any],
+    inputs: Named,
     *,
     estimate: bool,
     precision: Precision,
@@ -85,7 +84,7 @@ def _restored(
     picture: Array,
     window: tuple[slice, slice],
     net: UnfoldingNetwork,
-    inputs: dict[str, Any],
+    inputs: Named,
     precision: Precision,
 ) -> NDArray[np.float32]:
     """The detail, restored with what lies around it."""

@@ -22,7 +22,7 @@ from unfold.models.on_arrays import Method, network, unwrapped
 from unfold.models.self_ensemble import ensembled
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.physics.boundary import periodic
-from unfold.util.arrays import Array
+from unfold.util.arrays import Array, Named
 from unfold.util.device import device_of, pick_device, place
 from unfold.util.precision import Precision, autocast_for
 
@@ -80,7 +80,7 @@ def restore(
     """
     bare = unwrapped(net)
 
-    def run(array: Image, given: dict[str, Any]) -> Image:
+    def run(array: Image, given: Named) -> Image:
         return restore_and_tell(
             array, bare, tile=tile, ensemble=ensemble, precision=precision, device=device, inputs=given
         ).image
@@ -92,7 +92,7 @@ def restore_and_tell(
     image: Image,
     net: UnfoldingNetwork,
     *,
-    inputs: dict[str, Any],
+    inputs: Named,
     tile: Tile | Tiles = "auto",
     ensemble: bool = False,
     precision: Precision = "float32",
@@ -174,9 +174,7 @@ def _length(spans: list[Span]) -> int:
     return sum(len(span.weight) for span in spans)
 
 
-def framed(
-    image: Image, net: UnfoldingNetwork, inputs: dict[str, Any]
-) -> tuple[Image, tuple[int, int], dict[str, Any]]:
+def framed(image: Image, net: UnfoldingNetwork, inputs: Named) -> tuple[Image, tuple[int, int], Named]:
     """The picture continued by its edge pixels, at which pixel of it the picture itself begins, and the inputs, of
     which those that are as large as the picture are continued likewise.
 
@@ -201,7 +199,7 @@ def _method(net: UnfoldingNetwork, device: torch.device, precision: Precision) -
     autocast = autocast_for(device, precision)
     plain = network(net, device)
 
-    def run(inputs: dict[str, Any]) -> Image:
+    def run(inputs: Named) -> Image:
         y = inputs[net.picture]
         scale = int(inputs.get("scale", 1))
         with autocast:
@@ -211,7 +209,7 @@ def _method(net: UnfoldingNetwork, device: torch.device, precision: Precision) -
     return run
 
 
-def continued(inputs: dict[str, Any], net: UnfoldingNetwork, scale: int) -> dict[str, Any]:
+def continued(inputs: Named, net: UnfoldingNetwork, scale: int) -> dict[str, Any]:
     """The inputs with the measurement (h,w,C), and what is as large, continued to the right and below until they are
     periodic, where the network takes them to be.
     """

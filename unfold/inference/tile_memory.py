@@ -15,6 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from unfold.models.unfolding import UnfoldingNetwork
+from unfold.util.arrays import Named
 from unfold.util.value_checks import unchecked
 
 
@@ -42,7 +43,7 @@ class Living(TorchDispatchMode):
         self.alive -= size
 
 
-def needed(net: UnfoldingNetwork, inputs: dict[str, Any]) -> int:
+def needed(net: UnfoldingNetwork, inputs: Named) -> int:
     """Bytes that a run holds at most beside its weights and inputs, in float32: an upper bound for bfloat16.
 
     inputs: by name; of tensors, only shapes count. Nothing is computed: a copy of the network runs on tensors without

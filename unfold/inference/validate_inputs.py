@@ -13,7 +13,7 @@ from unfold.inference.picture_kinds import as_array
 from unfold.models.check_given import check_precision, checked_number
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.physics.kernels import centred_in_odd_square
-from unfold.util.arrays import Array
+from unfold.util.arrays import Array, Named
 from unfold.util.value_checks import found_range, in_range
 
 
@@ -49,7 +49,7 @@ def check_image(image: Array, channels: int = 3) -> None:
         )
 
 
-def check_inputs(net: UnfoldingNetwork, given: dict[str, Any], size: tuple[int, ...] | None = None) -> dict[str, Any]:
+def check_inputs(net: UnfoldingNetwork, given: Named, size: tuple[int, ...] | None = None) -> Named:
     """The inputs beside the picture in the form that the network takes; UnfoldError for one too many, missing or unfit.
 
     size: height and width of the picture, which those inputs have that are as large as it.

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from unfold.errors import UnfoldError
 from unfold.facts import Input
+from unfold.util.arrays import Named
 from unfold.util.value_checks import found_range, in_range
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def check_given(
 class _Check:
     """One call."""
 
-    def __init__(self, net: UnfoldingNetwork, given: dict[str, Any]) -> None:
+    def __init__(self, net: UnfoldingNetwork, given: Named) -> None:
         self.net, self.given = net, given
         self.y: Tensor | None = None  # the picture, once it is known to be one
         self.values: list[tuple[Tensor, Judge]] = []  # smallest and largest numbers, and what judges them

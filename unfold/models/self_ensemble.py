@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from unfold.errors import UnfoldError
 from unfold.models.on_arrays import Image, Method
-from unfold.util.arrays import Array
+from unfold.util.arrays import Array, Named
 
 
 def ensembled(method: Method, number: int, picture: str = "y", images: Sequence[str] = ()) -> Method:
@@ -21,7 +20,7 @@ def ensembled(method: Method, number: int, picture: str = "y", images: Sequence[
     if number == 1:
         return method
 
-    def mean(inputs: dict[str, Any]) -> Image:
+    def mean(inputs: Named) -> Image:
         total = np.zeros((), np.float32)
         for mirrored in (False, True):
             for quarters in range(4):

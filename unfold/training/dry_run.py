@@ -8,7 +8,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from operator import attrgetter
-from typing import Any, Literal, NamedTuple, cast
+from typing import Literal, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -29,6 +29,7 @@ from unfold.training.processes.distributed import Processes
 from unfold.training.setup.build_run import build_trainer
 from unfold.training.train_step import SUMS
 from unfold.training.trainer import Trainer
+from unfold.util.arrays import Named
 from unfold.util.whole_files import nearest
 
 ENOUGH = 3.0  # seconds for one size of steps; none larger is tried after one that takes as long by itself
@@ -216,9 +217,9 @@ def _restored(cfg: CfgNode, trainer: Trainer, last: Step) -> Restored:
     net.eval()
     side = max(math.isqrt(int(PATIENCE / rate)) // 32 * 32, LEAST)
     asked = restored = seconds = 0.0
-    whole: dict[str, Any] = {}
+    whole: Named = {}
 
-    def restore_part(inputs: dict[str, Any]) -> Image:
+    def restore_part(inputs: Named) -> Image:
         nonlocal asked, restored, seconds
         whole.update(inputs)
         scale = int(inputs["scale"]) if "scale" in net.inputs else 1

@@ -19,6 +19,7 @@ from unfold.settings import settings_of
 from unfold.training.processes.distributed import Processes
 from unfold.training.setup.build_parts import build_loss, build_update
 from unfold.training.setup.settings_check import check_sizes
+from unfold.util.arrays import Named
 from unfold.util.device import place
 
 LARGE = 2**17  # pixels
@@ -51,7 +52,7 @@ def step_memory(cfg: CfgNode, world: int = 1) -> int:
     return living.peak + judged + buckets
 
 
-def example_batch(cfg: CfgNode, patches: int) -> dict[str, Any]:
+def example_batch(cfg: CfgNode, patches: int) -> Named:
     """A batch as the network takes it, of zeros."""
     net, patch = bare_network(cfg), settings_of(cfg).train.patch
     scale = min(build_degradation(cfg, net).scales) if "scale" in net.inputs else 1
@@ -62,7 +63,7 @@ def example_batch(cfg: CfgNode, patches: int) -> dict[str, Any]:
     return {"target": torch.zeros(patches, net.channels, patch, patch), **given}
 
 
-def legal(cfg: CfgNode, values: dict[str, Any]) -> CfgNode | None:
+def legal(cfg: CfgNode, values: Named) -> CfgNode | None:
     """The recipe with other values; None where it could not be trained so."""
     try:
         other = altered(cfg, values)

@@ -25,6 +25,7 @@ from unfold.training.progress_line import Line
 from unfold.training.schedule import Schedule
 from unfold.training.tensorboard import Board
 from unfold.training.train_step import SUMS, Update
+from unfold.util.arrays import Named
 
 DIED = 1000  # no signal's number
 BAD_IN_A_ROW = 10  # steps that are skipped before the run stops
@@ -48,8 +49,8 @@ class Trainer:
     """
 
     update: Update
-    loader: DataLoader[dict[str, Any]]
-    render: Callable[[dict[str, Any], int, int], dict[str, Any]]
+    loader: DataLoader[Named]
+    render: Callable[[Named, int, int], Named]
     schedule: Schedule
     validate: Callable[[], dict[str, float]]
     log: RunLog

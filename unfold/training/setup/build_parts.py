@@ -41,6 +41,7 @@ from unfold.training.processes.loader_worker import begin_worker
 from unfold.training.schedule import Factor, Rate, Schedule
 from unfold.training.train_step import Update
 from unfold.user_files import their_errors
+from unfold.util.arrays import Named
 from unfold.util.device import place
 
 FUSED = ("Adam", "AdamW", "SGD")  # which torch has in one operation on CPU and GPU
@@ -52,7 +53,7 @@ def build_loader(
     store: Store,
     processes: Processes,
     device: torch.device,
-) -> DataLoader[dict[str, Any]]:
+) -> DataLoader[Named]:
     """Batches of the training set, of this process's share, and the processes that load them."""
     train = settings.train
     workers = min(train.workers, os.cpu_count() or 1)  # more would take turns
@@ -116,7 +117,7 @@ def build_update(
 def build_optimizer(cfg: CfgNode, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
     """The optimizer of OPTIM for these groups of parameters."""
     part = part_of(cfg, "OPTIM")
-    given: dict[str, Any] = {"params": groups, "lr": settings_of(cfg).optim.lr}
+    given: Named = {"params": groups, "lr": settings_of(cfg).optim.lr}
     if part.name in FUSED:
         given["fused"] = True  # which can leave out a step without asking the GPU
     # torch has some defaults as whole numbers, and a checkpoint holds what an optimizer was given.

@@ -8,7 +8,7 @@ import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from yacs.config import CfgNode
@@ -48,6 +48,7 @@ from unfold.training.setup.weight_init import fill, take_over
 from unfold.training.trainer import Trainer
 from unfold.user_files import their_errors
 from unfold.util import once
+from unfold.util.arrays import Named
 from unfold.util.device import pick_device, place
 from unfold.util.whole_files import nearest, whole_file
 from unfold.weights.load_model import load_state, model_record
@@ -262,10 +263,10 @@ def _rendered(
     degradation: Degradation,
     names: set[str],
     rank: int,
-    batch: dict[str, Any],
+    batch: Named,
     epoch: int,
     step: int,
-) -> dict[str, Any]:
+) -> Named:
     """A batch as the trainer takes it: the target, and what the network and the losses ask for."""
     with their_errors("rendering a batch"):
         rendered = degradation.render(batch)
