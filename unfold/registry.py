@@ -26,6 +26,7 @@ from unfold.builtin import BUILTIN
 from unfold.errors import UnfoldError, nearest, nearest_or_all
 from unfold.util.paths import as_path
 
+Options = Mapping[str, Any]  # of a part, by name: its constructor says of which types
 _CODE = re.compile(
     r"(?P<file>.+\.py):(?P<of_file>[A-Za-z_]\w*)|(?P<module>[A-Za-z_][\w.]*):(?P<of_module>[A-Za-z_]\w*)"
 )
@@ -65,7 +66,7 @@ class Part:
     kind: Kind
     name: str
     make: Callable[..., Any]
-    preset: Mapping[str, Any] = field(default_factory=dict)
+    preset: Options = field(default_factory=dict)
     file: Path | None = None
 
     @property
@@ -93,11 +94,11 @@ class Part:
         own = {n: p.default for n, p in self.parameters().items() if p.default is not p.empty and n != "**"}
         return {**own, **self.preset}
 
-    def full(self, options: Mapping[str, Any]) -> dict[str, Any]:
+    def full(self, options: Options) -> dict[str, Any]:
         """The options, with the defaults for those that are not given."""
         return {**self.defaults(), **options}
 
-    def checked(self, options: Mapping[str, Any], where: Callable[[str], str] | None = None) -> dict[str, Any]:
+    def checked(self, options: Options, where: Callable[[str], str] | None = None) -> dict[str, Any]:
         """The options in the types that the constructor says; UnfoldError for one that is unknown, missing or unfit.
 
         where: from an option's name to what an error begins with, such as the recipe and the key.
@@ -123,7 +124,7 @@ class Part:
                 raise UnfoldError(f"{at(option)} is an option that {self.name} needs, and is not given")
         return checked
 
-    def build(self, options: Mapping[str, Any], where: Callable[[str], str] | None = None, **given: Any) -> Any:
+    def build(self, options: Options, where: Callable[[str], str] | None = None, **given: Any) -> Any:
         """Check the options and call the constructor. UnfoldError where it refuses them, or makes something else."""
         checked = self.checked(options, where)
         begin = where("").rstrip(".: ") if where else self.name
@@ -274,7 +275,7 @@ def _loaded(kind: Kind, name: str) -> Any:
         raise UnfoldError(f"{place}: {user_files.in_words(error)}{whose}") from error
 
 
-def _preset(make: Any, name: str) -> Mapping[str, Any]:
+def _preset(make: Any, name: str) -> Options:
     preset = getattr(make, "presets", {}).get(name)
     return {} if preset is None else preset.options
 

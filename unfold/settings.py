@@ -5,18 +5,17 @@ The tree (:mod:`unfold.config`) is where they are set, checked and written; what
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from yacs.config import CfgNode
 
 from unfold import registry
+from unfold.registry import Options
 from unfold.util.paths import as_path, expanded
 
 Section = TypeVar("Section")
-Options = Mapping[str, Any]  # of a part; its constructor says of which types
 
 
 @dataclass(frozen=True)

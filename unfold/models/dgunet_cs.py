@@ -115,7 +115,7 @@ class DGUNetCS(Family):
         return arguments
 
     @staticmethod
-    def official_layout(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    def official_layout(state: Mapping[str, Tensor]) -> Mapping[str, object]:
         """Saved from DataParallel, below no other name: not as DGUNet's of the other tasks."""
         return of_data_parallel(state)
 

@@ -99,7 +99,7 @@ class NRLGDN(UnfoldingNetwork):
         return {**arguments_in(state, "r"), "width": width, **({} if channels == 3 else {"channels": channels})}
 
     @staticmethod
-    def official_layout(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    def official_layout(state: Mapping[str, Tensor]) -> Mapping[str, object]:
         """Saved from DataParallel."""
         return of_data_parallel(state)
 

@@ -15,7 +15,7 @@ from unfold import registry
 from unfold.builtin import BUILTIN
 from unfold.errors import UnfoldError
 from unfold.models.unfolding import UnfoldingNetwork
-from unfold.registry import NETWORK, Part
+from unfold.registry import NETWORK, Options, Part
 from unfold.user_files import line_of
 from unfold.util.device import pick_device
 from unfold.util.nested import plain
@@ -80,7 +80,7 @@ def for_people(net: UnfoldingNetwork, device: str | torch.device | None) -> Unfo
     return net if device is None else net.to(pick_device(device))
 
 
-def built(part: Part, options: Mapping[str, Any], where: Any = None) -> UnfoldingNetwork:
+def built(part: Part, options: Options, where: Any = None) -> UnfoldingNetwork:
     """The network that a part makes of options. UnfoldError where they do not fit; where: see Part.checked."""
     largest = max(_whole_numbers(options), default=0)
     if largest > LARGEST:
@@ -106,7 +106,7 @@ def _check_begin(net: UnfoldingNetwork) -> None:
         )
 
 
-def skeleton(name: str, options: Mapping[str, Any]) -> UnfoldingNetwork:
+def skeleton(name: str, options: Options) -> UnfoldingNetwork:
     """The network without numbers, to be asked and counted: takes no memory. Not to be changed."""
     given = plain(options)
     try:
@@ -122,7 +122,7 @@ def _cached_skeleton(name: str, options: str) -> UnfoldingNetwork:
     return _skeleton(name, json.loads(options))
 
 
-def _skeleton(name: str, given: Mapping[str, Any]) -> UnfoldingNetwork:
+def _skeleton(name: str, given: Options) -> UnfoldingNetwork:
     try:
         with torch.device("meta"):
             return plain_model(name, **given)

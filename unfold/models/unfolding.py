@@ -45,7 +45,7 @@ def check_channels(channels: int) -> int:
     return channels
 
 
-def of_data_parallel(state: Mapping[str, Tensor]) -> dict[str, Any]:
+def of_data_parallel(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """A state dict as torch's DataParallel saves it, with its prefix on every name."""
     return {f"module.{key}": value for key, value in state.items()}
 
@@ -116,7 +116,7 @@ class UnfoldingNetwork(nn.Module, ABC):
         return None
 
     @staticmethod
-    def official_layout(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    def official_layout(state: Mapping[str, Tensor]) -> Mapping[str, object]:
         """What the published code of the network loads, at least as the facts on it say (none was run).
 
         By default the state dict, bare.
