@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from yacs.config import CfgNode
 
@@ -93,7 +92,7 @@ def build_store(data: DataSettings, degradation: Degradation) -> tuple[Store, li
     return read_store(_sources(data, degradation), partial(_read, degradation), data.skip_bad, data.reduced)
 
 
-def _read(degradation: Degradation, source: Any) -> Images:
+def _read(degradation: Degradation, source: object) -> Images:
     with their_errors(f"reading {source}"):
         return degradation.read(source)
 
@@ -120,7 +119,7 @@ def check_training_set(data: DataSettings, degradation: Degradation) -> None:
         _sources(data, degradation)
 
 
-def _sources(data: DataSettings, degradation: Degradation) -> Sequence[Any]:
+def _sources(data: DataSettings, degradation: Degradation) -> Sequence[object]:
     try:
         with their_errors("finding the training set"):
             parts = data.training_set.split(JOINT)

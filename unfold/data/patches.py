@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -170,12 +170,12 @@ class Patches(Dataset[Named]):
             return plain_sample(self.make(patch, rng, key.scale))
 
 
-def plain_sample(sample: Mapping[str, Any]) -> Named:
+def plain_sample(sample: Mapping[str, object]) -> Named:
     """A sample of arrays as tensors: (C,H,W) those of three axes; numbers stay."""
     return {name: _plain(value) for name, value in sample.items()}
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     if not isinstance(value, np.ndarray):
         return value
     return to_tensor(value) if value.ndim == 3 else torch.from_numpy(value)

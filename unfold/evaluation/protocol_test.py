@@ -138,7 +138,7 @@ def _method(
     return network(place(net, device), device, count), {**told, "stages": stages}
 
 
-def _named(protocol: Protocol) -> dict[str, Any]:
+def _named(protocol: Protocol) -> dict[str, object]:
     return {"name": protocol.name, "version": protocol.version, "options": protocol.options()}
 
 
@@ -147,7 +147,7 @@ def mean_of(rows: list[Result]) -> dict[str, float]:
     return {key: float(np.mean([row.scores[key] for row in rows])) for key in rows[0].scores}
 
 
-def _numbers(rows: list[Result]) -> dict[str, Any]:
+def _numbers(rows: list[Result]) -> dict[str, object]:
     def plain(scores: dict[str, float]) -> dict[str, float | None]:
         return {key: finite(value) for key, value in scores.items()}
 

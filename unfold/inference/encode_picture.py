@@ -5,7 +5,6 @@ from __future__ import annotations
 import struct
 import zlib
 from io import BytesIO
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +12,8 @@ from PIL import Image
 
 from unfold.util.arrays import Array
 
-JPEG: dict[str, Any] = {"quality": 95, "subsampling": 0}
-OPTIONS: dict[str, dict[str, Any]] = {
+JPEG: dict[str, object] = {"quality": 95, "subsampling": 0}
+OPTIONS: dict[str, dict[str, object]] = {
     **dict.fromkeys((".jpg", ".jpeg", ".jfif"), JPEG),
     ".webp": {"lossless": True, "exact": True},
 }

@@ -5,7 +5,6 @@ from __future__ import annotations
 import stat
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import ExifTags, Image
@@ -145,7 +144,7 @@ def _simple(image: Image.Image) -> Image.Image:
     return image.convert("L") if image.mode == "1" else image
 
 
-def _read_deep(path: Path, transparent: Any) -> Pixels:
+def _read_deep(path: Path, transparent: object) -> Pixels:
     """16 bits per channel; of grey with alpha, or with one value that is transparent, two channels."""
     array = read_deep(path)
     if array.ndim == 2:

@@ -41,14 +41,14 @@ class Restored(NamedTuple):
 
 
 def restore(
-    image: Any,
+    image: object,
     net: nn.Module,
     *,
     tile: Tile = "auto",
     ensemble: bool = False,
     precision: Precision = "float32",
     device: str | torch.device | None = None,
-    **inputs: Any,
+    **inputs: object,
 ) -> Any:
     """Restore one picture of any size in bounded memory.
 
@@ -97,7 +97,7 @@ def restore_and_tell(
     ensemble: bool = False,
     precision: Precision = "float32",
     device: str | torch.device | None = None,
-    announce: Callable[[int], Callable[[int], Any]] = lambda pixels: lambda done: None,
+    announce: Callable[[int], Callable[[int], object]] = lambda pixels: lambda done: None,
 ) -> Restored:
     """As :func:`restore`, with the tiles that were used.
 
@@ -209,7 +209,7 @@ def _method(net: UnfoldingNetwork, device: torch.device, precision: Precision) -
     return run
 
 
-def continued(inputs: Named, net: UnfoldingNetwork, scale: int) -> dict[str, Any]:
+def continued(inputs: Named, net: UnfoldingNetwork, scale: int) -> dict[str, object]:
     """The inputs with the measurement (h,w,C), and what is as large, continued to the right and below until they are
     periodic, where the network takes them to be.
     """

@@ -25,7 +25,7 @@ class Living(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.alive = self.peak = 0
-        self.known: weakref.WeakSet[Any] = weakref.WeakSet()
+        self.known: weakref.WeakSet[object] = weakref.WeakSet()
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = function(*args, **(kwargs or {}))
@@ -51,7 +51,9 @@ def needed(net: UnfoldingNetwork, inputs: Named) -> int:
     stages need no more memory. Workspaces of the libraries below are not seen.
     """
     # A parameter that stands in the memo already is not copied, but replaced.
-    bare: dict[int, Any] = {id(p): nn.Parameter(p.detach().to("meta"), requires_grad=False) for p in net.parameters()}
+    bare: dict[int, object] = {
+        id(p): nn.Parameter(p.detach().to("meta"), requires_grad=False) for p in net.parameters()
+    }
     bare |= {id(b): b.to("meta") for b in net.buffers()}
     twin = copy.deepcopy(net, bare).train()
     given = {key: value.to("meta") if isinstance(value, Tensor) else value for key, value in inputs.items()}

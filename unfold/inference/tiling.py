@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,7 +73,7 @@ class Tiles:
 
 
 def assemble(
-    run: Run, write: Write, size: tuple[int, int], tiles: Tiles, begin: int, done: Callable[[int], Any]
+    run: Run, write: Write, size: tuple[int, int], tiles: Tiles, begin: int, done: Callable[[int], object]
 ) -> None:
     """Run tile by tile and write the rows from ``begin`` on, top to bottom, as soon as they are final.
 

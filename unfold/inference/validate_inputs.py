@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -65,7 +63,7 @@ def check_inputs(net: UnfoldingNetwork, given: Named, size: tuple[int, ...] | No
     return {key: _checked(key, known[key], value, size) for key, value in given.items()}
 
 
-def _checked(name: str, one: Input, value: Any, size: tuple[int, ...] | None) -> Any:
+def _checked(name: str, one: Input, value: object, size: tuple[int, ...] | None) -> object:
     value = as_array(value)
     if one.kind == "kernel":
         try:
@@ -82,7 +80,7 @@ def _checked(name: str, one: Input, value: Any, size: tuple[int, ...] | None) ->
     return checked_number(name, one, value)
 
 
-def _turned(value: Any, size: tuple[int, ...] | None) -> Array:
+def _turned(value: object, size: tuple[int, ...] | None) -> Array:
     """A further image with its channels last: those of a tensor, (1,C,H,W) or (C,H,W), come first."""
     image = np.asarray(value)
     image = image[0] if image.ndim == 4 and len(image) == 1 else image

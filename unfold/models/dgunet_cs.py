@@ -101,7 +101,7 @@ class DGUNetCS(Family):
     unused_keys = r"(stage_model|body\.\d+)\.phit?\.body\..*|stage1_encoder\.body\.\d\.csff_.*"
 
     @classmethod
-    def recognise(cls, state: Mapping[str, Tensor]) -> dict[str, Any] | None:
+    def recognise(cls, state: Mapping[str, Tensor]) -> dict[str, object] | None:
         if "Phi" not in state:
             return None
         arguments = widths_in(state, usual_channels=1)

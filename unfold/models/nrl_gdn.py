@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -91,7 +91,7 @@ class NRLGDN(UnfoldingNetwork):
     )
 
     @classmethod
-    def recognise(cls, state: Mapping[str, Tensor]) -> dict[str, Any] | None:
+    def recognise(cls, state: Mapping[str, Tensor]) -> dict[str, object] | None:
         """Widths and depth alone: no shape tells the three networks from each other."""
         if "d_alpha.main.0.weight" not in state:
             return None

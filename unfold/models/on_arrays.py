@@ -39,10 +39,10 @@ def unwrapped(net: nn.Module) -> UnfoldingNetwork:
         inner = inner.module if compiled is None else compiled
 
 
-def tensors(inputs: Mapping[str, Any], device: torch.device) -> Named:
+def tensors(inputs: Mapping[str, object], device: torch.device) -> Named:
     """Arrays as networks take them: images (1,C,H,W), kernels (1,1,kh,kw); numbers as they are."""
 
-    def tensor(name: str, value: Any) -> Any:
+    def tensor(name: str, value: object) -> object:
         if not isinstance(value, np.ndarray):
             return value
         if value.ndim < 2 and value.size == 1:
@@ -57,7 +57,7 @@ def tensors(inputs: Mapping[str, Any], device: torch.device) -> Named:
     return {name: tensor(name, value) for name, value in inputs.items()}
 
 
-def as_tensors(inputs: Mapping[str, Any], net: UnfoldingNetwork, device: torch.device) -> Named:
+def as_tensors(inputs: Mapping[str, object], net: UnfoldingNetwork, device: torch.device) -> Named:
     """Those of the inputs that the network takes, as tensors, images in the type of its numbers."""
     given = tensors({name: inputs[name] for name in net.inputs if name in inputs}, device)
     if (kind := weights_kind(net)) != torch.float32:

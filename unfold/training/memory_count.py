@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from traceback import clear_frames
-from typing import Any
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -83,7 +82,7 @@ def what_helps(cfg: CfgNode, world: int = 1) -> str:
     train = settings_of(cfg).train
     share = -(-min(train.batch, train.patches) // world)
     half = next((side for side in range(train.patch // 2, 0, -1) if legal(cfg, {"TRAIN.PATCH": side})), train.patch)
-    settings: list[tuple[str, Any]] = [
+    settings: list[tuple[str, object]] = [
         ("CHECKPOINT_STAGES", True),
         ("ACCUMULATE", min(4 * train.accumulate, share)),
         ("PATCH", half),

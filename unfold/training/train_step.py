@@ -19,7 +19,7 @@ from unfold.user_files import their_errors
 from unfold.util.arrays import Named
 from unfold.util.value_checks import unchecked
 
-Loss = Callable[[Output, Mapping[str, Any]], Tensor]
+Loss = Callable[[Output, Mapping[str, object]], Tensor]
 SUMS = ("loss", "psnr", "gradient", "patches", "steps", "skipped")  # what a step returns, to be added up
 
 
@@ -104,7 +104,7 @@ class Update:
         quality = psnr(output.stages[-1].detach().clamp(0, 1), target).sum() / patches
         return torch.stack([loss.detach(), quality.to(loss.dtype), *others])
 
-    def _losses(self, output: Output, batch: Mapping[str, Any]) -> tuple[Tensor, ...]:
+    def _losses(self, output: Output, batch: Mapping[str, object]) -> tuple[Tensor, ...]:
         """The network's loss, and those that are only written down, one for each name beyond SUMS."""
         return (self.loss(output, batch),)
 
@@ -136,7 +136,7 @@ class Update:
         """The weights to be used: the moving average where there is one."""
         return self.average or self.net.state_dict()
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, object]:
         """What a checkpoint needs beside :meth:`weights`."""
         state = {"optimizer": self.optimizer.state_dict(), "bad_in_a_row": self.bad_in_a_row}
         return state | ({"trained": self.net.state_dict(), "averaged": self.averaged} if self.average else {})

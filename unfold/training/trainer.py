@@ -59,7 +59,7 @@ class Trainer:
     steps: int
     per_epoch: int
     validate_every: int
-    about: dict[str, Any]
+    about: dict[str, object]
     schedule_in_steps: bool = False
     save_every: int = 0
     keep: int = 2
@@ -268,7 +268,7 @@ class Trainer:
         before = min(steps * self.sampler.batch, self.sampler.length)
         return epochs * self.sampler.length + before - (self._patches(0, first) if first else 0)
 
-    def _show(self, bar: Line, row: dict[str, Any] | None = None) -> None:
+    def _show(self, bar: Line, row: dict[str, object] | None = None) -> None:
         if row is None:
             if not bar.due() or (self.device.type != "cpu" and self.step % LOOK_EVERY):
                 return

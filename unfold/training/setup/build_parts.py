@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch.utils.data import DataLoader
@@ -114,7 +114,7 @@ def build_update(
     return update, schedule
 
 
-def build_optimizer(cfg: CfgNode, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+def build_optimizer(cfg: CfgNode, groups: list[dict[str, object]]) -> torch.optim.Optimizer:
     """The optimizer of OPTIM for these groups of parameters."""
     part = part_of(cfg, "OPTIM")
     given: Named = {"params": groups, "lr": settings_of(cfg).optim.lr}

@@ -171,7 +171,7 @@ def _ways_out(before: Settings, now: ScheduleSettings) -> str:
     return f" ({WAYS_OUT})"
 
 
-def seen(store: Store, held_out: Sequence[Case]) -> dict[str, Any]:
+def seen(store: Store, held_out: Sequence[Case]) -> dict[str, object]:
     """What tells the images of a run from others, wherever they lie: for environment.json."""
     return {
         "data": {"images": len(store), "sha256": fingerprint(store)},
