@@ -26,6 +26,7 @@ from unfold.errors import UnfoldError
 from unfold.models.unfolding import Output, UnfoldingNetwork
 from unfold.training.processes.rank_watchdog import Watch
 from unfold.util import progress
+from unfold.util.arrays import Named
 from unfold.util.device import pick_device
 
 T = TypeVar("T")
@@ -116,7 +117,7 @@ class Processes:
             spent.append(time.perf_counter() - begin)
         return max(self.gather(min(spent[1:])))
 
-    def wrap(self, net: UnfoldingNetwork, example: dict[str, Any]) -> torch.nn.Module:
+    def wrap(self, net: UnfoldingNetwork, example: Named) -> torch.nn.Module:
         """The network with gradients that are means over the processes. example: inputs of it, as a batch."""
         if self.world == 1:
             return net
@@ -144,7 +145,7 @@ def _mean(output: Output) -> Tensor:
     return total + sum(value.mean() for values in output.extras.values() for value in values)
 
 
-def _check_gradients(net: UnfoldingNetwork, given: dict[str, Any]) -> None:
+def _check_gradients(net: UnfoldingNetwork, given: Named) -> None:
     """UnfoldError where a parameter that is to be trained has no part in the output: processes would wait for it."""
     _mean(net.train()(**given, return_output=True)).backward()
     idle = [name for name, value in net.named_parameters() if value.requires_grad and value.grad is None]
