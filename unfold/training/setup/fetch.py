@@ -9,6 +9,7 @@ from yacs.config import CfgNode
 
 from unfold.errors import UnfoldError
 from unfold.from_config import build_degradation, build_network, build_test, build_validation, check_training_set
+from unfold.settings import settings_of
 from unfold.training.setup.build_parts import build_loss
 from unfold.training.setup.settings_check import check_training
 from unfold.util.paths import cache_folder
@@ -33,7 +34,7 @@ def fetch(cfg: CfgNode, init: str | None = None) -> str:
     net = build_network(cfg)
     degradation = build_degradation(cfg, net)
     looks: list[tuple[str, str, Callable[[], object]]] = [
-        ("DATA.TRAIN", cfg.DATA.TRAIN, lambda: check_training_set(cfg, degradation)),
+        ("DATA.TRAIN", cfg.DATA.TRAIN, lambda: check_training_set(settings_of(cfg).data, degradation)),
         ("DATA.VAL", cfg.DATA.VAL, lambda: build_validation(cfg, net, degradation).cases(cfg.DATA.VAL, "val")),
         ("DATA.TEST", cfg.DATA.TEST, lambda: build_test(cfg, net, degradation).cases(cfg.DATA.TEST, "test")),
     ]
