@@ -37,9 +37,12 @@ from unfold.inference.tile_error import tile_difference
 from unfold.inference.tile_memory import available
 from unfold.inference.tile_size import Tile, check_tile
 from unfold.inference.validate_inputs import check_inputs
+from unfold.models.registry import network_part
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.registry import short
 from unfold.util.device import pick_device, place
+from unfold.util.matrix_files import ENDINGS as MATRICES
+from unfold.util.matrix_files import find_beside, read_matrix
 from unfold.util.paths import as_path
 from unfold.util.precision import Precision
 from unfold.util.progress import bar
@@ -105,7 +108,8 @@ def run_restore(
     _check_quality(quality, jobs)
     if kernel == "grid" and (form or quality):
         raise UnfoldError("--kernel grid writes a sheet as PNG: leave --format and --quality out")
-    name, _, net = load_named(weights, model, key=key)
+    name, _, net = load_named(weights, model, key=key, files=pairs_of(others))
+    others = without_files(others, name)
     place(net, pick_device(device))
     if net.not_for_pictures:
         raise UnfoldError(net.not_for_pictures)
@@ -220,6 +224,25 @@ def _restore_one(job: Job, net: UnfoldingNetwork, options: Options, tally: Tally
         tally.failed.append(f"{job.source}: {job.target} cannot be written: {error.strerror or error}")
 
 
+def pairs_of(others: Sequence[str]) -> dict[str, str]:
+    """NAME=VALUE of --input by name. UnfoldError for what is not of that form, or given twice."""
+    said: dict[str, str] = {}
+    for text in others:
+        key, equals, value = text.partition("=")
+        if not equals or not value:
+            raise UnfoldError(f"--input {text}: write NAME=VALUE, such as mask=holes.png")
+        if key in said:
+            raise UnfoldError(f"{key} is given twice")
+        said[key] = value
+    return said
+
+
+def without_files(others: Sequence[str], name: str) -> list[str]:
+    """Those of --input that are inputs of the network, and no files that its weights need."""
+    files = network_part(name).files()
+    return [text for text in others if text.partition("=")[0] not in files]
+
+
 def told_inputs(
     name: str,
     net: UnfoldingNetwork,
@@ -234,10 +257,7 @@ def told_inputs(
     said = {
         key: str(value) for key, value in (("kernel", kernel), ("scale", scale), ("sigma", sigma)) if value is not None
     }
-    for text in others:
-        key, equals, value = text.partition("=")
-        if not equals or not value:
-            raise UnfoldError(f"--input {text}: write NAME=VALUE, such as mask=holes.png")
+    for key, value in pairs_of(others).items():
         if key in said:
             raise UnfoldError(f"{key} is given twice")
         said[key] = value
@@ -269,6 +289,8 @@ def _as_said(key: str, one: Input, text: str, times: int) -> dict[str, Any]:
             return {key: float(text)}
         except ValueError:
             raise UnfoldError(f"--input {key} is a number, not {text!r}") from None
+    if text.lower().endswith(MATRICES):
+        return {key: find_beside(text)}
     if not as_path(text).exists():
         raise UnfoldError(f"--input {key}={text}: there is no such picture or folder")
     return {key: as_path(text)}
@@ -331,7 +353,7 @@ def with_images(inputs: dict[str, Any], source: Path, size: tuple[int, ...]) -> 
                 what = "no picture" if not found else f"{len(found)} pictures"
                 raise UnfoldError(f"--input {key}: {value} holds {what} called {source.stem}")
             file = found[0]
-        pixels = read_picture(file).pixels
+        pixels = read_matrix(file) if file.suffix.lower() in MATRICES else read_picture(file).pixels
         if pixels.shape[:2] != size[:2]:
             raise UnfoldError(
                 f"--input {key}: {file} is {pixels.shape[0]}x{pixels.shape[1]}, and the picture {size[0]}x{size[1]}"

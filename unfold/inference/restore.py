@@ -105,6 +105,8 @@ def restore_and_tell(
     """
     check_measurement(image, net)
     inputs = check_inputs(net, inputs, image.shape)
+    if ensemble and net.measures:
+        raise UnfoldError(f"{type(net).__name__} measures the picture itself, and an ensemble would measure it 8 times")
     scale = int(inputs.get("scale", 1))
     where = device_of(net)
     if device is not None:
@@ -148,7 +150,7 @@ def restore_and_tell(
     while written < size[0]:
         done = announce(_length(tiles.spans(size[0], written)) * _length(tiles.spans(size[1])))
         if not _finished(partial(assemble, run, write, size, tiles, written, done)):
-            if tile is None:
+            if tile is None or net.tiling.whole:
                 raise UnfoldError('out of memory for the whole picture at once; restore it in tiles (tile="auto")')
             tiles = halved(tiles, size)
             logger.info("note: out of memory; going on with tiles of %d pixels", tiles.side)
