@@ -24,7 +24,6 @@ from unfold.models.unfolding import UnfoldingNetwork, check_image, of_data_paral
 from unfold.priors.shrinkage import Shrinkage
 from unfold.steps import block_sampling, fourier_sampling
 
-
 Context = block_sampling.SampledBlocks | fourier_sampling.SampledSpectrum
 
 
@@ -86,7 +85,7 @@ class ISTANet(Phases):
 
     @classmethod
     def file_wanted(cls, given: Mapping[str, Any]) -> str:
-        what = "{}: give matrix=FILE (.mat or .npy), and initial=FILE for Q".format(block_sampling.wanted(given))
+        what = f"{block_sampling.wanted(given)}: give matrix=FILE (.mat or .npy), and initial=FILE for Q"
         return "" if "matrix" in given else what
 
     def __init__(

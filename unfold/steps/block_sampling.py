@@ -36,13 +36,13 @@ def ratio_of(measurements: int, pixels: int = SIDE**2) -> float:
 class SampledBlocks(NamedTuple):
     """Measured blocks, for the data step of estimates x (N,1,side,side).
 
-    normal: Phi^T Phi; back: Phi^T y (N,side^2); count: blocks along each axis of an image; size: of the images, to crop
+    normal: Phi^T Phi; back: Phi^T y (N,side^2); blocks: how many along each axis of an image; size: of the images, to crop
     to.
     """
 
     normal: Tensor
     back: Tensor
-    count: tuple[int, int]
+    blocks: tuple[int, int]
     size: tuple[int, int]
 
     def descended(self, x: Tensor, step: Tensor) -> Tensor:
@@ -55,7 +55,7 @@ class SampledBlocks(NamedTuple):
 
     def image(self, x: Tensor) -> Tensor:
         """The blocks put together: (B,1,H,W)."""
-        return crop_to(from_blocks(x, self.count), self.size)
+        return crop_to(from_blocks(x, self.blocks), self.size)
 
 
 class BlockSampling(nn.Module):

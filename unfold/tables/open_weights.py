@@ -10,8 +10,8 @@ from pathlib import Path
 from unfold.config import plain
 from unfold.errors import UnfoldError
 from unfold.models.registry import network_part, same_network
-from unfold.models.weight_facts import Weights
 from unfold.models.unfolding import UnfoldingNetwork
+from unfold.models.weight_facts import Weights
 from unfold.protocols.protocol import Protocol
 from unfold.registry import NETWORK, absolute, is_code, is_known, short
 from unfold.util.download import sha256_of
@@ -66,7 +66,9 @@ def open_net(text: str) -> Net:
     if weights is not None and not named:
         source, name = rest, weights.model
     path, checkpoint, name = open_weights(source, name)
-    weights = weights or published(source) or known_as(path) or next((w for w in WEIGHTS.values() if _called(w, path)), None)
+    weights = (
+        weights or published(source) or known_as(path) or next((w for w in WEIGHTS.values() if _called(w, path)), None)
+    )
     if name is None and weights is not None and checkpoint.model is None:
         name = weights.model
     name, arguments = identify(checkpoint, path, name)
