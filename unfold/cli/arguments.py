@@ -391,8 +391,8 @@ def _add_network(command: argparse.ArgumentParser, more: str = "", about: str = 
         default=[],
         metavar="NAME=VALUE",
         help="any other input of the network (see `unfold models NAME`): a number, a kernel, or a picture as large as "
-        "the one that is restored (also .mat, .npy), or a folder of such, called as the pictures are; or a file that its "
-        "weights need, such as matrix=phi.mat; may be given several times",
+        "the one that is restored (also .mat, .npy), or a folder of such, called as the pictures are; or a file that "
+        "its weights need, such as matrix=phi.mat; may be given several times",
     )
     command.add_argument("--precision", choices=["float32", "bf16"], default="float32")
     command.add_argument("--device", default="auto", metavar="NAME", help="auto (default), cpu or cuda")

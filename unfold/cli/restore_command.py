@@ -42,7 +42,7 @@ from unfold.models.unfolding import UnfoldingNetwork
 from unfold.registry import short
 from unfold.util.device import pick_device, place
 from unfold.util.matrix_files import ENDINGS as MATRICES
-from unfold.util.matrix_files import find_beside, read_matrix
+from unfold.util.matrix_files import find_beside, read_mask
 from unfold.util.paths import as_path
 from unfold.util.precision import Precision
 from unfold.util.progress import bar
@@ -353,7 +353,7 @@ def with_images(inputs: dict[str, Any], source: Path, size: tuple[int, ...]) -> 
                 what = "no picture" if not found else f"{len(found)} pictures"
                 raise UnfoldError(f"--input {key}: {value} holds {what} called {source.stem}")
             file = found[0]
-        pixels = read_matrix(file) if file.suffix.lower() in MATRICES else read_picture(file).pixels
+        pixels = read_mask(file) if file.suffix.lower() in MATRICES else read_picture(file).pixels
         if pixels.shape[:2] != size[:2]:
             raise UnfoldError(
                 f"--input {key}: {file} is {pixels.shape[0]}x{pixels.shape[1]}, and the picture {size[0]}x{size[1]}"

@@ -15,7 +15,7 @@ from unfold.util.precision import at_least_float32
 
 
 class Symmetry(Loss):
-    """sum over stages of mean(s_k^2), s_k = F~(F(x)) - x, which stages hand out as "symmetry"; published weight 0.01."""
+    """Sum over stages of mean(s_k^2) of the "symmetry" s_k = F~(F(x)) - x that they hand out; published weight 0.01."""
 
     def forward(self, output: Output, batch: Mapping[str, Any]) -> Tensor:
         found = output.extras.get("symmetry")

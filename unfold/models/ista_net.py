@@ -72,7 +72,8 @@ class ISTANet(Phases):
     matrix, initial: files of Phi and Q, and ratio: as :class:`unfold.steps.block_sampling.BlockSampling` has them.
 
     ``net(m)``: measurements (B,M,h,w) of h x w blocks, or (N,M) of N single blocks -> (B,1,block h,block w), not
-    clamped. ``net(image=x)``: x (B,1,H,W) in [0,1], any size (continued by zeros to whole blocks), measured and restored.
+    clamped. ``net(image=x)``: x (B,1,H,W) in [0,1], any size (continued by zeros to whole blocks), is measured and
+    restored.
     """
 
     presets: ClassVar = {

@@ -18,12 +18,12 @@ from unfold.util.precision import at_least_float32, full_precision
 class Shrinkage(nn.Module):
     """plus: with D, G and the connection around them; width: of the features. Xavier normal, theta 0.01."""
 
-    conv_D: Tensor
+    conv_D: Tensor  # noqa: N815  (the published name)
     conv1_forward: Tensor
     conv2_forward: Tensor
     conv1_backward: Tensor
     conv2_backward: Tensor
-    conv_G: Tensor
+    conv_G: Tensor  # noqa: N815
 
     def __init__(self, plus: bool, width: int) -> None:
         super().__init__()

@@ -56,7 +56,7 @@ class ISTANetCS(_Grey):
         asked = measurements_of(self.ratio, self.block**2)
         if (own, side) != (asked, self.block):
             raise UnfoldError(
-                f"this network takes {own} measurements of {side}x{side} pixels (ratio {getattr(net, 'ratio', 0):g} %), "
+                f"this network takes {own} measurements of {side}x{side} pixels, ratio {getattr(net, 'ratio', 0):g} %, "
                 f"and {self.name}:ratio={self.ratio:g},block={self.block} means {asked} of {self.block}x{self.block}"
             )
 

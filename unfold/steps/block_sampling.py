@@ -1,4 +1,4 @@
-"""Compressive sensing by blocks of any side with a matrix that is given and not learned: y = Phi b for every block b."""
+"""Compressive sensing by blocks of any side with a matrix that is given and not learned: y = Phi b for each block b."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def ratio_of(measurements: int, pixels: int = SIDE**2) -> float:
 class SampledBlocks(NamedTuple):
     """Measured blocks, for the data step of estimates x (N,1,side,side).
 
-    normal: Phi^T Phi; back: Phi^T y (N,side^2); blocks: how many along each axis of an image; size: of the images, to crop
-    to.
+    normal: Phi^T Phi; back: Phi^T y (N,side^2); blocks: how many along each axis of an image; size: of the images, to
+    crop to.
     """
 
     normal: Tensor
@@ -62,8 +62,8 @@ class BlockSampling(nn.Module):
     """Phi (M, side^2), for blocks row by row, and Q (side^2, M), x_0 = Q y. Neither is trained, nor in a state dict.
 
     matrix: a .mat (``phi``) or .npy file, as it is or below UNFOLD_DATA; None: random orthonormal rows, always the
-    same. initial: likewise (``Qinit``); None: the pseudo-inverse of Phi, noted where Phi is given. ratio: in per cent of
-    the pixels; None: as the matrix has, else 25. UnfoldError for a file that is missing, or of another shape.
+    same. initial: likewise (``Qinit``); None: the pseudo-inverse of Phi, noted where Phi is given. ratio: in per cent
+    of the pixels; None: as the matrix has, else 25. UnfoldError for a file that is missing, or of another shape.
     """
 
     phi: Tensor

@@ -66,9 +66,8 @@ def open_net(text: str) -> Net:
     if weights is not None and not named:
         source, name = rest, weights.model
     path, checkpoint, name = open_weights(source, name)
-    weights = (
-        weights or published(source) or known_as(path) or next((w for w in WEIGHTS.values() if _called(w, path)), None)
-    )
+    weights = weights or published(source) or known_as(path)
+    weights = weights or next((w for w in WEIGHTS.values() if _called(w, path)), None)
     if name is None and weights is not None and checkpoint.model is None:
         name = weights.model
     name, arguments = identify(checkpoint, path, name)

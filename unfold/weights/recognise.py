@@ -17,9 +17,9 @@ def recognise(
     """The registry's names that the state dict fits, and the constructor arguments its shapes tell; None if no network.
 
     Several names are the same network (dgunet_deblur and dgunet_denoise), or, for NRL-GDN and ISTA-Net+, different
-    networks that share one layout. Any width is recognised: then the names are those of its family. Each network knows its own
-    (:meth:`unfold.models.unfolding.UnfoldingNetwork.recognise`). networks: those of the registry, where it is asked
-    often.
+    networks that share one layout. Any width is recognised: then the names are those of its family. Each network knows
+    its own (:meth:`unfold.models.unfolding.UnfoldingNetwork.recognise`). networks: those of the registry, where it is
+    asked often.
     """
     found: tuple[list[str], dict[str, Any]] | None = None
     for network in list_networks() if networks is None else networks:

@@ -43,9 +43,10 @@ def published(text: str | Path) -> Weights | None:
 def known_as(path: str | Path) -> Weights | None:
     """The published weights that a file is: by its SHA-256, or where none is known by the place that is theirs."""
     digest, file = sha256_of(Path(path)), Path(path)
-    return next(
-        (one for one in WEIGHTS.values() if (digest if one.sha256 else file) == (one.sha256 or local_file(one))), None
-    )
+    for one in WEIGHTS.values():
+        if digest == one.sha256 or (one.sha256 is None and file == local_file(one)):
+            return one
+    return None
 
 
 def named(name: str) -> Weights:
