@@ -42,8 +42,8 @@ def strong_rule(name: str, shape: torch.Size, noise: torch.Generator) -> Tensor:
 
 def ista_rule(name: str, shape: torch.Size, noise: torch.Generator) -> Tensor:
     if math.prod(shape) == 1:
-        return torch.full(shape, 0.02 if name.endswith("soft_thr") else 0.5)
-    return torch.randn(shape, generator=noise) * (0.5 / math.prod(shape[1:])) ** 0.5
+        return torch.full(shape, 0.005 if name.endswith("soft_thr") else 0.5)
+    return torch.randn(shape, generator=noise) * (1.0 / math.prod(shape[1:])) ** 0.5
 
 
 def narrow(name: str, **arguments: Any) -> UnfoldingNetwork:
