@@ -212,7 +212,11 @@ def test_weights_are_recognised_by_their_matrix_or_their_name(theirs: Path, tmp_
         ("ista_net_plus", {}, "the sampling matrix Phi .*\\(M, 1089\\).*give matrix=FILE"),
         ("ista_net_plus", {"ratio": 10}, "\\(109, 1089\\), of ratio 10 %: give matrix=FILE"),
         (None, {"matrix": "q.npy"}, "q.npy holds a matrix \\(1089, 43\\), and what is wanted is .*\\(M, 1089\\)"),
-        (None, {"matrix": "phi.mat", "ratio": 25}, "\\(43, 1089\\), of ratio 4 %, and what .*\\(272, 1089\\), of ratio 25"),
+        (
+            None,
+            {"matrix": "phi.mat", "ratio": 25},
+            "\\(43, 1089\\), of ratio 4 %, and what .*\\(272, 1089\\), of ratio 25",
+        ),
         (None, {"matrix": "phi.mat", "initial": "phi.mat"}, "Q of x_0 = Q y is \\(1089, 43\\)"),
         (None, {"matrix": "none.mat"}, "there is no file .*none.mat"),
         (None, {"matrix": "bad.mat"}, "bad.mat is damaged or no .mat or .npy file"),

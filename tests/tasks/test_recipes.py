@@ -134,9 +134,7 @@ def test_the_cosine_of_our_small_recipes_ends_with_the_run() -> None:
 
 
 @pytest.mark.parametrize("recipe", PUBLISHED)
-def test_the_network_is_built_at_its_published_width(
-    recipe: str, sets: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_network_is_built_at_its_published_width(recipe: str, sets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UNFOLD_DATA", str(sets))  # where a matrix is
     with torch.device("meta"):
         net = build_network(config(recipe))
