@@ -215,7 +215,7 @@ def test_weights_are_recognised_by_their_matrix_or_their_name(theirs: Path, tmp_
         (
             None,
             {"matrix": "phi.mat", "ratio": 25},
-            "\\(43, 1089\\), of ratio 4 %, and what .*\\(272, 1089\\), of ratio 25",
+            "\\(43, 1089\\), of ratio 4 %, .*\\(272, 1089\\), of ratio 25",
         ),
         (None, {"matrix": "phi.mat", "initial": "phi.mat"}, "Q of x_0 = Q y is \\(1089, 43\\)"),
         (None, {"matrix": "none.mat"}, "there is no file .*none.mat"),

@@ -16,8 +16,8 @@ from unfold.config import load_config
 from unfold.losses.loss import Term, TotalLoss
 from unfold.losses.pixel import Charbonnier
 from unfold.models.unfolding import Output
-from unfold.training.log import read_log
 from unfold.priors import shrinkage
+from unfold.training.log import read_log
 from unfold.training.setup.build_run import build_trainer
 from unfold.training.train_step import Update
 
