@@ -12,6 +12,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         **{f"dgunet_plus_{task}": f"{_DGUNET}:DGUNetPlus" for task in ("deblur", "denoise", "derain")},
         "dgunet_cs": _CS,
         "dgunet_plus_cs": _CS,
+        "hqs_denoiser": "unfold.models.hqs_denoiser:HQSDenoiser",
         "ista_net": "unfold.models.ista_net:ISTANet",
         "ista_net_plus": "unfold.models.ista_net:ISTANet",
         "ista_net_plus_mri": "unfold.models.ista_net:ISTANetMRI",
@@ -23,6 +24,7 @@ BUILTIN: dict[str, dict[str, str]] = {
     },
     "degradation": {
         "gaussian": "unfold.degradations.gaussian_noise:GaussianNoise",
+        "camera_noise": "unfold.degradations.camera_noise:CameraNoise",
         "paired": "unfold.degradations.paired:Paired",
         "usrnet": "unfold.degradations.blur_downscale:BlurDownscale",
         "nrl_gdn": "unfold.degradations.nonuniform_noise:BlurNoise",
@@ -36,6 +38,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "l1": "unfold.losses.pixel:L1",
         "mse": "unfold.losses.pixel:MSE",
         "symmetry": "unfold.losses.symmetry:Symmetry",
+        "noise_level": "unfold.losses.noise_level:NoiseLevel",
         "edge": "unfold.losses.edge:Edge",
         "perceptual": "unfold.losses.vgg_features:Perceptual",
         "adversarial": "unfold.losses.adversarial:Adversarial",

@@ -28,7 +28,7 @@ Command = Callable[..., tuple[int, str, str]]
 AMBIGUOUS = ("nrl_gdn", "nrl_gdn_y0", "rgdn_uniform", "ista_net_plus_mri")
 TWINS = ("dgunet_deblur", "dgunet_denoise", "ista_net_plus", "ista_net_plus_mri")  # two of one layout
 
-PUBLISHED = [name for name in list_models() if name != "composed"]  # of the papers
+PUBLISHED = [name for name in list_models() if name not in ("composed", "hqs_denoiser")]  # of the papers
 
 
 def same_weights(a: UnfoldingNetwork, b: UnfoldingNetwork) -> bool:

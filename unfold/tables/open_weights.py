@@ -7,15 +7,15 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-from unfold.config import plain
 from unfold.errors import UnfoldError
+from unfold.models.known.weight_facts import Weights
 from unfold.models.registry import network_part, same_network
 from unfold.models.unfolding import UnfoldingNetwork
-from unfold.models.weight_facts import Weights
 from unfold.protocols.protocol import Protocol
 from unfold.registry import NETWORK, absolute, is_code, is_known, short
 from unfold.util.download import sha256_of
 from unfold.util.matrix_files import digest_beside
+from unfold.util.nested import plain
 from unfold.weights.known_weights import WEIGHTS
 from unfold.weights.load_model import check_files, identify, load_named, open_weights
 from unfold.weights.resolve_weights import known_as, published

@@ -27,9 +27,9 @@ def find_beside(text: str | Path) -> Path:
     raise UnfoldError(f"there is no file {path}, nor {below} (UNFOLD_DATA says where data sets lie)")
 
 
-def digest_beside(text: str | Path) -> str:
+def digest_beside(text: object) -> str:
     """SHA-256 of that file."""
-    return sha256_of(find_beside(text))
+    return sha256_of(find_beside(str(text)))
 
 
 def read_matrix(text: str | Path, wanted: str = "") -> NDArray[Any]:

@@ -8,17 +8,17 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from unfold.config import load_config, options_of, plain
+from unfold.config import load_config, options_of
 from unfold.errors import UnfoldError, one_line
 from unfold.models.registry import for_people, network_part, plain_model, same_network, skeleton
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.registry import NETWORK, Part, code_in, is_known, short
 from unfold.util.matrix_files import digest_beside
+from unfold.util.nested import plain
 from unfold.weights.open_file import Source, as_path_of
 from unfold.weights.read_checkpoint import Checkpoint, read_checkpoint
 from unfold.weights.recognise import recognise
@@ -100,7 +100,7 @@ def _refuse_differences(
         raise UnfoldError(f"the weights in {path} do not fit this {type(net).__name__}: {told}{looks}")
 
 
-def in_words(arguments: Mapping[str, Any]) -> str:
+def in_words(arguments: Mapping[str, object]) -> str:
     """Arguments for a message."""
     return ", ".join(f"{key} {value}" for key, value in arguments.items())
 
@@ -111,7 +111,7 @@ def load_model(
     device: str | torch.device | None = None,
     *,
     key: str | None = None,
-    **overrides: Any,
+    **overrides: object,
 ) -> UnfoldingNetwork:
     """Build the network that a checkpoint file holds and load its weights, in eval mode, on the CPU or the device.
 
@@ -129,7 +129,7 @@ def load_model(
     that does not fit.
     """
     with as_path_of(path) as file:
-        return for_people(load_named(file, name, key=key, **overrides)[2], device)
+        return for_people(load_named(file, name, key=key, **overrides)[2], device)  # type: ignore[arg-type]
 
 
 def load_named(
@@ -138,7 +138,7 @@ def load_named(
     *,
     key: str | None = None,
     files: Mapping[str, str] = MappingProxyType({}),
-    **overrides: Any,
+    **overrides: object,
 ) -> tuple[str, Path, UnfoldingNetwork]:
     """As :func:`load_model` of a path, with the network's name and the file; what it is given it does not look at.
 
@@ -157,7 +157,7 @@ def load_named(
 
 
 def open_weights(
-    source: str | Path, name: str | None, key: str | None = None, options: Mapping[str, Any] | None = None
+    source: str | Path, name: str | None, key: str | None = None, options: Mapping[str, object] | None = None
 ) -> tuple[Path, Checkpoint, str | None]:
     """The file that ``source`` means, what it holds, and the network: ``name``, or that of published weights.
 
@@ -180,7 +180,7 @@ def open_weights(
 
 def identify(
     checkpoint: Checkpoint, path: str | Path, name: str | None = None, given: Collection[str] = ()
-) -> tuple[str, dict[str, Any]]:
+) -> tuple[str, dict[str, object]]:
     """Name and constructor arguments of the network in a checkpoint; ``name`` decides where it could be several.
 
     name: of a network, of its code, or a recipe (.yaml) whose MODEL it is; given: names of further arguments, which
@@ -191,7 +191,7 @@ def identify(
         return _by_recipe(checkpoint, path, name)
     if checkpoint.model is None:
         found = recognise(checkpoint.state)
-        options: Mapping[str, Any] = {}
+        options: Mapping[str, object] = {}
         if found is not None and any(network_part(one).files() for one in found[0]):
             weights = known_as(path)
             options = {} if weights is None else weights.options
@@ -230,7 +230,7 @@ def _is_recipe(name: str) -> bool:
     return name.endswith((".yaml", ".yml"))
 
 
-def _by_recipe(checkpoint: Checkpoint, path: str | Path, recipe: str) -> tuple[str, dict[str, Any]]:
+def _by_recipe(checkpoint: Checkpoint, path: str | Path, recipe: str) -> tuple[str, dict[str, object]]:
     """The recipe's network, with the options that the file says it was trained with; code in those is the recipe's."""
     name, options = of_recipe(recipe)
     if checkpoint.model is None:
@@ -247,13 +247,13 @@ def _by_recipe(checkpoint: Checkpoint, path: str | Path, recipe: str) -> tuple[s
     return name, {**options, **arguments}
 
 
-def of_recipe(recipe: str) -> tuple[str, dict[str, Any]]:
+def of_recipe(recipe: str) -> tuple[str, dict[str, object]]:
     """Name and options of the network that a recipe, a .yaml file, names."""
     cfg = load_config(recipe)
     return cfg.MODEL.NAME, options_of(cfg, "MODEL")
 
 
-def model_record(part: Part, options: Mapping[str, Any]) -> dict[str, Any]:
+def model_record(part: Part, options: Mapping[str, object]) -> dict[str, object]:
     """What a checkpoint says of its network: name, options (of those that name files, the SHA-256 of each) and, of a
     part in a file, the file's SHA-256.
     """
@@ -264,7 +264,7 @@ def model_record(part: Part, options: Mapping[str, Any]) -> dict[str, Any]:
     return {"name": part.name, "arguments": told, **({"sha256": part.sha256} if part.file else {})}
 
 
-def check_files(part: Part, checkpoint: Checkpoint, path: str | Path, given: Mapping[str, Any]) -> None:
+def check_files(part: Part, checkpoint: Checkpoint, path: str | Path, given: Mapping[str, object]) -> None:
     """UnfoldError where the options do not name the files that the weights need, or name others than they were trained
     with. No path in the checkpoint is opened: it has digests.
     """
@@ -304,7 +304,7 @@ def _files_of(names: Iterable[str]) -> str:
 
 
 def _only_name(
-    found: tuple[list[str], dict[str, Any]] | None, path: str | Path, outline: str, given: Collection[str]
+    found: tuple[list[str], dict[str, object]] | None, path: str | Path, outline: str, given: Collection[str]
 ) -> str:
     if found is None:
         raise UnfoldError(f"{path} holds no network that is known here; give its name (see `unfold models`){outline}")

@@ -51,7 +51,7 @@ class Blind(UnfoldingNetwork):
     def __init__(self, stages: int = 4, width: int = 24) -> None:
         super().__init__(stages)
         self.alpha = nn.Parameter(torch.full((stages,), -4.0))  # logarithms
-        self.beta = nn.Parameter(torch.full((stages,), -3.0))
+        self.beta = nn.Parameter(torch.full((stages,), 0.0))
         self.priors = nn.ModuleList(
             nn.Sequential(
                 nn.Conv2d(1, width, 3, padding=1),

@@ -1,8 +1,8 @@
-"""Weights of guests, networks by others than DGUNet's, USRNet's and NRL-GDN's authors."""
+"""Weights of ISTA-Net and ISTA-Net+ that their authors published."""
 
 from __future__ import annotations
 
-from unfold.models.weight_facts import Weights
+from unfold.models.known.weight_facts import Weights
 
 ISTA_NET = "the authors' repository on GitHub, jianzhangcs/ISTA-Net-PyTorch, folder model"
 _SHA256 = {
