@@ -86,6 +86,12 @@ class Part:
             if name not in self.kind.given and p.kind not in (p.VAR_POSITIONAL, p.POSITIONAL_ONLY)
         }
 
+    def files(self) -> dict[str, str]:
+        """The options that name files, and what each is: those that the class says, and those whose type is Path."""
+        hints = _hints(self.make)
+        paths = {name: "" for name in self.parameters() if Path in (hints.get(name), *typing.get_args(hints.get(name)))}
+        return {**paths, **getattr(self.make, "files", {})}
+
     def given(self) -> set[str]:
         """Of what the caller gives, the arguments that the constructor takes."""
         return set(self.kind.given & inspect.signature(self.make).parameters.keys())
@@ -406,7 +412,7 @@ def _coerced(value: object, hint: Any) -> Any:
             raise _UnfitError("null")
         return None
     if kind is Path:
-        return as_path(_coerced(value, str))
+        return value if isinstance(value, Path) else as_path(_coerced(value, str))
     return value
 
 

@@ -77,7 +77,10 @@ def test_every_recipe_is_tested_by_its_protocol_with_the_numbers_that_the_protoc
     tested = results(tmp_path / "run" / "test")
     assert tested["source"] == data
     assert {file.stem for file in (tmp_path / "run" / "test" / "strips").glob("*.png")} == set(tested["images"])
-    words = ("--device", "cpu", "--json", tmp_path / "by.json")
+    words = ["--device", "cpu", "--json", str(tmp_path / "by.json")]
+    for option in part_of(cfg, "MODEL").files():
+        file = options_of(cfg, "MODEL").get(option)
+        words += ["--input", f"{option}={file}"] if file else []
     code, _, err = command("test", "--protocol", protocol, *given, *words)
     assert (code, err) == (0, "")
     expected = json.loads((tmp_path / "by.json").read_text())["images"]

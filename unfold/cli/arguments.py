@@ -109,6 +109,13 @@ def parser() -> argparse.ArgumentParser:
     test.add_argument("--json", metavar="FILE", type=Path, help="with --protocol: write the numbers")
     test.add_argument("--device", metavar="NAME", help=f"with --protocol: {DEVICE_HELP}")
     _add_stages(test, "with --protocol: ")
+    test.add_argument(
+        "--input",
+        action="append",
+        dest="others",
+        metavar="NAME=FILE",
+        help="with --protocol: a file that the network needs beside its weights, such as matrix=phi.mat",
+    )
     test.add_argument("overrides", nargs="*", metavar="KEY VALUE", help=OVERRIDES_HELP)
 
     _add_restore(commands)
@@ -399,7 +406,8 @@ def _add_network(command: argparse.ArgumentParser, more: str = "", about: str = 
         default=[],
         metavar="NAME=VALUE",
         help="any other input of the network (see `unfold models NAME`): a number, a kernel, or a picture as large as "
-        "the one that is restored, or a folder of such, called as the pictures are; may be given several times",
+        "the one that is restored (also .mat, .npy), or a folder of such, called as the pictures are; or a file that "
+        "its weights need, such as matrix=phi.mat; may be given several times",
     )
     command.add_argument("--precision", choices=["float32", "bf16"], default="float32")
     command.add_argument("--device", default="auto", metavar="NAME", help=DEVICE_HELP)

@@ -102,8 +102,9 @@ def _run(trainer: Trainer) -> int:
 def test(arguments: argparse.Namespace) -> int:
     if arguments.protocol:
         return _test_protocol(arguments)
-    for option in ("model", "json", "device", "stages"):
+    for option in ("model", "json", "device", "stages", "others"):
         if getattr(arguments, option) is not None:
+            option = "input" if option == "others" else option
             raise UnfoldError(f"--{option} belongs to --protocol; a recipe says it by KEY VALUE")
     if arguments.weights is None:
         raise UnfoldError("give --weights, the checkpoint to test")
@@ -133,6 +134,7 @@ def _test_protocol(arguments: argparse.Namespace) -> int:
             f"--protocol tests one network at a time, and --weights names {len(arguments.weights)}: --config sets "
             "several side by side"
         )
+    from unfold.cli.restore_command import pairs_of
     from unfold.evaluation.protocol_test import run_protocol
 
     table = run_protocol(
@@ -145,6 +147,7 @@ def _test_protocol(arguments: argparse.Namespace) -> int:
         json_file=arguments.json,
         device=arguments.device or "auto",
         stages=arguments.stages,
+        files=pairs_of(arguments.others or ()),
     )
     print(table)
     return 0

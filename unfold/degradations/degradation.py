@@ -97,6 +97,8 @@ class Degradation:
                 array = np.asarray(None)
             if array.dtype == np.float64:
                 array = array.astype(np.float32)
+            if not array.flags.writeable:  # the clean patch itself, of which tensors would warn
+                array = array.copy()
             if array.dtype.kind not in "fub" or array.dtype == np.uint16:
                 fail(f"returns {name} as {type(value).__name__} of {array.dtype}, and floats in [0,1] are wanted")
             if kind in ("level", "number"):

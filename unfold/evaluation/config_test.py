@@ -41,7 +41,7 @@ from unfold.user_files import their_errors
 from unfold.util.device import pick_device, place
 from unfold.util.nested import plain
 from unfold.util.progress import progress
-from unfold.weights.load_model import load_state, model_record
+from unfold.weights.load_model import check_files, load_state, model_record
 from unfold.weights.read_checkpoint import read_checkpoint
 from unfold.weights.resolve_weights import find_weights
 
@@ -84,6 +84,7 @@ def run_test(
     for name, file in files.items():
         net = build_network(cfg)
         checkpoint = read_checkpoint(file, key, like=partial(build_network, cfg))
+        check_files(part, checkpoint, file, options_of(cfg, "MODEL"))
         load_state(net, checkpoint.state, file)
         nets[name] = place(net.eval(), device)
         told = checkpoint.content if checkpoint.model else {}  # other trainers mean other things by these words

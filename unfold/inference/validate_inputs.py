@@ -94,6 +94,8 @@ def _image_input(name: str, one: Input, value: Array, size: tuple[int, ...] | No
     if image.ndim != 3 or image.shape[2] not in (1, one.channels) or (size is not None and image.shape[:2] != size[:2]):
         wanted = f"({size[0]},{size[1]},{one.channels})" if size is not None else f"(H,W,{one.channels})"
         raise UnfoldError(f"{name} is as large as the picture, {wanted}, and this one is {value.shape}")
+    if image.dtype in (np.uint8, np.uint16) and image.size and image.max() == 1:  # else 1/255 of what is meant
+        raise UnfoldError(f"{name} holds whole numbers 0 and 1, and 1 is nearly 0: give 0 and 255, bool or floats")
     if image.dtype == bool or image.dtype in (np.uint8, np.uint16):
         image = image.astype(np.float32) / np.float32(1 if image.dtype == bool else np.iinfo(image.dtype).max)
     elif image.dtype.kind != "f":

@@ -76,9 +76,10 @@ def describe_model(name: str) -> str:
             "tiles",
             "exact, where they overlap by the reaches of all stages"
             if tiling.exact
-            else f"approximate: {tiling.beyond}",
+            else (f"none: {tiling.whole}" if tiling.whole else f"approximate: {tiling.beyond}"),
         ),
         ("halo", f"{halo}: what one stage's convolutions look at around a pixel of the result"),
+        *(("file", f"{key}: {what}") for key, what in part.files().items()),
         ("arguments", ", ".join(f"{key}={value!r}" for key, value in part.full(options).items())),
         ("cost", f"{count_parameters(net):,} parameters, {_gmac_or_not(net)} GMAC for {SIZE}x{SIZE}"),
     ]

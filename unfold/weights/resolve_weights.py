@@ -7,7 +7,7 @@ from pathlib import Path
 
 from unfold.errors import UnfoldError, nearest
 from unfold.models.known.weight_facts import Weights
-from unfold.util.download import check_digest, download
+from unfold.util.download import check_digest, download, sha256_of
 from unfold.util.paths import as_path, cache_folder
 from unfold.util.trust_on_first_use import compare_with_first_use
 from unfold.weights.known_weights import WEIGHTS
@@ -38,6 +38,15 @@ def published(text: str | Path) -> Weights | None:
         return None if as_path(str(text)).is_file() else WEIGHTS.get(str(text))
     except OSError as error:  # a name that is too long for one, say
         raise UnfoldError(f"{str(text)[:40]!r} cannot be a file: {error.strerror}") from None
+
+
+def known_as(path: str | Path) -> Weights | None:
+    """The published weights that a file is: by its SHA-256, or where none is known by the place that is theirs."""
+    digest, file = sha256_of(Path(path)), Path(path)
+    for one in WEIGHTS.values():
+        if digest == one.sha256 or (one.sha256 is None and file == local_file(one)):
+            return one
+    return None
 
 
 def named(name: str) -> Weights:
