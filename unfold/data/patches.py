@@ -141,8 +141,8 @@ def _padded(image: Image, patch: int, scale: int) -> Image:
 
 
 def to_tensor(image: Image) -> Tensor:
-    """(H,W,C) -> (C,H,W)."""
-    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+    """(H,W,C) -> (C,H,W), always a copy: what is a pixel wide counts as contiguous, turned over or read-only as it is."""
+    return torch.from_numpy(np.array(image.transpose(2, 0, 1), order="C"))
 
 
 class Patches(Dataset[dict[str, Any]]):
@@ -178,4 +178,4 @@ def plain_sample(sample: Mapping[str, Any]) -> dict[str, Any]:
 def _plain(value: Any) -> Any:
     if not isinstance(value, np.ndarray):
         return value
-    return to_tensor(value) if value.ndim == 3 else torch.from_numpy(value)
+    return to_tensor(value) if value.ndim == 3 else torch.from_numpy(np.array(value, order="C"))
