@@ -11,6 +11,7 @@ Settings of one part (a network, a degradation, a loss, an optimizer, a schedule
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -309,6 +310,20 @@ def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
 _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
 
 
+# Text that opens a list, a mapping or a quotation: where this is no YAML it is a slip, and not meant as it stands.
+_OPENS = re.compile(r"""\s*([\["']|\{(?!\w+\}.))""")
+
+
+def _said(text: str, key: str) -> Any:
+    """A value of the command line: YAML, or as it stands what YAML cannot read, such as the names {id}_* and *.png."""
+    try:
+        return _parse(text, f"the value of {key}")
+    except UnfoldError:
+        if _OPENS.match(text):
+            raise
+        return text
+
+
 def _parse(text: str, where: str) -> Any:
     try:
         return yaml.load(text, _Loader)  # noqa: S506  (a SafeLoader)
@@ -378,7 +393,7 @@ class _Merging:
         pairs = list(zip(overrides[::2], overrides[1::2], strict=True))
         names = [f"{section}.{key}" for section, (key, _) in PARTS.items()]
         for key, text in sorted(pairs, key=lambda pair: pair[0] not in names):
-            value, (section, *rest) = _parse(text, f"the value of {key}"), key.split(".")
+            value, (section, *rest) = _said(text, key), key.split(".")
             if (section, rest[:1]) == ("LOSS", ["TERMS"]) and len(rest) > 1:
                 self.term(rest[1:], value, key)
                 continue
