@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from tests.inference.test_picture_files import PROFILE, hostile
-from tests.narrow import narrow, saved
+from tests.narrow import ARGUMENTS, narrow, saved
 from tests.synthetic import scene
 from unfold import restore
 from unfold.cli import restore_command as module
@@ -137,6 +137,23 @@ def test_a_grey_picture_stays_grey_and_it_is_told(blind: Path, tmp_path: Path, c
         y = torch.from_numpy(np.repeat(grey, 3, axis=2) / np.float32(255)).permute(2, 0, 1)[None]
         mean = net(y)[0].mean(0).clamp(0, 1).numpy()
     np.testing.assert_array_equal(found[..., 0], np.rint(mean * 255))
+
+
+def test_a_network_of_one_channel_restores_a_grey_picture_as_it_is_and_no_more_is_told(
+    tmp_path: Path, command: Command
+) -> None:
+    grey = scene(32, 24)[..., :1]
+    write_picture(tmp_path / "g.png", Picture(grey))
+    net = narrow("dgunet_deblur", channels=1)
+    model = {"name": "dgunet_deblur", "arguments": {**ARGUMENTS["dgunet_deblur"], "channels": 1}}
+    torch.save({"state_dict": net.state_dict(), "model": model}, tmp_path / "one.pth")
+    given = ("-o", tmp_path / "o", "--weights", tmp_path / "one.pth")
+    code, told, _ = command("restore", tmp_path / "g.png", *given)
+    assert (code, told.strip()) == (0, "restored 1")
+    with torch.inference_mode():
+        y = torch.from_numpy(grey / np.float32(255)).permute(2, 0, 1)[None]
+        expected = net(y)[0].permute(1, 2, 0).clamp(0, 1).numpy()
+    np.testing.assert_array_equal(read_picture(tmp_path / "o" / "g.png").pixels, np.rint(expected * 255))
 
 
 def test_in_tiles_the_difference_to_the_whole_is_told(

@@ -203,7 +203,7 @@ def _restore_one(job: Job, net: UnfoldingNetwork, options: Options, tally: Tally
     """Restore a picture or note why not; OSError for a full disk."""
     try:
         picture, lost = restore_file(job, net, options)
-        if picture.grey:
+        if picture.grey and net.measured_channels > 1:
             tally.grey.append(job.source)
         for what in lost:
             tally.lost.setdefault(what, []).append(job.source)
