@@ -141,7 +141,7 @@ def _padded(image: Image, patch: int, scale: int) -> Image:
 
 
 def to_tensor(image: Image) -> Tensor:
-    """(H,W,C) -> (C,H,W), always a copy: what is a pixel wide counts as contiguous, turned over or read-only as it is."""
+    """(H,W,C) -> (C,H,W), always a copy: what is a pixel wide is contiguous, turned over or read-only as it is."""
     return torch.from_numpy(np.array(image.transpose(2, 0, 1), order="C"))
 
 
