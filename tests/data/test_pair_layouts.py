@@ -210,6 +210,26 @@ def test_the_doctor_tells_the_rule_and_shows_three_pairs(tmp_path: Path, command
     assert (code, "1 pairs by a list" in out) == (0, True)
 
 
+def test_the_doctor_looks_pairs_over_that_lie_as_its_options_say(tmp_path: Path, command) -> None:  # type: ignore[no-untyped-def]
+    for split in ("", "train/", "val/"):
+        for i, name in enumerate(("shots/1_a.png", "shots/1_b.png", "truth/1.png")):
+            path = tmp_path / (f"split/{split}{name}" if split else f"one/{name}")
+            path.parent.mkdir(exist_ok=True, parents=True)
+            Image.fromarray(scene(20, 30, seed=i + len(split))).save(path)
+    said = ("--input", "shots", "--target", "truth", "--name", "{id}_*")
+    code, out, _ = command("data", "doctor", tmp_path / "one", *said)
+    assert (code, out.count("pairs by folders shots and truth, the template {id}_*")) == (0, 1), out
+    assert "2 pairs, PSNR of the inputs" in out
+    assert out.strip().endswith("sets: 1, errors: 0, warnings: 0, the same photograph in two sets: 0 times")
+    code, out, _ = command("data", "doctor", tmp_path / "split", *said)
+    assert (code, out.count("2 pairs by folders")) == (0, 2), out
+    Image.fromarray(scene(20, 30, seed=9)).save(tmp_path / "split/val/shots/2_a.png")
+    code, out, _ = command("data", "doctor", tmp_path / "split", *said)
+    assert (code, "1 without a partner" in out, "2_a.png" in out) == (1, True, True), out
+    code, out, _ = command("data", "doctor", tmp_path / "one", "--input", "nowhere", "--target", "truth")
+    assert (code, out.count("has no folder nowhere")) == (1, 1), out
+
+
 def test_the_doctor_takes_targets_a_whole_number_of_times_as_large(tmp_path: Path, command) -> None:  # type: ignore[no-untyped-def]
     for side, size in (("LR", 16), ("HR", 32)):
         (tmp_path / side).mkdir()

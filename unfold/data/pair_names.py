@@ -52,6 +52,10 @@ class NoPartnerError(UnfoldError):
     """Images of a set of pairs have no partner."""
 
 
+class NoPairsError(UnfoldError):
+    """A folder holds no set of pairs."""
+
+
 class Pair(NamedTuple):
     """name: the input's, without its extension, which no other pair of the set has."""
 

@@ -42,6 +42,7 @@ from unfold.data.pair_names import (
 )
 from unfold.data.pair_names import INPUTS as INPUTS
 from unfold.data.pair_names import TARGETS as TARGETS
+from unfold.data.pair_names import NoPairsError as NoPairsError
 from unfold.data.pair_names import NoPartnerError as NoPartnerError
 from unfold.data.pair_names import Pair as Pair
 from unfold.errors import UnfoldError
@@ -289,11 +290,11 @@ def _nothing(folder: Path, split: str, given: Given) -> UnfoldError:
     names = [path.name for path in _folders(folder)]
     if any(given):
         said = ", ".join(f"{key} {value}" for key, value in given._asdict().items() if value)
-        return UnfoldError(
+        return NoPairsError(
             f"{folder} holds no pairs by the options {said}, there or in {split}{_there(folder)}; {BY_LIST}"
         )
     hint = f"; the options input and target name the folders{_there(folder)}" if names else ""
-    return UnfoldError(
+    return NoPairsError(
         f"{folder} holds no pairs: neither folders such as input and target, there or in {split}, "
         f"nor images such as 1_blur.png and 1_sharp.png{hint}; {BY_LIST}"
     )
