@@ -169,7 +169,12 @@ def find_folder(source: str) -> Path:
             return folder
         if folder.exists():
             raise UnfoldError(f"{folder} is a file, and a folder of images is wanted")
-    raise UnfoldError(f"there is no folder {source}, nor {below} (UNFOLD_DATA says where data sets lie)")
+    if source == "photographs":  # a setting's default
+        raise UnfoldError(
+            "photographs are clean images that come with scikit-image, and a folder is wanted here: name it"
+        )
+    nor = f", nor {below}" if below != Path(place) else ""
+    raise UnfoldError(f"there is no folder {source}{nor} (UNFOLD_DATA says where data sets lie)")
 
 
 def _photographs(split: str) -> list[Path]:

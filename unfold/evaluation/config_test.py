@@ -16,7 +16,7 @@ import torch
 from yacs.config import CfgNode
 
 import unfold
-from unfold.config import options_of, part_of, plain, source_of, training_set
+from unfold.config import options_of, part_of, plain, training_set
 from unfold.data.images import EXTENSIONS, check_images
 from unfold.errors import UnfoldError
 from unfold.evaluation.classical_methods import CLASSICAL, tune, tuning_cases
@@ -165,7 +165,7 @@ def _cases(cfg: CfgNode, protocol: Protocol, source: str, by_option: bool) -> Se
         with their_errors(f"the protocol {protocol.name}"):
             return distinct(protocol.cases(source, "test"))
     except UnfoldError as error:
-        hint = "" if by_option or source_of(cfg, "DATA.TEST") != "defaults" else "; --data names the test images"
+        hint = "" if by_option or source != "photographs" else "; --data names the test images"
         key = "--data" if by_option else "DATA.TEST"
         raise UnfoldError(f"{key} {source} (for the protocol {protocol.name}): {error}{hint}") from None
 
