@@ -147,6 +147,21 @@ def test_text_that_yaml_cannot_read_is_taken_as_it_stands_on_the_command_line(tm
     assert (cfg.DATA.ARGS["name"], cfg.OUTPUT) == (text, text)
 
 
+def test_overrides_of_a_call_in_python_may_be_values_and_are_a_list(tmp_path: Path) -> None:
+    path = write(tmp_path, "SEED: 1")
+    cfg = load_config(path, ["TRAIN.EPOCHS", 2, "OPTIM.LR", 1e-3, "DATA.REDUCED", [0.6], "DATA.SKIP_BAD", True])
+    assert (cfg.TRAIN.EPOCHS, cfg.OPTIM.LR, cfg.DATA.REDUCED, cfg.DATA.SKIP_BAD) == (2, 1e-3, (0.6,), True)
+    for mistaken, told in [
+        ({"TRAIN.EPOCHS": 2}, "overrides are a list KEY, VALUE"),
+        ("TRAIN.EPOCHS 2", "overrides are a list KEY, VALUE"),
+        (["TRAIN.EPOCHS", 2, 3], "3 has no value"),
+        (["TRAIN.EPOCHS", 2.5], "TRAIN.EPOCHS is a whole number, and 2.5 is not"),
+        ([3, "TRAIN.EPOCHS"], "a key is text, and 3 is not"),
+    ]:
+        with pytest.raises(UnfoldError, match=told):
+            load_config(path, mistaken)  # type: ignore[arg-type]
+
+
 def test_a_bad_value_is_blamed_on_the_file_that_sets_it(tmp_path: Path) -> None:
     write(tmp_path, "TRAIN: {EPOCHS: 0}", "base.yaml")
     with pytest.raises(UnfoldError, match=r"base.yaml: TRAIN.EPOCHS"):

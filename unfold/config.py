@@ -136,10 +136,11 @@ SECTIONS = tuple(key for key, value in _C.items() if isinstance(value, CfgNode))
 ALONE = tuple(key for key in _C if key not in SECTIONS)  # keys that stand in no section
 
 
-def load_config(path: str | Path, overrides: Sequence[str] = ()) -> CfgNode:
+def load_config(path: str | Path, overrides: Sequence[Any] = ()) -> CfgNode:
     """Read a recipe over the defaults and freeze it.
 
-    path: a .yaml file; overrides: KEY VALUE KEY VALUE ..., values in YAML. Raises UnfoldError, naming file and key.
+    path: a .yaml file; overrides: KEY VALUE KEY VALUE ..., text in YAML or other values. Raises UnfoldError, naming
+    file and key.
     """
     merging = _Merging()
     for file, values in _read_with_bases(as_path(str(path)), ()):
@@ -314,8 +315,12 @@ _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping
 _OPENS = re.compile(r"""\s*([\["']|\{(?!\w+\}.))""")
 
 
-def _said(text: str, key: str) -> Any:
-    """A value of the command line: YAML, or as it stands what YAML cannot read, such as the names {id}_* and *.png."""
+def _said(text: Any, key: str) -> Any:
+    """A value of the command line: YAML, or as it stands what YAML cannot read, such as the names {id}_* and *.png; of
+    a call in Python whatever it is.
+    """
+    if not isinstance(text, str):
+        return text
     try:
         return _parse(text, f"the value of {key}")
     except UnfoldError:
@@ -385,12 +390,18 @@ class _Merging:
         self.names(values, source, folder)
         self.section(self.cfg, values, source, folder, "")
 
-    def command_line(self, overrides: Sequence[str]) -> None:
+    def command_line(self, overrides: Sequence[Any]) -> None:
         """Merge KEY VALUE KEY VALUE ..., names of parts first: what else is said of a part is said of that one."""
+        if isinstance(overrides, str | Mapping):
+            raise UnfoldError(
+                f"overrides are a list KEY, VALUE, KEY, VALUE, such as ['TRAIN.EPOCHS', 2], not {overrides!r}"
+            )
         if len(overrides) % 2:
-            hint = ": write KEY VALUE, with a space" if any("=" in word for word in overrides) else ""
+            hint = ": write KEY VALUE, with a space" if any("=" in str(word) for word in overrides) else ""
             raise UnfoldError(f"overrides come as KEY VALUE pairs, and {overrides[-1]!r} has no value{hint}")
         pairs = list(zip(overrides[::2], overrides[1::2], strict=True))
+        if other := [key for key, _ in pairs if not isinstance(key, str)]:
+            raise UnfoldError(f"{COMMAND_LINE}: a key is text, and {other[0]!r} is not")
         names = [f"{section}.{key}" for section, (key, _) in PARTS.items()]
         for key, text in sorted(pairs, key=lambda pair: pair[0] not in names):
             value, (section, *rest) = _said(text, key), key.split(".")

@@ -266,6 +266,21 @@ def test_patterns_and_names(pictures: Path, tmp_path: Path) -> None:
         find_jobs([str(pictures / "picture0.png")], tmp_path / "link.png")
 
 
+@pytest.mark.parametrize("name", ["x.exr", "x.npy", "x.v2"])
+def test_a_name_with_an_ending_that_no_picture_has_is_said_to_become_a_folder(
+    name: str, pictures: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    jobs = find_jobs([str(pictures / "picture0.png")], tmp_path / name)
+    assert jobs[0].target == tmp_path / name / "picture0.png"
+    assert f"{name} becomes a folder: pictures are written as .png, .tif" in caplog.text
+    caplog.clear()
+    find_jobs([str(pictures)], tmp_path / name)
+    (tmp_path / name).mkdir()
+    find_jobs([str(pictures / "picture0.png")], tmp_path / name)
+    find_jobs([str(pictures / "picture0.png")], tmp_path / "plain")
+    assert not caplog.text, "a folder goes into a folder, one that is there is meant, and others have no ending"
+
+
 def test_pictures_and_folders_are_taken_in_natural_order(tmp_path: Path) -> None:
     for name in ("b10/1.png", "b9/1.png", "a10.png", "a9.png", "a100.png"):
         (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)

@@ -57,7 +57,7 @@ def test_a_slice_of_a_folder_is_a_slice_of_its_images_in_natural_order(tmp_path:
     for mistake in ("[::2]", "[:-]", "[-:]", "[3]"):
         with pytest.raises(UnfoldError, match="there is no folder"):
             found(mistake)
-    with pytest.raises(UnfoldError, match="photographs are clean images .* a folder is wanted here: name it"):
+    with pytest.raises(UnfoldError, match=r"photographs are clean images .* a folder is wanted here: name it"):
         find_pairs("photographs")  # as a recipe of pairs has it that names none
     with pytest.raises(UnfoldError) as caught:
         find_images(f"{tmp_path}/none", "test")
