@@ -39,7 +39,7 @@ def register(name: str | None = None, **parts: Callable[..., Any]) -> list[str]:
 
 def train(
     config: str | Path,
-    overrides: Sequence[Any] = (),
+    overrides: Sequence[object] = (),
     *,
     resume: bool | str = False,
     overwrite: bool = False,
@@ -68,7 +68,7 @@ def train(
 def test(
     config: str | Path,
     weights: str | Path | Sequence[str | Path],
-    overrides: Sequence[Any] = (),  # noqa: PT028  (no test of pytest)
+    overrides: Sequence[object] = (),  # noqa: PT028  (no test of pytest)
     *,
     output: str | Path | None = None,  # noqa: PT028
     data: str | None = None,  # noqa: PT028

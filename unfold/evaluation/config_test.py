@@ -143,6 +143,8 @@ def _differing(part: Part, protocol: Protocol, trained: dict[str, Any], tested: 
 
     def in_full(said: dict[str, Any]) -> dict[str, Any]:
         model, options = said["model"], said["protocol"]
+        if isinstance(options, dict):
+            options = {key: value for key, value in options.items() if key not in protocol.places}
         defaults = {n: p.default for n, p in inspect.signature(type(protocol)).parameters.items()}
         full = {**part.full(model["arguments"])} if isinstance(model, dict) and "arguments" in model else model
         name = model.get("name") if isinstance(model, dict) else None

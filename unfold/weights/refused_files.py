@@ -87,7 +87,7 @@ def numpy_archive(path: Path) -> str:
     return f"{path} holds arrays of NumPy; save them as tensors, in Python: {lines}"
 
 
-def arrays_for_tensors(content: Any, path: Path) -> str:
+def arrays_for_tensors(content: object, path: Path) -> str:
     """How to save as tensors what was left out in the place of weights; "" where there is no dict of such."""
     places = [("content", content)]
     if isinstance(content, Mapping):
