@@ -136,10 +136,11 @@ SECTIONS = tuple(key for key, value in _C.items() if isinstance(value, CfgNode))
 ALONE = tuple(key for key in _C if key not in SECTIONS)  # keys that stand in no section
 
 
-def load_config(path: str | Path, overrides: Sequence[str] = ()) -> CfgNode:
+def load_config(path: str | Path, overrides: Sequence[object] = ()) -> CfgNode:
     """Read a recipe over the defaults and freeze it.
 
-    path: a .yaml file; overrides: KEY VALUE KEY VALUE ..., values in YAML. Raises UnfoldError, naming file and key.
+    path: a .yaml file; overrides: KEY VALUE KEY VALUE ..., text in YAML or other values. Raises UnfoldError, naming
+    file and key.
     """
     merging = Merging(_C)
     for file, values in read_with_bases(as_path(str(path)), ()):

@@ -261,6 +261,11 @@ def _add_data(actions: Subparsers) -> None:
     doctor.add_argument("paths", nargs="+", metavar="PATH", help="folders or files, as they are or below $UNFOLD_DATA")
     doctor.add_argument("--json", metavar="FILE", type=Path, help="write everything that was found")
     doctor.add_argument("--model", metavar="NAME", help="check sizes for this network")
+    doctor.add_argument("--input", metavar="FOLDER", default="", help="folder of inputs, as DATA.ARGS.input says it")
+    doctor.add_argument("--target", metavar="FOLDER", default="", help="folder of targets, as DATA.ARGS.target says it")
+    doctor.add_argument(
+        "--name", metavar="TEMPLATE", default="", help="how inputs are called, {id} being the target's name: '{id}_*'"
+    )
     prepare = actions.add_parser(
         "prepare",
         help="make a set, or a part of one, of what is at hand",

@@ -289,9 +289,11 @@ def bench(arguments: argparse.Namespace) -> int:
 
 def data(arguments: argparse.Namespace) -> int:
     if arguments.action == "doctor":
+        from unfold.data.pairs import Given
         from unfold.report.doctor_table import run_doctor
 
-        report, good = run_doctor(arguments.paths, arguments.json, arguments.model)
+        given = Given(arguments.input, arguments.target, arguments.name)
+        report, good = run_doctor(arguments.paths, arguments.json, arguments.model, given)
         print(report)
         return 0 if good else 1
     if arguments.action == "list":

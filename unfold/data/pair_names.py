@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -49,6 +50,10 @@ _SEPARATORS = "_-. "
 
 class NoPartnerError(UnfoldError):
     """Images of a set of pairs have no partner."""
+
+
+class NoPairsError(UnfoldError):
+    """A folder holds no set of pairs."""
 
 
 class Pair(NamedTuple):
@@ -127,7 +132,8 @@ def match_sides(inputs: Sequence[Path], targets: Sequence[Path], homes: tuple[Pa
 
     The rules: one name; one name without marks (rain-001 and norain-001, 0_lq and 0_gt); without the scale behind the
     input's (0x4 and 0); the target's name, a separator and more (0001_0.8_0.2 and 0001), by which many inputs have one
-    target. Folders below the two sides count as parts of names. UnfoldError where a partner is not clear, with both
+    target. Folders below the two sides count as parts of names, but not one in which all files of a side lie, where
+    their partners lie in none. UnfoldError where a partner is not clear, with both
     candidates.
     """
 
@@ -163,7 +169,17 @@ def match_sides(inputs: Sequence[Path], targets: Sequence[Path], homes: tuple[Pa
             bare_input, bare_target, "the target's name and more behind it, but for marks such as _lq and _gt"
         ),
     )
-    return _best(attempts)
+    found = _best(attempts)
+    deeper = (_home_of(inputs, homes[0]), _home_of(targets, homes[1]))
+    if found.alone and deeper != homes:  # LR_bicubic/X2/0001x2.png beside HR/0001.png
+        again = match_sides(inputs, targets, deeper)
+        return again if not again.alone else found
+    return found
+
+
+def _home_of(files: Sequence[Path], home: Path) -> Path:
+    """The deepest folder that holds all of a side's files."""
+    return Path(os.path.commonpath([file.parent for file in files])) if files else home
 
 
 def _best(attempts: Iterable[Callable[[], Matched]]) -> Matched:

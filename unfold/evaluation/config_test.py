@@ -16,7 +16,7 @@ import torch
 from yacs.config import CfgNode
 
 import unfold
-from unfold.config import options_of, part_of, source_of
+from unfold.config import options_of, part_of
 from unfold.data.images import EXTENSIONS, check_images
 from unfold.errors import UnfoldError
 from unfold.evaluation.classical_methods import CLASSICAL, tune, tuning_cases
@@ -98,7 +98,7 @@ def run_test(
                 )
 
     said = "DATA.TEST" if data is None else "--data"
-    hint = "; --data names the test images" if data is None and source_of(cfg, said) == "defaults" else ""
+    hint = "; --data names the test images" if data is None and source == "photographs" else ""
     cases = _cases(protocol, source, said, hint)
     check_images(_pictures(cases), smallest_image(bare), bare.channels)
     tuning = tuning_cases(protocol.cases(settings.data.training_set, "train")) if baselines else []
@@ -144,6 +144,8 @@ def _differing(part: Part, protocol: Protocol, trained: dict[str, Any], tested: 
 
     def in_full(said: dict[str, Any]) -> dict[str, Any]:
         model, options = said["model"], said["protocol"]
+        if isinstance(options, dict):
+            options = {key: value for key, value in options.items() if key not in protocol.places}
         defaults = {n: p.default for n, p in inspect.signature(type(protocol)).parameters.items()}
         full = {**part.full(model["arguments"])} if isinstance(model, dict) and "arguments" in model else model
         name = model.get("name") if isinstance(model, dict) else None

@@ -12,7 +12,7 @@ from unfold.models.check_given import check_precision, checked_number
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.physics.kernels import centred_in_odd_square
 from unfold.util.arrays import Array, Named
-from unfold.util.value_checks import found_range, in_range
+from unfold.util.value_checks import MOST, found_range, in_range
 
 
 def check_measurement(image: Array, net: UnfoldingNetwork) -> None:
@@ -41,10 +41,8 @@ def check_image(image: Array, channels: int = 3) -> None:
         raise UnfoldError(f"an image is uint8, uint16 or floating-point in [0,1], not {image.dtype}")
     least, most = float(image.min()), float(image.max())
     if not in_range(least, most):
-        raise UnfoldError(
-            f"a floating-point image is in [0,1]; this one has values from {least:g} to {most:g}: divide by 255 what "
-            "is in 0..255"
-        )
+        how = ": divide by 255 what is in 0..255" if most > MOST else ""
+        raise UnfoldError(f"a floating-point image is in [0,1]; this one has {found_range(least, most)}{how}")
 
 
 def check_inputs(net: UnfoldingNetwork, given: Named, size: tuple[int, ...] | None = None) -> Named:

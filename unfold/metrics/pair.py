@@ -69,7 +69,8 @@ def _batch(image: Image, peak: float | None) -> Tensor:
     floating = image.is_floating_point() if isinstance(image, Tensor) else image.dtype.kind == "f"
     if isinstance(image, Tensor):
         if image.ndim != 4:
-            raise UnfoldError(f"tensors of images have shape (B,C,H,W), and this one {tuple(image.shape)}")
+            hint = ": image[None] is a batch of one" if image.ndim == 3 else ""
+            raise UnfoldError(f"tensors of images have shape (B,C,H,W), and this one {tuple(image.shape)}{hint}")
     elif image.ndim not in (2, 3):
         raise UnfoldError(f"arrays of images have shape (H,W) or (H,W,C), and this one {image.shape}")
     whole = not floating and name != "bool" and "complex" not in name and "int" in name

@@ -58,7 +58,8 @@ class Protocol(ABC):
 
     name: by which results call it; version: goes up with every change that moves a number, and stands in every result.
     inputs: what a network may ask for. scored: whether there are references. bands: channels that images are read in;
-    channels: those of a given y and its target, 0 for as the files have them; see :meth:`fit`.
+    channels: those of a given y and its target, 0 for as the files have them; see :meth:`fit`. places: options that say
+    where files lie, and nothing of what is scored.
     """
 
     name: ClassVar[str]
@@ -67,6 +68,7 @@ class Protocol(ABC):
     scored: ClassVar[bool] = True
     bands: ClassVar[int] = 3
     channels: ClassVar[tuple[int, int]] = (0, 0)
+    places: ClassVar[tuple[str, ...]] = ()
 
     def options(self) -> dict[str, Any]:
         """The arguments of the constructor, as far as they are kept under their names: what results say of it."""

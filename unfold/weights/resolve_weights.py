@@ -15,6 +15,9 @@ from unfold.weights.known_weights import WEIGHTS
 # Where we are, beside the package, and in it.
 FOLDERS = (Path("pretrained"), Path(__file__).parents[2] / "pretrained", Path(__file__).parents[1] / "pretrained")
 
+# The weights in a run folder, or in the folder of its checkpoints.
+IN_RUNS = ("checkpoints/best.pth", "checkpoints/last.pth", "best.pth", "last.pth")
+
 
 def find_weights(text: str | Path) -> Path:
     """The file that ``text`` means: an existing file of that path, or else the published weights of that name.
@@ -27,6 +30,10 @@ def find_weights(text: str | Path) -> Path:
     if weights is not None:
         return obtain(weights)[0]
     path = as_path(str(text))
+    if path.is_dir():
+        inside = [file for name in IN_RUNS if (file := path / name).is_file()]
+        there = f": it holds {' and '.join(map(str, inside))}" if inside else ": name the file in it"
+        raise UnfoldError(f"{text} is a folder, and weights are a file{there}")
     if not path.is_file():
         raise UnfoldError(f"there is no weights file {text}, and {_no_name(str(text))}")
     return path
