@@ -298,6 +298,12 @@ def decode(image: Any, path: Path, wanted: int = 0) -> NDArray[np.uint8] | NDArr
         raise UnfoldError(f"{path} holds {image.n_frames} pictures, an animation or pages; save one as a file")
     deep = bit_depth(image) == 16
     turn = image.getexif().get(ExifTags.Base.Orientation, 1)
+    samples = image.tag_v2.get(277, 1) if image.format == "TIFF" else 0
+    if samples > len(image.getbands()) and samples != wanted:
+        raise UnfoldError(
+            f"{path} has {samples} channels, of which Pillow reads {len(image.getbands())}: what the others mean is not "
+            "said, so that they are not left out; save the colours alone"
+        )
     image.load()  # for 16 bits, too: Pillow tells a truncated file, where cv2 gives a picture that ends in grey
     if image.mode in ("P", "PA"):
         image = image.convert("RGBA" if "transparency" in image.info or image.mode == "PA" else "RGB")

@@ -116,6 +116,7 @@ class Protocol(ABC):
         from PIL import Image as Picture
 
         pixels = result if result.dtype == np.uint8 else to_uint8(result)
+        (folder / case.name).parent.mkdir(parents=True, exist_ok=True)  # names may hold folders, as those of scenes do
         if pixels.shape[2] not in (1, 3):
             import tifffile
 

@@ -28,7 +28,7 @@ class Net:
 
     known: their name among published weights, as far as the name, the file's name or its digest tells; as_published:
     whether the network has the published widths and stages (and any sampling ratio); arguments: of its constructor, as
-    JSON; code: SHA-256 of the file that it is code in.
+    JSON; code: SHA-256 of the file that it is code in; key: which of the networks in the file, where that was asked.
     """
 
     model: str
@@ -38,6 +38,7 @@ class Net:
     as_published: bool
     arguments: str = "{}"
     code: str | None = None
+    key: str | None = None
 
     @property
     def name(self) -> str:
@@ -50,15 +51,18 @@ class Net:
         return self.as_published and not other and same_network(self.model, network)
 
     def load(self) -> UnfoldingNetwork:
-        return load_named(self.path, self.model, **json.loads(self.arguments))[2]
+        return load_named(self.path, self.model, key=self.key, **json.loads(self.arguments))[2]
 
 
-def open_net(text: str) -> Net:
-    """The weights that ``text`` means: FILE, a published NAME, or MODEL=FILE where the file leaves it open."""
+def open_net(text: str, key: str | None = None) -> Net:
+    """The weights that ``text`` means: FILE, a published NAME, or MODEL=FILE where the file leaves it open.
+
+    key: which of several networks in the file.
+    """
     model, equals, rest = text.partition("=")
     named = equals and (is_known(NETWORK, model) or is_code(model) or model.endswith((".yaml", ".yml")))
     source, name = (rest, absolute(model, Path.cwd())) if named else (text, None)
-    path, checkpoint, name = open_weights(source, name)
+    path, checkpoint, name = open_weights(source, name, key)
     name, arguments = identify(checkpoint, path, name)
     given = {key: tuple(value) if isinstance(value, list) else value for key, value in arguments.items()}
     given.pop("ratio", None)
@@ -68,7 +72,8 @@ def open_net(text: str) -> Net:
     published = plain(network_part(name).defaults())
     as_published = all(key in published and published[key] == value for key, value in plain(given).items())
     code = network_part(name).sha256
-    return Net(name, path, digest, known, as_published and is_known(NETWORK, name), json.dumps(plain(arguments)), code)
+    as_published = as_published and is_known(NETWORK, name)
+    return Net(name, path, digest, known, as_published, json.dumps(plain(arguments)), code, key)
 
 
 def why_not(net: Net, loaded: UnfoldingNetwork, protocol: Protocol) -> str:

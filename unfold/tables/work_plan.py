@@ -198,6 +198,8 @@ def _key(
         method = {"network": runs.name, "sha256": runs.sha256, "precision": precision, "device": device.type}
         if runs.code is not None:
             method |= {"code": runs.code, "arguments": runs.arguments}
+        if runs.key is not None:
+            method["key"] = runs.key
     return key_of(
         {
             "protocol": protocol.name,
