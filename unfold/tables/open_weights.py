@@ -51,7 +51,7 @@ class Net:
         return self.as_published and not other and same_network(self.model, network)
 
     def load(self) -> UnfoldingNetwork:
-        return load_named(self.path, self.model, key=self.key, **json.loads(self.arguments))[2]
+        return load_named(self.path, self.model, json.loads(self.arguments), key=self.key)[2]
 
 
 def open_net(text: str, key: str | None = None) -> Net:

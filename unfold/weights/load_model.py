@@ -7,6 +7,7 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from unfold.config import load_config, options_of, plain
 from unfold.errors import UnfoldError, one_line
-from unfold.models.registry import for_people, network_part, plain_model, same_network, skeleton
+from unfold.models.registry import built, for_people, network_part, same_network, skeleton
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.registry import NETWORK, Part, code_in, is_known, short
 from unfold.weights.open_file import Source, as_path_of
@@ -126,11 +127,15 @@ def load_model(
     that does not fit.
     """
     with as_path_of(path) as file:
-        return for_people(load_named(file, name, key=key, **overrides)[2], device)
+        return for_people(load_named(file, name, overrides, key=key)[2], device)
 
 
 def load_named(
-    source: str | Path, name: str | None = None, *, key: str | None = None, **overrides: Any
+    source: str | Path,
+    name: str | None = None,
+    overrides: Mapping[str, Any] = MappingProxyType({}),
+    *,
+    key: str | None = None,
 ) -> tuple[str, Path, UnfoldingNetwork]:
     """As :func:`load_model` of a path, with the network's name and the file; what it is given it does not look at."""
     path, checkpoint, name = open_weights(source, name, key, overrides)
@@ -138,7 +143,7 @@ def load_named(
     arguments = {**arguments, **overrides}
     # No memory is spent before names and shapes have been compared.
     state = fitted(skeleton(name, arguments), checkpoint.state, path)
-    net = plain_model(name, **arguments)
+    net = built(network_part(name), arguments)
     net.load_state_dict(state)
     return name, path, net.eval()
 
