@@ -306,7 +306,15 @@ def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
     return loader.construct_mapping(node, deep=True)
 
 
+def _no_value(loader: _Loader, node: yaml.Node) -> NoReturn:
+    kind = node.tag.rpartition(":")[2]
+    raise UnfoldError(f"a value of the kind {kind} (line {node.start_mark.line + 1}) is none that a setting can have")
+
+
 _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+_Loader.add_constructor("tag:yaml.org,2002:timestamp", yaml.SafeLoader.construct_yaml_str)  # 2020-01-01 stays text
+for _kind in ("binary", "set", "omap", "pairs"):  # what no checkpoint can hold
+    _Loader.add_constructor(f"tag:yaml.org,2002:{_kind}", _no_value)
 
 
 def _parse(text: str, where: str) -> Any:
@@ -328,7 +336,7 @@ def _read_with_bases(path: Path, parents: tuple[Path, ...]) -> Iterator[tuple[Pa
     asked_by = f" (a _BASE_ of {parents[-1].name})" if parents else ""
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # no text in UTF-8, or a null in the name
         reason = "there is no such file" if isinstance(error, FileNotFoundError) else f"cannot be read: {error}"
         raise UnfoldError(f"config {path}{asked_by}: {reason}") from None
     values = _parse(text, str(path))

@@ -106,8 +106,8 @@ class Part:
         return {**own, **self.preset}
 
     def full(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        """The options, with the defaults for those that are not given."""
-        return {**self.defaults(), **options}
+        """The options, with the defaults for those that are not given, in plain values."""
+        return {**in_plain(self.defaults()), **options}
 
     def checked(self, options: Mapping[str, Any], where: Callable[[str], str] | None = None) -> dict[str, Any]:
         """The options in the types that the constructor says; UnfoldError for one that is unknown, missing or unfit.
@@ -130,11 +130,6 @@ class Part:
             default = None if p is None or p.default is p.empty else self.preset.get(option, p.default)
             hint_type = hints.get(option, Any) if p is not None else Any
             checked[option] = coerced(value, hint_type, default, at(option))
-            if where is not None and (odd := _not_plain(value)) is not None:
-                raise UnfoldError(
-                    f"{at(option)} holds {odd!r}, a {type(odd).__name__} to YAML, which no checkpoint can hold: write it "
-                    "in quotes, as text"
-                )
         for option, p in known.items():
             if p.default is p.empty and option not in {*checked, *self.preset, "**"}:
                 raise UnfoldError(f"{at(option)} is an option that {self.name} needs, and is not given")
@@ -445,15 +440,19 @@ def _of_default(default: Any) -> Any:
     return Callable if callable(default) and not isinstance(default, type) else type(default)
 
 
-def _not_plain(value: Any) -> Any:
-    """The first thing in an option that a checkpoint cannot hold; None where there is none."""
+def in_plain(value: Any) -> Any:
+    """Options in values that checkpoints and JSON hold: members of enumerations by their names, paths as text, ..."""
+    if value is None or type(value) in (bool, int, float, str):
+        return value
+    if isinstance(value, Enum):
+        return value.name
+    if is_dataclass(value) and not isinstance(value, type):
+        return in_plain({one.name: getattr(value, one.name) for one in dataclass_fields(value)})
     if isinstance(value, Mapping):
-        inner = [*value.keys(), *value.values()]
-    elif isinstance(value, list | tuple):
-        inner = list(value)
-    else:
-        return None if value is None or isinstance(value, bool | int | float | str) else value
-    return next((odd for item in inner if (odd := _not_plain(item)) is not None), None)
+        return {in_plain(key): in_plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return (tuple if isinstance(value, tuple) else list)(in_plain(item) for item in value)
+    return value.item() if type(value).__module__ == "numpy" and getattr(value, "ndim", 1) == 0 else str(value)
 
 
 def _coerced(value: Any, hint: Any) -> Any:
@@ -535,7 +534,7 @@ def _of_class(value: Any, kind: type) -> Any:
         return found
     if kind.__module__ == "numpy" and isinstance(value, int | float) and not isinstance(value, bool):
         return kind(value)  # type: ignore[call-arg]
-    raise _UnfitError("a section of keys and values" if is_dataclass(kind) else f"a {kind.__name__}")
+    raise _UnfitError(f"a {kind.__name__}{', or a section of its fields' if is_dataclass(kind) else ''}")
 
 
 def _first_that_fits(value: Any, hints: Sequence[Any]) -> Any:

@@ -8,6 +8,7 @@ of one name in two folders do not collide. Importing this module runs nothing of
 
 from __future__ import annotations
 
+import ast
 import builtins
 import hashlib
 import importlib
@@ -73,6 +74,37 @@ def files_loaded(folder: Path) -> list[Path]:
     prefix = f"{PREFIX}{_coded(str(folder.resolve()))}."
     modules = [module for name, module in list(sys.modules.items()) if name.startswith(prefix)]
     return sorted(Path(file) for module in modules if (file := getattr(module, "__file__", None)))
+
+
+def files_imported(file: Path) -> set[Path]:
+    """The files beside a file that it imports anywhere, in functions, too, and those that they import."""
+    found: set[Path] = set()
+    waiting = [file.resolve()]
+    while waiting:
+        one = waiting.pop()
+        fresh = {Path(path).resolve() for path in _imports(one)} - found
+        found |= fresh
+        waiting += fresh
+    return found
+
+
+def _imports(file: Path) -> Iterator[str]:
+    """The files beside a file whose names stand in its imports."""
+    try:
+        nodes = list(ast.walk(ast.parse(file.read_bytes())))
+    except (OSError, SyntaxError, ValueError):
+        return
+    for node in nodes:
+        names = [one.name for one in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
+        if isinstance(node, ast.ImportFrom):
+            names = [node.module, *(f"{node.module}.{name}" for name in names)] if node.module else names
+        for name in names:
+            folder = file.parent
+            for part in name.split("."):
+                if (path := _beside(str(folder), part)) is None:
+                    break
+                yield path
+                folder = folder / part
 
 
 def place_of(error: BaseException) -> str | None:

@@ -90,12 +90,15 @@ class Degradation:
             if isinstance(value, bool | int | np.integer):
                 sample[name] = value if kind not in ("level", "number") else np.array(value, np.float32)
                 continue
+            if isinstance(value, Tensor):
+                value = value.detach().cpu()
+                value = value.float() if value.is_floating_point() else value
             try:
                 array = np.asarray(value)
             except Exception:
                 array = np.asarray(None)
-            if array.dtype == np.float64:
-                array = array.astype(np.float32)
+            if array.dtype.kind == "f":
+                array = array.astype(np.float32, copy=False)
             if array.dtype.kind not in "fub" or array.dtype == np.uint16:
                 fail(f"returns {name} as {type(value).__name__} of {array.dtype}, and floats in [0,1] are wanted")
             if kind in ("level", "number"):

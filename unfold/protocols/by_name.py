@@ -11,7 +11,7 @@ import yaml
 from unfold import registry
 from unfold.errors import UnfoldError, nearest_or_all
 from unfold.protocols.protocol import Protocol
-from unfold.registry import PROTOCOL
+from unfold.registry import PROTOCOL, in_plain
 
 
 QUOTES = ("'", '"')
@@ -67,7 +67,7 @@ def _value(text: str, p: Parameter | None, where: str) -> Any:
         p is not None and (p.annotation in (str, "str") or isinstance(p.default, str))  # a template of names
     )
     try:
-        value = yaml.safe_load(text)
+        value = in_plain(yaml.safe_load(text)) if nested else yaml.safe_load(text)  # dates in lists stay text
     except yaml.YAMLError:
         if nested:
             raise UnfoldError(f"{where} is no list or section in YAML: {text}") from None

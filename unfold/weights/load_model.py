@@ -17,7 +17,7 @@ from unfold.config import load_config, options_of, plain
 from unfold.errors import UnfoldError, one_line
 from unfold.models.registry import built, for_people, network_part, same_network, skeleton
 from unfold.models.unfolding import UnfoldingNetwork
-from unfold.registry import NETWORK, Part, code_in, is_known, short
+from unfold.registry import NETWORK, Part, code_in, is_known, origin, short
 from unfold.weights.open_file import Source, as_path_of
 from unfold.weights.read_checkpoint import Checkpoint, read_checkpoint
 from unfold.weights.recognise import recognise
@@ -195,8 +195,10 @@ def identify(checkpoint: Checkpoint, path: str | Path, name: str | None = None) 
                 f"{path} holds {one_line(told[:80])}, which is not registered here, and code is never run because a "
                 "file of weights names it: say where it is by --model FILE.py:CLASS, in Python name="
             )
-    elif is_known(NETWORK, told) and not same_network(told, name):
-        raise UnfoldError(f"{path} says that it holds {told}, which is another network than {short(name)}")
+    elif _another(told, name):
+        raise UnfoldError(
+            f"{path} says that it holds {one_line(told[:80])}, which is another network than {short(name)}"
+        )
     if code := code_in(arguments):
         raise UnfoldError(
             f"{path} holds {one_line(told[:80])} with code, {one_line(code[0][:80])}, which is never run because a "
@@ -207,6 +209,13 @@ def identify(checkpoint: Checkpoint, path: str | Path, name: str | None = None) 
     if part.sha256 is not None and digest is not None and digest != part.sha256:
         logger.info("note: %s is not as it was when the weights in %s were trained", part.file, path)
     return name, arguments
+
+
+def _another(told: str, name: str) -> bool:
+    """Whether a network is another one than a file says: not where code has a name by now, or has moved."""
+    if is_known(NETWORK, told):
+        return not same_network(told, name)
+    return is_known(NETWORK, name) and not origin(NETWORK, name)
 
 
 def _is_recipe(name: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import functools
+import math
 import multiprocessing
 import os
 import signal
@@ -31,7 +32,7 @@ from unfold.training.processes.distributed import Processes
 from unfold.training.processes.loader_worker import begin_worker
 from unfold.training.schedule import Factor, Rate, Schedule
 from unfold.training.train_step import Update
-from unfold.user_files import their_errors
+from unfold.user_files import line_of, their_errors
 from unfold.util.device import place
 
 FUSED = ("Adam", "AdamW", "SGD")  # which torch has in one operation on CPU and GPU
@@ -180,7 +181,17 @@ def factor(cfg: CfgNode) -> Factor:
 
     def of(t: int) -> float:
         with their_errors("the learning-rate schedule"):
-            return rate.factor(t, units, lr)
+            value: Any = rate.factor(t, units, lr)
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            number = math.nan
+        if not (math.isfinite(number) and number >= 0):
+            raise UnfoldError(
+                f"{line_of(rate.factor)}: factor of {type(rate).__name__} returns {value!r} for {t} units, and a number "
+                "from 0 on is wanted"
+            )
+        return number
 
     return of
 

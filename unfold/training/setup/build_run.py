@@ -32,6 +32,7 @@ from unfold.from_config import (
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.protocols.protocol import Case, Protocol
 from unfold.report.models_list import count_parameters
+from unfold.registry import in_plain
 from unfold.training import tensorboard
 from unfold.training.checkpoint import make_newest
 from unfold.training.log import RunLog
@@ -167,7 +168,7 @@ def build_trainer(
         about={
             "unfold": unfold.__version__,
             "model": model_record(part_of(cfg, "MODEL"), options_of(cfg, "MODEL")),
-            "protocol": protocol.options(),
+            "protocol": in_plain(protocol.options()),
         },
     )
     if found is not None:
