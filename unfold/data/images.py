@@ -307,6 +307,8 @@ def decode(image: Any, path: Path, wanted: int = 0) -> NDArray[np.uint8] | NDArr
     image.load()  # for 16 bits, too: Pillow tells a truncated file, where cv2 gives a picture that ends in grey
     if image.mode in ("P", "PA"):
         image = image.convert("RGBA" if "transparency" in image.info or image.mode == "PA" else "RGB")
+    elif image.mode in ("1", "L", "RGB") and "transparency" in image.info and not deep:  # a colour that is transparent
+        image = image.convert("RGBA" if image.mode == "RGB" else "LA")
     kind = "L" if image.mode in ("1", "I;16", "I;16B", "I;16L") or (deep and image.mode == "I") else image.mode
     if kind not in ("L", "LA", "RGB", "RGBA"):
         hint = "; convert it with its colour profile" if kind == "CMYK" else ""

@@ -277,6 +277,7 @@ def joined(of_input: Mapping[str, Path], of_target: Mapping[str, Path], rule: st
 def _by_key(paths: Iterable[Path], key: Key) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for path in paths:
-        if (other := found.setdefault(key(path), path)) is not path:
+        name = unicodedata.normalize("NFC", key(path))  # macOS writes accents as letters of their own
+        if (other := found.setdefault(name, path)) is not path:
             raise UnfoldError(f"{other} and {path.name} have one name: the partner of both is not clear")
     return found

@@ -22,6 +22,7 @@ from unfold.data.patches import Images
 from unfold.errors import UnfoldError
 from unfold.facts import Input
 from unfold.user_files import line_of
+from unfold.util.value_checks import found_range, in_range
 
 Rng = np.random.Generator
 
@@ -110,6 +111,9 @@ class Degradation:
                 count = self.asked[name].channels if kind else array.shape[-1]
                 if array.ndim != 3 or array.shape[2] != count:
                     fail(f"returns {name} of shape {array.shape}, and (H,W,{count}) is wanted")
+                if array.dtype.kind == "f" and not in_range(array.min(initial=0), array.max(initial=0)):
+                    found = found_range(float(array.min()), float(array.max()))
+                    fail(f"returns {name} with {found}, and images in [0,1] are wanted, which noise may bring to [-2,3]")
             elif kind == "kernel" and array.ndim == 2:
                 array = array[None]
             sample[name] = array

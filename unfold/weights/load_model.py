@@ -126,8 +126,14 @@ def load_model(
     :attr:`unfold.models.unfolding.UnfoldingNetwork.checks_inputs`. Raises UnfoldError for a file, name, key or device
     that does not fit.
     """
+    if name is not None and not isinstance(name, str):
+        raise UnfoldError(f"name is text such as 'ista.py:ISTANet', not {_kind_of(name)}: unfold.register gives one")
     with as_path_of(path) as file:
         return for_people(load_named(file, name, overrides, key=key)[2], device)
+
+
+def _kind_of(value: Any) -> str:
+    return f"the class {value.__name__}" if isinstance(value, type) else f"a {type(value).__name__}"
 
 
 def load_named(

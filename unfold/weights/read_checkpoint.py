@@ -169,6 +169,13 @@ def _check_zip(path: Path) -> None:
         names = {member.filename.partition("/")[2] for member in members}
         if "constants.pkl" in names and any(name.startswith("code/") for name in names):
             raise UnfoldError(torchscript(path))
+        if all(member.filename.endswith(".npy") for member in members):
+            raise UnfoldError(
+                f"{path} is an archive of NumPy, and a checkpoint is what torch.save or safetensors writes: save it by "
+                f"torch.save({{k: torch.from_numpy(v) for k, v in numpy.load({str(path)!r}).items()}}, 'weights.pth')"
+            )
+        if not any("/" in member.filename for member in members):
+            raise UnfoldError(f"{path} is a zip file with {members[0].filename}: unpack it first")
         if any(member.compress_type != zipfile.ZIP_STORED for member in members):
             raise ValueError("it is compressed, which torch's files are not")
         if sum(member.file_size for member in members) > path.stat().st_size:
