@@ -19,7 +19,7 @@ import yaml
 from yacs.config import CfgNode
 
 from unfold import old_keys, registry
-from unfold.errors import UnfoldError, nearest
+from unfold.errors import UnfoldError, nearest, one_line
 from unfold.util.paths import as_path, expanded
 
 _C = CfgNode()
@@ -329,6 +329,8 @@ def _parse(text: str, where: str) -> Any:
 
 def _read_with_bases(path: Path, parents: tuple[Path, ...]) -> Iterator[tuple[Path, dict[str, Any]]]:
     """The file's bases, first to last, then the file."""
+    if "\0" in str(path):
+        raise UnfoldError(f"config {one_line(str(path))}: there is no such file")
     if path.resolve() in parents:
         raise UnfoldError(f"{path}: _BASE_ leads back to this file")
     if path.suffix not in (".yaml", ".yml"):
@@ -336,7 +338,7 @@ def _read_with_bases(path: Path, parents: tuple[Path, ...]) -> Iterator[tuple[Pa
     asked_by = f" (a _BASE_ of {parents[-1].name})" if parents else ""
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:  # no text in UTF-8, or a null in the name
+    except (OSError, UnicodeDecodeError) as error:
         reason = "there is no such file" if isinstance(error, FileNotFoundError) else f"cannot be read: {error}"
         raise UnfoldError(f"config {path}{asked_by}: {reason}") from None
     values = _parse(text, str(path))

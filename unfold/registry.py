@@ -56,7 +56,12 @@ NETWORK = Kind("network", "unfold.models.unfolding:UnfoldingNetwork", "unfold.ne
 DEGRADATION = Kind("degradation", "unfold.degradations.degradation:Degradation", "unfold.degradations")
 LOSS = Kind("loss", "unfold.losses.loss:Loss", "unfold.losses", begun=("_modules", ""))
 PROTOCOL = Kind("protocol", "unfold.protocols.protocol:Protocol", "unfold.protocols")
-OPTIMIZER = Kind("optimizer", "torch.optim:Optimizer", given=frozenset({"params", "lr", "fused", "foreach"}), begun=("param_groups", "params, defaults"))
+OPTIMIZER = Kind(
+    "optimizer",
+    "torch.optim:Optimizer",
+    given=frozenset({"params", "lr", "fused", "foreach"}),
+    begun=("param_groups", "params, defaults"),
+)
 SCHEDULE = Kind("schedule", "unfold.training.schedule:Rate")
 DATA_STEP = Kind(
     "data step",

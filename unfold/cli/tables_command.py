@@ -90,7 +90,8 @@ def measure_table(
     """Measure what can be measured of a table, and write table.md, .csv, .json and .html into ``output``.
 
     weights: [MODEL=]FILE or published names; data: in place of UNFOLD_DATA; limit: images of every set; jobs:
-    processes; key: which network, where files of weights hold several. Scores are kept in output/cache.jsonl and found again. UnfoldError for bad input, before any work.
+    processes; key: which network, where files of weights hold several. Scores are kept in output/cache.jsonl and found
+    again. UnfoldError for bad input, before any work.
     """
     definition = find_table(name)
     if limit is not None and limit < 1:

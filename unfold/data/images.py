@@ -301,8 +301,8 @@ def decode(image: Any, path: Path, wanted: int = 0) -> NDArray[np.uint8] | NDArr
     samples = image.tag_v2.get(277, 1) if image.format == "TIFF" else 0
     if samples > len(image.getbands()) and samples != wanted:
         raise UnfoldError(
-            f"{path} has {samples} channels, of which Pillow reads {len(image.getbands())}: what the others mean is not "
-            "said, so that they are not left out; save the colours alone"
+            f"{path} has {samples} channels, and what those beside the {len(image.getbands())} of a picture mean is "
+            "not said, so that they are not left out: save the colours alone"
         )
     image.load()  # for 16 bits, too: Pillow tells a truncated file, where cv2 gives a picture that ends in grey
     if image.mode in ("P", "PA"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -254,7 +255,8 @@ def one_to_many(
     """Inputs by the one target among their candidates; UnfoldError where there are two."""
     pairs, alone, used = [], [], set()
     for path in inputs:
-        found = list(dict.fromkeys(name for name in candidates(path) if name in of_target))
+        names = (unicodedata.normalize("NFC", name) for name in candidates(path))
+        found = list(dict.fromkeys(name for name in names if name in of_target))
         if len(found) > 1:
             a, b = (of_target[name] for name in found[:2])
             raise UnfoldError(f"{path} may belong to {a} or to {b.name}: the option name says which ({rule})")

@@ -113,7 +113,9 @@ class Degradation:
                     fail(f"returns {name} of shape {array.shape}, and (H,W,{count}) is wanted")
                 if array.dtype.kind == "f" and not in_range(array.min(initial=0), array.max(initial=0)):
                     found = found_range(float(array.min()), float(array.max()))
-                    fail(f"returns {name} with {found}, and images in [0,1] are wanted, which noise may bring to [-2,3]")
+                    fail(
+                        f"returns {name} with {found}, and images in [0,1] are wanted, which noise may bring to [-2,3]"
+                    )
             elif kind == "kernel" and array.ndim == 2:
                 array = array[None]
             sample[name] = array

@@ -96,8 +96,8 @@ def _check_begin(net: UnfoldingNetwork) -> None:
     inputs: Any = net.inputs
     if not isinstance(inputs, Mapping) or not inputs or not all(isinstance(one, Input) for one in inputs.values()):
         raise UnfoldError(
-            f"{line_of(kind)}: inputs of {kind.__name__} is a dict such as {{'y': image(3), 'sigma': level()}}, made by "
-            f"the functions of unfold.facts, and {str(inputs)[:80]} is not"
+            f"{line_of(kind)}: inputs of {kind.__name__} is a dict such as {{'y': image(3), 'sigma': level()}}, "
+            f"made by the functions of unfold.facts, and {str(inputs)[:80]} is not"
         )
     if (first := inputs[net.picture]).kind != "image":
         raise UnfoldError(

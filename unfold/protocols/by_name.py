@@ -13,7 +13,6 @@ from unfold.errors import UnfoldError, nearest_or_all
 from unfold.protocols.protocol import Protocol
 from unfold.registry import PROTOCOL, in_plain
 
-
 QUOTES = ("'", '"')
 _CLOSING = {"[": "]", "{": "}", "'": "'", '"': '"'}
 

@@ -95,7 +95,7 @@ class Update:
             if not isinstance(output, Output):
                 raise UnfoldError(
                     f"{line_of(type(self.net).forward)}: forward of {type(self.net).__name__} returns a "
-                    f"{type(output).__name__} with return_output=True, and an Output is wanted: leave forward to the base"
+                    f"{type(output).__name__} with return_output=True, and an Output is wanted: leave it out"
                 )
             if output.stages[-1].shape != target.shape:
                 sizes = f"{tuple(output.stages[-1].shape)} of a target of {tuple(target.shape)}"

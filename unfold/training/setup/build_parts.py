@@ -188,8 +188,8 @@ def factor(cfg: CfgNode) -> Factor:
             number = math.nan
         if not (math.isfinite(number) and number >= 0):
             raise UnfoldError(
-                f"{line_of(rate.factor)}: factor of {type(rate).__name__} returns {value!r} for {t} units, and a number "
-                "from 0 on is wanted"
+                f"{line_of(rate.factor)}: factor of {type(rate).__name__} returns {value!r} for {t} units, and "
+                "a number from 0 on is wanted"
             )
         return number
 

@@ -31,8 +31,8 @@ from unfold.from_config import (
 )
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.protocols.protocol import Case, Protocol
-from unfold.report.models_list import count_parameters
 from unfold.registry import in_plain
+from unfold.report.models_list import count_parameters
 from unfold.training import tensorboard
 from unfold.training.checkpoint import make_newest
 from unfold.training.log import RunLog
