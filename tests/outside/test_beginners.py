@@ -289,9 +289,7 @@ def test_late_imports_are_kept_with_the_run_and_a_file_that_changes_is_told(
     (project / "deeper" / "__init__.py").write_text("one = 1\n")
     assert command("train", "--config", project / "recipe.yaml", *words(project))[::2] == (0, "")
     kept = list((project / "run" / "code").iterdir())
-    assert {"net.py", "samples.py", "late.py", "__init__.py"} <= {
-        path.name for path in (project / "run/code").iterdir()
-    }
+    assert {"net.py", "samples.py", "late.py", "__init__.py"} <= {path.name for path in kept}
     before = registry.find(registry.NETWORK, "net.py:Demosaic").sha256
     net.write_text(NETWORK)
     assert registry.find(registry.NETWORK, "net.py:Demosaic").sha256 == before, "of what runs"
