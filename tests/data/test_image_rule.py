@@ -80,6 +80,17 @@ def test_bands_beside_rgb_are_never_left_out_without_a_word(tmp_path: Path, chan
             read(path)
 
 
+@pytest.mark.parametrize("grey", [False, True])
+def test_a_colour_that_a_png_calls_transparent_is_not_taken_for_opaque(tmp_path: Path, grey: bool) -> None:
+    picture = Image.fromarray(scene(20, 24)).convert("L" if grey else "RGB")
+    seen, unseen = picture.getpixel((0, 0)), 1 if grey else (1, 2, 3)
+    picture.save(tmp_path / "seen.png", transparency=seen)
+    picture.save(tmp_path / "unseen.png", transparency=unseen)
+    with pytest.raises(UnfoldError, match="is transparent in places"):
+        read_channels(tmp_path / "seen.png", 3)
+    assert np.array_equal(read_channels(tmp_path / "unseen.png", 1 if grey else 3).squeeze(), np.asarray(picture))
+
+
 @pytest.mark.parametrize("ending", ["npy", "tif"])
 @pytest.mark.parametrize("channels", [1, 2, 3, 4, 6, 31])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32, np.float64])
