@@ -30,6 +30,8 @@ from unfold.builtin import BUILTIN
 from unfold.errors import UnfoldError, nearest, nearest_or_all
 from unfold.util.paths import as_path, is_file
 
+Options = Mapping[str, Any]  # of a part, by name: its constructor says of which types
+Make = Callable[..., Any]  # a class, or a function that makes one of its kind
 _CODE = re.compile(
     r"(?P<file>.+\.py):(?P<of_file>[A-Za-z_]\w*)|(?P<module>[A-Za-z_][\w.]*):(?P<of_module>[A-Za-z_]\w*)"
 )
@@ -49,7 +51,7 @@ class Kind:
     group: str = ""
     given: frozenset[str] = frozenset()
     begun: tuple[str, str] | None = None
-    registered: dict[str, Callable[..., Any]] = field(default_factory=dict, compare=False)
+    registered: dict[str, Make] = field(default_factory=dict, compare=False)
 
 
 NETWORK = Kind("network", "unfold.models.unfolding:UnfoldingNetwork", "unfold.networks", begun=("_stages", "stages"))
@@ -80,8 +82,8 @@ class Part:
 
     kind: Kind
     name: str
-    make: Callable[..., Any]
-    preset: Mapping[str, Any] = field(default_factory=dict)
+    make: Make
+    preset: Options = field(default_factory=dict)
     file: Path | None = None
 
     @property
@@ -110,11 +112,11 @@ class Part:
         own = {n: p.default for n, p in self.parameters().items() if p.default is not p.empty and n != "**"}
         return {**own, **self.preset}
 
-    def full(self, options: Mapping[str, Any]) -> dict[str, Any]:
+    def full(self, options: Options) -> dict[str, Any]:
         """The options, with the defaults for those that are not given, in plain values."""
         return {**in_plain(self.defaults()), **options}
 
-    def checked(self, options: Mapping[str, Any], where: Callable[[str], str] | None = None) -> dict[str, Any]:
+    def checked(self, options: Options, where: Callable[[str], str] | None = None) -> dict[str, Any]:
         """The options in the types that the constructor says; UnfoldError for one that is unknown, missing or unfit.
 
         where: from an option's name to what an error begins with, such as the recipe and the key.
@@ -140,7 +142,7 @@ class Part:
                 raise UnfoldError(f"{at(option)} is an option that {self.name} needs, and is not given")
         return checked
 
-    def build(self, options: Mapping[str, Any], where: Callable[[str], str] | None = None, **given: Any) -> Any:
+    def build(self, options: Options, where: Callable[[str], str] | None = None, **given: Any) -> Any:
         """Check the options and call the constructor. UnfoldError where it refuses them, or makes something else."""
         checked = self.checked(options, where)
         begin = where("").rstrip(".: ") if where else self.name
@@ -267,7 +269,7 @@ def find(kind: Kind, text: str) -> Part:
     )
 
 
-def register(kind: Kind, part: Callable[..., Any], name: str | None = None) -> str:
+def register(kind: Kind, part: Make, name: str | None = None) -> str:
     """Let a class be found by name in this process: by that of its attribute ``name``, its presets, or its own."""
     own = getattr(part, "name", None)
     name = name or (own if isinstance(own, str) else part.__name__)
@@ -279,14 +281,14 @@ def register(kind: Kind, part: Callable[..., Any], name: str | None = None) -> s
     return name
 
 
-def code_in(options: Mapping[str, Any]) -> list[str]:
+def code_in(options: Options) -> list[str]:
     """The names of code among options: of parts inside, which are sections with a key "name"; not of an option that is
     called so itself.
     """
     return [text for item in options.values() for text in _code_in(item)]
 
 
-def _code_in(value: Any) -> list[str]:
+def _code_in(value: object) -> list[str]:
     if isinstance(value, Mapping):
         own = [text for key, text in value.items() if key in ("name", "NAME") and isinstance(text, str)]
         return [text for text in own if ":" in text] + code_in(value)
@@ -348,12 +350,12 @@ def _hints_of(base: type) -> dict[str, Any]:
         return {}
 
 
-def _preset(make: Any, name: str) -> Mapping[str, Any]:
+def _preset(make: object, name: str) -> Options:
     preset = getattr(make, "presets", {}).get(name)
     return {} if preset is None else preset.options
 
 
-def _checked_part(kind: Kind, name: str, part: Any) -> Callable[..., Any]:
+def _checked_part(kind: Kind, name: str, part: Any) -> Make:
     """A class of the kind, or a function, which is seen to when it is called."""
     if not callable(part) or (isinstance(part, type) and not issubclass(part, _base(kind))):
         what = (
@@ -369,7 +371,7 @@ def _checked_part(kind: Kind, name: str, part: Any) -> Callable[..., Any]:
     return part
 
 
-def _source(part: Any) -> str:
+def _source(part: Callable[..., object]) -> str:
     try:
         return f"{inspect.getsourcefile(part)}:{inspect.getsourcelines(part)[1]}"
     except (OSError, TypeError):
@@ -401,7 +403,7 @@ def _entry_points(group: str) -> dict[str, EntryPoint]:
     return found
 
 
-def _hints(make: Callable[..., Any]) -> dict[str, Any]:
+def _hints(make: Make) -> dict[str, Any]:
     try:
         return typing.get_type_hints(make.__init__ if isinstance(make, type) else make)  # type: ignore[misc]
     except Exception:  # annotations may name what is not imported; defaults then say the type
@@ -418,7 +420,7 @@ _WORDS = {
 }
 
 
-def coerced(value: Any, hint: Any, default: Any, where: str) -> Any:
+def coerced(value: object, hint: object, default: object, where: str) -> Any:
     """``value`` in the type of the annotation, or of the default where there is none; UnfoldError where it is another.
 
     Whole numbers pass for floats, and so does 1e-4, text to YAML 1.1; numbers pass for text.
@@ -433,7 +435,7 @@ class _UnfitError(Exception):
     """Says what is wanted."""
 
 
-def _of_default(default: Any) -> Any:
+def _of_default(default: object) -> Any:
     if default is None or default is inspect.Parameter.empty:
         return Any
     if isinstance(default, list | tuple | set | frozenset):
@@ -460,7 +462,7 @@ def in_plain(value: Any) -> Any:
     return value.item() if type(value).__module__ == "numpy" and getattr(value, "ndim", 1) == 0 else str(value)
 
 
-def _coerced(value: Any, hint: Any) -> Any:
+def _coerced(value: object, hint: Any) -> Any:
     origin = typing.get_origin(hint)
     if origin is typing.ClassVar or origin is typing.Annotated:
         return _coerced(value, typing.get_args(hint)[0])
@@ -542,7 +544,7 @@ def _of_class(value: Any, kind: type) -> Any:
     raise _UnfitError(f"a {kind.__name__}{', or a section of its fields' if is_dataclass(kind) else ''}")
 
 
-def _first_that_fits(value: Any, hints: Sequence[Any]) -> Any:
+def _first_that_fits(value: object, hints: Sequence[Any]) -> Any:
     wanted = []
     # What fits as it is first: text is no number where both are allowed.
     for hint in sorted(hints, key=lambda hint: hint not in type(value).__mro__):
@@ -553,7 +555,7 @@ def _first_that_fits(value: Any, hints: Sequence[Any]) -> Any:
     raise _UnfitError(" or ".join(dict.fromkeys(wanted)))
 
 
-def _sequence(value: Any, kind: Any, hints: Sequence[Any]) -> Any:
+def _sequence(value: object, kind: Any, hints: Sequence[Any]) -> Any:
     if not isinstance(value, list | tuple):
         raise _UnfitError("a list")
     fixed = kind is tuple and hints and hints[-1] is not Ellipsis
@@ -567,7 +569,7 @@ def _sequence(value: Any, kind: Any, hints: Sequence[Any]) -> Any:
     return kind(items) if kind in (tuple, set, frozenset) else items
 
 
-def _number(value: Any) -> float:
+def _number(value: object) -> float:
     try:
         number = float(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else math.nan
     except (ValueError, OverflowError):

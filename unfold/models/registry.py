@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -14,7 +14,7 @@ from unfold.builtin import BUILTIN
 from unfold.errors import UnfoldError
 from unfold.facts import Input
 from unfold.models.unfolding import UnfoldingNetwork
-from unfold.registry import NETWORK, Part
+from unfold.registry import NETWORK, Options, Part
 from unfold.user_files import line_of
 from unfold.util.device import pick_device
 
@@ -31,7 +31,7 @@ def list_models() -> list[str]:
 
 def list_networks() -> list[type[UnfoldingNetwork]]:
     """The classes that the names stand for, each once, the package's first. Others that fail are left out, noted."""
-    found: dict[Any, None] = {}
+    found: dict[object, None] = {}
     for name in dict.fromkeys([*BUILTIN["network"], *list_models()]):
         try:
             found[registry.find(NETWORK, name).make] = None
@@ -57,7 +57,7 @@ def same_network(a: str, b: str) -> bool:
     return left.make is right.make and left.defaults() == right.defaults()
 
 
-def create_model(name: str, *, device: str | torch.device | None = None, **options: Any) -> UnfoldingNetwork:
+def create_model(name: str, *, device: str | torch.device | None = None, **options: object) -> UnfoldingNetwork:
     """Build a network with fresh weights.
 
     name: one of :func:`list_models`, or code: "ista.py:ISTANet", "package.module:ISTANet". device: "auto", "cpu",
@@ -69,7 +69,7 @@ def create_model(name: str, *, device: str | torch.device | None = None, **optio
     return for_people(plain_model(name, **options), device)
 
 
-def plain_model(name: str, **options: Any) -> UnfoldingNetwork:
+def plain_model(name: str, **options: object) -> UnfoldingNetwork:
     """As :func:`create_model`, for the package's own use: the network does not look at what it is given."""
     return built(network_part(name), options)
 
@@ -80,7 +80,7 @@ def for_people(net: UnfoldingNetwork, device: str | torch.device | None) -> Unfo
     return net if device is None else net.to(pick_device(device))
 
 
-def built(part: Part, options: Mapping[str, Any], where: Any = None) -> UnfoldingNetwork:
+def built(part: Part, options: Options, where: Callable[[str], str] | None = None) -> UnfoldingNetwork:
     """The network that a part makes of options. UnfoldError where they do not fit; where: see Part.checked."""
     largest = max(_whole_numbers(options), default=0)
     if largest > LARGEST:
@@ -123,7 +123,7 @@ def _check_begin(net: UnfoldingNetwork) -> None:
         )
 
 
-def skeleton(name: str, options: Mapping[str, Any]) -> UnfoldingNetwork:
+def skeleton(name: str, options: Options) -> UnfoldingNetwork:
     """The network without numbers, to be asked and counted: takes no memory. Not to be changed."""
     part = network_part(name)
     key = (part.make, name, repr(sorted(options.items())))  # a class of that name may be another by now
@@ -134,7 +134,7 @@ def skeleton(name: str, options: Mapping[str, Any]) -> UnfoldingNetwork:
     return _skeletons[key]
 
 
-def _without_numbers(part: Part, options: Mapping[str, Any]) -> UnfoldingNetwork:
+def _without_numbers(part: Part, options: Options) -> UnfoldingNetwork:
     try:
         with torch.device("meta"):
             return built(part, options)
@@ -142,7 +142,7 @@ def _without_numbers(part: Part, options: Mapping[str, Any]) -> UnfoldingNetwork
         return built(part, options)  # what computes when it is built needs numbers; else the same error
 
 
-def _whole_numbers(value: Any) -> Iterator[int]:
+def _whole_numbers(value: object) -> Iterator[int]:
     if type(value) is int:
         yield value
     elif isinstance(value, Mapping):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from inspect import Parameter
-from typing import Any
 
 import yaml
 
@@ -25,7 +24,7 @@ def parse_protocol(text: str) -> Protocol:
     name, told = registry.split_options(text)
     part = registry.find(PROTOCOL, name)
     known = part.parameters()
-    options: dict[str, Any] = {}
+    options: dict[str, object] = {}
     for item in _items(told):
         key, equals, value = item.partition("=")
         if key in known and not equals:
@@ -58,7 +57,7 @@ def _items(told: str) -> Iterator[str]:
     yield from [item] if item else []
 
 
-def _value(text: str, p: Parameter | None, where: str) -> Any:
+def _value(text: str, p: Parameter | None, where: str) -> object:
     """The value of an option as YAML has it; text where it is no number, truth value, null, list or section."""
     if len(text) > 1 and text[0] == text[-1] and text[0] in QUOTES:
         return text[1:-1]

@@ -23,6 +23,7 @@ from unfold.models.on_arrays import Image, Method
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.registry import in_plain
 from unfold.user_files import line_of
+from unfold.util.arrays import Named
 from unfold.util.value_checks import LEAST, MOST, found_range
 
 SLACK = 1e-3  # of what was computed and not clamped
@@ -54,7 +55,7 @@ class Sample:
     none. window: rows and columns of the method's result that are the restored image.
     """
 
-    inputs: dict[str, Any]
+    inputs: Named
     target: Image | None = None
     window: tuple[slice, slice] = field(default=(slice(None), slice(None)))
 
