@@ -10,7 +10,7 @@ import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 import yaml
 from yacs.config import CfgNode
@@ -307,20 +307,7 @@ def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
     return loader.construct_mapping(node, deep=True)
 
 
-def _as_text(loader: _Loader, node: yaml.ScalarNode) -> str:
-    """2020-01-01 stays text: a checkpoint holds no date."""
-    return str(loader.construct_scalar(node))
-
-
-def _no_value(loader: _Loader, node: yaml.Node) -> NoReturn:
-    kind = node.tag.rpartition(":")[2]
-    raise UnfoldError(f"a value of the kind {kind} (line {node.start_mark.line + 1}) is none that a setting can have")
-
-
 _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
-_Loader.add_constructor("tag:yaml.org,2002:timestamp", _as_text)
-for _kind in ("binary", "set", "omap", "pairs"):  # what no checkpoint can hold
-    _Loader.add_constructor(f"tag:yaml.org,2002:{_kind}", _no_value)
 
 
 def _parse(text: str, where: str) -> Any:

@@ -145,14 +145,14 @@ def project(tmp_path: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_options_of_every_kind_go_into_a_run_and_come_back_from_its_checkpoint(project: Path, command: Command) -> None:
-    said = {"mode": "slow", "name": "me", "key": 3, "device": "gpu", "table": "{1: 0.5, 2: 1}", "sizes": "[3,4]"}
+    said = {"mode": "slow", "name": "me", "key": 3, "device": "gpu", "table": "{a: 0.5, b: 1}", "sizes": "[3,4]"}
     words = [word for key, value in said.items() for word in (f"MODEL.ARGS.{key}", value)]
-    words += ["MODEL.ARGS.since", "2020-01-01"]
+    words += ["MODEL.ARGS.since", "'2020-01-01'"]
     words += ["DATA.VAL_PROTOCOL", "own.py:Test:mode=slow,sizes=[1,2],where=a/b,free=[2020-01-01,b]"]
     assert command("train", "--config", "recipe.yaml", *words)[::2] == (0, "")
     net = unfold.load_model("run/checkpoints/best.pth", "own.py:Net")
     mode, *rest = net.said
-    assert (mode.name, rest) == ("slow", ["me", 3, "gpu", {1: 0.5, 2: 1}, (3, 4), "2020-01-01"])
+    assert (mode.name, rest) == ("slow", ["me", 3, "gpu", {"a": 0.5, "b": 1}, (3, 4), "2020-01-01"])
     kept = read_checkpoint("run/checkpoints/best.pth").content["protocol"]
     assert kept == {"mode": "slow", "sizes": [1, 2], "where": "a/b", "free": ["2020-01-01", "b"], "text": ""}
     assert command("test", "--config", "recipe.yaml", "--weights", "run/checkpoints/best.pth", *words)[0] == 0
@@ -167,7 +167,7 @@ def test_options_of_every_kind_go_into_a_run_and_come_back_from_its_checkpoint(p
 def test_what_no_checkpoint_can_hold_is_no_value_of_an_option(project: Path, command: Command) -> None:
     for value in ("!!binary aGVsbG8=", "{a: !!set {b}}"):
         code, _, err = command("train", "--config", "recipe.yaml", "MODEL.ARGS.since", value)
-        assert (code, err.count("\n"), "is none that a setting can have" in err) == (2, 1, True)
+        assert (code, err.count("\n"), "to YAML" in err) == (2, 1, True)
 
 
 @pytest.mark.parametrize(
