@@ -25,6 +25,8 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+import unfold.util.as_program  # isort: skip  # noqa: F401
+
 import numpy as np
 import torch
 from numpy.typing import NDArray

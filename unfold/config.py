@@ -35,7 +35,7 @@ class Tree(CfgNode):
 _C = Tree()
 _C.OUTPUT = "runs/run"  # run folder: config.yaml, environment.json, log.jsonl, curve.png, checkpoints/, test/
 _C.SEED = 0  # of the weights, the patches and their noise
-_C.DEVICE = "auto"  # auto (CUDA where there is one), cpu, cuda, cuda:1, ...
+_C.DEVICE = "auto"  # auto (a GPU where there is one), cpu, cuda, cuda:1, mps, xpu, ...
 
 # Parts: NAME (or KIND) is a name of the package or of an installed one, or code: file.py:Class (relative to the recipe
 # that says it; on the command line to the current folder) or package.module:Class. ARGS are the arguments of its

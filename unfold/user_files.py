@@ -25,7 +25,7 @@ from pathlib import Path
 from types import FrameType, ModuleType, TracebackType
 from typing import Any
 
-from unfold.errors import UnfoldError, one_line, reason_of
+from unfold.errors import UnfoldError, one_line, out_of_memory, reason_of
 from unfold.util.paths import is_file
 
 logger = logging.getLogger("unfold")
@@ -135,12 +135,17 @@ def in_words(error: BaseException) -> str:
 
 @contextmanager
 def their_errors(what: str) -> Iterator[None]:
-    """Within, what goes wrong in people's own code becomes an UnfoldError: file, line and reason, and ``what``."""
+    """Within, what goes wrong in people's own code becomes an UnfoldError: file, line and reason, and ``what``.
+
+    Not a lack of memory: that is no fault of theirs, and what helps is known elsewhere.
+    """
     try:
         yield
     except UnfoldError:
         raise
     except (Exception, SystemExit) as error:
+        if out_of_memory(error):
+            raise
         if (place := place_of(error) or _of_signature(error)) is None:
             raise
         raise UnfoldError(f"{place}: {in_words(error)} (in {what})") from error

@@ -23,13 +23,17 @@ from unfold.models.self_ensemble import ensembled
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.physics.boundary import periodic
 from unfold.util.arrays import Array, Named
-from unfold.util.device import device_of, pick_device, place
+from unfold.util.device import device_of, pick_device, place, release_memory
 from unfold.util.precision import Precision, autocast_for
 
 logger = logging.getLogger("unfold")
 
 Image = Array
 NOT_FINITE = "the result is not finite: the weights are not usable for this picture"
+
+
+class TooLargeError(Exception):
+    """Memory does not suffice beside other processes; alone it may."""
 
 
 class Restored(NamedTuple):
@@ -98,11 +102,13 @@ def restore_and_tell(
     precision: Precision = "float32",
     device: str | torch.device | None = None,
     announce: Callable[[int], Callable[[int], object]] = lambda pixels: lambda done: None,
+    alone: bool = True,
 ) -> Restored:
     """As :func:`restore`, with the tiles that were used.
 
-    tile: or just these tiles. announce: takes the number of
-    pixels to be done, and returns what takes each tile's pixels when done; called again where tiles become smaller.
+    tile: or just these tiles. announce: takes the number of pixels to be done, and returns what takes each tile's
+    pixels when done; called again where tiles become smaller. alone: else TooLargeError is raised where memory, in
+    which other processes have a share, asks for tiles, or for smaller ones.
     """
     check_measurement(image, net)
     inputs = check_inputs(net, inputs, image.shape)
@@ -122,6 +128,8 @@ def restore_and_tell(
             extra={"kind": "a kernel larger than the result"},  # a command says it once, for all its pictures
         )
     tiles = tile if isinstance(tile, Tiles) else choose_tiles(net, inputs, size, where, tile, spare=result.nbytes)
+    if not alone and tile == "auto" and max(len(tiles.spans(n)) for n in size) > 1:
+        raise TooLargeError
     images = [
         name for name, one in net.inputs.items() if one.kind == "image" and name != net.picture and name in inputs
     ]
@@ -148,7 +156,9 @@ def restore_and_tell(
 
     while written < size[0]:
         done = announce(_length(tiles.spans(size[0], written)) * _length(tiles.spans(size[1])))
-        if not _finished(partial(assemble, run, write, size, tiles, written, done)):
+        if not _finished(partial(assemble, run, write, size, tiles, written, done), where):
+            if not alone:
+                raise TooLargeError
             if tile is None:
                 raise UnfoldError('out of memory for the whole picture at once; restore it in tiles (tile="auto")')
             tiles = halved(tiles, size)
@@ -156,7 +166,7 @@ def restore_and_tell(
     return Restored(result, tiles, len(tiles.spans(size[0])) * len(tiles.spans(size[1])))
 
 
-def _finished(work: Callable[[], None]) -> bool:
+def _finished(work: Callable[[], None], device: torch.device) -> bool:
     """Do it; False where memory ran out, after all that it held has been let go."""
     try:
         work()
@@ -165,8 +175,7 @@ def _finished(work: Callable[[], None]) -> bool:
         if not out_of_memory(error):
             raise
     gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    release_memory(device)
     return False
 
 

@@ -16,6 +16,8 @@ from torch.utils._pytree import tree_leaves
 
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.util.arrays import Named
+from unfold.util.device import free_memory
+from unfold.util.processors import MEMBERSHIP, ROOT, groups
 from unfold.util.value_checks import unchecked
 
 
@@ -63,15 +65,25 @@ def needed(net: UnfoldingNetwork, inputs: Named) -> int:
 
 
 def available(device: torch.device) -> int:
-    """Bytes that can be had now: on CUDA what is free and what torch keeps unused, on the CPU what the system gives.
+    """Bytes that can be had now: on a GPU what is free and what torch keeps unused, on the CPU, and on devices that do
+    not tell, what the system gives.
 
     On the CPU, no more than the limits of the control groups (containers, batch systems) leave.
     """
-    if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
-        return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    limits = [_free_of_system(), *_free_of_groups(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))]
-    return max(min(limits), 0)
+    if (free := free_memory(device)) is not None:
+        return free // _sharers["device"]
+    limits = [_free_of_system(), *_free_of_groups(MEMBERSHIP, ROOT)]
+    return max(min(limits), 0) // _sharers["cpu"]
+
+
+_sharers = {"cpu": 1, "device": 1}
+
+
+def share_memory(cpu: int, device: int) -> None:
+    """Let this process count on its part alone: of the memory of the machine, and of the device that it uses, which
+    so many processes share.
+    """
+    _sharers.update(cpu=cpu, device=device)
 
 
 def _free_of_system() -> int:
@@ -86,20 +98,7 @@ def _free_of_system() -> int:
 
 def _free_of_groups(membership: Path, root: Path) -> list[int]:
     """What the memory limits of this process's control groups, and of those above, leave: versions 2 and 1."""
-    try:
-        lines = membership.read_text().splitlines()
-    except OSError:
-        return []
-    left = []
-    for line in lines:
-        _, controllers, group = line.split(":", 2)
-        if controllers in ("", "memory"):
-            base = root / controllers
-            folder = base / group.strip("/")
-            # In a container the group's name may lie outside of what is mounted, whose root is then its own.
-            for place in (folder, *(above for above in folder.parents if above.is_relative_to(base))):
-                left += _free_of_group(place)
-    return left
+    return [left for folder in groups("memory", membership, root) for left in _free_of_group(folder)]
 
 
 def _free_of_group(folder: Path) -> list[int]:

@@ -77,7 +77,9 @@ def affordable_side(
     """
     on_cpu = device.type == "cpu"
     free = available(device) - (spare if on_cpu else 0)
-    pixels = SHARE[device.type] * free / (bytes_per_pixel(net, inputs, device) + (each if on_cpu else 0))
+    pixels = (
+        SHARE.get(device.type, SHARE["cpu"]) * free / (bytes_per_pixel(net, inputs, device) + (each if on_cpu else 0))
+    )
     if each and not on_cpu:
         pixels = min(pixels, SHARE["cpu"] * available(torch.device("cpu")) / each)
     if math.prod(n + WRAPPING for n in size) <= pixels:

@@ -19,7 +19,7 @@ from unfold.models.on_arrays import as_tensors
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.report.stage_table import UNITS, StageRecord
 from unfold.util.arrays import Array
-from unfold.util.device import device_of
+from unfold.util.device import device_of, wait_for
 from unfold.util.precision import Precision, autocast_for
 from unfold.util.value_checks import unchecked
 
@@ -126,6 +126,5 @@ def _rms(values: Array) -> float:
 
 
 def _now(device: torch.device) -> float:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    wait_for(device)
     return time.perf_counter()

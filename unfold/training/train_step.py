@@ -17,6 +17,8 @@ from unfold.metrics import psnr
 from unfold.models.unfolding import Output, UnfoldingNetwork
 from unfold.user_files import line_of, their_errors
 from unfold.util.arrays import Named
+from unfold.util.device import doubled
+from unfold.util.precision import autocast_for
 from unfold.util.value_checks import unchecked
 
 Loss = Callable[[Output, Mapping[str, object]], Tensor]
@@ -79,8 +81,9 @@ class Update:
         patches = patches if share else 0
         sums = [patches * loss, patches * quality, norm, patches * one, one, 0 * one]
         sums += [patches * value for value in others]
-        skipped = norm.new_tensor([name == "skipped" for name in self.names], dtype=torch.float64)
-        return torch.where(fine, torch.stack(sums).double(), skipped)
+        whole = doubled(torch.stack(sums))
+        skipped = whole.new_tensor([name == "skipped" for name in self.names])
+        return torch.where(fine.to(whole.device), whole, skipped)
 
     def _part(self, part: Named, patches: int, share: float, last: bool) -> Tensor:
         """Add a part's gradient; its share in the batch's loss, PSNR and further losses."""
@@ -89,7 +92,7 @@ class Update:
         several = isinstance(self.model, DistributedDataParallel)
         with nullcontext() if last or not several else cast("DistributedDataParallel", self.model).no_sync():
             with (
-                torch.autocast(target.device.type, torch.bfloat16, enabled=self.autocast),
+                autocast_for(target.device, "bf16" if self.autocast else "float32"),
                 their_errors("a training step"),
             ):
                 output = self.model(**given, return_output=True)
@@ -108,7 +111,7 @@ class Update:
                 backward(loss * share)
         # A patch that is exact counts 100 dB: infinite ones would hide all others.
         quality = psnr(output.stages[-1].detach().clamp(0, 1), target).clamp(max=100).sum() / patches
-        return torch.stack([loss.detach(), quality.to(loss.dtype), *others])
+        return torch.stack([loss.detach(), quality.to(loss), *others])
 
     def _losses(self, output: Output, batch: Mapping[str, object]) -> tuple[Tensor, ...]:
         """The network's loss, and those that are only written down, one for each name beyond SUMS."""

@@ -26,6 +26,7 @@ from unfold.training.schedule import Schedule
 from unfold.training.tensorboard import Board
 from unfold.training.train_step import SUMS, Update
 from unfold.util.arrays import Named
+from unfold.util.device import can
 
 DIED = 1000  # no signal's number
 BAD_IN_A_ROW = 10  # steps that are skipped before the run stops
@@ -80,7 +81,7 @@ class Trainer:
         Raises Stopped where a signal asked for it, with all of the run's state kept; UnfoldError where it cannot go on.
         """
         last = self.steps if until is None else min(until * self.per_epoch, self.steps)
-        self.sums = self.sums.to(self.device)
+        self.sums = self.sums.to(self.device if can(self.device, "float64") else "cpu")
         with (
             requests_to_stop() as request,
             Line(self._patches(0, self.steps), self._patches(0, self.step), self.processes.first) as bar,

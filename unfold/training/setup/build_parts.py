@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch.utils.data import DataLoader
@@ -43,7 +43,8 @@ from unfold.training.schedule import Factor, Rate, Schedule
 from unfold.training.train_step import Update
 from unfold.user_files import line_of, their_errors
 from unfold.util.arrays import Named
-from unfold.util.device import place
+from unfold.util.device import WHOLE, place
+from unfold.util.processors import processors
 
 FUSED = ("Adam", "AdamW", "SGD")  # which torch has in one operation on CPU and GPU
 
@@ -57,7 +58,7 @@ def build_loader(
 ) -> DataLoader[Named]:
     """Batches of the training set, of this process's share, and the processes that load them."""
     train = settings.train
-    workers = min(train.workers, os.cpu_count() or 1)  # more would take turns
+    workers = min(train.workers, processors())  # more would take turns
     if workers:
         atexit.register(_end_workers)
     return DataLoader(
@@ -119,7 +120,8 @@ def build_optimizer(cfg: CfgNode, groups: list[dict[str, object]]) -> torch.opti
     """The optimizer of OPTIM for these groups of parameters."""
     part = part_of(cfg, "OPTIM")
     given: Named = {"params": groups, "lr": settings_of(cfg).optim.lr}
-    if part.name in FUSED:
+    (first, *_) = cast("list[torch.nn.Parameter]", groups[0]["params"])
+    if part.name in FUSED and first.device.type in WHOLE:
         given["fused"] = True  # which can leave out a step without asking the GPU
     # torch has some defaults as whole numbers, and a checkpoint holds what an optimizer was given.
     given |= {name: float(value) for name, value in part.defaults().items() if type(value) is int}

@@ -102,6 +102,8 @@ def build_trainer(
         _check_folder(folder)
     check_recipes(processes, cfg)
     found = processes.from_first(lambda: _find_run(cfg, folder, resume, overwrite or dry))
+    if found is not None:
+        environment.keep_threads(folder, processes)
     if found is not None and init is not None:
         if resume != "auto":
             raise UnfoldError("--init begins a run and --resume continues one: give one of them, or --resume auto")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import logging
 import platform
 from pathlib import Path
 
@@ -11,9 +11,11 @@ import torch
 
 from unfold.report.provenance import provenance
 from unfold.training.processes.distributed import Processes
+from unfold.util.processors import chosen_by_a_person, processors
 from unfold.util.whole_files import whole_file
 
 FILE = "environment.json"
+logger = logging.getLogger("unfold")
 
 
 def record_start(
@@ -31,7 +33,7 @@ def record_start(
             "folder": str(Path.cwd()),
             "cuda": torch.version.cuda,
             "host": platform.node(),
-            "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+            "cpus": processors(),
             "threads": torch.get_num_threads(),
             "processes": processes.world,
             "precision": precision,
@@ -49,3 +51,30 @@ def read_starts(folder: Path) -> list[dict[str, object]]:
     except (OSError, ValueError):
         return []
     return starts
+
+
+def keep_threads(folder: Path, processes: Processes) -> None:
+    """Go on with as many threads as the run's last start had: with others, sums are rounded otherwise.
+
+    Not where a person sets another number, who is warned, nor by another number of processes, which rounds otherwise
+    anyhow.
+    """
+
+    def of_last_start() -> int | None:
+        last = (read_starts(folder) or [{}])[-1]
+        threads = last.get("threads")
+        same = last.get("processes", 1) == processes.world
+        return threads if same and type(threads) is int and threads > 0 else None
+
+    before, now = processes.from_first(of_last_start), torch.get_num_threads()
+    if before is None or before == now:
+        return
+    if chosen_by_a_person():
+        logger.warning(
+            "this run had %d threads so far, and the environment sets %d: its numbers will differ by rounding from "
+            "those of a run that was not stopped; OMP_NUM_THREADS=%d keeps them",
+            *(before, now, before),
+        )
+        return
+    torch.set_num_threads(before)
+    logger.info("going on with %d threads, as this run had so far; here %d would be used", before, now)
