@@ -17,7 +17,7 @@ import yaml
 from yacs.config import CfgNode
 
 from unfold import old_keys, registry
-from unfold.errors import UnfoldError, nearest
+from unfold.errors import UnfoldError, nearest, one_line
 from unfold.util.nested import leaves, plain
 from unfold.util.paths import as_path
 
@@ -352,6 +352,8 @@ def _parse(text: str, where: str) -> Any:
 
 def read_with_bases(path: Path, parents: tuple[Path, ...]) -> Iterator[tuple[Path, dict[str, Any]]]:
     """The file's bases, first to last, then the file."""
+    if "\0" in str(path):
+        raise UnfoldError(f"config {one_line(str(path))}: there is no such file")
     if path.resolve() in parents:
         raise UnfoldError(f"{path}: _BASE_ leads back to this file")
     if path.suffix not in (".yaml", ".yml"):

@@ -187,6 +187,7 @@ def test_a_list_names_pairs_or_clean_images_line_by_line(tmp_path: Path) -> None
         ("p/0.png q/0.png c.png", "line 1: two paths are wanted"),
         ("p/0.png q/1.png", "line 1: there is no"),
         ("p/0.png q/0.png\np/0.png c.png", "line 2: p/0.png stands in line 1"),
+        ("p/0.png p/0.png", "line 1: p/0.png is both the input and the target"),
         ("# nothing", "lists nothing"),
     ]:
         (tmp_path / "bad.txt").write_text(text)
@@ -250,3 +251,11 @@ def test_fifty_thousand_names_take_seconds(tmp_path: Path) -> None:
     start = time.perf_counter()
     assert len(find_pairs(str(tmp_path))) == 5000
     assert time.perf_counter() - start < 5
+
+
+def test_accents_pair_in_either_form_that_file_systems_write_them(tmp_path: Path) -> None:
+    composed, apart = "caf\u00e9", "cafe\u0301"
+    touch(tmp_path, f"hazy/{composed}_1.png", f"hazy/{composed}_2.png", f"clear/{apart}.png")
+    assert len(find_pairs(str(tmp_path), "train")) == 2
+    touch(tmp_path / "one", f"input/{apart}.png", f"target/{composed}.png")
+    assert [pair.target.name for pair in find_pairs(str(tmp_path / "one"), "train")] == [f"{composed}.png"]

@@ -151,6 +151,9 @@ SHORT = "TRAIN.EPOCHS 1 TRAIN.PATCHES 2 TRAIN.BATCH 2 TRAIN.PATCH 36 TRAIN.WORKE
 
 
 def narrow(name: str) -> list[str]:
+    if name == "hqs_denoiser":
+        own = "MODEL.ARGS.stages 2 MODEL.ARGS.widths [4,4,4,4] MODEL.ARGS.depth 1 MODEL.ARGS.level_width 4"
+        return [*own.split(), *SHORT.split()]
     if name.endswith("_cs"):
         family = "dgunet_cs"
     else:

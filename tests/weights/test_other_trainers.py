@@ -660,3 +660,13 @@ def test_the_names_of_the_variants_still_decide(tmp_path: Path) -> None:
     with pytest.raises(UnfoldError, match="share one layout"):
         load_model(path)
     assert load_model(path, "rgdn_uniform", stages=ARGUMENTS["nrl_gdn"].get("stages", 40)).noise_model == "gradient"
+
+
+def test_archives_that_are_no_checkpoint_are_named_with_what_to_do(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", **{key: value.numpy() for key, value in usrnet().items()})
+    with pytest.raises(UnfoldError, match=r"an archive of NumPy.*torch\.save"):
+        load_model(tmp_path / "a.npz")
+    with zipfile.ZipFile(tmp_path / "b.zip", "w") as archive:
+        archive.writestr("weights.pth", b"x")
+    with pytest.raises(UnfoldError, match=r"a zip file with weights\.pth: unpack it first"):
+        load_model(tmp_path / "b.zip")

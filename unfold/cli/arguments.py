@@ -195,6 +195,7 @@ def _add_tables(commands: Subparsers) -> None:
         metavar="[MODEL=]FILE|NAME",
         help="checkpoints, or published weights; MODEL= where the file does not tell the network",
     )
+    _add_key(tables)
     tables.add_argument("--data", metavar="ROOT", help="folder of the sets, in place of $UNFOLD_DATA")
     tables.add_argument("--limit", type=int, metavar="N", help="only the first N images of every set")
     tables.add_argument(

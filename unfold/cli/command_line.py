@@ -264,6 +264,7 @@ def tables(arguments: argparse.Namespace) -> int:
         device=arguments.device,
         precision=arguments.precision,
         jobs=arguments.jobs,
+        key=arguments.key,
     )
     print(outcome.text)
     return outcome.code

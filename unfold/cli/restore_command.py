@@ -279,7 +279,9 @@ def _restore_one(job: Job, net: UnfoldingNetwork, options: Options) -> Done:
 class _Worker:
     """A process beside others: it leaves to one that is alone what fails here, which lack of memory may have caused."""
 
-    def __init__(self, weights: str, model: str | None, key: str | None, files: dict[str, str], device: str, options: Options) -> None:
+    def __init__(
+        self, weights: str, model: str | None, key: str | None, files: dict[str, str], device: str, options: Options
+    ) -> None:
         self.net = load_named(weights, model, key=key, files=files)[2]
         place(self.net, pick_device(device))
         self.options = options

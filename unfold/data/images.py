@@ -316,9 +316,17 @@ def decode(image: Any, path: Path, wanted: int = 0) -> NDArray[np.uint8] | NDArr
         raise UnfoldError(f"{path} holds {image.n_frames} pictures, an animation or pages; save one as a file")
     deep = bit_depth(image) == 16
     turn = image.getexif().get(ExifTags.Base.Orientation, 1)
+    samples = image.tag_v2.get(277, 1) if image.format == "TIFF" else 0
+    if samples > len(image.getbands()) and samples != wanted:
+        raise UnfoldError(
+            f"{path} has {samples} channels, and what those beside the {len(image.getbands())} of a picture mean is "
+            "not said, so that they are not left out: save the colours alone"
+        )
     image.load()  # for 16 bits, too: Pillow tells a truncated file, where cv2 gives a picture that ends in grey
     if image.mode in ("P", "PA"):
         image = image.convert("RGBA" if "transparency" in image.info or image.mode == "PA" else "RGB")
+    elif image.mode in ("1", "L", "RGB") and "transparency" in image.info and not deep:  # a colour that is transparent
+        image = image.convert("RGBA" if image.mode == "RGB" else "LA")
     kind = "L" if image.mode in ("1", "I;16", "I;16B", "I;16L") or (deep and image.mode == "I") else image.mode
     if kind not in ("L", "LA", "RGB", "RGBA"):
         hint = "; convert it with its colour profile" if kind == "CMYK" else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -270,7 +271,8 @@ def one_to_many(
     """Inputs by the one target among their candidates; UnfoldError where there are two."""
     pairs, alone, used = [], [], set()
     for path in inputs:
-        found = list(dict.fromkeys(name for name in candidates(path) if name in of_target))
+        names = (unicodedata.normalize("NFC", name) for name in candidates(path))
+        found = list(dict.fromkeys(name for name in names if name in of_target))
         if len(found) > 1:
             a, b = (of_target[name] for name in found[:2])
             raise UnfoldError(f"{path} may belong to {a} or to {b.name}: the option name says which ({rule})")
@@ -293,6 +295,7 @@ def joined(of_input: Mapping[str, Path], of_target: Mapping[str, Path], rule: st
 def _by_key(paths: Iterable[Path], key: Key) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for path in paths:
-        if (other := found.setdefault(key(path), path)) is not path:
+        name = unicodedata.normalize("NFC", key(path))  # macOS writes accents as letters of their own
+        if (other := found.setdefault(name, path)) is not path:
             raise UnfoldError(f"{other} and {path.name} have one name: the partner of both is not clear")
     return found

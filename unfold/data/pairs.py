@@ -335,6 +335,8 @@ def _listed_pairs(listed: Path) -> list[Pair]:
         for file in files:
             if not file.is_file():
                 raise UnfoldError(f"{listed}, line {number}: there is no {file}")
+        if files[0] == files[1]:
+            raise UnfoldError(f"{listed}, line {number}: {words[0]} is both the input and the target")
         if files[0] in seen:
             raise UnfoldError(f"{listed}, line {number}: {words[0]} stands in line {seen[files[0]]} already")
         seen[files[0]] = number

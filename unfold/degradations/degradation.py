@@ -23,6 +23,7 @@ from unfold.errors import UnfoldError
 from unfold.facts import Input
 from unfold.user_files import line_of
 from unfold.util.arrays import Named
+from unfold.util.value_checks import found_range, in_range
 
 Rng = np.random.Generator
 
@@ -91,12 +92,15 @@ class Degradation:
             if isinstance(value, bool | int | np.integer):
                 sample[name] = value if kind not in ("level", "number") else np.array(value, np.float32)
                 continue
+            if isinstance(value, Tensor):
+                value = value.detach().cpu()
+                value = value.float() if value.is_floating_point() else value
             try:
                 array = np.asarray(value)
             except Exception:
                 array = np.asarray(None)
-            if array.dtype == np.float64:
-                array = array.astype(np.float32)
+            if array.dtype.kind == "f":
+                array = array.astype(np.float32, copy=False)
             if not array.flags.writeable:  # the clean patch itself, of which tensors would warn
                 array = array.copy()
             if array.dtype.kind not in "fub" or array.dtype == np.uint16:
@@ -110,6 +114,11 @@ class Degradation:
                 count = self.asked[name].channels if kind else array.shape[-1]
                 if array.ndim != 3 or array.shape[2] != count:
                     fail(f"returns {name} of shape {array.shape}, and (H,W,{count}) is wanted")
+                if array.dtype.kind == "f" and not in_range(array.min(initial=0), array.max(initial=0)):
+                    found = found_range(float(array.min()), float(array.max()))
+                    fail(
+                        f"returns {name} with {found}, and images in [0,1] are wanted, which noise may bring to [-2,3]"
+                    )
             elif kind == "kernel" and array.ndim == 2:
                 array = array[None]
             sample[name] = array

@@ -31,7 +31,7 @@ from unfold.from_config import (
 )
 from unfold.models.on_arrays import Image
 from unfold.protocols.gaussian_denoising import GaussianDenoising
-from unfold.protocols.protocol import Case, Protocol, Sample, windowed
+from unfold.protocols.protocol import Case, Protocol, Sample, sample_of, windowed
 from unfold.registry import Part
 from unfold.report.numbers import finite
 from unfold.report.strip import Panel, draw_strip, some_stages
@@ -111,7 +111,7 @@ def run_test(
     rows = {}
     for case in progress(cases, "testing", "image"):
         with their_errors(f"the protocol {protocol.name}"):
-            sample = protocol.sample(case)
+            sample = sample_of(protocol, case)
             row = rows[case.name] = _without_network(protocol, sample, strengths)
             stages = {}
             for name, net in nets.items():

@@ -234,7 +234,7 @@ def to_network(window: Image, channels: int = 3) -> NDArray[np.float32]:
     """(H,W) or (H,W,C), integers or floats, -> (H,W,C) float32 in [0,1]; grey as three equal channels for a network
     that takes so many.
     """
-    y = window.astype(np.float32)
+    y = np.asarray(window).astype(np.float32)
     if window.dtype.kind == "u":
         y /= np.float32(np.iinfo(window.dtype).max)
     y = y.reshape(*y.shape[:2], -1)

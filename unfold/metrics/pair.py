@@ -54,8 +54,9 @@ def as_pair(
             _check_channels(a, channels)
         _check_values(*batches, peak)
     height, width = batches[0].shape[-2:]
-    if border < 0:
-        raise UnfoldError(f"a border is a number of pixels, 0 or more, not {border}")
+    if border < 0 or border != int(border):
+        raise UnfoldError(f"a border is a whole number of pixels, 0 or more, not {border}")
+    border = int(border)
     if 2 * border >= min(height, width):
         raise UnfoldError(f"a border of {border} pixels leaves nothing of an image of {height}x{width}")
     inside = (..., slice(border, height - border), slice(border, width - border))

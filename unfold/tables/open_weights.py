@@ -31,7 +31,7 @@ class Net:
 
     known: their name among published weights, as far as the name, the file's name or its digest tells; as_published:
     whether the network has the published widths and stages (and any sampling ratio); arguments: of its constructor, as
-    JSON; code: SHA-256 of the file that it is code in.
+    JSON; code: SHA-256 of the file that it is code in; key: which of the networks in the file, where that was asked.
     """
 
     model: str
@@ -42,6 +42,7 @@ class Net:
     arguments: str = "{}"
     code: str | None = None
     beside: str = ""  # SHA-256 of the files that the weights need
+    key: str | None = None
 
     @property
     def name(self) -> str:
@@ -54,18 +55,21 @@ class Net:
         return self.as_published and not other and same_network(self.model, network)
 
     def load(self) -> UnfoldingNetwork:
-        return load_named(self.path, self.model, **json.loads(self.arguments))[2]
+        return load_named(self.path, self.model, json.loads(self.arguments), key=self.key)[2]
 
 
-def open_net(text: str) -> Net:
-    """The weights that ``text`` means: FILE, a published NAME, or MODEL=FILE where the file leaves it open."""
+def open_net(text: str, key: str | None = None) -> Net:
+    """The weights that ``text`` means: FILE, a published NAME, or MODEL=FILE where the file leaves it open.
+
+    key: which of several networks in the file.
+    """
     model, equals, rest = text.partition("=")
     weights = WEIGHTS.get(model) if equals else None
     named = equals and (is_known(NETWORK, model) or is_code(model) or model.endswith((".yaml", ".yml")))
     source, name = (rest, absolute(model, Path.cwd())) if named else (text, None)
     if weights is not None and not named:
         source, name = rest, weights.model
-    path, checkpoint, name = open_weights(source, name)
+    path, checkpoint, name = open_weights(source, name, key)
     weights = weights or published(source) or known_as(path)
     weights = weights or next((w for w in WEIGHTS.values() if _called(w, path)), None)
     if name is None and weights is not None and checkpoint.model is None:
@@ -85,7 +89,7 @@ def open_net(text: str) -> Net:
     usual = plain(part.defaults())
     as_published = all(key in usual and usual[key] == value for key, value in plain(given).items())
     as_published = as_published and is_known(NETWORK, name)
-    return Net(name, path, digest, known, as_published, json.dumps(plain(arguments)), part.sha256, beside)
+    return Net(name, path, digest, known, as_published, json.dumps(plain(arguments)), part.sha256, beside, key)
 
 
 def _called(weights: Weights, path: Path) -> bool:

@@ -201,6 +201,8 @@ def _key(
             method |= {"code": runs.code, "arguments": runs.arguments}
         if runs.beside:
             method |= {"beside": runs.beside}
+        if runs.key is not None:
+            method["key"] = runs.key
     return key_of(
         {
             "protocol": protocol.name,

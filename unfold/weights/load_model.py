@@ -14,9 +14,9 @@ from torch import Tensor
 
 from unfold.config import load_config, options_of
 from unfold.errors import UnfoldError, one_line
-from unfold.models.registry import for_people, network_part, plain_model, same_network, skeleton
+from unfold.models.registry import built, for_people, network_part, same_network, skeleton
 from unfold.models.unfolding import UnfoldingNetwork
-from unfold.registry import NETWORK, Part, code_in, is_known, short
+from unfold.registry import NETWORK, Part, code_in, is_known, origin, short
 from unfold.util.matrix_files import digest_beside
 from unfold.util.nested import plain
 from unfold.weights.open_file import Source, as_path_of
@@ -128,17 +128,23 @@ def load_model(
     :attr:`unfold.models.unfolding.UnfoldingNetwork.checks_inputs`. Raises UnfoldError for a file, name, key or device
     that does not fit.
     """
+    if name is not None and not isinstance(name, str):
+        raise UnfoldError(f"name is text such as 'ista.py:ISTANet', not {_kind_of(name)}: unfold.register gives one")
     with as_path_of(path) as file:
-        return for_people(load_named(file, name, key=key, **overrides)[2], device)  # type: ignore[arg-type]
+        return for_people(load_named(file, name, overrides, key=key)[2], device)
+
+
+def _kind_of(value: object) -> str:
+    return f"the class {value.__name__}" if isinstance(value, type) else f"a {type(value).__name__}"
 
 
 def load_named(
     source: str | Path,
     name: str | None = None,
+    overrides: Mapping[str, object] = MappingProxyType({}),
     *,
     key: str | None = None,
     files: Mapping[str, str] = MappingProxyType({}),
-    **overrides: object,
 ) -> tuple[str, Path, UnfoldingNetwork]:
     """As :func:`load_model` of a path, with the network's name and the file; what it is given it does not look at.
 
@@ -147,11 +153,11 @@ def load_named(
     path, checkpoint, name = open_weights(source, name, key, overrides)
     name, arguments = identify(checkpoint, path, name, {*files, *overrides})
     part = network_part(name)
-    arguments = {**arguments, **{key: files[key] for key in part.files() if key in files}, **overrides}
+    arguments = {**arguments, **{one: files[one] for one in part.files() if one in files}, **overrides}
     check_files(part, checkpoint, path, arguments)
     # No memory is spent before names and shapes have been compared.
     state = fitted(skeleton(name, arguments), checkpoint.state, path)
-    net = plain_model(name, **arguments)
+    net = built(part, arguments)
     net.load_state_dict(state)
     return name, path, net.eval()
 
@@ -211,8 +217,10 @@ def identify(
                 f"{path} holds {one_line(told[:80])}, which is not registered here, and code is never run because a "
                 "file of weights names it: say where it is by --model FILE.py:CLASS, in Python name="
             )
-    elif is_known(NETWORK, told) and not same_network(told, name):
-        raise UnfoldError(f"{path} says that it holds {told}, which is another network than {short(name)}")
+    elif _another(told, name):
+        raise UnfoldError(
+            f"{path} says that it holds {one_line(told[:80])}, which is another network than {short(name)}"
+        )
     if code := code_in(arguments):
         raise UnfoldError(
             f"{path} holds {one_line(told[:80])} with code, {one_line(code[0][:80])}, which is never run because a "
@@ -224,6 +232,13 @@ def identify(
     if part.sha256 is not None and digest is not None and digest != part.sha256:
         logger.info("note: %s is not as it was when the weights in %s were trained", part.file, path)
     return name, arguments
+
+
+def _another(told: str, name: str) -> bool:
+    """Whether a network is another one than a file says: not where code has a name by now, or has moved."""
+    if is_known(NETWORK, told):
+        return not same_network(told, name)
+    return is_known(NETWORK, name) and not origin(NETWORK, name)
 
 
 def _is_recipe(name: str) -> bool:

@@ -171,6 +171,8 @@ def _check_zip(path: Path) -> None:
             raise UnfoldError(torchscript(path))
         if names_all_arrays(archive):
             raise UnfoldError(numpy_archive(path))
+        if not any("/" in member.filename for member in members):
+            raise UnfoldError(f"{path} is a zip file with {members[0].filename}: unpack it first")
         if any(member.compress_type != zipfile.ZIP_STORED for member in members):
             raise ValueError("it is compressed, which torch's files are not")
         if sum(member.file_size for member in members) > path.stat().st_size:

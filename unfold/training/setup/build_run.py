@@ -29,6 +29,7 @@ from unfold.from_config import (
 )
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.protocols.protocol import Case, Protocol
+from unfold.registry import in_plain
 from unfold.report.models_list import count_parameters
 from unfold.settings import Settings, TrainSettings, settings_of
 from unfold.training import tensorboard
@@ -174,7 +175,7 @@ def build_trainer(
         about={
             "unfold": unfold.__version__,
             "model": model_record(part_of(cfg, "MODEL"), options_of(cfg, "MODEL")),
-            "protocol": protocol.options(),
+            "protocol": in_plain(protocol.options()),
         },
     )
     if found is not None:

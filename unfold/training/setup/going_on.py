@@ -85,7 +85,7 @@ def _recipe_of(folder: Path, cfg: CfgNode) -> CfgNode:
 
     def moved(text: str) -> str:
         name, options = registry.split_options(text)
-        if not registry.is_file(name):
+        if not registry.names_file(name):
             return text
         path, _, attribute = name.rpartition(":")
         file = Path(path)
