@@ -52,6 +52,9 @@ _C.DATA.VAL_PROTOCOL = ""  # e.g. usrnet_table1:scale=2,kernel=1; empty: what fi
 # Which images an epoch's patches are of: passes, all in a random order, and again in another where TRAIN.PATCHES are
 # more; replacement, any image for each patch, so that an epoch as long as the set misses 37 % (as runs did before 0.2).
 _C.DATA.DRAW = "passes"
+# Where decoded images are, once for all processes of a machine: memory, disk (under UNFOLD_CACHE), files (nowhere: each
+# is decoded for every patch); empty: memory where they fit a quarter of its limit, else the disk.
+_C.DATA.STORE = ""
 _C.DATA.SKIP_BAD = False  # leave out training images that cannot be used, instead of stopping before the first step
 
 _C.LOSS = CfgNode()
@@ -98,7 +101,11 @@ _C.TEST = CfgNode()
 _C.TEST.PROTOCOL = ""  # of `unfold test --config`; empty: DATA.KIND's own, else what validates
 _C.TEST.BASELINES = []  # of tv, nlm: classical methods beside the network
 
-_CHOICES = {"TRAIN.PRECISION": ("float32", "bfloat16"), "DATA.DRAW": ("passes", "replacement")}
+_CHOICES = {
+    "TRAIN.PRECISION": ("float32", "bfloat16"),
+    "DATA.DRAW": ("passes", "replacement"),
+    "DATA.STORE": ("", "memory", "disk", "files"),
+}
 _POSITIVE = (
     "OPTIM.LR",
     "TRAIN.EPOCHS",
@@ -586,7 +593,7 @@ def _check(cfg: CfgNode, sources: dict[str, str]) -> None:
             fail(key, f"must be finite, not {value}")
     for key, choices in _CHOICES.items():
         if values[key] not in choices:
-            fail(key, f"is one of {', '.join(choices)}, not {values[key]!r}")
+            fail(key, f"is one of {', '.join(filter(None, choices))}, not {values[key]!r}")
     for key in _POSITIVE:
         if values[key] <= 0:
             fail(key, f"must be greater than 0, not {values[key]}")

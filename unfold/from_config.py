@@ -13,9 +13,11 @@ from unfold import registry
 from unfold.config import build_part, found_part, options_of, part_of, source_of, training_set, where
 from unfold.data.images import find_file
 from unfold.data.pairs import NoPartnerError, marked_inputs
-from unfold.data.patches import Images, read_store
+from unfold.data.patches import Images, MemoryStore, read_store, reduced
+from unfold.data.stores.choose_store import POSSIBLE, Peers, Wish, shared_store
 from unfold.data.stores.image_stores import Converted, Store
 from unfold.data.stores.patch_cache import PatchCache
+from unfold.data.stores.shared_store import SharedStore
 from unfold.degradations.degradation import Degradation
 from unfold.errors import UnfoldError
 from unfold.metrics.ssim import WINDOW
@@ -85,23 +87,46 @@ def build_degradation(cfg: CfgNode, net: UnfoldingNetwork) -> Degradation:
     return degradation
 
 
-def build_store(cfg: CfgNode, degradation: Degradation) -> tuple[Store, list[str]]:
-    """The images of DATA.TRAIN, a patch cache (.h5) or files read into memory; and the reason for each left out.
+def build_store(
+    cfg: CfgNode, degradation: Degradation, processes: Peers | None = None, dry: bool = False
+) -> tuple[Store, list[str]]:
+    """The images of DATA.TRAIN, a patch cache (.h5) or files, as DATA.STORE says; and the reason for each left out.
 
-    Files are followed by their copies by the factors of DATA.REDUCED.
+    Files are followed by their copies by the factors of DATA.REDUCED. processes: those that share the run; dry: write
+    nothing.
 
     UnfoldError where there are none, or they are not what DATA.KIND is made of.
     """
     if training_set(cfg).endswith(".h5"):
         cache = _open_cache(cfg, degradation)
         return (cache if degradation.channels == 3 else Converted(cache, degradation.channels)), []
-    found = read_store(_sources(cfg, degradation), partial(_read, degradation), cfg.DATA.SKIP_BAD, cfg.DATA.REDUCED)
+    sources, read = _sources(cfg, degradation), partial(_read, degradation)
+    files = [degradation.files(source) for source in sources]
+    found: tuple[SharedStore | MemoryStore, list[str]]
+    if all(files) and POSSIBLE:
+        wish = Wish(cfg.DATA.STORE, cfg.DATA.REDUCED, cfg.DATA.SKIP_BAD, _rule(degradation), cfg.DATA.TRAIN, dry)
+        found = shared_store(sources, files, read, reduced, wish, processes)
+    else:
+        if cfg.DATA.STORE not in ("", "memory"):
+            what = f"{type(degradation).__name__} reads images by itself and has no method files"
+            raise UnfoldError(
+                f"{source_of(cfg, 'DATA.STORE')}: DATA.STORE {cfg.DATA.STORE} is not for images whose sizes are known "
+                f"only when they are decoded ({what if POSSIBLE else 'it needs Linux'}): set memory"
+            )
+        found = read_store(sources, read, cfg.DATA.SKIP_BAD, cfg.DATA.REDUCED)
     if cfg.TRAIN.PATCH % (scale := found[0].scale):
         raise UnfoldError(
             f"{source_of(cfg, 'TRAIN.PATCH')}: TRAIN.PATCH {cfg.TRAIN.PATCH} is of the targets, which are {scale} "
             f"times as large as their inputs: make it a multiple of {scale}"
         )
     return found
+
+
+def _rule(degradation: Degradation) -> str:
+    """By which files are read; "" for code of one's own, which may change unseen."""
+    read = type(degradation).read
+    ours = read.__module__.startswith("unfold.")
+    return f"{read.__module__}.{read.__qualname__}, {degradation.reading()}" if ours else ""
 
 
 def _read(degradation: Degradation, source: Any) -> Images:
@@ -118,6 +143,8 @@ def _open_cache(cfg: CfgNode, degradation: Degradation) -> PatchCache:
         raise UnfoldError(f"{cache.path} holds {what}, which are not what DATA.KIND {kind} is made of")
     if cfg.DATA.REDUCED:  # where a variable stands for the file, which the configuration alone does not tell
         raise UnfoldError(f"DATA.REDUCED makes copies of files, and {cache.path} is a cache: set DATA.REDUCED '[]'")
+    if cfg.DATA.STORE:
+        raise UnfoldError(f"DATA.STORE is for files, and {cache.path} is a cache, which is read as it is: leave it out")
     if cfg.DATA.SKIP_BAD:
         raise UnfoldError(f"DATA.SKIP_BAD leaves out files, and {cache.path} is a cache, of which nothing is left out")
     return cache

@@ -15,6 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from unfold.models.unfolding import UnfoldingNetwork
+from unfold.util.memory_limit import group_folders
 from unfold.util.value_checks import unchecked
 
 
@@ -83,20 +84,7 @@ def _free_of_system() -> int:
 
 def _free_of_groups(membership: Path, root: Path) -> list[int]:
     """What the memory limits of this process's control groups, and of those above, leave: versions 2 and 1."""
-    try:
-        lines = membership.read_text().splitlines()
-    except OSError:
-        return []
-    left = []
-    for line in lines:
-        _, controllers, group = line.split(":", 2)
-        if controllers in ("", "memory"):
-            base = root / controllers
-            folder = base / group.strip("/")
-            # In a container the group's name may lie outside of what is mounted, whose root is then its own.
-            for place in (folder, *(above for above in folder.parents if above.is_relative_to(base))):
-                left += _free_of_group(place)
-    return left
+    return [left for place in group_folders(membership, root) for left in _free_of_group(place)]
 
 
 def _free_of_group(folder: Path) -> list[int]:
