@@ -78,6 +78,7 @@ class PixelFile:
         try:
             self.about = head_of(fd, self.path)
         except UnfoldError:
+            self.fd = -1
             os.close(fd)
             raise
         self.slots, self.kinds = int(self.about["slots"]), list(self.about["kinds"])
@@ -87,7 +88,8 @@ class PixelFile:
         self._map: Any = None
 
     def __del__(self) -> None:
-        os.close(self.fd)
+        if getattr(self, "fd", -1) >= 0:
+            os.close(self.fd)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"place": self.place, "path": self.path, "room": self.room, "mapped": self.mapped}
@@ -217,7 +219,7 @@ class PixelFile:
 
     def _refuse(self, reason: str) -> None:
         """Write nothing more, which the first process that comes to that says."""
-        if struct.unpack("<I", os.pread(self.fd, 4, END + 12))[0]:
+        if not self.takes:
             return
         try:
             _write(self.fd, struct.pack("<I", 1), END + 12)
