@@ -74,7 +74,8 @@ def shared_store(
     key = _digest([facts, wish.rule, list(wish.factors), versions])
     bad: dict[int, str] = {}
     probe = _first(sources, read, bad)
-    sizes = _sizes(sources, files, read, bad, _digest(facts))
+    known = sizes_of([one["target"] for one in files], _digest(facts), wish.dry)
+    sizes = _sizes(known, sources, read, bad)
     target = probe["target"]
     pixels = sum(height * width for height, width in sizes)
     each = sum(image.nbytes for image in probe.values()) / (target.shape[0] * target.shape[1])
@@ -124,11 +125,11 @@ def _first(sources: Sequence[Any], read: Callable[[Any], Images], bad: dict[int,
 
 
 def _sizes(
-    sources: Sequence[Any], files: Sequence[Files], read: Callable[[Any], Images], bad: dict[int, str], key: str
+    known: Sequence[Size | None], sources: Sequence[Any], read: Callable[[Any], Images], bad: dict[int, str]
 ) -> list[Size]:
     """Of all targets; of one whose head does not say it, by decoding it."""
     sizes: list[Size] = []
-    for index, size in enumerate(sizes_of([one["target"] for one in files], key)):
+    for index, size in enumerate(known):
         if size is None and index not in bad:
             try:
                 height, width = read(sources[index])["target"].shape[:2]

@@ -24,10 +24,11 @@ THREADS = 8  # heads are a few reads each: what is waited for is the disk, or th
 LONG = 2.0  # seconds of reading after which sizes are kept for the next time
 
 
-def sizes_of(paths: Sequence[Path], key: str) -> list[Size | None]:
+def sizes_of(paths: Sequence[Path], key: str, dry: bool = False) -> list[Size | None]:
     """Height and width of each image as it is read, by its head alone; None where that does not say it.
 
-    key: a fingerprint of the files. Sizes that took LONG to read are kept in the cache folder under it.
+    key: a fingerprint of the files. Sizes that took LONG to read are kept in the cache folder under it; dry: they are
+    not.
     """
     kept = cache_folder() / "stores" / f"{key}.sizes.json"
     if (known := _kept(kept, len(paths))) is not None:
@@ -36,14 +37,14 @@ def sizes_of(paths: Sequence[Path], key: str) -> list[Size | None]:
     Image.init()
     # Readers change the process's filters of warnings, each for a moment: what they leave behind is undone here.
     with warnings.catch_warnings(), ThreadPoolExecutor(THREADS) as pool:
-        found = list(progress_of(pool.map(_size, paths), paths))
-    if time.perf_counter() - begin > LONG and all(found):
+        found = list(_shown(pool.map(_size, paths), paths))
+    if time.perf_counter() - begin > LONG and all(found) and not dry:
         with contextlib.suppress(OSError), whole_file(kept) as file:
             file.write(json.dumps(found).encode())
     return found
 
 
-def progress_of(results: Iterator[Size | None], paths: Sequence[Path]) -> Iterator[Size | None]:
+def _shown(results: Iterator[Size | None], paths: Sequence[Path]) -> Iterator[Size | None]:
     for _ in progress(paths, "reading sizes", "image"):
         yield next(results)
 
