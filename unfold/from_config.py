@@ -180,7 +180,7 @@ def _sources(cfg: CfgNode, degradation: Degradation) -> Sequence[Any]:
 
 def build_validation(cfg: CfgNode, net: UnfoldingNetwork, degradation: Degradation) -> Protocol:
     """The protocol that validates a training run. UnfoldError for one without references, or not for this network."""
-    protocol = _protocol(cfg, "DATA.VAL_PROTOCOL", cfg.DATA.VAL_PROTOCOL or degradation.protocol(net), degradation)
+    protocol = _protocol(cfg, "DATA.VAL_PROTOCOL", cfg.DATA.VAL_PROTOCOL or degradation.validation(net), degradation)
     if why := _misfit(protocol, net):
         raise UnfoldError(f"DATA.VAL_PROTOCOL {protocol.name} {why}, so it cannot validate {model_name(cfg)}")
     protocol.fit(net)
@@ -189,7 +189,8 @@ def build_validation(cfg: CfgNode, net: UnfoldingNetwork, degradation: Degradati
 
 def build_test(cfg: CfgNode, net: UnfoldingNetwork, degradation: Degradation) -> Protocol:
     """The protocol of `unfold test --config`: TEST.PROTOCOL, the degradation's own, or what validates."""
-    if not cfg.TEST.PROTOCOL and not degradation.own_test:
+    as_validated = cfg.DATA.VAL_PROTOCOL or degradation.validation(net) == degradation.protocol(net)
+    if not cfg.TEST.PROTOCOL and not degradation.own_test and as_validated:
         return build_validation(cfg, net, degradation)
     protocol = _protocol(cfg, "TEST.PROTOCOL", cfg.TEST.PROTOCOL or degradation.protocol(net), degradation)
     if why := _misfit(protocol, net):

@@ -50,6 +50,10 @@ class Degradation:
         """The protocol that validates a training by default; "": the images of DATA.VAL, degraded by this class."""
         return ""
 
+    def validation(self, net: nn.Module) -> str:
+        """The protocol that validates a training by default, where it is another than that of a test."""
+        return self.protocol(net)
+
     def sources(self, source: str) -> Sequence[Any]:
         """What a training set consists of; here, image files. UnfoldError where there are none."""
         return find_images(source, "train")

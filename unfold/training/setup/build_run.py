@@ -43,7 +43,7 @@ from unfold.training.setup import environment, user_code
 from unfold.training.setup.build_parts import build_loader, build_loss, build_update, steps_per_epoch, total_steps
 from unfold.training.setup.environment import read_starts
 from unfold.training.setup.going_on import compare_data, data_moved, note_data, run_to_resume, seen
-from unfold.training.setup.old_runs import by_its_rules
+from unfold.training.setup.old_runs import by_its_rules, dumped_for
 from unfold.training.setup.rank_consistency import check_data, check_recipes
 from unfold.training.setup.settings_check import check_sizes, check_training, in_vain
 from unfold.training.setup.weight_init import fill, take_over
@@ -294,13 +294,14 @@ def _check_folder(folder: Path) -> None:
 def _prepare_folder(folder: Path, cfg: CfgNode, left_out: list[str], *, fresh: bool) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        text = dumped(cfg) if fresh else dumped_for(folder, cfg)
         if fresh:
             numbered = (*folder.glob("checkpoints/last-*.pth"), *folder.glob(f"{tensorboard.FOLDER}/events.*"))
             for old in (*numbered, *(folder / name for name in OF_A_RUN)):
                 old.unlink(missing_ok=True)
             shutil.rmtree(folder / user_code.FOLDER, ignore_errors=True)
         with whole_file(folder / "config.yaml") as file:
-            file.write(dumped(cfg).encode())
+            file.write(text.encode())
         if left_out:
             with whole_file(folder / "left_out.txt") as file:
                 file.write("".join(f"{reason}\n" for reason in left_out).encode())
