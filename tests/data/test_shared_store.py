@@ -33,6 +33,7 @@ from unfold.degradations.paired import Paired
 from unfold.degradations.sensing import Sensing
 from unfold.errors import UnfoldError
 from unfold.from_config import build_store
+from unfold.settings import DataSettings, settings_of
 
 FORK = multiprocessing.get_context("fork")
 COUNT = 6
@@ -318,11 +319,11 @@ def test_what_fits_a_quarter_of_the_memory_limit_is_in_memory_and_else_on_the_di
     size = sum(read_uint8(path).nbytes for path in files)
     caplog.set_level(logging.INFO)
     monkeypatch.setattr(choose_store, "memory_limit", lambda: 4 * size)
-    assert opened(files, "").file.mapped
+    assert opened(files, "auto").file.mapped
     assert "decoded: in memory, 0.0 MB" in caplog.text or "decoded: in memory" in caplog.text
     assert not cache.exists()
     monkeypatch.setattr(choose_store, "memory_limit", lambda: 4 * size - 4)
-    store = opened(files, "")
+    store = opened(files, "auto")
     assert not store.file.mapped
     assert f"on the disk, {size / 1e6:.1f} MB in {store.file.path}, 0 of {COUNT} there by now" in caplog.text
     same(store, files)
@@ -444,6 +445,10 @@ def test_an_image_that_is_not_as_its_head_said_is_refused(files: list[Path], laz
         whole(store, 4)
 
 
+def data_of(recipe: Path, place: str) -> DataSettings:
+    return settings_of(load_config(recipe, ["DATA.STORE", place])).data
+
+
 def test_a_store_is_chosen_by_the_recipe_and_refused_where_it_would_do_nothing(
     tmp_path: Path, files: list[Path]
 ) -> None:
@@ -462,15 +467,15 @@ def test_a_store_is_chosen_by_the_recipe_and_refused_where_it_would_do_nothing(
     recipe = tmp_path / "a.yaml"
     recipe.write_text(f"DATA: {{TRAIN: {files[0].parent}}}\n")
     for place in ("memory", "disk", "files"):
-        store = build_store(load_config(recipe, ["DATA.STORE", place]), Halves())[0]
+        store = build_store(data_of(recipe, place), Halves())[0]
         assert isinstance(store, SharedStore)
         same(store, files)
     assert len(store_folder.kept()) == 1, "code that reads as the package does can be found again"
     with pytest.raises(UnfoldError, match="head says 40x50"):
-        build_store(load_config(recipe, ["DATA.STORE", "disk"]), Said())
-    assert isinstance(build_store(load_config(recipe), Own())[0], MemoryStore)
-    with pytest.raises(UnfoldError, match=r"command line: DATA\.STORE disk .*\(Own reads images by itself"):
-        build_store(load_config(recipe, ["DATA.STORE", "disk"]), Own())
-    with pytest.raises(UnfoldError, match=r"DATA\.STORE is one of memory, disk, files, not 'ram'"):
+        build_store(data_of(recipe, "disk"), Said())
+    assert isinstance(build_store(data_of(recipe, "auto"), Own())[0], MemoryStore)
+    with pytest.raises(UnfoldError, match=r"DATA\.STORE disk is not for .*\(Own reads images by itself"):
+        build_store(data_of(recipe, "disk"), Own())
+    with pytest.raises(UnfoldError, match=r"DATA\.STORE is one of auto, memory, disk, files, not 'ram'"):
         load_config(recipe, ["DATA.STORE", "ram"])
     assert len(store_folder.kept()) == 1, "code that may change unseen keeps nothing"

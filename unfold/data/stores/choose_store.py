@@ -48,7 +48,7 @@ class Wish(NamedTuple):
     which files are read, "" for code that may change unseen; of: the set's name; dry: write no file.
     """
 
-    place: str = ""
+    place: str = "auto"
     factors: Sequence[float] = ()
     skip_bad: bool = False
     rule: str = ""
@@ -194,7 +194,7 @@ def _place(key: str, slots: int, kinds: list[str], needed: int, wish: Wish) -> O
     """Open the place that is asked for, or the best one, or the next best, which is said."""
     size = f"{needed / 1e9:.1f} GB" if needed >= 1e9 else f"{needed / 1e6:.1f} MB"
     quarter = memory_limit() // 4
-    wanted = wish.place or ("memory" if needed <= quarter else "disk")
+    wanted = wish.place if wish.place != "auto" else "memory" if needed <= quarter else "disk"
     if wanted == "disk" and wish.dry:
         wanted = "files"
     if wanted == "memory":
