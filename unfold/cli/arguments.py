@@ -267,6 +267,13 @@ def _add_data(actions: Subparsers) -> None:
     doctor.add_argument(
         "--name", metavar="TEMPLATE", default="", help="how inputs are called, {id} being the target's name: '{id}_*'"
     )
+    cache = actions.add_parser(
+        "cache",
+        help="list or clear the decoded images that training keeps on the disk",
+        description="Training sets that do not fit into memory are decoded once, into files in the cache folder "
+        "(UNFOLD_CACHE; at most UNFOLD_STORE_LIMIT GB, 100 by default). Those that a run uses are not cleared.",
+    )
+    cache.add_argument("what", choices=["list", "clear"])
     prepare = actions.add_parser(
         "prepare",
         help="make a set, or a part of one, of what is at hand",

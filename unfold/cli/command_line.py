@@ -307,6 +307,11 @@ def data(arguments: argparse.Namespace) -> int:
 
         print(find_set(arguments.name))
         return 0
+    if arguments.action == "cache":
+        from unfold.data.stores.store_folder import clear_stores, list_stores
+
+        print(list_stores() if arguments.what == "list" else clear_stores())
+        return 0
     print(_prepare(arguments))
     return 0
 

@@ -9,6 +9,7 @@ followed: they depend on the number of workers.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, NoReturn
 
@@ -51,6 +52,10 @@ class Degradation:
         """The protocol that validates a training by default; "": the images of DATA.VAL, degraded by this class."""
         return ""
 
+    def validation(self, net: nn.Module) -> str:
+        """The protocol that validates a training by default, where it is another than that of a test."""
+        return self.protocol(net)
+
     def sources(self, source: str) -> Sequence[Any]:
         """What a training set consists of; here, image files. UnfoldError where there are none."""
         return find_images(source, "train")
@@ -58,6 +63,19 @@ class Degradation:
     def read(self, source: Any) -> Images:
         """The images of one of them, (H,W,C): integers, or float32 in [0,1]. UnfoldError where it cannot be used."""
         return {"target": read_channels(source, self.channels)}
+
+    def files(self, source: Any) -> dict[str, Path]:
+        """The image files that :meth:`read` decodes, by the names of its images.
+
+        Where their heads say the sizes of what it returns; none where only reading tells. Code with a :meth:`read` of
+        its own may say it, too: then images are decoded when first needed, and once for all processes of a machine.
+        """
+        ours = type(self).read.__module__.startswith("unfold.")
+        return {"target": source} if ours and isinstance(source, Path) else {}
+
+    def reading(self) -> str:
+        """Options by which :meth:`read` decodes the same file in one way or another."""
+        return f"{self.channels} channels"
 
     def degrade(self, target: NDArray[np.float32], rng: Rng) -> Named:
         """A clean patch (H,W,C) in [0,1] -> the network's inputs by name: images (H,W,C), kernels (kh,kw), and numbers.
