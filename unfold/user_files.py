@@ -107,7 +107,7 @@ def _of_signature(error: Exception) -> str | None:
         return None
     for name, module in list(sys.modules.items()):
         if name.startswith(PREFIX) or name.partition(".")[0] in packages:
-            thing: Any = module
+            thing: object = module
             for part in found.group(1).split("."):
                 thing = getattr(thing, part, None)
             if thing is not None:
@@ -187,7 +187,7 @@ class _Finder:
     """Finds the modules below this one by their names."""
 
     @staticmethod
-    def find_spec(name: str, path: Sequence[str] | None = None, target: Any = None) -> ModuleSpec | None:
+    def find_spec(name: str, path: Sequence[str] | None = None, target: object = None) -> ModuleSpec | None:
         if not name.startswith(PREFIX):
             return None
         first, *rest = name.removeprefix(PREFIX).split(".")

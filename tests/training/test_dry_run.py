@@ -12,12 +12,13 @@ import torch
 
 from unfold.config import dumped, load_config
 from unfold.errors import UnfoldError
+from unfold.settings import settings_of
 from unfold.training import dry_run
 from unfold.training.checkpoint import save_checkpoint, size_on_disk
 from unfold.training.dry_run import Step, check_run, sizes_to_try, step_seconds
 from unfold.training.memory_count import smallest_patch
 from unfold.training.processes.distributed import Processes
-from unfold.training.setup.build_parts import steps_per_epoch, total_steps
+from unfold.training.setup.build_parts import build_rate
 from unfold.training.setup.build_run import build_trainer
 from unfold.training.setup.settings_check import in_vain
 
@@ -87,16 +88,16 @@ def test_steps_begin_with_one_of_the_smallest_legal_patches_and_end_with_the_rec
 
 def test_a_step_is_a_constant_for_each_part_and_a_time_for_each_pixel(tmp_path: Path) -> None:
     (tmp_path / "r.yaml").write_text("TRAIN: {BATCH: 6, PATCH: 64, ACCUMULATE: 3, PATCHES: 12}")
-    cfg = load_config(tmp_path / "r.yaml")
+    train = settings_of(load_config(tmp_path / "r.yaml")).train
 
     def step(patch: int, batch: int) -> Step:
         return Step(patch, batch, 0.2 + 1e-5 * batch * patch**2, 0.0)
 
-    assert step_seconds(cfg, [step(8, 1), step(16, 1), step(32, 1)]) == pytest.approx(3 * 0.2 + 1e-5 * 6 * 64**2)
+    assert step_seconds(train, [step(8, 1), step(16, 1), step(32, 1)]) == pytest.approx(3 * 0.2 + 1e-5 * 6 * 64**2)
     superlinear = [Step(8, 1, 0.1, 0.0), Step(64, 2, 9.0, 0.0)]
-    assert step_seconds(cfg, superlinear) == pytest.approx(27.0)
+    assert step_seconds(train, superlinear) == pytest.approx(27.0)
     slower = [Step(8, 1, 1.0, 0.0), Step(16, 1, 0.5, 0.0)]  # a busy machine
-    assert step_seconds(cfg, slower) == pytest.approx(0.5 * 6 * 64**2 / 16**2)
+    assert step_seconds(train, slower) == pytest.approx(0.5 * 6 * 64**2 / 16**2)
 
 
 def test_of_an_image_that_would_take_too_long_a_part_is_restored(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -217,7 +218,8 @@ def test_settings_in_vain_are_told_and_not_refused(
     recipe: Path, words: str, told: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     cfg = load_config(recipe, words.split())
-    found = in_vain(cfg, total_steps(cfg), steps_per_epoch(cfg))
+    settings = settings_of(cfg)
+    found = in_vain(settings.train, settings.schedule.warmup, build_rate(cfg))
     assert len(found) == bool(told)
     build_trainer(cfg, dry=True)
     assert all(told in text and text in caplog.text for text in found)

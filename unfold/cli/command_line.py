@@ -106,9 +106,9 @@ def test(arguments: argparse.Namespace) -> int:
 
     cfg = load_config(arguments.config, arguments.overrides)  # mistakes in it come first: torch takes seconds to load
     from unfold.evaluation.config_test import run_test
-    from unfold.from_config import run_folder
+    from unfold.settings import settings_of
 
-    output = as_path(str(arguments.output)) if arguments.output else run_folder(cfg) / "test"
+    output = as_path(str(arguments.output)) if arguments.output else settings_of(cfg).run_folder / "test"
     print(run_test(cfg, arguments.weights, output, data=arguments.data, key=arguments.key))
     print(f"PSNR in dB, s: seconds per image. In {output}: results.json, and a detail of each image in strips")
     return 0

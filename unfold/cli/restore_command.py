@@ -39,6 +39,7 @@ from unfold.inference.tile_size import Tile, check_tile
 from unfold.inference.validate_inputs import check_inputs
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.registry import short
+from unfold.util.arrays import Named
 from unfold.util.device import pick_device, place
 from unfold.util.paths import as_path
 from unfold.util.precision import Precision
@@ -56,7 +57,7 @@ class Options:
     lose what their format cannot keep.
     """
 
-    inputs: dict[str, Any]
+    inputs: Named
     estimate: bool
     tile: Tile
     ensemble: bool
@@ -64,7 +65,7 @@ class Options:
     reduce: bool = False
     quality: int | None = None
 
-    def inputs_for(self, picture: Picture) -> dict[str, Any]:
+    def inputs_for(self, picture: Picture) -> Named:
         return {**self.inputs, "sigma": min(estimated_sigma(picture.pixels), 1)} if self.estimate else self.inputs
 
 
@@ -248,7 +249,7 @@ def told_inputs(
             takes = f"; it takes {', '.join(known)}" if known and option.startswith("--input") else ""
             raise UnfoldError(f"{name} does not take {option}{takes}")
     times = _whole("scale", said.get("scale", "1"), 1)
-    inputs: dict[str, Any] = {}
+    inputs: Named = {}
     for key, one in known.items():
         if key in said:
             inputs |= _as_said(key, one, said[key], times)
@@ -257,7 +258,7 @@ def told_inputs(
     return inputs
 
 
-def _as_said(key: str, one: Input, text: str, times: int) -> dict[str, Any]:
+def _as_said(key: str, one: Input, text: str, times: int) -> Named:
     if one.kind == "kernel":
         return {} if text == "grid" else {key: named_kernel(text, times)}
     if one.kind == "level":
@@ -274,7 +275,7 @@ def _as_said(key: str, one: Input, text: str, times: int) -> dict[str, Any]:
     return {key: as_path(text)}
 
 
-def _assumed(name: str, key: str, one: Input, times: int, *, alone: bool) -> dict[str, Any]:
+def _assumed(name: str, key: str, one: Input, times: int, *, alone: bool) -> Named:
     if key == "scale":
         return {key: times}
     if one.kind == "kernel" and not alone:
@@ -314,11 +315,11 @@ def _level(key: str, text: str) -> float:
     return value / 255
 
 
-def with_images(inputs: dict[str, Any], source: Path, size: tuple[int, ...]) -> dict[str, Any]:
+def with_images(inputs: Named, source: Path, size: tuple[int, ...]) -> Named:
     """Inputs that are as large as the picture, read: from a file, or from a folder the one that is called as the
     picture is. UnfoldError where there is none, or of another size.
     """
-    read: dict[str, Any] = {}
+    read: Named = {}
     for key, value in inputs.items():
         if not isinstance(value, Path):
             continue
@@ -390,7 +391,7 @@ def _tell_difference(
     picture: Picture,
     net: UnfoldingNetwork,
     restored: Restored,
-    inputs: dict[str, Any],
+    inputs: Named,
     precision: Precision,
 ) -> None:
     tiles = restored.tiles

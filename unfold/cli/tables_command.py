@@ -147,7 +147,7 @@ def _open(weights: Sequence[str]) -> Iterator[Net]:
             logger.warning("without %s: %s", text, error)
 
 
-def _about(plan: Plan, nets: Sequence[Net], digest: Digest) -> dict[str, Any]:
+def _about(plan: Plan, nets: Sequence[Net], digest: Digest) -> dict[str, object]:
     """Weights, protocols and sets, for the provenance."""
     protocols = {cell.protocol.name: cell.protocol for cell in plan.cells}
     sets = {cell.setting.data: cell.cases for cell in plan.cells if cell.cases}

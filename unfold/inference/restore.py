@@ -16,18 +16,19 @@ from torch import nn
 from unfold.errors import UnfoldError, out_of_memory
 from unfold.inference.picture_kinds import restore_any
 from unfold.inference.tile_size import Tile, choose_tiles, halved, kernel_side
-from unfold.inference.tiling import Array, Span, Tiles, assemble
+from unfold.inference.tiling import Pixels, Span, Tiles, assemble
 from unfold.inference.validate_inputs import check_inputs, check_measurement
 from unfold.models.on_arrays import Method, network, unwrapped
 from unfold.models.self_ensemble import ensembled
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.physics.boundary import periodic
+from unfold.util.arrays import Array, Named
 from unfold.util.device import device_of, pick_device, place
 from unfold.util.precision import Precision, autocast_for
 
 logger = logging.getLogger("unfold")
 
-Image = NDArray[Any]
+Image = Array
 NOT_FINITE = "the result is not finite: the weights are not usable for this picture"
 
 
@@ -40,14 +41,14 @@ class Restored(NamedTuple):
 
 
 def restore(
-    image: Any,
+    image: object,
     net: nn.Module,
     *,
     tile: Tile = "auto",
     ensemble: bool = False,
     precision: Precision = "float32",
     device: str | torch.device | None = None,
-    **inputs: Any,
+    **inputs: object,
 ) -> Any:
     """Restore one picture of any size in bounded memory.
 
@@ -79,7 +80,7 @@ def restore(
     """
     bare = unwrapped(net)
 
-    def run(array: Image, given: dict[str, Any]) -> Image:
+    def run(array: Image, given: Named) -> Image:
         return restore_and_tell(
             array, bare, tile=tile, ensemble=ensemble, precision=precision, device=device, inputs=given
         ).image
@@ -91,12 +92,12 @@ def restore_and_tell(
     image: Image,
     net: UnfoldingNetwork,
     *,
-    inputs: dict[str, Any],
+    inputs: Named,
     tile: Tile | Tiles = "auto",
     ensemble: bool = False,
     precision: Precision = "float32",
     device: str | torch.device | None = None,
-    announce: Callable[[int], Callable[[int], Any]] = lambda pixels: lambda done: None,
+    announce: Callable[[int], Callable[[int], object]] = lambda pixels: lambda done: None,
 ) -> Restored:
     """As :func:`restore`, with the tiles that were used.
 
@@ -126,7 +127,7 @@ def restore_and_tell(
     ]
     method = ensembled(_method(net, where, precision), 8 if ensemble else 1, net.picture, images)
 
-    def run(rows: slice, columns: slice) -> Array:
+    def run(rows: slice, columns: slice) -> Pixels:
         window = tuple(slice(part.start // scale, part.stop // scale) for part in (rows, columns))
         cut = {name: inputs[name][window] for name in images}
         estimate = method({**inputs, **cut, net.picture: measurement(padded[window], net)})
@@ -136,7 +137,7 @@ def restore_and_tell(
 
     written = 0
 
-    def write(first: int, rows: Array) -> None:
+    def write(first: int, rows: Pixels) -> None:
         nonlocal written
         top, left = (scale * n for n in offset)
         from_row, to_row = max(first, top), min(first + len(rows), top + len(result))
@@ -173,9 +174,7 @@ def _length(spans: list[Span]) -> int:
     return sum(len(span.weight) for span in spans)
 
 
-def framed(
-    image: Image, net: UnfoldingNetwork, inputs: dict[str, Any]
-) -> tuple[Image, tuple[int, int], dict[str, Any]]:
+def framed(image: Image, net: UnfoldingNetwork, inputs: Named) -> tuple[Image, tuple[int, int], Named]:
     """The picture continued by its edge pixels, at which pixel of it the picture itself begins, and the inputs, of
     which those that are as large as the picture are continued likewise.
 
@@ -200,7 +199,7 @@ def _method(net: UnfoldingNetwork, device: torch.device, precision: Precision) -
     autocast = autocast_for(device, precision)
     plain = network(net, device)
 
-    def run(inputs: dict[str, Any]) -> Image:
+    def run(inputs: Named) -> Image:
         y = inputs[net.picture]
         scale = int(inputs.get("scale", 1))
         with autocast:
@@ -210,7 +209,7 @@ def _method(net: UnfoldingNetwork, device: torch.device, precision: Precision) -
     return run
 
 
-def continued(inputs: dict[str, Any], net: UnfoldingNetwork, scale: int) -> dict[str, Any]:
+def continued(inputs: Named, net: UnfoldingNetwork, scale: int) -> dict[str, object]:
     """The inputs with the measurement (h,w,C), and what is as large, continued to the right and below until they are
     periodic, where the network takes them to be.
     """
@@ -237,6 +236,6 @@ def measurement(window: Image, net: UnfoldingNetwork) -> NDArray[np.float32]:
     return y[..., :1] if net.measured_channels == 1 < net.channels else y
 
 
-def _to_image(part: Array, dtype: np.dtype[Any]) -> Image:
+def _to_image(part: Pixels, dtype: np.dtype[Any]) -> Image:
     part = part.clip(0, 1)
     return np.rint(part * np.iinfo(dtype).max).astype(dtype) if dtype.kind == "u" else part.astype(dtype)

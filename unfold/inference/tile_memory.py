@@ -15,6 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from unfold.models.unfolding import UnfoldingNetwork
+from unfold.util.arrays import Named
 from unfold.util.value_checks import unchecked
 
 
@@ -24,7 +25,7 @@ class Living(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.alive = self.peak = 0
-        self.known: weakref.WeakSet[Any] = weakref.WeakSet()
+        self.known: weakref.WeakSet[object] = weakref.WeakSet()
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = function(*args, **(kwargs or {}))
@@ -42,7 +43,7 @@ class Living(TorchDispatchMode):
         self.alive -= size
 
 
-def needed(net: UnfoldingNetwork, inputs: dict[str, Any]) -> int:
+def needed(net: UnfoldingNetwork, inputs: Named) -> int:
     """Bytes that a run holds at most beside its weights and inputs, in float32: an upper bound for bfloat16.
 
     inputs: by name; of tensors, only shapes count. Nothing is computed: a copy of the network runs on tensors without
@@ -50,7 +51,9 @@ def needed(net: UnfoldingNetwork, inputs: dict[str, Any]) -> int:
     stages need no more memory. Workspaces of the libraries below are not seen.
     """
     # A parameter that stands in the memo already is not copied, but replaced.
-    bare: dict[int, Any] = {id(p): nn.Parameter(p.detach().to("meta"), requires_grad=False) for p in net.parameters()}
+    bare: dict[int, object] = {
+        id(p): nn.Parameter(p.detach().to("meta"), requires_grad=False) for p in net.parameters()
+    }
     bare |= {id(b): b.to("meta") for b in net.buffers()}
     twin = copy.deepcopy(net, bare).train()
     given = {key: value.to("meta") if isinstance(value, Tensor) else value for key, value in inputs.items()}

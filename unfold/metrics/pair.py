@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from unfold.errors import UnfoldError, check_choice
 from unfold.metrics.colour import CHANNELS, Channel, convert
+from unfold.util.arrays import Array
 from unfold.util.value_checks import checking, found_range, in_range
 
-Image = Tensor | NDArray[Any]
+Image = Tensor | Array
 ROUNDING = 1e-3  # that a target may lie beyond [0,1]
 _PEAKS = {"uint8": 255, "uint16": 65535}
 

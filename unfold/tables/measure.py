@@ -18,6 +18,7 @@ from unfold.models.unfolding import UnfoldingNetwork
 from unfold.protocols.protocol import Case, Protocol, Sample
 from unfold.tables.open_weights import Net
 from unfold.tables.results import ImageScore
+from unfold.util.arrays import Named
 from unfold.util.device import pick_device, place
 from unfold.util.precision import Precision, autocast_for
 
@@ -56,7 +57,7 @@ class Runner:
             return baseline(what, protocol)
         plain = network(self._network(what), self.device)
 
-        def run(inputs: dict[str, Any]) -> Image:
+        def run(inputs: Named) -> Image:
             with autocast_for(self.device, self.precision):
                 return plain(inputs)
 

@@ -8,7 +8,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from operator import attrgetter
-from typing import Any, Literal, NamedTuple, cast
+from typing import Literal, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -18,16 +18,18 @@ from unfold.data.batches import Key, collate, to_device
 from unfold.data.patches import Patches
 from unfold.errors import UnfoldError
 from unfold.evaluation.run_protocol import scored
-from unfold.from_config import bare_network, build_degradation, build_validation, model_name
+from unfold.from_config import bare_network, build_degradation, build_validation
 from unfold.inference.tile_memory import available, needed
 from unfold.models.on_arrays import Image, as_tensors, network
 from unfold.report.models_list import count_gmac, count_parameters
+from unfold.settings import TrainSettings, settings_of
 from unfold.training.checkpoint import size_on_disk
 from unfold.training.memory_count import in_bytes, legal, smallest_patch, step_memory
 from unfold.training.processes.distributed import Processes
 from unfold.training.setup.build_run import build_trainer
 from unfold.training.train_step import SUMS
 from unfold.training.trainer import Trainer
+from unfold.util.arrays import Named
 from unfold.util.whole_files import nearest
 
 ENOUGH = 3.0  # seconds for one size of steps; none larger is tried after one that takes as long by itself
@@ -85,30 +87,31 @@ def check_run(
     trainer = build_trainer(
         cfg, resume=resume, overwrite=overwrite, init=init, partial=partial, init_key=init_key, dry=True
     )
-    net, train = trainer.update.net, cfg.TRAIN
+    settings, net = settings_of(cfg), trainer.update.net
+    train, name = settings.train, settings.model.short_name
     memory, free = step_memory(cfg), available(trainer.device)
     tried = list(_steps(cfg, trainer, memory, free))
-    step, load = step_seconds(cfg, tried), _loading(cfg, trainer)
+    step, load = step_seconds(train, tried), _loading(train, trainer)
     image = _restored(cfg, trainer, tried[-1])
-    workers = min(train.WORKERS, os.cpu_count() or 1)
+    workers = min(train.workers, os.cpu_count() or 1)
     wait = max(load / workers - step, 0.0) if workers else load
     left, epochs = trainer.steps - trainer.step, -(-trainer.steps // trainer.per_epoch)
-    every = train.VALIDATE_EVERY
+    every = train.validate_every
     validations = -(-epochs // every) - trainer.epoch // every
     hours = (left * (step + wait) + validations * image.images * image.seconds) / 3600
     disk, space = _disk(trainer), shutil.disk_usage(nearest(trainer.folder)).free
     with torch.device("meta"):
-        gmac = count_gmac(bare_network(cfg).train(), net.example(train.PATCH, train.PATCH))
+        gmac = count_gmac(bare_network(cfg).train(), net.example(train.patch, train.patch))
 
-    size = f"{train.BATCH} of {train.PATCH}x{train.PATCH}"
+    size = f"{train.batch} of {train.patch}x{train.patch}"
     part = "" if image.share == 1 else f", from {image.share:.0%} of its pixels"
     rows = [
-        ("network", f"{model_name(cfg)}, {count_parameters(net):,} parameters, {train.PRECISION} on {trainer.device}"),
-        ("work", f"{gmac:.4g} GMAC for a patch of {train.PATCH}x{train.PATCH}, forward"),
+        ("network", f"{name}, {count_parameters(net):,} parameters, {train.precision} on {trainer.device}"),
+        ("work", f"{gmac:.4g} GMAC for a patch of {train.patch}x{train.patch}, forward"),
         ("first steps", f"1 of {tried[0].patch}x{tried[0].patch}: loss {tried[0].loss:.4g}, then {tried[1].loss:.4g}"),
         ("memory", f"{in_bytes(memory)} for a step of {size} (estimated); {in_bytes(free)} are free"),
         ("step", f"{step:.3g} s for {size} (estimated), by {' and '.join(map(str, tried[-2:]))}"),
-        ("data", f"{load:.3g} s for a batch, {train.WORKERS} workers: {wait / (step + wait):.0%} of the time waiting"),
+        ("data", f"{load:.3g} s for a batch, {train.workers} workers: {wait / (step + wait):.0%} of the time waiting"),
         (
             "validation",
             f"{image.seconds:.3g} s and {in_bytes(image.memory)} for {image.name} (estimated{part}); "
@@ -130,14 +133,14 @@ def check_run(
 
 def _steps(cfg: CfgNode, trainer: Trainer, memory: int, free: int) -> Iterator[Step]:
     """Two steps of one smallest patch, and then larger ones up to the recipe's as time and memory allow."""
-    scales = trainer.sampler.scales
+    train, scales = settings_of(cfg).train, trainer.sampler.scales
     sizes = sizes_to_try(cfg)
     patch, batch = next(sizes)
     yield _step(trainer, patch, batch, 0, scales[0])
-    last = _step(trainer, patch, batch, cfg.TRAIN.MIXUP_AFTER, scales[-1])
+    last = _step(trainer, patch, batch, train.mixup_after, scales[-1])
     yield last
     fixed = 4 * sum(parameter.nbytes for parameter in trainer.update.net.parameters())
-    whole = cfg.TRAIN.PATCH**2 * cfg.TRAIN.BATCH
+    whole = train.patch**2 * train.batch
     for patch, batch in sizes:
         takes = fixed + (memory - fixed) * patch**2 * batch / whole
         if last.seconds > ENOUGH or takes > SHARE * free:
@@ -151,13 +154,14 @@ def _steps(cfg: CfgNode, trainer: Trainer, memory: int, free: int) -> Iterator[S
 
 def sizes_to_try(cfg: CfgNode) -> Iterator[tuple[int, int]]:
     """(patch, batch): from one patch of the smallest side by doubling to the recipe's, then so with the batch."""
+    train = settings_of(cfg).train
     patch, batch = smallest_patch(cfg), 1
     yield patch, batch
-    while patch < cfg.TRAIN.PATCH:
-        larger = range(min(2 * patch, cfg.TRAIN.PATCH), cfg.TRAIN.PATCH + 1)
+    while patch < train.patch:
+        larger = range(min(2 * patch, train.patch), train.patch + 1)
         patch = next(side for side in larger if legal(cfg, {"TRAIN.PATCH": side}))
         yield patch, batch
-    part = -(-min(cfg.TRAIN.BATCH, cfg.TRAIN.PATCHES) // cfg.TRAIN.ACCUMULATE)
+    part = -(-min(train.batch, train.patches) // train.accumulate)
     while batch < part:
         batch = min(2 * batch, part)
         yield patch, batch
@@ -180,11 +184,10 @@ def _step(trainer: Trainer, patch: int, batch: int, epoch: int, scale: int) -> S
     return Step(patch, batch, seconds, found["loss"] / found["patches"])
 
 
-def step_seconds(cfg: CfgNode, tried: list[Step]) -> float:
+def step_seconds(train: TrainSettings, tried: list[Step]) -> float:
     """Of the recipe's step: a constant for each of its parts, and a time for each pixel, by the two last ones tried."""
-    train = cfg.TRAIN
-    batch = min(train.BATCH, train.PATCHES)
-    pixels, parts = batch * train.PATCH**2, min(train.ACCUMULATE, batch)
+    batch = min(train.batch, train.patches)
+    pixels, parts = batch * train.patch**2, min(train.accumulate, batch)
     a, b = tried[-2:]
     rate = (b.seconds - a.seconds) / (b.pixels - a.pixels) if b.pixels > a.pixels else 0.0
     constant = b.seconds - rate * b.pixels
@@ -193,30 +196,30 @@ def step_seconds(cfg: CfgNode, tried: list[Step]) -> float:
     return parts * constant + rate * pixels
 
 
-def _loading(cfg: CfgNode, trainer: Trainer) -> float:
+def _loading(train: TrainSettings, trainer: Trainer) -> float:
     """Seconds in which one process makes a batch of the recipe's patches; of a few samples, the first left out."""
     spent: list[float] = []
     while len(spent) < 2 or (len(spent) < 9 and sum(spent) < ENOUGH / 2):
         begin = time.perf_counter()
         trainer.loader.dataset[Key(0, len(spent), trainer.sampler.scales[0])]
         spent.append(time.perf_counter() - begin)
-    return min(cfg.TRAIN.BATCH, cfg.TRAIN.PATCHES) * float(np.mean(spent[1:]))
+    return min(train.batch, train.patches) * float(np.mean(spent[1:]))
 
 
 def _restored(cfg: CfgNode, trainer: Trainer, last: Step) -> Restored:
     """Restore and score the first validation image: a part of it, where the whole would take too long."""
     net = trainer.update.net.eval()
     protocol = build_validation(cfg, net, build_degradation(cfg, net))
-    cases = protocol.cases(cfg.DATA.VAL, "val")
+    cases = protocol.cases(settings_of(cfg).data.val, "val")
     sample = protocol.sample(cases[0])
     run = network(net, trainer.device)
     rate = last.seconds / last.pixels / 3 * net.count() / net.train().count()  # backward is two thirds of a step
     net.eval()
     side = max(math.isqrt(int(PATIENCE / rate)) // 32 * 32, LEAST)
     asked = restored = seconds = 0.0
-    whole: dict[str, Any] = {}
+    whole: Named = {}
 
-    def restore_part(inputs: dict[str, Any]) -> Image:
+    def restore_part(inputs: Named) -> Image:
         nonlocal asked, restored, seconds
         whole.update(inputs)
         scale = int(inputs["scale"]) if "scale" in net.inputs else 1

@@ -16,9 +16,10 @@ from unfold.errors import UnfoldError
 from unfold.metrics import psnr
 from unfold.models.unfolding import Output, UnfoldingNetwork
 from unfold.user_files import their_errors
+from unfold.util.arrays import Named
 from unfold.util.value_checks import unchecked
 
-Loss = Callable[[Output, Mapping[str, Any]], Tensor]
+Loss = Callable[[Output, Mapping[str, object]], Tensor]
 SUMS = ("loss", "psnr", "gradient", "patches", "steps", "skipped")  # what a step returns, to be added up
 
 
@@ -61,7 +62,7 @@ class Update:
             self.average = {name: copies[id(value)] for name, value in own.items()}
 
     @unchecked()  # a look at the numbers would make the host wait for a GPU
-    def __call__(self, batch: dict[str, Any], share: float = 1.0) -> Tensor:
+    def __call__(self, batch: Named, share: float = 1.0) -> Tensor:
         """Train on a batch {"target": (B,C,H,W), **inputs and what losses need}; returns ``names``, on the device.
 
         share: how much more than the mean over processes this batch counts, where their parts are not equally large; 0:
@@ -81,7 +82,7 @@ class Update:
         skipped = norm.new_tensor([name == "skipped" for name in self.names], dtype=torch.float64)
         return torch.where(fine, torch.stack(sums).double(), skipped)
 
-    def _part(self, part: dict[str, Any], patches: int, share: float, last: bool) -> Tensor:
+    def _part(self, part: Named, patches: int, share: float, last: bool) -> Tensor:
         """Add a part's gradient; its share in the batch's loss, PSNR and further losses."""
         target = part["target"]
         given = {name: part[name] for name in self._inputs if name in part}
@@ -103,7 +104,7 @@ class Update:
         quality = psnr(output.stages[-1].detach().clamp(0, 1), target).sum() / patches
         return torch.stack([loss.detach(), quality.to(loss.dtype), *others])
 
-    def _losses(self, output: Output, batch: Mapping[str, Any]) -> tuple[Tensor, ...]:
+    def _losses(self, output: Output, batch: Mapping[str, object]) -> tuple[Tensor, ...]:
         """The network's loss, and those that are only written down, one for each name beyond SUMS."""
         return (self.loss(output, batch),)
 
@@ -135,7 +136,7 @@ class Update:
         """The weights to be used: the moving average where there is one."""
         return self.average or self.net.state_dict()
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, object]:
         """What a checkpoint needs beside :meth:`weights`."""
         state = {"optimizer": self.optimizer.state_dict(), "bad_in_a_row": self.bad_in_a_row}
         return state | ({"trained": self.net.state_dict(), "averaged": self.averaged} if self.average else {})
@@ -171,7 +172,7 @@ def backward(loss: Tensor) -> None:
     (loss * torch.where(loss.isfinite(), 1.0, torch.nan)).backward()
 
 
-def parts(batch: dict[str, Any], count: int) -> Iterator[tuple[dict[str, Any], bool]]:
+def parts(batch: Named, count: int) -> Iterator[tuple[Named, bool]]:
     """Cut a batch into parts of nearly equal size, and say which is the last. What is no tensor is in all of them."""
     count = min(count, len(batch["target"]))
     pieces = {k: v.tensor_split(count) for k, v in batch.items() if isinstance(v, Tensor)}

@@ -25,6 +25,7 @@ from unfold.training.progress_line import Line
 from unfold.training.schedule import Schedule
 from unfold.training.tensorboard import Board
 from unfold.training.train_step import SUMS, Update
+from unfold.util.arrays import Named
 
 DIED = 1000  # no signal's number
 BAD_IN_A_ROW = 10  # steps that are skipped before the run stops
@@ -48,8 +49,8 @@ class Trainer:
     """
 
     update: Update
-    loader: DataLoader[dict[str, Any]]
-    render: Callable[[dict[str, Any], int, int], dict[str, Any]]
+    loader: DataLoader[Named]
+    render: Callable[[Named, int, int], Named]
     schedule: Schedule
     validate: Callable[[], dict[str, float]]
     log: RunLog
@@ -58,7 +59,7 @@ class Trainer:
     steps: int
     per_epoch: int
     validate_every: int
-    about: dict[str, Any]
+    about: dict[str, object]
     schedule_in_steps: bool = False
     save_every: int = 0
     keep: int = 2
@@ -267,7 +268,7 @@ class Trainer:
         before = min(steps * self.sampler.batch, self.sampler.length)
         return epochs * self.sampler.length + before - (self._patches(0, first) if first else 0)
 
-    def _show(self, bar: Line, row: dict[str, Any] | None = None) -> None:
+    def _show(self, bar: Line, row: dict[str, object] | None = None) -> None:
         if row is None:
             if not bar.due() or (self.device.type != "cpu" and self.step % LOOK_EVERY):
                 return

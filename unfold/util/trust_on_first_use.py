@@ -7,7 +7,6 @@ import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from unfold.errors import UnfoldError
 from unfold.util.download import alone
@@ -16,7 +15,7 @@ from unfold.util.whole_files import whole_file
 logger = logging.getLogger("unfold")
 
 
-def recorded_digests(records: Path) -> dict[str, dict[str, Any]]:
+def recorded_digests(records: Path) -> dict[str, dict[str, object]]:
     """Files whose digest nobody could verify: name -> sha256, date and source at their first use."""
     try:
         found = json.loads(records.read_text())

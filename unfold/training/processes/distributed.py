@@ -25,6 +25,7 @@ from unfold.errors import UnfoldError
 from unfold.models.unfolding import Output, UnfoldingNetwork
 from unfold.training.processes.rank_watchdog import Watch, code_of
 from unfold.util import progress
+from unfold.util.arrays import Named
 
 T = TypeVar("T")
 
@@ -96,7 +97,7 @@ class Processes:
         dist.broadcast_object_list(made, src=0, group=self.talk)
         return made[0]
 
-    def wrap(self, net: UnfoldingNetwork, example: dict[str, Any]) -> torch.nn.Module:
+    def wrap(self, net: UnfoldingNetwork, example: Named) -> torch.nn.Module:
         """The network with gradients that are means over the processes. example: inputs of it, as a batch."""
         if self.world == 1:
             return net
@@ -124,7 +125,7 @@ def _mean(output: Output) -> Tensor:
     return total + sum(value.mean() for values in output.extras.values() for value in values)
 
 
-def _check_gradients(net: UnfoldingNetwork, given: dict[str, Any]) -> None:
+def _check_gradients(net: UnfoldingNetwork, given: Named) -> None:
     """UnfoldError where a parameter that is to be trained has no part in the output: processes would wait for it."""
     _mean(net.train()(**given, return_output=True)).backward()
     idle = [name for name, value in net.named_parameters() if value.requires_grad and value.grad is None]

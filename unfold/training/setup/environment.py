@@ -6,7 +6,6 @@ import json
 import os
 import platform
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -18,7 +17,7 @@ FILE = "environment.json"
 
 
 def record_start(
-    folder: Path, step: int, images: dict[str, Any], device: torch.device, precision: str, processes: Processes
+    folder: Path, step: int, images: dict[str, object], device: torch.device, precision: str, processes: Processes
 ) -> None:
     """Add an entry to environment.json: how, when and after which step the run was started, on what.
 
@@ -43,10 +42,10 @@ def record_start(
         file.write(json.dumps(starts, indent=1).encode() + b"\n")
 
 
-def read_starts(folder: Path) -> list[dict[str, Any]]:
+def read_starts(folder: Path) -> list[dict[str, object]]:
     """The entries of environment.json, first start first; none where it is missing or damaged: no run needs it."""
     try:
-        starts: list[dict[str, Any]] = json.loads((folder / FILE).read_text())
+        starts: list[dict[str, object]] = json.loads((folder / FILE).read_text())
     except (OSError, ValueError):
         return []
     return starts
