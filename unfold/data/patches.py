@@ -142,7 +142,8 @@ def _padded(image: Image, patch: int, scale: int) -> Image:
 
 def to_tensor(image: Image) -> Tensor:
     """(H,W,C) -> (C,H,W)."""
-    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+    # A copy: a view turned around an axis of one pixel counts as contiguous, and torch takes no negative strides.
+    return torch.from_numpy(np.array(image.transpose(2, 0, 1), order="C"))
 
 
 class Patches(Dataset[Named]):
