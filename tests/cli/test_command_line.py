@@ -255,3 +255,10 @@ def test_ctrl_c_while_the_command_line_is_read_is_no_traceback(monkeypatch: pyte
 
     monkeypatch.setattr("unfold.cli.command_line.parse", interrupted)
     assert main(["models"]) == 130
+
+
+def test_unfold_alone_says_what_to_do_first(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    said = capsys.readouterr().out
+    for command in ("restore", "train", "test", "models", "new"):
+        assert f"unfold {command} " in said or f"unfold {command}\n" in said
