@@ -123,8 +123,8 @@ def test_help_leads_a_newcomer_on(command: Command) -> None:
         assert word in helped
 
 
-def test_a_missing_command_or_config_exits_with_2(command: Command) -> None:
-    for words in ([], ["paint"], ["train"], ["test", "--config", "x.yaml"]):
+def test_an_unknown_command_or_a_missing_config_exits_with_2(command: Command) -> None:
+    for words in (["paint"], ["train"], ["test", "--config", "x.yaml"]):
         assert command(*words)[0] == 2
 
 

@@ -20,11 +20,11 @@ WHERE = (
 
 FIRST_STEPS = """unfold restores images with deep unfolding networks. What to do first:
 
-  unfold restore photo.jpg -o clean.png --task denoise                   your own picture, with weights that come with unfold
-  unfold train --config tasks/denoise/configs/quickstart.yaml            a small network, from nothing, in minutes
+  unfold restore photo.jpg -o clean.png --task denoise           your own picture, with weights that come with unfold
+  unfold train --config tasks/denoise/configs/quickstart.yaml    a small network, from nothing, in minutes
   unfold test --config tasks/denoise/configs/quickstart.yaml --weights runs/quickstart/checkpoints/last.pth
-  unfold models                                                          the networks
-  unfold new my_project                                                  a network of your own
+  unfold models                                                  the networks
+  unfold new my_project                                          a network of your own
 
 All commands: unfold --help. One of them: unfold COMMAND --help."""
 BSDS_HELP = "folder of the JPEG files of BSDS500"
