@@ -19,6 +19,15 @@ WHERE = (
 )
 
 DEVICE_HELP = "auto (default: a GPU where there is one), cpu, cuda, cuda:1, mps, xpu, ..."
+FIRST_STEPS = """unfold restores images with deep unfolding networks. What to do first:
+
+  unfold restore photo.jpg -o clean.png --task denoise           your own picture, with weights that come with unfold
+  unfold train --config tasks/denoise/configs/quickstart.yaml    a small network, from nothing, in minutes
+  unfold test --config tasks/denoise/configs/quickstart.yaml --weights runs/quickstart/checkpoints/last.pth
+  unfold models                                                  the networks
+  unfold new my_project                                          a network of your own
+
+All commands: unfold --help. One of them: unfold COMMAND --help."""
 BSDS_HELP = "folder of the JPEG files of BSDS500"
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -32,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
         "the same config and `--weights runs/quickstart/checkpoints/last.pth`. `unfold COMMAND --help` tells more.",
     )
     top.add_argument("--version", action="version", version=f"unfold {unfold.__version__}")
-    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    commands = top.add_subparsers(dest="command", metavar="COMMAND")
 
     train = commands.add_parser(
         "train",

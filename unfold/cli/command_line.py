@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from unfold.cli.arguments import parse
+from unfold.cli.arguments import FIRST_STEPS, parse
 from unfold.cli.exit_codes import INTERRUPTED, explained
 from unfold.errors import UnfoldError
 from unfold.util import once
@@ -212,9 +212,9 @@ def new(arguments: argparse.Namespace) -> int:
 
 
 def models(arguments: argparse.Namespace) -> int:
-    from unfold.report.models_list import describe_model, format_models
+    from unfold.report.model_facts import format_models, model_page
 
-    print(describe_model(arguments.name) if arguments.name else format_models())
+    print(model_page(arguments.name) if arguments.name else format_models())
     return 0
 
 
@@ -352,7 +352,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     interrupted.
     """
     try:
-        return _carry_out(parse(argv))
+        arguments = parse(argv)
+        if arguments.command is None:
+            print(FIRST_STEPS)
+            return 0
+        return _carry_out(arguments)
     except KeyboardInterrupt:
         return INTERRUPTED
 
