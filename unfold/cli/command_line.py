@@ -155,6 +155,8 @@ def restore(arguments: argparse.Namespace) -> int:
         ensemble=arguments.ensemble,
         form=arguments.form,
         quality=arguments.quality,
+        task=arguments.task,
+        strength=arguments.strength,
         **_network_options(arguments),
     )
     print(outcome.text)

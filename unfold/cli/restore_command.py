@@ -21,6 +21,8 @@ from unfold.errors import UnfoldError, one_line
 from unfold.facts import Input
 from unfold.inference.collect_files import Job, by_kind, find_jobs
 from unfold.inference.kernel_and_noise import NOISE, assumed_width, estimated_sigma, gaussian, named_kernel
+from unfold.inference.photographs.evidence import gather
+from unfold.inference.photographs.tasks import WEIGHTS, Task, bounded, check_task, restore_photograph
 from unfold.inference.picture_files import (
     BANDS,
     KEEPS,
@@ -53,7 +55,7 @@ MEMORY = 0.5  # of what is free: as much as a picture and its result may take
 @dataclass(frozen=True)
 class Options:
     """How to restore: see `unfold restore --help`. estimate: sigma is to be estimated for each picture; reduce: results
-    lose what their format cannot keep.
+    lose what their format cannot keep; task: everything is by the evidence of each picture, times strength.
     """
 
     inputs: dict[str, Any]
@@ -63,6 +65,8 @@ class Options:
     precision: Precision
     reduce: bool = False
     quality: int | None = None
+    task: Task | None = None
+    strength: float = 1
 
     def inputs_for(self, picture: Picture) -> dict[str, Any]:
         return {**self.inputs, "sigma": min(estimated_sigma(picture.pixels), 1)} if self.estimate else self.inputs
@@ -78,7 +82,7 @@ class Outcome(NamedTuple):
 def run_restore(
     sources: Sequence[str],
     output: Path,
-    weights: str,
+    weights: str | None = None,
     model: str | None = None,
     *,
     key: str | None = None,
@@ -93,38 +97,45 @@ def run_restore(
     overwrite: bool = False,
     form: str | None = None,
     quality: int | None = None,
+    task: Task | None = None,
+    strength: float | None = None,
 ) -> Outcome:
     """Restore pictures into files; what is there already is left, unless ``overwrite``.
 
+    task: what is wanted, in place of weights and inputs, which the evidence of each picture then chooses.
     form: png, jpg, tiff or webp for all results, in place of the pictures' own; quality: of JPEG and WebP, 1 to 100.
     A picture that fails does not stop the others. Raises UnfoldError for arguments that do not fit, before any work;
     OSError for a full disk and KeyboardInterrupt, after logging what has been done so far.
     """
+    own: dict[str, Any] = {"--weights": weights, "--model": model, "--key": key, "--kernel": kernel, "--sigma": sigma}
+    own |= {"--input": others or None}
+    check_task(task, scale, strength, [option for option, value in own.items() if value is not None])
     left_out: Counter[str] = Counter()
     jobs = find_jobs(sources, output, form, left_out)
     _check_quality(quality, jobs)
     if kernel == "grid" and (form or quality):
         raise UnfoldError("--kernel grid writes a sheet as PNG: leave --format and --quality out")
-    name, _, net = load_named(weights, model, key=key)
+    name, _, net = load_named(WEIGHTS[task] if task else str(weights), model, key=key)
     place(net, pick_device(device))
     if net.not_for_pictures:
         raise UnfoldError(net.not_for_pictures)
     if sigma is None and "sigma=estimate" in others:
         sigma, others = "estimate", [text for text in others if text != "sigma=estimate"]
-    inputs = told_inputs(short(name), net, scale, kernel, sigma, others)
+    inputs = {"scale": scale or 1} if task else told_inputs(short(name), net, scale, kernel, sigma, others)
     if kernel == "grid":
         from unfold.inference.kernel_sheet import write_grid
 
         return Outcome(
             0, write_grid(jobs, net, inputs, estimate=sigma == "estimate", precision=precision, overwrite=overwrite)
         )
-    check_inputs(
-        net,
-        {key: value for key, value in inputs.items() if not isinstance(value, Path)}
-        | {key: np.zeros((1, 1, net.inputs[key].channels)) for key, value in inputs.items() if isinstance(value, Path)},
-    )
+    if not task:
+        blank = {key: np.zeros((1, 1, net.inputs[key].channels)) for key, v in inputs.items() if isinstance(v, Path)}
+        check_inputs(net, inputs | blank)
     check_tile(net, inputs, tile)
-    options = Options(inputs, sigma == "estimate", tile, ensemble, precision, form is not None, quality)
+    options = Options(
+        *(inputs, sigma == "estimate", tile, ensemble, precision, form is not None, quality),
+        *(task, 1 if strength is None else strength),
+    )
     if form is None and jobs[0].target != output:
         _tell_endings(jobs)
     left = [job for job in jobs if overwrite or not os.path.isfile(job.target)]  # noqa: PTH113  (of any length)
@@ -353,7 +364,7 @@ def restore_file(job: Job, net: UnfoldingNetwork, options: Options) -> tuple[Pic
     if BANDS in picture.holds() and (channels := picture.pixels.shape[2]) != net.measured_channels:
         raise UnfoldError(f"{job.source} has {channels} channels, and the network takes {net.measured_channels}")
     check_format(job.target, picture, scale, reduce=options.reduce)
-    inputs = with_images(options.inputs_for(picture), job.source, picture.pixels.shape)
+    inputs = {} if options.task else with_images(options.inputs_for(picture), job.source, picture.pixels.shape)
     if options.estimate:
         logger.info("%s: estimated noise %.2f (of 255)", name, 255 * inputs["sigma"])
     with bar(picture.pixels.size, name[:30], "pixel") as tiles_bar:
@@ -364,23 +375,36 @@ def restore_file(job: Job, net: UnfoldingNetwork, options: Options) -> tuple[Pic
             tiles_bar.total = pixels  # a reset would show the bar, and at once
             return tiles_bar.update
 
-        restored = restore_and_tell(
-            picture.pixels,
-            net,
-            inputs=inputs,
-            tile=options.tile,
-            ensemble=options.ensemble,
-            precision=options.precision,
-            announce=announce,
-        )
+        def run(inputs: dict[str, Any]) -> Restored:
+            return restore_and_tell(
+                picture.pixels,
+                net,
+                inputs=inputs,
+                tile=options.tile if not options.task else bounded(options.tile, picture.pixels, scale),
+                ensemble=options.ensemble,
+                precision=options.precision,
+                announce=announce,
+            )
+
+        if options.task:
+            evidence = gather(picture.pixels, job.source)
+            image, sentence = restore_photograph(
+                *(picture.pixels, options.task, evidence, net, lambda given: run(given).image),
+                *(scale, options.strength),
+            )
+            logger.info("%s: %s", name, sentence)
+            restored = None
+        else:
+            restored = run(inputs)
+            image = restored.image
     alpha = None if picture.alpha is None else enlarge_alpha(picture.alpha, scale)
-    result = replace(picture, pixels=restored.image, alpha=alpha)
+    result = replace(picture, pixels=image, alpha=alpha)
     lost: list[str] = []
     if options.reduce:
         result, lost = reduced(result, job.target.suffix.lower())
     write = write_picture if options.quality is None else partial(write_picture, quality=options.quality)
     write(job.target, result)
-    if restored.parts > 1:
+    if restored and restored.parts > 1:
         _tell_difference(name, picture, net, restored, inputs, options.precision)
     return picture, lost
 

@@ -13,12 +13,13 @@ from unfold.inference.photographs.jpeg_traces import found_table, jpeg_error, qu
 from unfold.inference.photographs.noise_and_blur import blur_width, luma_of, noise_level
 from unfold.inference.photographs.reductions import likely_ways
 
+SOFT = 0.45  # pixels of blur: photographs and what software made small of them have less
 LOOKED_AT = 1024  # pixels on a side, in the middle: enough, and no more memory for a large picture
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """jpeg: what compression took, of 255, 0 without traces of it; quality: as the nearest standard table, None without;
+    """jpeg: what compression took, of 255, 0 without traces of it; quality: of the nearest standard table, or None;
     noise: of 255, 0 where it cannot be told from texture; blur: pixels, 0 where edges are sharp; ways: what made the
     picture small, if anything did, the likeliest first.
     """
@@ -38,7 +39,7 @@ class Evidence:
         found = [
             f"JPEG of quality {self.quality}" if self.quality else "no trace of JPEG",
             f"noise {self.noise:.1f} (of 255)" if self.noise else "no noise beside texture",
-            f"blur of {self.blur:.1f} pixels" if self.blur else "sharp edges",
+            f"a blur of {self.blur:.1f} pixels" if self.blur > SOFT else "sharp edges",
         ]
         return ", ".join(found)
 
@@ -52,11 +53,10 @@ def gather(pixels: NDArray[Any], source: Path | None = None) -> Evidence:
     middle = pixels[rows, columns].astype(np.float32) * np.float32(255 / np.iinfo(pixels.dtype).max)
     luma = luma_of(middle)
     table = table_of(source) if source is not None else None
-    offset = (0, 0)
-    if table is None and (found := found_table(luma)) is not None:
-        table, offset = found
+    if table is None:
+        table = found_table(luma)
     return Evidence(
-        jpeg=0.0 if table is None else jpeg_error(luma[offset[0] :, offset[1] :], table),
+        jpeg=0.0 if table is None else jpeg_error(luma, table),
         quality=None if table is None else quality_of(table),
         noise=noise_level(middle),
         blur=blur_width(middle),

@@ -26,8 +26,8 @@ STANDARD = np.array(
     dtype=np.float64,
 )
 QUALITIES = range(30, 96)
-LOW = [(0, 1), (1, 0), (1, 1), (0, 2), (2, 0), (1, 2), (2, 1)]  # frequencies that photographs always hold
-COMB = 0.45  # how sharply coefficients sit at multiples of a step: 1 all, 0 none; photographs that were never JPEGs: 0.1
+LOW = [(0, 1), (1, 0), (1, 1), (0, 2), (2, 0), (1, 2), (2, 1)]  # frequencies that photographs hold
+COMB = 0.45  # how sharply coefficients sit at multiples of a step: 1 all, 0 none
 LEAST_BLOCKS = 30  # with large coefficients; of fewer nothing is concluded
 
 
@@ -52,29 +52,35 @@ def quality_of(table: Table) -> int:
     return min(range(1, 101), key=lambda quality: float(np.abs(scaled_table(quality) - table).sum()))
 
 
-def found_table(luma: Grey) -> tuple[Table, tuple[int, int]] | None:
-    """The table of a picture that was a JPEG once and is not any more, and where its blocks begin; None without traces.
+def found_table(luma: Grey) -> Table | None:
+    """The table of a picture that was a JPEG once and is not any more; None without traces.
 
     Blocks leave steps at every eighth row and column. On that grid, and on that of the picture's corner, the cosine
     coefficients sit near multiples of the table's steps.
     """
-    for offset in dict.fromkeys([(0, 0), (_block_edge(luma), _block_edge(luma.T))]):
-        coefficients = _coefficients(luma[offset[0] :, offset[1] :])
+    for part in _grids(luma):
+        coefficients = _coefficients(part)
         combs = [_comb(coefficients, scaled_table(quality)) for quality in QUALITIES]
         # Multiples of 2q are multiples of q: of those that fit, the coarsest.
-        fitting = [quality for quality, comb in zip(QUALITIES, combs, strict=True) if comb > max(COMB, 0.9 * max(combs))]
+        fitting = [
+            quality for quality, comb in zip(QUALITIES, combs, strict=True) if comb > max(COMB, 0.9 * max(combs))
+        ]
         if fitting:
-            return scaled_table(fitting[0]), offset
+            return scaled_table(fitting[0])
     return None
 
 
 def jpeg_error(luma: Grey, table: Table) -> float:
-    """What quantisation by this table did to the luma, as a standard deviation of 255; the blocks begin at the corner.
+    """What quantisation by this table did to the luma, as a standard deviation of 255.
 
-    Non-zero coefficients have lost q^2/12 on average. Of those that became zero a Laplace distribution is assumed, whose
-    width follows from how many there are. The noise estimators cannot see this error: it took what they look at.
+    Non-zero coefficients have lost q^2/12 on average. Of those that became zero a Laplace distribution is assumed,
+    whose width follows from how many there are. The noise estimators cannot see this error: it took what they look at.
     """
-    coefficients = _coefficients(luma)
+    # On a wrong grid, as of a picture that was turned or cut, fewer are zero: the smallest is that of the right one.
+    return min(_error(_coefficients(part), table) for part in _grids(luma))
+
+
+def _error(coefficients: NDArray[np.float32], table: Table) -> float:
     if not len(coefficients):
         return float(np.sqrt(np.mean(table**2) / 12) / 2)
     zeros = np.mean(np.abs(coefficients) < table / 2, axis=0).clip(0.5 / len(coefficients), 1 - 0.5 / len(coefficients))
@@ -85,13 +91,19 @@ def jpeg_error(luma: Grey, table: Table) -> float:
     return float(np.sqrt(lost.mean()))
 
 
+def _grids(luma: Grey) -> list[Grey]:
+    """The picture from its corner, and from where blocks seem to begin."""
+    row, column = _block_edge(luma), _block_edge(luma.T)
+    return [luma] if row == column == 0 else [luma, luma[row:, column:]]
+
+
 def _coefficients(luma: Grey) -> NDArray[np.float32]:
     """(N,8,8), the orthonormal cosine transform of whole blocks."""
     from scipy.fft import dctn
 
     height, width = (n // 8 * 8 for n in luma.shape)
     blocks = luma[:height, :width].reshape(height // 8, 8, width // 8, 8).transpose(0, 2, 1, 3).reshape(-1, 8, 8)
-    return dctn(blocks.astype(np.float32) - 128, axes=(1, 2), norm="ortho")  # type: ignore[no-any-return]
+    return dctn(blocks.astype(np.float32) - 128, axes=(1, 2), norm="ortho")
 
 
 def _comb(coefficients: NDArray[np.float32], table: Table) -> float:

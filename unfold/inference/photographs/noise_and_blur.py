@@ -15,8 +15,8 @@ Picture = NDArray[np.float32]  # (H,W,1|3), 0 to 255
 SMOOTHEST, SMOOTH = 5, 20  # percent of the blocks, those that texture reaches last
 LOW_BY = 1.15  # as much too low is the smoothest twentieth of blocks of 64 pixels, alike in all else
 # Colour noise survives in the smoothest blocks of the colour differences, where photographs hold nearly nothing: how
-# much noise of luma they speak for, at most. JPEG halves their size, hence the slope. Noise is alike in many blocks, and
-# texture is not: what grows from the smoothest blocks to the next ones is taken off.
+# much noise of luma they speak for, at most. JPEG halves their size, hence the slope. Noise is alike in many blocks,
+# and texture is not: what grows from the smoothest blocks to the next ones is taken off.
 COLOUR_NONE, COLOUR_SLOPE, GROWS = 1.0, 5.5, 0.75
 LEAST_NOISE, LEAST_GREY_NOISE = 3.5, 4.5  # less is not told from texture
 STRONG, STRONGEST, LEAST_EDGES = 8.0, 97, 20  # edges: gradient per pixel, percentile, number
@@ -26,6 +26,16 @@ GRADIENT, AGAIN = 0.7, 1.0  # pixels: of the gradient's Gaussian, and of the blu
 def luma_of(picture: Picture) -> NDArray[np.float32]:
     """(H,W)"""
     return picture @ LUMA if picture.shape[2] == 3 else picture.mean(axis=2)
+
+
+def luma_in_255(pixels: NDArray[Any]) -> NDArray[np.float32]:
+    """(H,W) in 0 to 255 of a picture (H,W,1|3) of unsigned integers; by rows, for memory."""
+    luma = np.empty(pixels.shape[:2], np.float32)
+    for first in range(0, len(luma), 256):
+        rows = slice(first, first + 256)
+        luma[rows] = luma_of(pixels[rows].astype(np.float32))
+    luma *= np.float32(255 / np.iinfo(pixels.dtype).max)
+    return luma
 
 
 def noise_level(picture: Picture) -> float:
@@ -45,8 +55,11 @@ def noise_level(picture: Picture) -> float:
     return level if level >= LEAST_NOISE else 0.0
 
 
-def _smoothest(plane: NDArray[np.float32], *, clipped: bool = False) -> NDArray[np.float64]:
-    """(2,): deviations from a plane within the smoothest blocks of 8x8, and the smooth ones. clipped: leave out blocks at black and white."""
+def _smoothest(plane: NDArray[Any], *, clipped: bool = False) -> NDArray[Any]:
+    """(2,): deviations from a plane within the smoothest blocks of 8x8, and within smooth ones.
+
+    clipped: leave out blocks at black and white.
+    """
     height, width = (n // 8 * 8 for n in plane.shape)
     if not height or not width:
         return np.zeros(2)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -69,9 +71,10 @@ def band_powers(luma: NDArray[np.floating]) -> NDArray[np.float64]:
     folded = (power + np.roll(power[::-1], 1, axis=0)) / 2
     folded = ((folded + np.roll(folded[:, ::-1], 1, axis=1)) / 2)[: half + 1, : half + 1]
     folded = np.log((folded + folded.T) / 2 + 1e-9)
+    pairs = list(pairwise(BANDS))
     bands = [
-        np.mean([folded[i, j] for i in range(a, b) for j in range(c, d) if 0 < i + j and i <= j])
-        for n, (a, b) in enumerate(zip(BANDS, BANDS[1:], strict=False))
-        for c, d in list(zip(BANDS, BANDS[1:], strict=False))[n:]
+        np.mean([folded[i, j] for i in range(a, b) for j in range(max(c, i, 1), d)])
+        for n, (a, b) in enumerate(pairs)
+        for c, d in pairs[n:]
     ]
     return np.array(bands) - np.mean(bands)
