@@ -21,7 +21,7 @@ from unfold.errors import UnfoldError, one_line
 from unfold.facts import Input
 from unfold.inference.collect_files import Job, by_kind, find_jobs
 from unfold.inference.kernel_and_noise import NOISE, assumed_width, estimated_sigma, gaussian, named_kernel
-from unfold.inference.photographs.evidence import gather
+from unfold.inference.photographs.evidence import gather, jpeg_error_of
 from unfold.inference.photographs.tasks import WEIGHTS, Task, bounded, check_task, restore_photograph
 from unfold.inference.picture_files import (
     BANDS,
@@ -68,8 +68,10 @@ class Options:
     task: Task | None = None
     strength: float = 1
 
-    def inputs_for(self, picture: Picture) -> dict[str, Any]:
-        return {**self.inputs, "sigma": min(estimated_sigma(picture.pixels), 1)} if self.estimate else self.inputs
+    def inputs_for(self, picture: Picture, source: Path) -> dict[str, Any]:
+        if not self.estimate:
+            return self.inputs
+        return {**self.inputs, "sigma": min(estimated_sigma(picture.pixels, jpeg_error_of(picture.pixels, source)), 1)}
 
 
 class Outcome(NamedTuple):
@@ -121,13 +123,14 @@ def run_restore(
         raise UnfoldError(net.not_for_pictures)
     if sigma is None and "sigma=estimate" in others:
         sigma, others = "estimate", [text for text in others if text != "sigma=estimate"]
+    fitting = kernel == "grid" and sigma in (None, "estimate") and "sigma" in net.inputs
+    if fitting:
+        sigma = "estimate"
     inputs = {"scale": scale or 1} if task else told_inputs(short(name), net, scale, kernel, sigma, others)
     if kernel == "grid":
         from unfold.inference.kernel_sheet import write_grid
 
-        return Outcome(
-            0, write_grid(jobs, net, inputs, estimate=sigma == "estimate", precision=precision, overwrite=overwrite)
-        )
+        return Outcome(0, write_grid(jobs, net, inputs, fitting=fitting, precision=precision, overwrite=overwrite))
     if not task:
         blank = {key: np.zeros((1, 1, net.inputs[key].channels)) for key, v in inputs.items() if isinstance(v, Path)}
         check_inputs(net, inputs | blank)
@@ -291,6 +294,8 @@ def _assumed(name: str, key: str, one: Input, times: int, *, alone: bool) -> dic
     if one.kind == "kernel" and not alone:
         width = assumed_width(times)
         logger.info("note: no --kernel is given; assumed is a Gaussian of %g pixels (gauss:%g)", width, width)
+        if times > 1:
+            logger.info("note: for pictures that software made small that is too wide: --task enlarge looks at them")
         if times == 1:
             logger.info("note: at scale 1 that is hardly a blur, and next to nothing will change: give --kernel")
         return {key: gaussian(width, times)}
@@ -364,7 +369,9 @@ def restore_file(job: Job, net: UnfoldingNetwork, options: Options) -> tuple[Pic
     if BANDS in picture.holds() and (channels := picture.pixels.shape[2]) != net.measured_channels:
         raise UnfoldError(f"{job.source} has {channels} channels, and the network takes {net.measured_channels}")
     check_format(job.target, picture, scale, reduce=options.reduce)
-    inputs = {} if options.task else with_images(options.inputs_for(picture), job.source, picture.pixels.shape)
+    inputs = (
+        {} if options.task else with_images(options.inputs_for(picture, job.source), job.source, picture.pixels.shape)
+    )
     if options.estimate:
         logger.info("%s: estimated noise %.2f (of 255)", name, 255 * inputs["sigma"])
     with bar(picture.pixels.size, name[:30], "pixel") as tiles_bar:

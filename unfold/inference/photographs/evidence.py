@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unfold.inference.photographs.jpeg_traces import found_table, jpeg_error, quality_of, table_of
-from unfold.inference.photographs.noise_and_blur import blur_width, luma_of, noise_level
+from unfold.inference.photographs.noise_and_blur import blur_width, luma_in_255, luma_of, noise_level
 from unfold.inference.photographs.reductions import likely_ways
 
 SOFT = 0.45  # pixels of blur: photographs and what software made small of them have less
@@ -44,13 +44,24 @@ class Evidence:
         return ", ".join(found)
 
 
+def jpeg_error_of(pixels: NDArray[Any], source: Path) -> float:
+    """What compression took of a JPEG file, in [0,1] units; 0 for other formats."""
+    table = table_of(source)
+    return 0.0 if table is None else jpeg_error(luma_in_255(_middle(pixels)), table) / 255
+
+
+def _middle(plane: NDArray[Any]) -> NDArray[Any]:
+    """Whole blocks of JPEG, of chroma, too."""
+    starts = [max(0, (n - LOOKED_AT) // 2) // 16 * 16 for n in plane.shape[:2]]
+    rows, columns = (slice(start, start + LOOKED_AT) for start in starts)
+    return plane[rows, columns]
+
+
 def gather(pixels: NDArray[Any], source: Path | None = None) -> Evidence:
     """Of a picture (H,W,1|3), uint8 or uint16. source: its file, whose JPEG table is read; without one, or for other
     formats, traces of JPEG are looked for in the pixels.
     """
-    starts = [max(0, (n - LOOKED_AT) // 2) // 16 * 16 for n in pixels.shape[:2]]  # whole blocks of JPEG, of chroma too
-    rows, columns = (slice(start, start + LOOKED_AT) for start in starts)
-    middle = pixels[rows, columns].astype(np.float32) * np.float32(255 / np.iinfo(pixels.dtype).max)
+    middle = _middle(pixels).astype(np.float32) * np.float32(255 / np.iinfo(pixels.dtype).max)
     luma = luma_of(middle)
     table = table_of(source) if source is not None else None
     if table is None:

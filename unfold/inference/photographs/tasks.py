@@ -136,9 +136,14 @@ def _given_for_jpeg(evidence: Evidence) -> float:
     return min(MOST_FOR_JPEG, max(0.0, JPEG_GIVEN * (evidence.jpeg - JPEG_NOTHING)))
 
 
-def _enlarge(picture: Pixels, evidence: Evidence, run: Run, scale: int, strength: float) -> Restored:
+def fitting_level(evidence: Evidence, strength: float = 1) -> float:
+    """The noise, of 255, to be given with a kernel: what JPEG took and the noise together, never none."""
     level = float(np.hypot(ENLARGED_JPEG * evidence.jpeg, ENLARGED_NOISE * evidence.noise))
-    level = min(MOST_GIVEN, max(LEAST_GIVEN["enlarge"], strength * level))
+    return min(MOST_GIVEN, max(LEAST_GIVEN["enlarge"], strength * level))
+
+
+def _enlarge(picture: Pixels, evidence: Evidence, run: Run, scale: int, strength: float) -> Restored:
+    level = fitting_level(evidence, strength)
     ways = ["lens"] if evidence.blur > LENS else []
     refused: list[tuple[str, str]] = []
     for way in dict.fromkeys([*ways, evidence.ways[0], "area"]):
