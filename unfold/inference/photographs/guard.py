@@ -15,7 +15,9 @@ OVERSHOOT = 0.10  # of the local contrast, where a picture is enlarged
 OVERSHOOT_SHARPENED = 0.35  # where a blur is undone, which raises what lies between two edges
 MOVED = 1.3  # times the noise and JPEG error assumed: who takes away more, takes away the picture
 EXPLAINED = 2.5  # times the noise assumed: how far the result, made small again, may lie from the picture
-TAKEN = 0.75  # of the squares of the change: what darkens, at least, where rain is removed
+# Of 4 photographs with made-up rain and without: what darkens made 1.00 of the squares of the change with rain, 0.58 to
+# 1.00 without; the change was 15 of 255 with, 0.3 to 3.6 without.
+TAKEN, LEAST_RAIN = 0.9, 1.0
 LEAST = 3.0  # of 255: nearer than this is near enough
 
 
@@ -58,8 +60,8 @@ def share_to_keep(picture: NDArray[Any], result: NDArray[Any], level: float) -> 
     return min(1.0, MOVED * level / max(float(np.sqrt(np.mean(change**2))), 1e-6))
 
 
-def adds_more_than_it_takes(picture: NDArray[Any], result: NDArray[Any]) -> bool:
-    """Whether the change makes a picture brighter as much as darker; rain is bright, and what is removed darkens."""
+def takes_rain(picture: NDArray[Any], result: NDArray[Any]) -> bool:
+    """Whether a change may be the removal of rain: it is there, and nearly all of it darkens, as streaks are bright."""
     change = luma_in_255(picture) - luma_in_255(result)
     taken, all_of_it = float(np.sum(change.clip(0) ** 2)), float(np.sum(change**2))
-    return taken < TAKEN * all_of_it
+    return taken >= TAKEN * all_of_it > TAKEN * LEAST_RAIN**2 * change.size

@@ -16,7 +16,7 @@ from PIL import Image
 from unfold.errors import UnfoldError
 from unfold.inference.kernel_and_noise import gaussian
 from unfold.inference.photographs.evidence import SOFT, Evidence
-from unfold.inference.photographs.guard import adds_more_than_it_takes, implausible, share_to_keep
+from unfold.inference.photographs.guard import implausible, share_to_keep, takes_rain
 from unfold.inference.photographs.reductions import LENS, kernel_of
 from unfold.inference.tile_size import Tile
 from unfold.models.unfolding import UnfoldingNetwork
@@ -191,8 +191,8 @@ def _deblur(picture: Pixels, evidence: Evidence, run: Run, strength: float) -> R
 
 def _derain(picture: Pixels, run: Run, strength: float) -> Restored:
     result = run({})
-    if adds_more_than_it_takes(picture, result):
-        return Restored(picture, "what would be removed is not bright streaks, as rain is: left as it is")
+    if not takes_rain(picture, result):
+        return Restored(picture, "found no rain: what the network would remove is not bright streaks; left as it is")
     return Restored(
         blended(picture, result, min(1.0, strength)),
         "assumed bright streaks of rain over a sharp picture; --strength 0.5 removes half of them",
