@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from yacs.config import CfgNode
 
 from unfold import registry
-from unfold.config import build_part, found_part, options_of, part_of, source_of, training_set, where
+from unfold.config import build_part, found_part, options_of, part_of, source_of, where
 from unfold.data.images import find_file
 from unfold.data.pairs import NoPartnerError, marked_inputs
 from unfold.data.patches import Images, read_store
@@ -24,8 +23,8 @@ from unfold.models.unfolding import UnfoldingNetwork
 from unfold.protocols.by_name import parse_protocol
 from unfold.protocols.protocol import Protocol
 from unfold.protocols.synthetic_validation import Synthetic
+from unfold.settings import DataSettings, ModelSettings, settings_of
 from unfold.user_files import their_errors
-from unfold.util.paths import as_path
 
 JOINT = " + "  # between several folders of one training set
 
@@ -33,7 +32,7 @@ JOINT = " + "  # between several folders of one training set
 def build_network(cfg: CfgNode) -> UnfoldingNetwork:
     """The network of MODEL, with fresh weights. UnfoldError where it needs inputs that the samples do not hold."""
     net = built(part_of(cfg, "MODEL"), options_of(cfg, "MODEL"), where(cfg, "MODEL.ARGS"))
-    check_inputs(cfg, net, build_degradation(cfg, net))
+    check_inputs(settings_of(cfg).model, settings_of(cfg).data, net, build_degradation(cfg, net))
     return net
 
 
@@ -52,7 +51,7 @@ def check_parts(cfg: CfgNode) -> UnfoldingNetwork:
     except UnfoldError as error:
         raise UnfoldError(f"{source_of(cfg, 'MODEL.ARGS')}: MODEL: {error}") from error.__cause__
     degradation = build_degradation(cfg, net)
-    check_inputs(cfg, net, degradation)
+    check_inputs(settings_of(cfg).model, settings_of(cfg).data, net, degradation)
     if cfg.DATA.REDUCED and not degradation.clean:
         raise UnfoldError(
             f"{source_of(cfg, 'DATA.REDUCED')}: DATA.REDUCED is for clean images that are degraded on the way, not for "
@@ -61,21 +60,16 @@ def check_parts(cfg: CfgNode) -> UnfoldingNetwork:
     return net
 
 
-def check_inputs(cfg: CfgNode, net: UnfoldingNetwork, degradation: Degradation) -> None:
+def check_inputs(model: ModelSettings, data: DataSettings, net: UnfoldingNetwork, degradation: Degradation) -> None:
     """UnfoldError where the samples do not hold what the network takes."""
-    wanted, name = set(net.required), model_name(cfg)
+    wanted, name = set(net.required), model.short_name
     if not wanted <= set(degradation.inputs):
         raise UnfoldError(
-            f"{name} takes {', '.join(sorted(wanted))}, and samples of DATA.KIND {registry.short(cfg.DATA.KIND)} hold "
-            f"{', '.join(degradation.inputs)}"
+            f"{name} takes {', '.join(sorted(wanted))}, and samples of DATA.KIND "
+            f"{registry.short(data.kind)} hold {', '.join(degradation.inputs)}"
         )
     if "scale" not in net.inputs and set(degradation.scales) != {1}:
         raise UnfoldError(f"{name} does not enlarge: set DATA.ARGS.scales [1], not {list(degradation.scales)}")
-
-
-def model_name(cfg: CfgNode) -> str:
-    """The network's name as messages and checkpoints have it."""
-    return registry.short(cfg.MODEL.NAME)
 
 
 def build_degradation(cfg: CfgNode, net: UnfoldingNetwork) -> Degradation:
@@ -85,67 +79,61 @@ def build_degradation(cfg: CfgNode, net: UnfoldingNetwork) -> Degradation:
     return degradation
 
 
-def build_store(cfg: CfgNode, degradation: Degradation) -> tuple[Store, list[str]]:
+def build_store(data: DataSettings, degradation: Degradation) -> tuple[Store, list[str]]:
     """The images of DATA.TRAIN, a patch cache (.h5) or files read into memory; and the reason for each left out.
 
     Files are followed by their copies by the factors of DATA.REDUCED.
 
     UnfoldError where there are none, or they are not what DATA.KIND is made of.
     """
-    if training_set(cfg).endswith(".h5"):
-        cache = _open_cache(cfg, degradation)
+    if data.training_set.endswith(".h5"):
+        cache = _open_cache(data, degradation)
         return (cache if degradation.channels == 3 else Converted(cache, degradation.channels)), []
-    found = read_store(_sources(cfg, degradation), partial(_read, degradation), cfg.DATA.SKIP_BAD, cfg.DATA.REDUCED)
-    if cfg.TRAIN.PATCH % (scale := found[0].scale):
-        raise UnfoldError(
-            f"{source_of(cfg, 'TRAIN.PATCH')}: TRAIN.PATCH {cfg.TRAIN.PATCH} is of the targets, which are {scale} "
-            f"times as large as their inputs: make it a multiple of {scale}"
-        )
-    return found
+    return read_store(_sources(data, degradation), partial(_read, degradation), data.skip_bad, data.reduced)
 
 
-def _read(degradation: Degradation, source: Any) -> Images:
+def _read(degradation: Degradation, source: object) -> Images:
     with their_errors(f"reading {source}"):
         return degradation.read(source)
 
 
-def _open_cache(cfg: CfgNode, degradation: Degradation) -> PatchCache:
-    cache = PatchCache(find_file(training_set(cfg), "`unfold data prepare cache` makes one"))
+def _open_cache(data: DataSettings, degradation: Degradation) -> PatchCache:
+    cache = PatchCache(find_file(data.training_set, "`unfold data prepare cache` makes one"))
     holds = "pairs" if "input" in cache.manifest["kinds"] else "images"
-    kind = registry.short(cfg.DATA.KIND)
+    kind = registry.short(data.kind)
     if holds != degradation.cache:
         what = "pairs" if holds == "pairs" else "colour images"
         raise UnfoldError(f"{cache.path} holds {what}, which are not what DATA.KIND {kind} is made of")
-    if cfg.DATA.REDUCED:  # where a variable stands for the file, which the configuration alone does not tell
+    if data.reduced:  # where a variable stands for the file, which the configuration alone does not tell
         raise UnfoldError(f"DATA.REDUCED makes copies of files, and {cache.path} is a cache: set DATA.REDUCED '[]'")
-    if cfg.DATA.SKIP_BAD:
+    if data.skip_bad:
         raise UnfoldError(f"DATA.SKIP_BAD leaves out files, and {cache.path} is a cache, of which nothing is left out")
     return cache
 
 
-def check_training_set(cfg: CfgNode, degradation: Degradation) -> None:
+def check_training_set(data: DataSettings, degradation: Degradation) -> None:
     """UnfoldError where DATA.TRAIN is not there, or not what DATA.KIND is made of by its names. Reads no image."""
-    if training_set(cfg).endswith(".h5"):
-        _open_cache(cfg, degradation)
+    if data.training_set.endswith(".h5"):
+        _open_cache(data, degradation)
     else:
-        _sources(cfg, degradation)
+        _sources(data, degradation)
 
 
-def _sources(cfg: CfgNode, degradation: Degradation) -> Sequence[Any]:
+def _sources(data: DataSettings, degradation: Degradation) -> Sequence[object]:
     try:
         with their_errors("finding the training set"):
-            parts = training_set(cfg).split(JOINT)
+            parts = data.training_set.split(JOINT)
             sources = [source for part in parts for source in degradation.sources(part.strip())]
     except NoPartnerError as error:
-        if not cfg.DATA.SKIP_BAD:
+        if not data.skip_bad:
             raise
         raise UnfoldError(
             f"{error} (DATA.SKIP_BAD leaves out what cannot be read, and not what has no partner)"
         ) from None
     if degradation.clean and (inputs := marked_inputs(source for source in sources if isinstance(source, Path))):
         raise UnfoldError(
-            f"DATA.TRAIN {cfg.DATA.TRAIN} holds pairs side by side, such as {inputs[0].name}, and DATA.KIND "
-            f"{registry.short(cfg.DATA.KIND)} is made of clean images: set DATA.KIND paired, or name a folder of clean "
+            f"DATA.TRAIN {data.train} holds pairs side by side, such as {inputs[0].name}, and DATA.KIND "
+            f"{registry.short(data.kind)} is made of clean images: set DATA.KIND paired, or name a folder of clean "
             "ones"
         )
     return sources
@@ -155,7 +143,8 @@ def build_validation(cfg: CfgNode, net: UnfoldingNetwork, degradation: Degradati
     """The protocol that validates a training run. UnfoldError for one without references, or not for this network."""
     protocol = _protocol(cfg, "DATA.VAL_PROTOCOL", cfg.DATA.VAL_PROTOCOL or degradation.protocol(net), degradation)
     if why := _misfit(protocol, net):
-        raise UnfoldError(f"DATA.VAL_PROTOCOL {protocol.name} {why}, so it cannot validate {model_name(cfg)}")
+        name = settings_of(cfg).model.short_name
+        raise UnfoldError(f"DATA.VAL_PROTOCOL {protocol.name} {why}, so it cannot validate {name}")
     protocol.fit(net)
     return protocol
 
@@ -190,8 +179,3 @@ def _protocol(cfg: CfgNode, key: str, text: str, degradation: Degradation) -> Pr
 def smallest_image(net: UnfoldingNetwork) -> int:
     """Side length that an image must have to be restored and scored."""
     return max(net.min_size, WINDOW)
-
-
-def run_folder(cfg: CfgNode) -> Path:
-    """OUTPUT as a path."""
-    return as_path(cfg.OUTPUT)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +19,7 @@ from unfold.inference.picture_files import read_picture
 from unfold.inference.restore import restore_and_tell
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.report.sheet import draw_sheet
+from unfold.util.arrays import Array, Named
 from unfold.util.precision import Precision
 from unfold.util.progress import progress
 from unfold.util.whole_files import whole_file
@@ -33,7 +33,7 @@ AROUND = 48  # pixels of the result that are restored around the detail
 def write_grid(
     jobs: Sequence[Job],
     net: UnfoldingNetwork,
-    inputs: dict[str, Any],
+    inputs: Named,
     *,
     fitting: bool,
     precision: Precision,
@@ -85,7 +85,7 @@ def _favoured(evidence: Evidence, scale: int) -> str | None:
     return evidence.ways[0] if scale > 1 else None
 
 
-def _detail(picture: NDArray[Any], scale: int) -> tuple[slice, slice]:
+def _detail(picture: Array, scale: int) -> tuple[slice, slice]:
     """The busiest square of a panel's size, in the middle of the picture."""
     starts = [max(0, (n - SEARCHED) // 2) for n in picture.shape[:2]]
     middle = picture[starts[0] : starts[0] + SEARCHED, starts[1] : starts[1] + SEARCHED]
@@ -96,18 +96,18 @@ def _detail(picture: NDArray[Any], scale: int) -> tuple[slice, slice]:
     )
 
 
-def _enlarged(part: NDArray[Any], scale: int) -> NDArray[np.float32]:
+def _enlarged(part: Array, scale: int) -> NDArray[np.float32]:
     pixels = (part / np.iinfo(part.dtype).max).astype(np.float32)
     return pixels.repeat(scale, axis=0).repeat(scale, axis=1)
 
 
 def _restored(
-    picture: NDArray[Any],
+    picture: Array,
     window: tuple[slice, slice],
     net: UnfoldingNetwork,
-    inputs: dict[str, Any],
+    inputs: Named,
     precision: Precision,
-) -> NDArray[Any]:
+) -> Array:
     """The detail, restored with what lies around it."""
     scale = int(inputs.get("scale", 1))
     around = -(-AROUND // scale)

@@ -16,9 +16,12 @@ from unfold.errors import UnfoldError
 from unfold.metrics import psnr
 from unfold.models.unfolding import Output, UnfoldingNetwork
 from unfold.user_files import their_errors
+from unfold.util.arrays import Named
+from unfold.util.device import doubled
+from unfold.util.precision import autocast_for
 from unfold.util.value_checks import unchecked
 
-Loss = Callable[[Output, Mapping[str, Any]], Tensor]
+Loss = Callable[[Output, Mapping[str, object]], Tensor]
 SUMS = ("loss", "psnr", "gradient", "patches", "steps", "skipped")  # what a step returns, to be added up
 
 
@@ -61,7 +64,7 @@ class Update:
             self.average = {name: copies[id(value)] for name, value in own.items()}
 
     @unchecked()  # a look at the numbers would make the host wait for a GPU
-    def __call__(self, batch: dict[str, Any], share: float = 1.0) -> Tensor:
+    def __call__(self, batch: Named, share: float = 1.0) -> Tensor:
         """Train on a batch {"target": (B,C,H,W), **inputs and what losses need}; returns ``names``, on the device.
 
         share: how much more than the mean over processes this batch counts, where their parts are not equally large; 0:
@@ -78,17 +81,18 @@ class Update:
         patches = patches if share else 0
         sums = [patches * loss, patches * quality, norm, patches * one, one, 0 * one]
         sums += [patches * value for value in others]
-        skipped = norm.new_tensor([name == "skipped" for name in self.names], dtype=torch.float64)
-        return torch.where(fine, torch.stack(sums).double(), skipped)
+        whole = doubled(torch.stack(sums))
+        skipped = whole.new_tensor([name == "skipped" for name in self.names])
+        return torch.where(fine.to(whole.device), whole, skipped)
 
-    def _part(self, part: dict[str, Any], patches: int, share: float, last: bool) -> Tensor:
+    def _part(self, part: Named, patches: int, share: float, last: bool) -> Tensor:
         """Add a part's gradient; its share in the batch's loss, PSNR and further losses."""
         target = part["target"]
         given = {name: part[name] for name in self._inputs if name in part}
         several = isinstance(self.model, DistributedDataParallel)
         with nullcontext() if last or not several else cast("DistributedDataParallel", self.model).no_sync():
             with (
-                torch.autocast(target.device.type, torch.bfloat16, enabled=self.autocast),
+                autocast_for(target.device, "bf16" if self.autocast else "float32"),
                 their_errors("a training step"),
             ):
                 output = self.model(**given, return_output=True)
@@ -100,10 +104,11 @@ class Update:
                 if several and output.extras:
                     loss = _Touched.apply(loss, *(value for values in output.extras.values() for value in values))
                 backward(loss * share)
-        quality = psnr(output.stages[-1].detach().clamp(0, 1), target).sum() / patches
-        return torch.stack([loss.detach(), quality.to(loss.dtype), *others])
+        # A patch that is exact counts 100 dB: infinite ones would hide all others.
+        quality = psnr(output.stages[-1].detach().clamp(0, 1), target).clamp(max=100).sum() / patches
+        return torch.stack([loss.detach(), quality.to(loss), *others])
 
-    def _losses(self, output: Output, batch: Mapping[str, Any]) -> tuple[Tensor, ...]:
+    def _losses(self, output: Output, batch: Mapping[str, object]) -> tuple[Tensor, ...]:
         """The network's loss, and those that are only written down, one for each name beyond SUMS."""
         return (self.loss(output, batch),)
 
@@ -135,7 +140,7 @@ class Update:
         """The weights to be used: the moving average where there is one."""
         return self.average or self.net.state_dict()
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, object]:
         """What a checkpoint needs beside :meth:`weights`."""
         state = {"optimizer": self.optimizer.state_dict(), "bad_in_a_row": self.bad_in_a_row}
         return state | ({"trained": self.net.state_dict(), "averaged": self.averaged} if self.average else {})
@@ -171,7 +176,7 @@ def backward(loss: Tensor) -> None:
     (loss * torch.where(loss.isfinite(), 1.0, torch.nan)).backward()
 
 
-def parts(batch: dict[str, Any], count: int) -> Iterator[tuple[dict[str, Any], bool]]:
+def parts(batch: Named, count: int) -> Iterator[tuple[Named, bool]]:
     """Cut a batch into parts of nearly equal size, and say which is the last. What is no tensor is in all of them."""
     count = min(count, len(batch["target"]))
     pieces = {k: v.tensor_split(count) for k, v in batch.items() if isinstance(v, Tensor)}
