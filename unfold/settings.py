@@ -43,6 +43,7 @@ class DataSettings:
     reduced: tuple[float, ...]
     val_protocol: str
     draw: str
+    store: str
     skip_bad: bool
 
     @property

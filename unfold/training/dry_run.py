@@ -22,6 +22,7 @@ from unfold.evaluation.run_protocol import scored
 from unfold.from_config import bare_network, build_degradation, build_validation
 from unfold.inference.tile_memory import available, needed
 from unfold.models.on_arrays import Image, as_tensors, network
+from unfold.protocols.protocol import sample_of
 from unfold.report.models_list import count_gmac, count_parameters
 from unfold.settings import TrainSettings, settings_of
 from unfold.training.checkpoint import size_on_disk
@@ -267,7 +268,7 @@ def _restored(cfg: CfgNode, trainer: Trainer, last: Step) -> Restored:
     net = trainer.update.net.eval()
     protocol = build_validation(cfg, net, build_degradation(cfg, net))
     cases = protocol.cases(settings_of(cfg).data.val, "val")
-    sample = protocol.sample(cases[0])
+    sample = sample_of(protocol, cases[0])
     run = network(net, trainer.device)
     rate = last.seconds / last.pixels / 3 * net.count() / net.train().count()  # backward is two thirds of a step
     net.eval()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from unfold.data.stores.image_stores import Store, Window
 from unfold.data.stores.patch_cache import PatchCache, damage, opened
+from unfold.data.stores.shared_store import SharedStore, sums_of
+from unfold.util.progress import progress
 
 
 def fingerprint(store: Store) -> str:
@@ -17,7 +18,12 @@ def fingerprint(store: Store) -> str:
     changes with any pixel, be it by another decoder, and with the order, and not with names of files.
     """
     total = hashlib.sha256()
-    sums = _stored(store) if isinstance(store, PatchCache) else _computed(store)
+    if isinstance(store, PatchCache):
+        sums: Iterable[list[int]] = _stored(store)
+    elif isinstance(store, SharedStore):
+        sums = map(store.sums, progress(range(len(store)), "fingerprint of the images", "image"))
+    else:
+        sums = _computed(store)
     for index, of_image in enumerate(sums):
         total.update(f"{store.size(index)} {of_image}\n".encode())
     return total.hexdigest()
@@ -31,5 +37,4 @@ def _stored(cache: PatchCache) -> list[list[int]]:
 
 def _computed(store: Store) -> Iterator[list[int]]:
     for index in range(len(store)):
-        images = store.crop(index, Window(0, 0, *store.size(index)))
-        yield [zlib.crc32(images[kind].tobytes()) for kind in sorted(images)]
+        yield sums_of(store.crop(index, Window(0, 0, *store.size(index))))
