@@ -12,6 +12,8 @@ import io
 import sys
 from pathlib import Path
 
+import unfold.util.as_program  # isort: skip  # noqa: F401
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image

@@ -69,6 +69,7 @@ OURS = {
     "compressive_sensing/dgunet_small",
     "compressive_sensing/ista_net_plus_smoke",
     "deblur/nrl_gdn_small",
+    "denoise/camera_small",
     "denoise/finetune",
     "denoise/gaussian_small",
     "denoise/quickstart",
