@@ -25,6 +25,10 @@ BUILTIN: dict[str, dict[str, str]] = {
         "nrl_gdn": "unfold.degradations.nonuniform_noise:BlurNoise",
         "rain": "unfold.degradations.synthetic_rain:SyntheticRain",
         "compressive_sensing": "unfold.degradations.sensing:Sensing",
+        "gaussian_8bit": "unfold.degradations.truncated_noise:TruncatedNoise",
+        "haze": "unfold.degradations.haze:Haze",
+        "low_light": "unfold.degradations.low_light:LowLight",
+        "motion_blur": "unfold.degradations.motion_blur:MotionBlur",
     },
     "loss": {
         "charbonnier": "unfold.losses.pixel:Charbonnier",
@@ -52,6 +56,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "dnd": "unfold.protocols.dnd:DND",
         "gaussian_denoise": "unfold.protocols.gaussian_denoising:GaussianDenoising",
         "compressive_sensing": "unfold.protocols.compressive_sensing:CompressiveSensing",
+        "aio": "unfold.protocols.all_in_one:AllInOne",
         "levin09": "unfold.protocols.levin09:Levin09",
     },
     # Those of torch.optim that take dense gradients and need no closure.
