@@ -49,6 +49,11 @@ _C.DATA.TEST = "photographs"
 # Clean images: factors, e.g. [0.6], by which smaller copies are made; each is trained on as often as an image.
 _C.DATA.REDUCED = []
 _C.DATA.VAL_PROTOCOL = ""  # e.g. usrnet_table1:scale=2,kernel=1; empty: what fits KIND, as its class says
+# A mixture in place of KIND and ARGS: a list of parts, each {KIND, ARGS, TRAIN, REPEAT, NAME, VAL, TEST, VAL_PROTOCOL}.
+# REPEAT: how often a pass goes through its images; NAME: in log, curve and board, its KIND by default; what else is
+# left out is DATA's. On the command line, DATA.MIX.1.REPEAT 3 changes the second one.
+_C.DATA.MIX = []
+_C.DATA.MULTIPLE = 1  # training images are cut in their middle to sides that are multiples of it
 # Which images an epoch's patches are of: passes, all in a random order, and again in another where TRAIN.PATCHES are
 # more; replacement, any image for each patch, so that an epoch as long as the set misses 37 % (as runs did before 0.2).
 _C.DATA.DRAW = "passes"
@@ -108,6 +113,7 @@ _POSITIVE = (
     "TRAIN.KEEP",
     "TRAIN.PATCH",
     "TRAIN.VALIDATE_EVERY",
+    "DATA.MULTIPLE",
 )
 _NOT_NEGATIVE = (
     "SEED",
@@ -122,6 +128,8 @@ _NOT_NEGATIVE = (
 )
 BASELINES = ("tv", "nlm")
 TERM = {"NAME": "", "WEIGHT": 1.0, "STAGES": "last", "CLAMP": False, "ARGS": {}}  # of LOSS.TERMS, with defaults
+# Of DATA.MIX, with defaults; "" is DATA's.
+MIXED = {"KIND": "", "ARGS": {}, "TRAIN": "", "REPEAT": 1, "NAME": "", "VAL": "", "TEST": "", "VAL_PROTOCOL": ""}
 # Sections that name a part: the key of its name, and what it is.
 PARTS = {
     "MODEL": ("NAME", registry.NETWORK),
@@ -196,6 +204,31 @@ def terms_of(cfg: CfgNode) -> list[dict[str, Any]]:
     return [{**TERM, **plain(term)} for term in cfg.LOSS.TERMS]
 
 
+def parts_of(cfg: CfgNode) -> dict[str, CfgNode]:
+    """The parts of DATA.MIX by name: for each the configuration of a training on it alone. None without a mixture."""
+    parts: dict[str, CfgNode] = {}
+    for i, said in enumerate(cfg.DATA.MIX):
+        item = {**MIXED, **plain(said)}
+        copy = cfg.clone()
+        copy.defrost()
+        copy.DATA.MIX = ()
+        copy.DATA.KIND, copy.DATA.ARGS = item["KIND"], CfgNode(item["ARGS"], new_allowed=True)
+        sources = {k: v for k, v in vars(cfg).get("sources", {}).items() if not k.startswith("DATA.ARGS.")}
+        for key in ("TRAIN", "VAL", "TEST", "VAL_PROTOCOL"):
+            copy.DATA[key] = item[key] or cfg.DATA[key]
+        own = ["ARGS", *(key for key in ("KIND", "TRAIN", "VAL", "TEST", "VAL_PROTOCOL") if item[key])]
+        sources |= {f"DATA.{key}": f"{source_of(cfg, 'DATA.MIX')}: DATA.MIX.{i}" for key in own}
+        copy.freeze()
+        vars(copy)["sources"] = sources
+        parts[mixed_name(item)] = copy
+    return parts
+
+
+def mixed_name(item: Mapping[str, Any]) -> str:
+    """How an item of DATA.MIX is called in logs."""
+    return item.get("NAME") or registry.short(item["KIND"])
+
+
 def part_of(cfg: CfgNode, section: str) -> registry.Part:
     """The part that a section names, imported. UnfoldError with file and key where it cannot be had."""
     key, kind = PARTS[section]
@@ -259,6 +292,10 @@ def _in_full(cfg: CfgNode) -> dict[str, Any]:
         whole = {**TERM, **term, "NAME": part.name, "ARGS": _short_code(plain(part.full(term.get("ARGS", {}))))}
         full["LOSS"][f"TERMS.{i}"] = whole
     del full["LOSS"]["TERMS"]
+    for i, item in enumerate(full["DATA"].pop("MIX")):
+        part = registry.find(registry.DEGRADATION, item["KIND"])
+        whole = {**MIXED, **item, "KIND": part.name, "ARGS": _short_code(plain(part.full(item.get("ARGS", {}))))}
+        full["DATA"][f"MIX.{i}"] = {**whole, "VAL_PROTOCOL": _short_protocol(whole["VAL_PROTOCOL"])}
     for key in _PROTOCOLS:
         section, name = key.split(".")
         full[section][name] = _short_protocol(full[section][name])
@@ -379,8 +416,8 @@ class _Merging:
         names = [f"{section}.{key}" for section, (key, _) in PARTS.items()]
         for key, text in sorted(pairs, key=lambda pair: pair[0] not in names):
             value, (section, *rest) = _parse(text, f"the value of {key}"), key.split(".")
-            if (section, rest[:1]) == ("LOSS", ["TERMS"]) and len(rest) > 1:
-                self.term(rest[1:], value, key)
+            if len(rest) > 1 and f"{section}.{rest[0]}" in _LISTS:
+                self.item(section, rest[0], rest[1:], value, key)
                 continue
             if not _is_key(key):
                 raise UnfoldError(f"{COMMAND_LINE}: there is no key {key}{_suggest(key)}")
@@ -414,7 +451,7 @@ class _Merging:
                 self.section(node[key], value, source, folder, f"{name}.")
             else:
                 value = _coerce(value, node[key], name, source)
-                node[key] = _with_places(value, folder, key) if name != "LOSS.TERMS" else _terms(value, source, folder)
+                node[key] = _LISTS[name](value, source, folder) if name in _LISTS else _with_places(value, folder, key)
                 self.sources[name] = source
 
     def options(self, section: str, value: Any, source: str, folder: Path) -> None:
@@ -445,20 +482,21 @@ class _Merging:
         if not old_keys.is_default(name, value):
             self.notes.setdefault(source, {})[name] = new
 
-    def term(self, keys: Sequence[str], value: Any, name: str) -> None:
-        """LOSS.TERMS.1.WEIGHT and the like."""
-        terms = [plain(term) for term in self.cfg.LOSS.TERMS]
+    def item(self, section: str, key: str, keys: Sequence[str], value: Any, name: str) -> None:
+        """LOSS.TERMS.1.WEIGHT, DATA.MIX.0.TRAIN and the like."""
+        whole, known = f"{section}.{key}", TERM if key == "TERMS" else MIXED
+        items = [plain(item) for item in self.cfg[section][key]]
         number, *below = keys
-        if not number.isdecimal() or int(number) >= len(terms):
-            raise UnfoldError(f"{COMMAND_LINE}: {name}: LOSS.TERMS has {len(terms)} items, counted from 0")
+        if not number.isdecimal() or int(number) >= len(items):
+            raise UnfoldError(f"{COMMAND_LINE}: {name}: {whole} has {len(items)} items, counted from 0")
         tree: Any = value
         for part in reversed(below):
             tree = {part: tree}
         if not isinstance(tree, dict):
-            raise UnfoldError(f"{COMMAND_LINE}: {name} is a section with keys {', '.join(TERM)}, not a value")
-        args = {**terms[int(number)].get("ARGS", {}), **tree.get("ARGS", {})}
-        terms[int(number)] |= {**tree, **({"ARGS": args} if args else {})}
-        self.cfg.LOSS.TERMS = _terms(terms, COMMAND_LINE, Path())
+            raise UnfoldError(f"{COMMAND_LINE}: {name} is a section with keys {', '.join(known)}, not a value")
+        args = {**items[int(number)].get("ARGS", {}), **tree.get("ARGS", {})}
+        items[int(number)] |= {**tree, **({"ARGS": args} if args else {})}
+        self.cfg[section][key] = _LISTS[whole](items, COMMAND_LINE, Path())
         self.sources[name] = COMMAND_LINE
 
 
@@ -508,28 +546,57 @@ def _with_places(value: Any, folder: Path, key: Any = None) -> Any:
 
 def _terms(value: Any, source: str, folder: Path) -> list[dict[str, Any]]:
     """LOSS.TERMS, each item checked."""
-    terms: list[dict[str, Any]] = []
     if not value:
         raise UnfoldError(f"{source}: LOSS.TERMS is a list of one loss or more, and is empty")
-    for i, term in enumerate(value):
+    terms = _items(value, source, folder, "LOSS.TERMS", "NAME", TERM, "a loss, such as {NAME: l1, WEIGHT: 0.5}")
+    for i, term in enumerate(terms):
         name = f"LOSS.TERMS.{i}"
-        if not isinstance(term, dict) or not isinstance(term.get("NAME"), str):
-            raise UnfoldError(f"{source}: {name} is a loss, such as {{NAME: l1, WEIGHT: 0.5}}, and {term!r} is not")
-        for key in term:
-            if key not in TERM:
-                hint = nearest(str(key), TERM)
-                raise UnfoldError(f"{source}: there is no key {name}.{key}{hint and '; '}{hint}")
-        made = {key: _coerce(item, TERM[key], f"{name}.{key}", source) for key, item in term.items() if key != "ARGS"}
-        if "ARGS" in term:
-            if not isinstance(term["ARGS"], dict):
-                raise UnfoldError(f"{source}: {name}.ARGS is a section of options and their values")
-            made["ARGS"] = dict(term["ARGS"])
-        if made.get("STAGES", "last") not in ("all", "last"):
-            raise UnfoldError(f"{source}: {name}.STAGES is one of all, last, not {made['STAGES']!r}")
-        if not math.isfinite(made.get("WEIGHT", 1.0)) or made.get("WEIGHT", 1.0) < 0:
-            raise UnfoldError(f"{source}: {name}.WEIGHT is a number that is not negative, not {made['WEIGHT']}")
-        terms.append(_with_places(made, folder))
+        if term.get("STAGES", "last") not in ("all", "last"):
+            raise UnfoldError(f"{source}: {name}.STAGES is one of all, last, not {term['STAGES']!r}")
+        if not math.isfinite(term.get("WEIGHT", 1.0)) or term.get("WEIGHT", 1.0) < 0:
+            raise UnfoldError(f"{source}: {name}.WEIGHT is a number that is not negative, not {term['WEIGHT']}")
     return terms
+
+
+def _mix(value: Any, source: str, folder: Path) -> list[dict[str, Any]]:
+    """DATA.MIX, each item checked."""
+    like = "a part of a mixture, such as {KIND: gaussian, ARGS: {sigma: 25}, TRAIN: my_photos, REPEAT: 2}"
+    items = _items(value, source, folder, "DATA.MIX", "KIND", MIXED, like)
+    taken: dict[str, int] = {}
+    for i, item in enumerate(items):
+        name, key = mixed_name(item), f"DATA.MIX.{i}"
+        if item.get("REPEAT", 1) < 1:
+            raise UnfoldError(f"{source}: {key}.REPEAT is a whole number, 1 or more, not {item['REPEAT']}")
+        if "/" in name:
+            raise UnfoldError(f"{source}: {key}.NAME is a name without /, not {name!r}")
+        if (other := taken.setdefault(name, i)) != i:
+            raise UnfoldError(f"{source}: DATA.MIX.{other} and {key} are both called {name}: give each a NAME")
+    return items
+
+
+def _items(
+    value: Any, source: str, folder: Path, whole: str, must: str, known: Mapping[str, Any], like: str
+) -> list[dict[str, Any]]:
+    """A list of sections, each with the key ``must`` and none beyond those known, in their types."""
+    items: list[dict[str, Any]] = []
+    for i, item in enumerate(value):
+        name = f"{whole}.{i}"
+        if not isinstance(item, dict) or not isinstance(item.get(must), str) or not item[must]:
+            raise UnfoldError(f"{source}: {name} is {like}, and {item!r} is not")
+        for key in item:
+            if key not in known:
+                hint = nearest(str(key), known)
+                raise UnfoldError(f"{source}: there is no key {name}.{key}{hint and '; '}{hint}")
+        made = {key: _coerce(one, known[key], f"{name}.{key}", source) for key, one in item.items() if key != "ARGS"}
+        if "ARGS" in item:
+            if not isinstance(item["ARGS"], dict):
+                raise UnfoldError(f"{source}: {name}.ARGS is a section of options and their values")
+            made["ARGS"] = dict(item["ARGS"])
+        items.append(_with_places(made, folder))
+    return items
+
+
+_LISTS = {"LOSS.TERMS": _terms, "DATA.MIX": _mix}
 
 
 def _is_key(key: str) -> bool:
@@ -595,12 +662,17 @@ def _check(cfg: CfgNode, sources: dict[str, str]) -> None:
             fail(key, f"must not be negative, and is {values[key]}")
     named = [(f"{section}.{key}", kind, cfg[section][key]) for section, (key, kind) in PARTS.items()]
     named += [(f"LOSS.TERMS.{i}.NAME", registry.LOSS, term["NAME"]) for i, term in enumerate(cfg.LOSS.TERMS)]
+    for i, item in enumerate(cfg.DATA.MIX):
+        named.append((f"DATA.MIX.{i}.KIND", registry.DEGRADATION, item["KIND"]))
+        if item.get("VAL_PROTOCOL"):
+            protocol = registry.split_options(item["VAL_PROTOCOL"])[0]
+            named.append((f"DATA.MIX.{i}.VAL_PROTOCOL", registry.PROTOCOL, protocol))
     named += [(key, registry.PROTOCOL, registry.split_options(values[key])[0]) for key in _PROTOCOLS if values[key]]
     for key, kind, name in named:
         try:
             registry.check_name(kind, name)
         except UnfoldError as error:
-            whole = next((k for k in (key, "LOSS.TERMS") if k in sources), key)
+            whole = next((k for k in (key, ".".join(key.split(".")[:2])) if k in sources), key)
             fail(whole, f"{registry.short(name)}: {error}")
     if not cfg.OUTPUT:
         fail("OUTPUT", "names the run folder, and is empty")
@@ -612,6 +684,8 @@ def _check(cfg: CfgNode, sources: dict[str, str]) -> None:
         fail("TRAIN.ACCUMULATE", f"must not exceed TRAIN.BATCH, {cfg.TRAIN.BATCH}, and is {cfg.TRAIN.ACCUMULATE}")
     if not all(isinstance(factor, (int, float)) and 0.1 <= factor < 1 for factor in cfg.DATA.REDUCED):
         fail("DATA.REDUCED", f"is a list of numbers from 0.1 to below 1, not {plain(cfg.DATA.REDUCED)}")
+    if cfg.DATA.REDUCED and cfg.DATA.MIX:
+        fail("DATA.REDUCED", "makes copies of clean images, and DATA.MIX says how often each is taken: set it '[]'")
     if cfg.DATA.REDUCED and cfg.DATA.TRAIN.endswith(".h5"):
         fail(
             "DATA.REDUCED",

@@ -10,18 +10,22 @@ from typing import Any
 from yacs.config import CfgNode
 
 from unfold import registry
-from unfold.config import build_part, found_part, options_of, part_of, source_of, training_set, where
+from unfold.config import build_part, found_part, options_of, part_of, parts_of, source_of, training_set, where
 from unfold.data.images import find_file
+from unfold.data.mixtures import MixedStore
 from unfold.data.pairs import NoPartnerError, marked_inputs
 from unfold.data.patches import Images, read_store
+from unfold.data.stores.cut_store import CutStore
 from unfold.data.stores.image_stores import Converted, Store
 from unfold.data.stores.patch_cache import PatchCache
 from unfold.degradations.degradation import Degradation
+from unfold.degradations.mixture import Mixture
 from unfold.errors import UnfoldError
 from unfold.metrics.ssim import WINDOW
 from unfold.models.registry import built, skeleton
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.protocols.by_name import parse_protocol
+from unfold.protocols.mixed import Mixed
 from unfold.protocols.protocol import Protocol
 from unfold.protocols.synthetic_validation import Synthetic
 from unfold.user_files import their_errors
@@ -63,6 +67,9 @@ def check_parts(cfg: CfgNode) -> UnfoldingNetwork:
 
 def check_inputs(cfg: CfgNode, net: UnfoldingNetwork, degradation: Degradation) -> None:
     """UnfoldError where the samples do not hold what the network takes."""
+    if isinstance(degradation, Mixture):
+        for name, part in parts_of(cfg).items():
+            check_inputs(part, net, degradation.parts[name])
     wanted, name = set(net.required), model_name(cfg)
     if not wanted <= set(degradation.inputs):
         raise UnfoldError(
@@ -80,7 +87,11 @@ def model_name(cfg: CfgNode) -> str:
 
 def build_degradation(cfg: CfgNode, net: UnfoldingNetwork) -> Degradation:
     """What training samples are made of, by DATA.KIND and DATA.ARGS, in the network's number of channels."""
-    degradation: Degradation = build_part(cfg, "DATA")
+    degradation: Degradation = (
+        Mixture({name: build_degradation(part, net) for name, part in parts_of(cfg).items()})
+        if cfg.DATA.MIX
+        else build_part(cfg, "DATA")
+    )
     degradation.channels, degradation.asked = net.channels, net.inputs
     return degradation
 
@@ -88,10 +99,52 @@ def build_degradation(cfg: CfgNode, net: UnfoldingNetwork) -> Degradation:
 def build_store(cfg: CfgNode, degradation: Degradation) -> tuple[Store, list[str]]:
     """The images of DATA.TRAIN, a patch cache (.h5) or files read into memory; and the reason for each left out.
 
-    Files are followed by their copies by the factors of DATA.REDUCED.
+    Files are followed by their copies by the factors of DATA.REDUCED. Of a mixture, a
+    :class:`unfold.data.mixtures.MixedStore`.
 
     UnfoldError where there are none, or they are not what DATA.KIND is made of.
     """
+    if isinstance(degradation, Mixture):
+        return _mixed_store(cfg, degradation)
+    store, left_out = _one_store(cfg, degradation)
+    if cfg.DATA.MULTIPLE == 1:
+        return store, left_out
+    if store.scale != 1:
+        raise UnfoldError(
+            f"{source_of(cfg, 'DATA.MULTIPLE')}: DATA.MULTIPLE cuts images that keep their size, and the targets of "
+            f"{cfg.DATA.TRAIN} are {store.scale} times as large as their inputs: set it 1"
+        )
+    if small := [i for i in range(len(store)) if min(store.size(i)) < cfg.DATA.MULTIPLE]:
+        raise UnfoldError(
+            f"DATA.TRAIN {cfg.DATA.TRAIN} holds {len(small)} images below {cfg.DATA.MULTIPLE} pixels, of which "
+            "DATA.MULTIPLE leaves nothing"
+        )
+    return CutStore(store, cfg.DATA.MULTIPLE), left_out
+
+
+def _mixed_store(cfg: CfgNode, degradation: Mixture) -> tuple[MixedStore, list[str]]:
+    """The parts' stores. Clean images that several parts of one kind take are held once."""
+    stores: dict[str, Store] = {}
+    known: dict[Any, tuple[Store, list[str]]] = {}
+    bad: dict[str, None] = {}
+    for name, part in parts_of(cfg).items():
+        kind = degradation.parts[name]
+        # The package's own read clean images without looking at their options; others may not.
+        alike = kind.clean and type(kind).__module__.startswith("unfold.")
+        own: Any = (training_set(part), type(kind)) if alike else name
+        if own not in known:
+            known[own] = build_store(part, kind)
+        stores[name], left_out = known[own]
+        bad |= dict.fromkeys(left_out)
+        if stores[name].scale != 1:
+            raise UnfoldError(
+                f"DATA.MIX: the targets of {name} are {stores[name].scale} times as large as their inputs, and images "
+                "of a mixture keep their size"
+            )
+    return MixedStore(stores, [item.get("REPEAT", 1) for item in cfg.DATA.MIX]), list(bad)
+
+
+def _one_store(cfg: CfgNode, degradation: Degradation) -> tuple[Store, list[str]]:
     if training_set(cfg).endswith(".h5"):
         cache = _open_cache(cfg, degradation)
         return (cache if degradation.channels == 3 else Converted(cache, degradation.channels)), []
@@ -125,6 +178,10 @@ def _open_cache(cfg: CfgNode, degradation: Degradation) -> PatchCache:
 
 def check_training_set(cfg: CfgNode, degradation: Degradation) -> None:
     """UnfoldError where DATA.TRAIN is not there, or not what DATA.KIND is made of by its names. Reads no image."""
+    if isinstance(degradation, Mixture):
+        for name, part in parts_of(cfg).items():
+            check_training_set(part, degradation.parts[name])
+        return
     if training_set(cfg).endswith(".h5"):
         _open_cache(cfg, degradation)
     else:
@@ -153,6 +210,8 @@ def _sources(cfg: CfgNode, degradation: Degradation) -> Sequence[Any]:
 
 def build_validation(cfg: CfgNode, net: UnfoldingNetwork, degradation: Degradation) -> Protocol:
     """The protocol that validates a training run. UnfoldError for one without references, or not for this network."""
+    if isinstance(degradation, Mixture):
+        return _mixed_protocol(cfg, net, degradation)
     protocol = _protocol(cfg, "DATA.VAL_PROTOCOL", cfg.DATA.VAL_PROTOCOL or degradation.protocol(net), degradation)
     if why := _misfit(protocol, net):
         raise UnfoldError(f"DATA.VAL_PROTOCOL {protocol.name} {why}, so it cannot validate {model_name(cfg)}")
@@ -162,6 +221,8 @@ def build_validation(cfg: CfgNode, net: UnfoldingNetwork, degradation: Degradati
 
 def build_test(cfg: CfgNode, net: UnfoldingNetwork, degradation: Degradation) -> Protocol:
     """The protocol of `unfold test --config`: TEST.PROTOCOL, the degradation's own, or what validates."""
+    if isinstance(degradation, Mixture) and not cfg.TEST.PROTOCOL:
+        return _mixed_protocol(cfg, net, degradation)
     if not cfg.TEST.PROTOCOL and not degradation.own_test:
         return build_validation(cfg, net, degradation)
     protocol = _protocol(cfg, "TEST.PROTOCOL", cfg.TEST.PROTOCOL or degradation.protocol(net), degradation)
@@ -169,6 +230,14 @@ def build_test(cfg: CfgNode, net: UnfoldingNetwork, degradation: Degradation) ->
         raise UnfoldError(f"{protocol.name} {why}: set TEST.PROTOCOL, or test by --protocol")
     protocol.fit(net)
     return protocol
+
+
+def _mixed_protocol(cfg: CfgNode, net: UnfoldingNetwork, degradation: Mixture) -> Mixed:
+    parts = parts_of(cfg)
+    places: dict[str, dict[str, str]] = {}
+    for (name, _), item in zip(parts.items(), cfg.DATA.MIX, strict=True):
+        places[name] = {key.lower(): item[key] for key in ("VAL", "TEST") if item.get(key)}
+    return Mixed({name: build_validation(part, net, degradation.parts[name]) for name, part in parts.items()}, places)
 
 
 def _misfit(protocol: Protocol, net: UnfoldingNetwork) -> str:

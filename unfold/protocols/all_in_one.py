@@ -67,7 +67,9 @@ class AllInOne(Protocol):
             return [Case(pair.name, (pair.input, pair.target)) for pair in find_pairs(source, split)]
         paths = find_images(source, split)
         if degraded := marked_inputs(paths):
-            raise UnfoldError(f"{degraded[0]} is the degraded side of a pair: aio:sigma={self.sigma:g} takes clean ones")
+            raise UnfoldError(
+                f"{degraded[0]} is the degraded side of a pair: aio:sigma={self.sigma:g} takes clean ones"
+            )
         if self.noise == "name":
             return [Case(path.stem, (path,)) for path in paths]
         before, drawn = {}, 0
@@ -83,7 +85,9 @@ class AllInOne(Protocol):
             y, target = read_pair(pair, self.channels)
             if scale_of(pair, y, target) != 1:
                 raise UnfoldError(f"{pair.input} is smaller than {pair.target}, and a pair of one size is wanted")
-            y, target = (self._cut(eight_bits(side, path), path) for side, path in zip((y, target), pair[1:], strict=True))
+            y, target = (
+                self._cut(eight_bits(side, path), path) for side, path in zip((y, target), pair[1:], strict=True)
+            )
             return Sample({"y": to_float(y)}, to_float(target))
         (path,) = case.files
         clean = self._cut(read_uint8(path, self.bands), path)

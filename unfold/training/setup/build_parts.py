@@ -15,11 +15,13 @@ import torch
 from torch.utils.data import DataLoader
 from yacs.config import CfgNode
 
-from unfold.config import build_part, found_part, options_of, part_of, source_of, terms_of, where
+from unfold.config import build_part, found_part, options_of, part_of, parts_of, source_of, terms_of, where
 from unfold.data.batches import BatchSampler, collate
+from unfold.data.mixtures import MixedPatches, MixedStore
 from unfold.data.patches import Patches
 from unfold.data.stores.image_stores import Store
 from unfold.degradations.degradation import Degradation
+from unfold.degradations.mixture import Mixture
 from unfold.errors import UnfoldError
 from unfold.losses.adversarial import Adversarial
 from unfold.losses.loss import ImageLoss, Term, TotalLoss
@@ -46,7 +48,7 @@ def build_loader(
         atexit.register(_end_workers)
     train, scales = cfg.TRAIN, degradation.scales
     return DataLoader(
-        Patches(store, train.PATCH, cfg.SEED, degradation.make, cfg.DATA.DRAW == "passes"),
+        build_patches(cfg, degradation, store),
         batch_sampler=BatchSampler(train.PATCHES, train.BATCH, cfg.SEED, scales, processes.rank, processes.world),
         collate_fn=collate,
         num_workers=workers,
@@ -56,6 +58,16 @@ def build_loader(
         persistent_workers=workers > 0,
         pin_memory=device.type == "cuda",
     )
+
+
+def build_patches(cfg: CfgNode, degradation: Degradation, store: Store) -> Patches:
+    """The samples by their keys."""
+    of = (cfg.TRAIN.PATCH, cfg.SEED)
+    passes = cfg.DATA.DRAW == "passes"
+    if isinstance(degradation, Mixture):
+        assert isinstance(store, MixedStore)
+        return MixedPatches(store, *of, degradation.make_part, passes)
+    return Patches(store, *of, degradation.make, passes)
 
 
 def _end_workers() -> None:
@@ -92,6 +104,7 @@ def build_update(
         clip=cfg.OPTIM.CLIP,
         ema=cfg.TRAIN.EMA,
         autocast=cfg.TRAIN.PRECISION == "bfloat16",
+        mixture=tuple(parts_of(cfg)),
     )
     return update, schedule
 

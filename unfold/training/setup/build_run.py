@@ -15,6 +15,7 @@ from yacs.config import CfgNode
 
 import unfold
 from unfold.config import dumped, options_of, part_of
+from unfold.data.mixtures import MixedStore
 from unfold.data.stores.image_stores import Store
 from unfold.degradations.degradation import Degradation
 from unfold.errors import UnfoldError, out_of_memory
@@ -150,7 +151,7 @@ def build_trainer(
     trainer = Trainer(
         update=update,
         loader=loader,
-        render=functools.partial(_rendered, cfg, degradation, {*net.inputs, *loss.needs}, processes.rank),
+        render=functools.partial(_rendered, cfg, degradation, {*net.inputs, *loss.needs, "part"}, processes.rank),
         schedule=schedule,
         validate=functools.partial(_validated, processes, net, protocol, held_out, device),
         log=RunLog(folder, done - pending, write=writes),
@@ -210,6 +211,9 @@ def _tell(cfg: CfgNode, trainer: Trainer, store: Store, held_out: int) -> None:
     images = len(store) // (1 + len(cfg.DATA.REDUCED))
     copies = f" and {len(store) - images} smaller copies" if cfg.DATA.REDUCED else ""
     logger.info("%d training images%s, %d for validation, run folder %s", images, copies, held_out, trainer.folder)
+    if isinstance(store, MixedStore):
+        parts = " + ".join(f"{name} {count:,}" for name, count in zip(store.parts, store.counts, strict=True))
+        logger.info("a pass is %s = %s samples, an epoch %s", parts, f"{store.samples:,}", f"{cfg.TRAIN.PATCHES:,}")
     small = sum(min(store.size(i)) < cfg.TRAIN.PATCH for i in range(len(store)))
     if small:
         which = "training images or their copies" if copies else "training images"

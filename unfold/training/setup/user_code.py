@@ -9,7 +9,7 @@ from pathlib import Path
 from yacs.config import CfgNode
 
 from unfold import registry, user_files
-from unfold.config import PARTS, plain
+from unfold.config import PARTS, parts_of, plain
 from unfold.util.paths import as_path
 from unfold.util.whole_files import whole_file
 
@@ -28,6 +28,9 @@ def _names(cfg: CfgNode) -> Iterator[str]:
     yield from (term["NAME"] for term in cfg.LOSS.TERMS)
     yield from (registry.split_options(text)[0] for text in (cfg.DATA.VAL_PROTOCOL, cfg.TEST.PROTOCOL))
     yield from (name for section in PARTS for name in registry.code_in(plain(cfg[section].ARGS)))
+    for part in parts_of(cfg).values():
+        yield from (part.DATA.KIND, registry.split_options(part.DATA.VAL_PROTOCOL)[0])
+        yield from registry.code_in(plain(part.DATA.ARGS))
 
 
 def keep(cfg: CfgNode, folder: Path) -> None:
