@@ -10,6 +10,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "composed": "unfold.models.composed:compose",
         **{f"dgunet_{task}": f"{_DGUNET}:DGUNet" for task in ("deblur", "denoise", "derain")},
         **{f"dgunet_plus_{task}": f"{_DGUNET}:DGUNetPlus" for task in ("deblur", "denoise", "derain")},
+        **dict.fromkeys(("dgunet_prompt", "dgunet_prompt_narrow"), "unfold.models.dgunet_prompt:DGUNetPrompt"),
         "dgunet_cs": _CS,
         "dgunet_plus_cs": _CS,
         "nrl_gdn": _NRL_GDN,

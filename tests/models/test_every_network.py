@@ -29,6 +29,7 @@ def dead_in_compressive_sensing(stages: list[str]) -> set[str]:
 
 DEAD = {
     "dgunet_deblur": {"basic.concat12.weight"},
+    "dgunet_prompt": {"basic.concat12.weight"},
     "dgunet_cs": dead_in_compressive_sensing(["stage_model"]),
     "dgunet_plus_cs": dead_in_compressive_sensing(["body.0", "body.1"]),
 }

@@ -210,7 +210,8 @@ def match_template(inputs: Sequence[Path], targets: Mapping[str, Path], template
     """Inputs that are called as the template says, {id} being the name of a target: "{id}_*" and "{id}x4".
 
     * is any text, ? any character; with an ending (.jpg) the whole name counts. Several inputs may have one target.
-    Folders below the inputs do not count where no target lies in one (RESIDE's part1, part2). UnfoldError where {id} fits two targets.
+    Folders below the inputs do not count where no target lies in one (RESIDE's part1, part2). UnfoldError where {id}
+    fits two targets.
     """
     before, after = template.split("{id}")
     whole = after.lower().endswith(EXTENSIONS)
