@@ -65,14 +65,14 @@ class DGUNetPrompt(DGUNet):
 
     prompts: how many learned maps; prompt_width: channels of each; prompt_size: their height and width, which are
     resized to the image's. The presets are as large as a DGUNet of the published width 80 and of width 16, but for
-    0.5 % and 1.2 %.
+    0.5 % and 1.3 %.
     """
 
     presets: ClassVar = {
         "dgunet_prompt": Preset("DGUNet for unknown degradations, by prompts", {"width": 80, "growth": 48, "tail": 32}),
         "dgunet_prompt_narrow": Preset(
             "DGUNet for unknown degradations, by prompts, narrow",
-            {"width": 16, "growth": 8, "tail": 8, "stages": 5, "prompt_width": 8, "prompt_size": 8},
+            {"width": 16, "growth": 8, "tail": 8, "prompt_width": 8, "prompt_size": 8},
         ),
     }
     tiling = Tiling(
