@@ -450,7 +450,7 @@ class _Merging:
                     raise UnfoldError(f"{source}: {name} is a section with keys {', '.join(node[key])}, not a value")
                 self.section(node[key], value, source, folder, f"{name}.")
             else:
-                value = _coerce(value, node[key], name, source)
+                value = _coerce(value, [] if name in _LISTS else node[key], name, source)
                 node[key] = _LISTS[name](value, source, folder) if name in _LISTS else _with_places(value, folder, key)
                 self.sources[name] = source
 
@@ -494,8 +494,10 @@ class _Merging:
             tree = {part: tree}
         if not isinstance(tree, dict):
             raise UnfoldError(f"{COMMAND_LINE}: {name} is a section with keys {', '.join(known)}, not a value")
-        args = {**items[int(number)].get("ARGS", {}), **tree.get("ARGS", {})}
-        items[int(number)] |= {**tree, **({"ARGS": args} if args else {})}
+        item, part = items[int(number)], "NAME" if key == "TERMS" else "KIND"
+        before = item.pop("ARGS", {})  # another part has other options
+        args = {**(before if tree.get(part, item[part]) == item[part] else {}), **tree.get("ARGS", {})}
+        item |= {**tree, **({"ARGS": args} if args else {})}
         self.cfg[section][key] = _LISTS[whole](items, COMMAND_LINE, Path())
         self.sources[name] = COMMAND_LINE
 
