@@ -61,11 +61,12 @@ PARTS = ("weak", "strong", "haze", "paired")
 
 
 def test_log_and_validation_have_every_part_and_the_mean_weighs_parts_alike(
-    recipe: Path, tmp_path: Path, command: Command
+    recipe: Path, tmp_path: Path, command: Command, caplog: pytest.LogCaptureFixture
 ) -> None:
-    code, out, err = command("train", "--config", recipe, "DATA.MULTIPLE", "16")
+    caplog.set_level("INFO")
+    code, _, err = command("train", "--config", recipe, "DATA.MULTIPLE", "16")
     assert code == 0, err
-    assert "a pass is weak 6 + strong 3 + haze 4 + paired 2 = 15 samples, an epoch 15" in out
+    assert "a pass is weak 6 + strong 3 + haze 4 + paired 2 = 15 samples, an epoch 15" in caplog.text
     counts = dict(zip(PARTS, (6, 3, 4, 2), strict=True))
     for row in read_log(tmp_path / "run" / "log.jsonl"):
         for key, whole in (("loss", row["loss"]), ("train_psnr", row["train_psnr"])):
