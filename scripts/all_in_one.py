@@ -1,7 +1,9 @@
 """Is one network for five degradations worth less than five, and do prompts help? Trainings of equal size, and a table.
 
     python scripts/all_in_one.py -o runs/aio_experiment                 # nine trainings one after the other
-    python scripts/all_in_one.py -o runs/aio_smoke --samples 16 --patch 32 --test 1      # a minute: whether all of it runs
+    python scripts/all_in_one.py -o runs/aio_smoke --samples 16 --patch 32 --photographs 4 --test 1 --no-pairs
+
+The second only shows whether all of it runs.
 
 Networks of tasks/all_in_one/configs/small.yaml: one DGUNet for all five, five DGUNets for one each, and the DGUNet that
 prompts condition; a second seed for the first and the last. Each sees --samples patches of every task that it is for,
@@ -24,13 +26,11 @@ from typing import Any
 import yaml
 from PIL import Image, ImageDraw
 
-ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT))
-
 from unfold.data.images import data_root, find_folder
 from unfold.report.draw import ACCENT, GRID, INK, PAPER, SOFT, text
 from unfold.report.text_table import markdown
 
+ROOT = Path(__file__).parent.parent
 CONFIGS = ROOT / "tasks" / "all_in_one" / "configs"
 EPOCHS, HELD_OUT = 10, 8
 PAIRS = {"haze": "all_in_one/SOTS", "rain": "all_in_one/Rain100L", "blur": "GoPro_pairs"}
@@ -41,13 +41,13 @@ def unfold(*words: Any) -> None:
     subprocess.run([sys.executable, "-m", "unfold", *map(str, words)], check=True)
 
 
-def training_list(folder: Path) -> tuple[Path, Path]:
+def lists_in(folder: Path, photographs: int | None) -> tuple[Path, Path]:
     """Lists of the photographs to train and to test on."""
     home = find_folder("BSDS500")
     files = {path.stem: path.resolve() for path in home.rglob("*.jpg")}
     ids = json.loads((ROOT / "datasets" / "bsds_ids.json").read_text())
     held = [str(number) for number in sorted(ids["test"])[-HELD_OUT:]]
-    train = [str(number) for number in ids["derain"] if str(number) not in held]
+    train = [str(number) for number in ids["derain"] if str(number) not in held][:photographs]
     lists = folder / "train.txt", folder / "test.txt"
     for path, names in zip(lists, (train, held), strict=True):
         path.write_text("".join(f"{files[name]}\n" for name in names))
@@ -58,11 +58,11 @@ def run(
     folder: Path, config: str, parts: list[dict[str, Any]], seed: int, asked: argparse.Namespace
 ) -> dict[str, Scores]:
     """Train and test: PSNR by task, of the result and of the input; where real pairs are, "real TASK", too."""
-    train, test = training_list(folder.parent)
+    train, test = lists_in(folder.parent, asked.photographs)
     count, recipe = len(parts), CONFIGS / f"{config}.yaml"
     per_epoch = max(asked.samples // EPOCHS, 1) * count
     common = ["DATA.MIX", yaml.safe_dump(parts, default_flow_style=True, width=10**6).strip(), "OUTPUT", folder]
-    common += ["DATA.TRAIN", train, "DATA.VAL", f"{test}[:2]", "DATA.TEST", f"{test}[:{asked.test}]"]
+    common += ["DATA.TRAIN", train, "DATA.VAL", f"{test}[:1]", "DATA.TEST", f"{test}[:{asked.test}]"]
     common += ["SEED", seed, "TRAIN.EPOCHS", EPOCHS, "TRAIN.PATCHES", per_epoch, "TRAIN.PATCH", asked.patch]
     unfold("train", "--config", recipe, "--resume", "auto", *common, "TRAIN.VALIDATE_EVERY", EPOCHS)
     weights = folder / "checkpoints" / "last.pth"
@@ -109,6 +109,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=20_000, help="patches of each task that a network sees")
     parser.add_argument("--patch", type=int, default=96)
     parser.add_argument("--test", type=int, default=HELD_OUT, help="photographs to test on")
+    parser.add_argument("--photographs", type=int, help="the first so many to train on alone")
     parser.add_argument("--no-pairs", action="store_true", help="leave the real pairs out")
     asked = parser.parse_args()
     folder = asked.output.resolve()
