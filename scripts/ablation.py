@@ -25,6 +25,8 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+import unfold.util.as_program  # isort: skip  # noqa: F401
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -47,6 +49,7 @@ from unfold.physics.batched_degrade import degrade
 from unfold.priors.resunet import ResUNet
 from unfold.report.curve import ticks
 from unfold.report.draw import ACCENT, GRID, INK, PAPER, SOFT, text
+from unfold.settings import settings_of
 from unfold.steps.data_step import ClosedForm
 from unfold.util.progress import progress
 from unfold.util.whole_files import make_folder, whole_file
@@ -242,7 +245,7 @@ def ablate(folder: Path, overrides: list[str]) -> str:
             raise UnfoldError(f"{log} is of other settings, {before}: give another folder")
     clean = GaussianNoise()  # reads clean images in colour; what is made of them is made here
     held_out = altered(cfg, {"DATA.TRAIN": cfg.DATA.VAL})
-    stores = (build_store(cfg, clean)[0], build_store(held_out, clean)[0])
+    stores = tuple(build_store(settings_of(one).data, clean)[0] for one in (cfg, held_out))
     make_folder(folder)
     unique = {same(variant): variant for variants in GROUPS.values() for variant in variants}
     runs = [(key, seed) for seed in SEEDS for key in unique if len(found.get(key, [])) <= seed]

@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import unfold.util.as_program  # isort: skip  # noqa: F401
+
 from unfold.data.pairs import find_pairs
 
 LAYOUTS: dict[str, Callable[[int], tuple[str, str]]] = {

@@ -20,6 +20,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+import unfold.util.as_program  # isort: skip  # noqa: F401
+
 import torch
 
 from tests.standins import random_vgg19, stand_ins

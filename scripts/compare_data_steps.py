@@ -13,6 +13,8 @@ import statistics
 import time
 from collections.abc import Callable
 
+import unfold.util.as_program  # isort: skip  # noqa: F401
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor

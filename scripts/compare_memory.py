@@ -13,6 +13,8 @@ import argparse
 import sys
 from pathlib import Path
 
+import unfold.util.as_program  # isort: skip  # noqa: F401
+
 import torch
 from torch import Tensor
 

@@ -12,6 +12,8 @@ import argparse
 import fnmatch
 from pathlib import Path
 
+import unfold.util.as_program  # isort: skip  # noqa: F401
+
 import numpy as np
 import torch
 

@@ -13,6 +13,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import unfold.util.as_program  # isort: skip  # noqa: F401
+
 from unfold.training.log import read_log
 
 ROOT = Path(__file__).parent.parent

@@ -12,6 +12,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import unfold.util.as_program  # isort: skip  # noqa: F401
+
 import numpy as np
 from PIL import Image
 from scipy.ndimage import gaussian_filter

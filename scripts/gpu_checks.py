@@ -26,6 +26,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import unfold.util.as_program  # isort: skip  # noqa: F401
+
 import torch
 
 from tests.gpu.record import run_tests

@@ -18,6 +18,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import unfold.util.as_program  # isort: skip  # noqa: F401
+
 import numpy as np
 import torch
 

@@ -24,6 +24,8 @@ from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch: the networks are tiny
 
+import unfold.util.as_program  # isort: skip  # noqa: F401
+
 import torch
 
 from tests.training import faults_of_files as files

@@ -12,6 +12,8 @@ import resource
 import sys
 from pathlib import Path
 
+import unfold.util.as_program  # isort: skip  # noqa: F401
+
 import torch
 from torch import Tensor
 from yacs.config import CfgNode

@@ -34,6 +34,8 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import unfold.util.as_program  # isort: skip  # noqa: F401
+
 import numpy as np
 import torch
 from safetensors.torch import save

@@ -25,6 +25,8 @@ import warnings
 from collections import Counter
 from pathlib import Path
 
+import unfold.util.as_program  # isort: skip  # noqa: F401
+
 import numpy as np
 from hostile_folder import Input, fill
 from hostile_pictures import LEFT_OUT, REFUSED, RESTORED

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import unfold.util.as_program  # isort: skip  # noqa: F401
+
 import numpy as np
 import torch
 

@@ -78,6 +78,9 @@ def _begin(rank: int, world: int, port: int, folder: Path, work: Callable[..., A
 def commands(argv: list[str], rank: int = -1, at: int = 0, what: str = "") -> int:
     """The command line; in one process, something happens at the step that is counted so from 0."""
     step, me = Update.__call__, int(os.environ["RANK"])
+    if what == "missing":  # in each process's environment, as on machines of their own
+        folder = Path(argv[argv.index("--config") + 1]).parent / "pictures"
+        os.environ["PICTURES"] = "/nowhere" if me == rank else str(folder)
     done = iter(range(1000))
 
     def eventful(self: Update, *arguments: Any) -> Tensor:
@@ -104,6 +107,8 @@ def happen(what: str) -> Any:
         raise UnfoldError("an image here cannot be read")
     if what == "memory":
         raise MemoryError
+    if what == "bad image":
+        raise UnfoldError("picture2.png cannot be read")
     if what == "mistake":
         raise RuntimeError("a mistake of ours")
 
@@ -129,7 +134,7 @@ def numbers(recipe: Path, folder: Path, cases: dict[str, str]) -> int:
     """Train by the recipe with the words of each case, in float64 where its name says so, into folder/case; and
     :func:`gradients`.
     """
-    with processes(print) as us:
+    with processes(print, lambda error: 1) as us:
         us.join("cpu")
         gradients(us, folder)
         for name, words in cases.items():

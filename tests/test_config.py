@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import is_dataclass
 from pathlib import Path
+from typing import get_origin, get_type_hints
 
 import pytest
 from yacs.config import CfgNode
@@ -10,6 +13,7 @@ from yacs.config import CfgNode
 from unfold.config import BASELINES, differences, dumped, load_config, options_of
 from unfold.errors import UnfoldError
 from unfold.evaluation.classical_methods import CLASSICAL
+from unfold.settings import settings_of
 from unfold.training.setup.settings_check import check_training
 
 
@@ -31,6 +35,33 @@ def test_bases_come_first_in_order_then_the_recipe_then_the_command_line(tmp_pat
         cfg.SEED = 5
 
 
+def same(section: CfgNode, view: object) -> None:
+    """The view has a field for each key, in lower case, of its value and of its type; and no others."""
+    fields = get_type_hints(type(view))
+    assert list(fields) == [key.lower() for key in section]
+    for key, value in section.items():
+        held, kind = getattr(view, key.lower()), fields[key.lower()]
+        if is_dataclass(kind):
+            same(value, held)
+        else:
+            assert held == value, key
+            assert isinstance(value, get_origin(kind) or kind), key
+
+
+def test_every_key_of_the_tree_has_a_field_of_its_type_with_its_value(tmp_path: Path) -> None:
+    words = ["DATA.REDUCED", "[0.6]", "TEST.BASELINES", "[tv]", "MODEL.ARGS.stages", "4", "TRAIN.BATCH", "3"]
+    for cfg in (load_config(write(tmp_path, "")), load_config(write(tmp_path, ""), words)):
+        same(cfg, settings_of(cfg))
+
+
+def test_an_epoch_is_rounded_up_to_whole_steps_and_iterations_come_before_epochs(tmp_path: Path) -> None:
+    path = write(tmp_path, "TRAIN: {EPOCHS: 3, PATCHES: 10, BATCH: 4}\n")
+    train = settings_of(load_config(path)).train
+    assert (train.steps_per_epoch, train.total_steps) == (3, 9)
+    train = settings_of(load_config(path, ["TRAIN.ITERATIONS", "7"])).train
+    assert (train.steps_per_epoch, train.total_steps) == (3, 7)
+
+
 def test_a_dumped_config_reads_back_equal(tmp_path: Path) -> None:
     cfg = load_config(write(tmp_path, "OPTIM: {LR: 1e-4, BETAS: [0.5, 0.9]}\nTEST: {BASELINES: [tv]}\n"))
     again = load_config(write(tmp_path, dumped(cfg), "dump.yaml"))
@@ -38,6 +69,87 @@ def test_a_dumped_config_reads_back_equal(tmp_path: Path) -> None:
     assert differences(cfg, again) == []
     other = load_config(tmp_path / "dump.yaml", ["OPTIM.LR", "2"])
     assert differences(cfg, other) == ["OPTIM.LR 0.0001 -> 2.0"]
+
+
+def test_the_trees_own_dump_is_the_dump_of_run_folders(tmp_path: Path) -> None:
+    cfg = load_config(write(tmp_path, "LOSS: {TERMS: [{NAME: l1, ARGS: {}}]}\nDATA: {REDUCED: [0.5]}\n"))
+    assert cfg.dump() == dumped(cfg)
+
+
+DROPS = [
+    (
+        "MODEL: {NAME: dgunet_denoise, ARGS: {width: 16, stages: 3}}",
+        ["MODEL.NAME", "dgunet_deblur", "MODEL.ARGS.stages", "4"],
+        "MODEL.NAME dgunet_deblur in place of dgunet_denoise drops options of dgunet_denoise that it takes, too: "
+        "MODEL.ARGS.width 16 ({file})",
+    ),
+    (
+        "SCHEDULE: {NAME: step, ARGS: {step: 30, gamma: 0.9}}",
+        ["SCHEDULE.NAME", "multistep", "SCHEDULE.ARGS.milestones", "[3]"],
+        "SCHEDULE.NAME multistep in place of step drops options of step that it takes, too: "
+        "SCHEDULE.ARGS.gamma 0.9 ({file})",
+    ),
+    (
+        "DATA: {KIND: nrl_gdn, ARGS: {sigma: 12.75}}",
+        ["DATA.KIND", "gaussian"],
+        "DATA.KIND gaussian in place of nrl_gdn drops options of nrl_gdn that it takes, too: "
+        "DATA.ARGS.sigma 12.75 ({file})",
+    ),
+    (
+        "MODEL: {NAME: composed, ARGS: {prior: {name: pathway_unet, width: 8}}}",
+        ["MODEL.ARGS.prior", "{name: here.py:Prior}"],
+        "MODEL.ARGS.prior.name here.py:Prior in place of pathway_unet drops options of pathway_unet that it takes, "
+        "too: MODEL.ARGS.prior.width 8 ({file})",
+    ),
+]
+
+
+@pytest.mark.parametrize(("recipe", "words", "line"), DROPS)
+def test_a_number_that_another_part_does_not_inherit_is_named_in_one_line(
+    recipe: str,
+    words: list[str],
+    line: str,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here.py").write_text(
+        "from torch import nn\n\n\nclass Prior(nn.Identity):\n    def __init__(self, width: int = 1) -> None: ...\n"
+    )
+    path = write(tmp_path, recipe)
+    load_config(path, words)
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [
+        f"note: command line: {line.format(file=path)}; set again those that are to stay"
+    ]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["SCHEDULE.NAME", "multistep", "SCHEDULE.ARGS.gamma", "0.5"],  # said again
+        ["SCHEDULE.NAME", "cosine"],  # which has none of the two
+        ["SCHEDULE.NAME", "step"],  # no other
+    ],
+)
+def test_of_options_that_change_no_number_nothing_is_said(
+    words: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    load_config(write(tmp_path, "SCHEDULE: {NAME: step, ARGS: {step: 30, gamma: 0.9}}"), words)
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["MODEL.ARGS.day", "2020-01-01"], "MODEL.ARGS.day is a date to YAML, 2020-01-01"),
+        (["MODEL.ARGS.steps", "{1: 0.5}"], "MODEL.ARGS.steps: the key 1 is no text"),
+        (["LOSS.TERMS", "[{NAME: l1, ARGS: {a: [2020-01-01]}}]"], "LOSS.TERMS.0.ARGS.a is a date to YAML"),
+    ],
+)
+def test_options_of_types_that_no_record_holds_are_refused(words: list[str], line: str, tmp_path: Path) -> None:
+    with pytest.raises(UnfoldError, match=f"^command line: {re.escape(line)}.*put it into quotes"):
+        load_config(write(tmp_path, ""), words)
 
 
 def test_numbers_are_read_as_people_write_them(tmp_path: Path) -> None:

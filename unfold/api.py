@@ -9,6 +9,7 @@ from typing import Any
 from unfold import registry
 from unfold.config import load_config
 from unfold.errors import UnfoldError
+from unfold.settings import settings_of
 
 _KINDS = {
     "network": registry.NETWORK,
@@ -76,7 +77,7 @@ def test(
     DATA.TEST. Raises UnfoldError.
     """
     from unfold.evaluation.config_test import run_test
-    from unfold.from_config import run_folder
 
     cfg = load_config(config, overrides)
-    return run_test(cfg, weights, Path(output) if output is not None else run_folder(cfg) / "test", data=data)
+    folder = Path(output) if output is not None else settings_of(cfg).run_folder / "test"
+    return run_test(cfg, weights, folder, data=data)

@@ -13,6 +13,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         **dict.fromkeys(("dgunet_prompt", "dgunet_prompt_narrow"), "unfold.models.dgunet_prompt:DGUNetPrompt"),
         "dgunet_cs": _CS,
         "dgunet_plus_cs": _CS,
+        "hqs_denoiser": "unfold.models.hqs_denoiser:HQSDenoiser",
         "nrl_gdn": _NRL_GDN,
         "nrl_gdn_y0": _NRL_GDN,
         "rgdn_uniform": _NRL_GDN,
@@ -21,6 +22,7 @@ BUILTIN: dict[str, dict[str, str]] = {
     },
     "degradation": {
         "gaussian": "unfold.degradations.gaussian_noise:GaussianNoise",
+        "camera_noise": "unfold.degradations.camera_noise:CameraNoise",
         "paired": "unfold.degradations.paired:Paired",
         "usrnet": "unfold.degradations.blur_downscale:BlurDownscale",
         "nrl_gdn": "unfold.degradations.nonuniform_noise:BlurNoise",
@@ -35,6 +37,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "charbonnier": "unfold.losses.pixel:Charbonnier",
         "l1": "unfold.losses.pixel:L1",
         "mse": "unfold.losses.pixel:MSE",
+        "noise_level": "unfold.losses.noise_level:NoiseLevel",
         "edge": "unfold.losses.edge:Edge",
         "perceptual": "unfold.losses.vgg_features:Perceptual",
         "adversarial": "unfold.losses.adversarial:Adversarial",

@@ -51,9 +51,9 @@ def whole(about: str = "whole number s >= 1", least: int = 1) -> Input:
     return Input("whole", about, least=least)
 
 
-def number(about: str = "float") -> Input:
+def number(about: str = "float", least: float | None = None) -> Input:
     """Any other number."""
-    return Input("number", about)
+    return Input("number", about, least=least)
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from yacs.config import CfgNode
 
 from unfold import registry
-from unfold.config import build_part, found_part, options_of, part_of, parts_of, source_of, training_set, where
+from unfold.config import build_part, found_part, options_of, part_of, source_of, where
 from unfold.data.images import find_file
 from unfold.data.mixtures import MixedStore
 from unfold.data.pairs import NoPartnerError, marked_inputs
@@ -28,8 +27,9 @@ from unfold.protocols.by_name import parse_protocol
 from unfold.protocols.mixed import Mixed
 from unfold.protocols.protocol import Protocol
 from unfold.protocols.synthetic_validation import Synthetic
+from unfold.settings import DataSettings, ModelSettings, settings_of
 from unfold.user_files import their_errors
-from unfold.util.paths import as_path
+from unfold.util.nested import plain
 
 JOINT = " + "  # between several folders of one training set
 
@@ -37,7 +37,7 @@ JOINT = " + "  # between several folders of one training set
 def build_network(cfg: CfgNode) -> UnfoldingNetwork:
     """The network of MODEL, with fresh weights. UnfoldError where it needs inputs that the samples do not hold."""
     net = built(part_of(cfg, "MODEL"), options_of(cfg, "MODEL"), where(cfg, "MODEL.ARGS"))
-    check_inputs(cfg, net, build_degradation(cfg, net))
+    check_inputs(settings_of(cfg).model, settings_of(cfg).data, net, build_degradation(cfg, net))
     return net
 
 
@@ -56,7 +56,7 @@ def check_parts(cfg: CfgNode) -> UnfoldingNetwork:
     except UnfoldError as error:
         raise UnfoldError(f"{source_of(cfg, 'MODEL.ARGS')}: MODEL: {error}") from error.__cause__
     degradation = build_degradation(cfg, net)
-    check_inputs(cfg, net, degradation)
+    check_inputs(settings_of(cfg).model, settings_of(cfg).data, net, degradation)
     if cfg.DATA.REDUCED and not degradation.clean:
         raise UnfoldError(
             f"{source_of(cfg, 'DATA.REDUCED')}: DATA.REDUCED is for clean images that are degraded on the way, not for "
@@ -65,24 +65,37 @@ def check_parts(cfg: CfgNode) -> UnfoldingNetwork:
     return net
 
 
-def check_inputs(cfg: CfgNode, net: UnfoldingNetwork, degradation: Degradation) -> None:
+def parts_of(cfg: CfgNode) -> dict[str, CfgNode]:
+    """The parts of DATA.MIX by name: for each the configuration of a training on it alone. None without a mixture."""
+    parts: dict[str, CfgNode] = {}
+    for i, (name, data) in enumerate(settings_of(cfg).data.parts.items()):
+        copy = cfg.clone()
+        copy.defrost()
+        copy.DATA.KIND, copy.DATA.ARGS, copy.DATA.MIX = data.kind, CfgNode(plain(data.args), new_allowed=True), ()
+        for key in ("TRAIN", "VAL", "TEST", "VAL_PROTOCOL"):
+            copy.DATA[key] = getattr(data, key.lower())
+        copy.freeze()
+        sources = {key: at for key, at in vars(cfg).get("sources", {}).items() if not key.startswith("DATA.ARGS.")}
+        own = ["ARGS", *(key for key in cfg.DATA.MIX[i] if key in cfg.DATA)]
+        sources |= {f"DATA.{key}": f"{source_of(cfg, 'DATA.MIX')}: DATA.MIX.{i}" for key in own}
+        vars(copy)["sources"] = sources
+        parts[name] = copy
+    return parts
+
+
+def check_inputs(model: ModelSettings, data: DataSettings, net: UnfoldingNetwork, degradation: Degradation) -> None:
     """UnfoldError where the samples do not hold what the network takes."""
     if isinstance(degradation, Mixture):
-        for name, part in parts_of(cfg).items():
-            check_inputs(part, net, degradation.parts[name])
-    wanted, name = set(net.required), model_name(cfg)
+        for part, own in data.parts.items():
+            check_inputs(model, own, net, degradation.parts[part])
+    wanted, name = set(net.required), model.short_name
     if not wanted <= set(degradation.inputs):
         raise UnfoldError(
-            f"{name} takes {', '.join(sorted(wanted))}, and samples of DATA.KIND {registry.short(cfg.DATA.KIND)} hold "
-            f"{', '.join(degradation.inputs)}"
+            f"{name} takes {', '.join(sorted(wanted))}, and samples of DATA.KIND "
+            f"{registry.short(data.kind)} hold {', '.join(degradation.inputs)}"
         )
     if "scale" not in net.inputs and set(degradation.scales) != {1}:
         raise UnfoldError(f"{name} does not enlarge: set DATA.ARGS.scales [1], not {list(degradation.scales)}")
-
-
-def model_name(cfg: CfgNode) -> str:
-    """The network's name as messages and checkpoints have it."""
-    return registry.short(cfg.MODEL.NAME)
 
 
 def build_degradation(cfg: CfgNode, net: UnfoldingNetwork) -> Degradation:
@@ -96,7 +109,7 @@ def build_degradation(cfg: CfgNode, net: UnfoldingNetwork) -> Degradation:
     return degradation
 
 
-def build_store(cfg: CfgNode, degradation: Degradation) -> tuple[Store, list[str]]:
+def build_store(data: DataSettings, degradation: Degradation) -> tuple[Store, list[str]]:
     """The images of DATA.TRAIN, a patch cache (.h5) or files read into memory; and the reason for each left out.
 
     Files are followed by their copies by the factors of DATA.REDUCED. Of a mixture, a
@@ -105,33 +118,33 @@ def build_store(cfg: CfgNode, degradation: Degradation) -> tuple[Store, list[str
     UnfoldError where there are none, or they are not what DATA.KIND is made of.
     """
     if isinstance(degradation, Mixture):
-        return _mixed_store(cfg, degradation)
-    store, left_out = _one_store(cfg, degradation)
-    if cfg.DATA.MULTIPLE == 1:
+        return _mixed_store(data, degradation)
+    store, left_out = _one_store(data, degradation)
+    if data.multiple == 1:
         return store, left_out
     if store.scale != 1:
         raise UnfoldError(
-            f"{source_of(cfg, 'DATA.MULTIPLE')}: DATA.MULTIPLE cuts images that keep their size, and the targets of "
-            f"{cfg.DATA.TRAIN} are {store.scale} times as large as their inputs: set it 1"
+            f"DATA.MULTIPLE cuts images that keep their size, and the targets of {data.train} are {store.scale} times "
+            "as large as their inputs: set it 1"
         )
-    if small := [i for i in range(len(store)) if min(store.size(i)) < cfg.DATA.MULTIPLE]:
+    if small := [i for i in range(len(store)) if min(store.size(i)) < data.multiple]:
         raise UnfoldError(
-            f"DATA.TRAIN {cfg.DATA.TRAIN} holds {len(small)} images below {cfg.DATA.MULTIPLE} pixels, of which "
-            "DATA.MULTIPLE leaves nothing"
+            f"DATA.TRAIN {data.train} holds {len(small)} images below {data.multiple} pixels, of which DATA.MULTIPLE "
+            "leaves nothing"
         )
-    return CutStore(store, cfg.DATA.MULTIPLE), left_out
+    return CutStore(store, data.multiple), left_out
 
 
-def _mixed_store(cfg: CfgNode, degradation: Mixture) -> tuple[MixedStore, list[str]]:
+def _mixed_store(data: DataSettings, degradation: Mixture) -> tuple[MixedStore, list[str]]:
     """The parts' stores. Clean images that several parts of one kind take are held once."""
     stores: dict[str, Store] = {}
-    known: dict[Any, tuple[Store, list[str]]] = {}
+    known: dict[object, tuple[Store, list[str]]] = {}
     bad: dict[str, None] = {}
-    for name, part in parts_of(cfg).items():
+    for name, part in data.parts.items():
         kind = degradation.parts[name]
         # The package's own read clean images without looking at their options; others may not.
         alike = kind.clean and type(kind).__module__.startswith("unfold.")
-        own: Any = (training_set(part), type(kind)) if alike else name
+        own = (part.training_set, type(kind)) if alike else name
         if own not in known:
             known[own] = build_store(part, kind)
         stores[name], left_out = known[own]
@@ -141,68 +154,62 @@ def _mixed_store(cfg: CfgNode, degradation: Mixture) -> tuple[MixedStore, list[s
                 f"DATA.MIX: the targets of {name} are {stores[name].scale} times as large as their inputs, and images "
                 "of a mixture keep their size"
             )
-    return MixedStore(stores, [item.get("REPEAT", 1) for item in cfg.DATA.MIX]), list(bad)
+    return MixedStore(stores, data.repeats), list(bad)
 
 
-def _one_store(cfg: CfgNode, degradation: Degradation) -> tuple[Store, list[str]]:
-    if training_set(cfg).endswith(".h5"):
-        cache = _open_cache(cfg, degradation)
+def _one_store(data: DataSettings, degradation: Degradation) -> tuple[Store, list[str]]:
+    if data.training_set.endswith(".h5"):
+        cache = _open_cache(data, degradation)
         return (cache if degradation.channels == 3 else Converted(cache, degradation.channels)), []
-    found = read_store(_sources(cfg, degradation), partial(_read, degradation), cfg.DATA.SKIP_BAD, cfg.DATA.REDUCED)
-    if cfg.TRAIN.PATCH % (scale := found[0].scale):
-        raise UnfoldError(
-            f"{source_of(cfg, 'TRAIN.PATCH')}: TRAIN.PATCH {cfg.TRAIN.PATCH} is of the targets, which are {scale} "
-            f"times as large as their inputs: make it a multiple of {scale}"
-        )
-    return found
+    return read_store(_sources(data, degradation), partial(_read, degradation), data.skip_bad, data.reduced)
 
 
-def _read(degradation: Degradation, source: Any) -> Images:
+def _read(degradation: Degradation, source: object) -> Images:
     with their_errors(f"reading {source}"):
         return degradation.read(source)
 
 
-def _open_cache(cfg: CfgNode, degradation: Degradation) -> PatchCache:
-    cache = PatchCache(find_file(training_set(cfg), "`unfold data prepare cache` makes one"))
+def _open_cache(data: DataSettings, degradation: Degradation) -> PatchCache:
+    cache = PatchCache(find_file(data.training_set, "`unfold data prepare cache` makes one"))
     holds = "pairs" if "input" in cache.manifest["kinds"] else "images"
-    kind = registry.short(cfg.DATA.KIND)
+    kind = registry.short(data.kind)
     if holds != degradation.cache:
         what = "pairs" if holds == "pairs" else "colour images"
         raise UnfoldError(f"{cache.path} holds {what}, which are not what DATA.KIND {kind} is made of")
-    if cfg.DATA.REDUCED:  # where a variable stands for the file, which the configuration alone does not tell
+    if data.reduced:  # where a variable stands for the file, which the configuration alone does not tell
         raise UnfoldError(f"DATA.REDUCED makes copies of files, and {cache.path} is a cache: set DATA.REDUCED '[]'")
-    if cfg.DATA.SKIP_BAD:
+    if data.skip_bad:
         raise UnfoldError(f"DATA.SKIP_BAD leaves out files, and {cache.path} is a cache, of which nothing is left out")
     return cache
 
 
-def check_training_set(cfg: CfgNode, degradation: Degradation) -> None:
+def check_training_set(data: DataSettings, degradation: Degradation) -> None:
     """UnfoldError where DATA.TRAIN is not there, or not what DATA.KIND is made of by its names. Reads no image."""
     if isinstance(degradation, Mixture):
-        for name, part in parts_of(cfg).items():
+        for name, part in data.parts.items():
             check_training_set(part, degradation.parts[name])
         return
-    if training_set(cfg).endswith(".h5"):
-        _open_cache(cfg, degradation)
+    if data.training_set.endswith(".h5"):
+        _open_cache(data, degradation)
     else:
-        _sources(cfg, degradation)
+        _sources(data, degradation)
 
 
-def _sources(cfg: CfgNode, degradation: Degradation) -> Sequence[Any]:
+def _sources(data: DataSettings, degradation: Degradation) -> Sequence[object]:
     try:
         with their_errors("finding the training set"):
-            parts = training_set(cfg).split(JOINT)
+            parts = data.training_set.split(JOINT)
             sources = [source for part in parts for source in degradation.sources(part.strip())]
     except NoPartnerError as error:
-        if not cfg.DATA.SKIP_BAD:
+        if not data.skip_bad:
             raise
         raise UnfoldError(
             f"{error} (DATA.SKIP_BAD leaves out what cannot be read, and not what has no partner)"
         ) from None
     if degradation.clean and (inputs := marked_inputs(source for source in sources if isinstance(source, Path))):
         raise UnfoldError(
-            f"DATA.TRAIN {cfg.DATA.TRAIN} holds pairs side by side, such as {inputs[0].name}, and DATA.KIND "
-            f"{registry.short(cfg.DATA.KIND)} is made of clean images: set DATA.KIND paired, or name a folder of clean "
+            f"DATA.TRAIN {data.train} holds pairs side by side, such as {inputs[0].name}, and DATA.KIND "
+            f"{registry.short(data.kind)} is made of clean images: set DATA.KIND paired, or name a folder of clean "
             "ones"
         )
     return sources
@@ -214,7 +221,8 @@ def build_validation(cfg: CfgNode, net: UnfoldingNetwork, degradation: Degradati
         return _mixed_protocol(cfg, net, degradation)
     protocol = _protocol(cfg, "DATA.VAL_PROTOCOL", cfg.DATA.VAL_PROTOCOL or degradation.protocol(net), degradation)
     if why := _misfit(protocol, net):
-        raise UnfoldError(f"DATA.VAL_PROTOCOL {protocol.name} {why}, so it cannot validate {model_name(cfg)}")
+        name = settings_of(cfg).model.short_name
+        raise UnfoldError(f"DATA.VAL_PROTOCOL {protocol.name} {why}, so it cannot validate {name}")
     protocol.fit(net)
     return protocol
 
@@ -235,7 +243,7 @@ def build_test(cfg: CfgNode, net: UnfoldingNetwork, degradation: Degradation) ->
 def _mixed_protocol(cfg: CfgNode, net: UnfoldingNetwork, degradation: Mixture) -> Mixed:
     parts = parts_of(cfg)
     places: dict[str, dict[str, str]] = {}
-    for (name, _), item in zip(parts.items(), cfg.DATA.MIX, strict=True):
+    for name, item in zip(parts, cfg.DATA.MIX, strict=True):
         places[name] = {key.lower(): item[key] for key in ("VAL", "TEST") if item.get(key)}
     return Mixed({name: build_validation(part, net, degradation.parts[name]) for name, part in parts.items()}, places)
 
@@ -259,8 +267,3 @@ def _protocol(cfg: CfgNode, key: str, text: str, degradation: Degradation) -> Pr
 def smallest_image(net: UnfoldingNetwork) -> int:
     """Side length that an image must have to be restored and scored."""
     return max(net.min_size, WINDOW)
-
-
-def run_folder(cfg: CfgNode) -> Path:
-    """OUTPUT as a path."""
-    return as_path(cfg.OUTPUT)

@@ -22,7 +22,7 @@ class Old(NamedTuple):
     () for all; strict: whether it was an error beside another name.
     """
 
-    default: Any
+    default: object
     where: str
     of: tuple[str, ...] = ()
     strict: bool = False
@@ -64,7 +64,7 @@ _PIXEL = ("charbonnier", "l1", "mse")
 _announced: set[str] = set()
 
 
-def translate(cfg: CfgNode, key: str, value: Any, source: str) -> str:
+def translate(cfg: CfgNode, key: str, value: object, source: str) -> str:
     """Set what an old key stands for; returns the new key. UnfoldError where that cannot be said of other losses."""
     section, _, name = key.partition(".")
     if section == "LOSS":
@@ -86,7 +86,7 @@ def new_key(key: str) -> str:
     return "LOSS.TERMS" if section == "LOSS" else f"{section}.ARGS.{name.lower()}"
 
 
-def is_default(key: str, value: Any) -> bool:
+def is_default(key: str, value: object) -> bool:
     """Whether an old key says what it said without being set."""
     return bool(KEYS[key].default == value)
 

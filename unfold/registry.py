@@ -26,6 +26,8 @@ from unfold.builtin import BUILTIN
 from unfold.errors import UnfoldError, nearest, nearest_or_all
 from unfold.util.paths import as_path
 
+Options = Mapping[str, Any]  # of a part, by name: its constructor says of which types
+Make = Callable[..., Any]  # a class, or a function that makes one of its kind
 _CODE = re.compile(
     r"(?P<file>.+\.py):(?P<of_file>[A-Za-z_]\w*)|(?P<module>[A-Za-z_][\w.]*):(?P<of_module>[A-Za-z_]\w*)"
 )
@@ -43,7 +45,7 @@ class Kind:
     base: str
     group: str = ""
     given: frozenset[str] = frozenset()
-    registered: dict[str, Callable[..., Any]] = field(default_factory=dict, compare=False)
+    registered: dict[str, Make] = field(default_factory=dict, compare=False)
 
 
 NETWORK = Kind("network", "unfold.models.unfolding:UnfoldingNetwork", "unfold.networks")
@@ -64,8 +66,8 @@ class Part:
 
     kind: Kind
     name: str
-    make: Callable[..., Any]
-    preset: Mapping[str, Any] = field(default_factory=dict)
+    make: Make
+    preset: Options = field(default_factory=dict)
     file: Path | None = None
 
     @property
@@ -93,11 +95,11 @@ class Part:
         own = {n: p.default for n, p in self.parameters().items() if p.default is not p.empty and n != "**"}
         return {**own, **self.preset}
 
-    def full(self, options: Mapping[str, Any]) -> dict[str, Any]:
+    def full(self, options: Options) -> dict[str, Any]:
         """The options, with the defaults for those that are not given."""
         return {**self.defaults(), **options}
 
-    def checked(self, options: Mapping[str, Any], where: Callable[[str], str] | None = None) -> dict[str, Any]:
+    def checked(self, options: Options, where: Callable[[str], str] | None = None) -> dict[str, Any]:
         """The options in the types that the constructor says; UnfoldError for one that is unknown, missing or unfit.
 
         where: from an option's name to what an error begins with, such as the recipe and the key.
@@ -123,7 +125,7 @@ class Part:
                 raise UnfoldError(f"{at(option)} is an option that {self.name} needs, and is not given")
         return checked
 
-    def build(self, options: Mapping[str, Any], where: Callable[[str], str] | None = None, **given: Any) -> Any:
+    def build(self, options: Options, where: Callable[[str], str] | None = None, **given: Any) -> Any:
         """Check the options and call the constructor. UnfoldError where it refuses them, or makes something else."""
         checked = self.checked(options, where)
         begin = where("").rstrip(".: ") if where else self.name
@@ -241,7 +243,7 @@ def find(kind: Kind, text: str) -> Part:
     )
 
 
-def register(kind: Kind, part: Callable[..., Any], name: str | None = None) -> str:
+def register(kind: Kind, part: Make, name: str | None = None) -> str:
     """Let a class be found by name in this process: by that of its attribute ``name``, its presets, or its own."""
     own = getattr(part, "name", None)
     name = name or (own if isinstance(own, str) else part.__name__)
@@ -253,7 +255,7 @@ def register(kind: Kind, part: Callable[..., Any], name: str | None = None) -> s
     return name
 
 
-def code_in(value: Any) -> list[str]:
+def code_in(value: object) -> list[str]:
     """The names of code among the values of all keys "name" in nested options."""
     if isinstance(value, Mapping):
         own = [text for key, text in value.items() if key in ("name", "NAME") and isinstance(text, str)]
@@ -274,12 +276,12 @@ def _loaded(kind: Kind, name: str) -> Any:
         raise UnfoldError(f"{place}: {user_files.in_words(error)}{whose}") from error
 
 
-def _preset(make: Any, name: str) -> Mapping[str, Any]:
+def _preset(make: object, name: str) -> Options:
     preset = getattr(make, "presets", {}).get(name)
     return {} if preset is None else preset.options
 
 
-def _checked_part(kind: Kind, name: str, part: Any) -> Callable[..., Any]:
+def _checked_part(kind: Kind, name: str, part: Any) -> Make:
     """A class of the kind, or a function, which is seen to when it is called."""
     if not callable(part) or (isinstance(part, type) and not issubclass(part, _base(kind))):
         what = (
@@ -295,7 +297,7 @@ def _checked_part(kind: Kind, name: str, part: Any) -> Callable[..., Any]:
     return part
 
 
-def _source(part: Any) -> str:
+def _source(part: Callable[..., object]) -> str:
     try:
         return f"{inspect.getsourcefile(part)}:{inspect.getsourcelines(part)[1]}"
     except (OSError, TypeError):
@@ -327,7 +329,7 @@ def _entry_points(group: str) -> dict[str, EntryPoint]:
     return found
 
 
-def _hints(make: Callable[..., Any]) -> dict[str, Any]:
+def _hints(make: Make) -> dict[str, Any]:
     try:
         return typing.get_type_hints(make.__init__ if isinstance(make, type) else make)  # type: ignore[misc]
     except Exception:  # annotations may name what is not imported; defaults then say the type
@@ -344,7 +346,7 @@ _WORDS = {
 }
 
 
-def coerced(value: Any, hint: Any, default: Any, where: str) -> Any:
+def coerced(value: object, hint: object, default: object, where: str) -> Any:
     """``value`` in the type of the annotation, or of the default where there is none; UnfoldError where it is another.
 
     Whole numbers pass for floats, and so does 1e-4, text to YAML 1.1; numbers pass for text.
@@ -359,7 +361,7 @@ class _UnfitError(Exception):
     """Says what is wanted."""
 
 
-def _of_default(default: Any) -> Any:
+def _of_default(default: object) -> Any:
     if default is None or default is inspect.Parameter.empty:
         return Any
     if isinstance(default, list | tuple):
@@ -368,7 +370,7 @@ def _of_default(default: Any) -> Any:
     return type(default)
 
 
-def _coerced(value: Any, hint: Any) -> Any:
+def _coerced(value: object, hint: Any) -> Any:
     origin = typing.get_origin(hint)
     if origin in (typing.Union, UnionType):
         return _first_that_fits(value, typing.get_args(hint))
@@ -408,7 +410,7 @@ def _coerced(value: Any, hint: Any) -> Any:
     return value
 
 
-def _first_that_fits(value: Any, hints: Sequence[Any]) -> Any:
+def _first_that_fits(value: object, hints: Sequence[Any]) -> Any:
     wanted = []
     # What fits as it is first: text is no number where both are allowed.
     for hint in sorted(hints, key=lambda hint: not (isinstance(hint, type) and type(value) is hint)):
@@ -419,7 +421,7 @@ def _first_that_fits(value: Any, hints: Sequence[Any]) -> Any:
     raise _UnfitError(" or ".join(dict.fromkeys(wanted)))
 
 
-def _sequence(value: Any, kind: Any, hints: Sequence[Any]) -> Any:
+def _sequence(value: object, kind: Any, hints: Sequence[Any]) -> Any:
     if not isinstance(value, list | tuple):
         raise _UnfitError("a list")
     fixed = kind is tuple and hints and hints[-1] is not Ellipsis
@@ -433,7 +435,7 @@ def _sequence(value: Any, kind: Any, hints: Sequence[Any]) -> Any:
     return kind(items) if kind in (tuple, set, frozenset) else items
 
 
-def _number(value: Any) -> float:
+def _number(value: object) -> float:
     try:
         number = float(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else math.nan
     except (ValueError, OverflowError):

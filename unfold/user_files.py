@@ -22,7 +22,7 @@ from pathlib import Path
 from types import FrameType, ModuleType, TracebackType
 from typing import Any
 
-from unfold.errors import UnfoldError, one_line, reason_of
+from unfold.errors import UnfoldError, one_line, out_of_memory, reason_of
 
 __path__: list[str] = []  # makes this module a package, below which theirs stand
 
@@ -87,12 +87,17 @@ def in_words(error: BaseException) -> str:
 
 @contextmanager
 def their_errors(what: str) -> Iterator[None]:
-    """Within, what goes wrong in people's own code becomes an UnfoldError: file, line and reason, and ``what``."""
+    """Within, what goes wrong in people's own code becomes an UnfoldError: file, line and reason, and ``what``.
+
+    Not a lack of memory: that is no fault of theirs, and what helps is known elsewhere.
+    """
     try:
         yield
     except UnfoldError:
         raise
     except Exception as error:
+        if out_of_memory(error):
+            raise
         if (place := place_of(error) or _of_signature(error)) is None:
             raise
         raise UnfoldError(f"{place}: {in_words(error)} (in {what})") from error
@@ -107,7 +112,7 @@ def _of_signature(error: Exception) -> str | None:
         return None
     for name, module in list(sys.modules.items()):
         if name.startswith(PREFIX) or name.partition(".")[0] in packages:
-            thing: Any = module
+            thing: object = module
             for part in found.group(1).split("."):
                 thing = getattr(thing, part, None)
             if thing is not None:
@@ -187,7 +192,7 @@ class _Finder:
     """Finds the modules below this one by their names."""
 
     @staticmethod
-    def find_spec(name: str, path: Sequence[str] | None = None, target: Any = None) -> ModuleSpec | None:
+    def find_spec(name: str, path: Sequence[str] | None = None, target: object = None) -> ModuleSpec | None:
         if not name.startswith(PREFIX):
             return None
         first, *rest = name.removeprefix(PREFIX).split(".")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from unfold import restore
 from unfold.cli import restore_command as module
 from unfold.data.formats.kernel_files import read_kernels
 from unfold.errors import UnfoldError
+from unfold.inference import tile_memory
 from unfold.inference.collect_files import find_jobs
 from unfold.inference.kernel_and_noise import estimated_sigma, gaussian, named_kernel
 from unfold.inference.picture_files import Picture, read_picture, write_picture
@@ -305,3 +307,45 @@ def test_noise_is_estimated_where_there_is_noise_and_zero_where_there_is_none() 
     assert estimated_sigma(np.full((40, 40, 1), 77, np.uint8)) == 0
     assert estimated_sigma(smooth.astype(np.float32)) < 1e-4
     assert estimated_sigma(np.zeros((1, 1, 3), np.uint8)) == 0
+
+
+def test_several_processes_write_the_same_bytes_and_say_the_same(
+    usrnet: Path, pictures: Path, tmp_path: Path, command: Command, caplog: pytest.LogCaptureFixture
+) -> None:
+    for i, name in enumerate(("a.png", "b.jpg", "c.tif")):
+        Image.fromarray(scene(30, 26, seed=40 + i)).save(pictures / name)
+    (pictures / "broken.png").write_bytes(b"no picture")
+    words = ["restore", pictures, "--weights", usrnet, "--kernel", "gauss:1.6", "--sigma", "estimate"]
+    told: dict[str, tuple[object, ...]] = {}
+    for name, more in (("one", []), ("two", ["--jobs", "2"])):
+        caplog.clear()
+        code, out, _ = command(*words, "-o", tmp_path / name, *more)
+        told[name] = code, out.replace(str(tmp_path / name), "OUT"), caplog.messages
+    assert told["one"] == told["two"]
+    assert told["one"][0] == 1
+    first, second = ({p.name: p.read_bytes() for p in (tmp_path / name).iterdir()} for name in ("one", "two"))
+    assert first == second
+    assert len(first) == 6
+
+
+def test_a_picture_too_large_beside_others_is_restored_alone_and_as_it_would_be(
+    blind: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the process of this test, in place of one of its own."""
+    options = module.Options({}, False, "auto", False, "float32", alone=False)
+    worker = module._Worker(str(blind), None, None, "cpu", options)
+    try:
+        (job, *_) = find_jobs([str(pictures)], tmp_path / "out", None, Counter())
+        done = worker.run(job)
+        assert done is not None
+        assert done.what == "done"
+        monkeypatch.setattr(tile_memory, "_sharers", {"cpu": 10**9, "device": 1})
+        assert worker.run(job) is None, "tiles would be made"
+    finally:
+        module.logger.removeFilter(worker._note)
+
+
+@pytest.mark.parametrize("jobs", ["0", "-1"])
+def test_less_than_one_process_is_refused(blind: Path, pictures: Path, command: Command, jobs: str) -> None:
+    code, _, err = command("restore", pictures, "-o", pictures / "out", "--weights", blind, "--jobs", jobs)
+    assert (code, err) == (2, f"unfold restore: --jobs is a number of processes, 1 or more, not {jobs}\n")

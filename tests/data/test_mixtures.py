@@ -13,13 +13,14 @@ import torch
 from PIL import Image
 
 from tests.synthetic import scene
-from unfold.config import load_config, parts_of
+from unfold.config import load_config
 from unfold.data.batches import BatchSampler, Key, collate
 from unfold.data.mixtures import MixedPatches, MixedStore, pass_counts
 from unfold.data.patches import Images, MemoryStore
 from unfold.data.stores.cut_store import CutStore
 from unfold.data.stores.image_stores import Window
 from unfold.degradations.paired import Paired
+from unfold.settings import settings_of
 
 TASK = Path(__file__).parents[2] / "tasks" / "all_in_one" / "configs"
 REAL = {"WED": 4744 + 400, "RainTrainL": 200, "RESIDE/OTS": 72135, "GoPro": 2103, "LOL/train": 485}
@@ -90,10 +91,10 @@ def test_parts_of_one_store_hold_its_images_once() -> None:
 
 @pytest.mark.parametrize(("recipe", "samples"), [("aio3", 142_431), ("aio5", 162_646)])
 def test_an_epoch_of_the_published_mixtures_is_one_pass(recipe: str, samples: int) -> None:
-    cfg = load_config(TASK / f"{recipe}.yaml")
-    images = [REAL[part.DATA.TRAIN.split(" + ")[0]] for part in parts_of(cfg).values()]
-    counts = pass_counts(images, [item.get("REPEAT", 1) for item in cfg.DATA.MIX])
-    assert sum(counts) == cfg.TRAIN.PATCHES == samples
+    settings = settings_of(load_config(TASK / f"{recipe}.yaml"))
+    images = [REAL[part.train.split(" + ")[0]] for part in settings.data.parts.values()]
+    counts = pass_counts(images, settings.data.repeats)
+    assert sum(counts) == settings.train.patches == samples
     assert sum(counts[:3]) == 46_296
     assert counts[3:] == [24_000, 72_135, 10_515, 9_700][: len(counts) - 3]
 
@@ -114,8 +115,8 @@ def test_many_hazy_images_in_folders_have_one_clean_one_by_the_recipe_s_template
         link(f"original/{i:04}.jpg")
         for j in range(35):
             link(f"synthetic/part{1 + i % 4}/{i:04}_0.{j}_0.08.jpg")
-    part = parts_of(load_config(TASK / "aio3.yaml"))["haze"]
-    pairs = Paired(**part.DATA.ARGS).sources(part.DATA.TRAIN)
+    part = settings_of(load_config(TASK / "aio3.yaml")).data.parts["haze"]
+    pairs = Paired(**part.args).sources(part.train)
     assert len(pairs) == len({pair.name for pair in pairs}) == 8 * 35
     assert all(pair.input.name.startswith(f"{pair.target.stem}_") for pair in pairs)
 

@@ -18,6 +18,7 @@ from tests.synthetic import scene
 from unfold.data.batches import BatchSampler, Key, collate
 from unfold.data.patches import MemoryStore, Patches, read_store
 from unfold.degradations.blur_downscale import BlurDownscale
+from unfold.degradations.camera_noise import CameraNoise
 from unfold.degradations.degradation import Degradation
 from unfold.degradations.gaussian_noise import GaussianNoise
 from unfold.degradations.nonuniform_noise import BlurNoise
@@ -44,6 +45,7 @@ KINDS: dict[str, Degradation] = {
     "usrnet": BlurDownscale(),
     "nrl_gdn": BlurNoise(),
     "rain": SyntheticRain(),
+    "camera_noise": CameraNoise(),
     "compressive_sensing": grey(Sensing()),
 }
 PATCH = 36
@@ -287,3 +289,33 @@ def test_compressive_sensing_takes_limited_range_y_of_colour_and_grey_as_it_is(t
     assert white == pytest.approx(235 / 255)
     batch = kind.render(collate([{"target": torch.from_numpy(samples[0])[None]}]))
     assert torch.equal(batch["image"], batch["target"])
+
+
+def test_camera_noise_spares_as_many_samples_as_it_says_and_judges_the_rest_by_noise() -> None:
+    target = scene(64, 64, seed=2)
+    for spared, low, high in ((0.0, 0, 0), (0.4, 0.1, 0.3), (1.0, 0.4, 0.6)):
+        kind = CameraNoise(spared=spared, white_noise=0.0)
+        samples = [kind.make({"target": target}, np.random.default_rng(i), 1) for i in range(100)]
+        assert low <= np.mean([np.array_equal(s["y"], target) for s in samples]) <= high
+        assert all(np.array_equal(s["target"], target) for s in samples)
+
+    def variance(gain: float) -> float:
+        kind = CameraNoise((gain, gain), spared=0, white_noise=0)
+        taken = [kind.make({"target": target}, np.random.default_rng(i), 1)["y"] for i in range(20)]
+        return float(np.mean([np.var(y - 1.0 * target) for y in taken]))
+
+    # About the ratio of the gains; JPEG and read noise come on top.
+    assert 5 < variance(1e-2) / variance(1e-3) < 15
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"gain": (1e-2, 1e-3)}, "gain"),
+        ({"quality": (0, 90)}, "quality"),
+        ({"spared": 0.8, "white_noise": 0.3}, "shares"),
+    ],
+)
+def test_camera_noise_refuses_ranges_that_are_none(options: dict[str, Any], match: str) -> None:
+    with pytest.raises(UnfoldError, match=match):
+        CameraNoise(**options)

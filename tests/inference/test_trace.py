@@ -16,7 +16,7 @@ from tests.synthetic import scene
 from unfold import metrics, restore
 from unfold.errors import UnfoldError
 from unfold.inference.trace import trace
-from unfold.models.stages import with_stages
+from unfold.models.number_of_stages import with_stages
 from unfold.physics.boundary import periodic
 
 NETWORKS = ["dgunet_deblur", "dgunet_plus_deblur", "usrnet", "nrl_gdn", "nrl_gdn_y0", "rgdn_uniform"]

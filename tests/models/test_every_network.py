@@ -15,7 +15,8 @@ from unfold import create_model, list_models
 from unfold.metrics import psnr
 from unfold.util.value_checks import unchecked
 
-PUBLISHED = [name for name in list_models() if name != "composed" and "prompt" not in name]  # of the papers
+OURS = ("composed", "hqs_denoiser", "dgunet_prompt", "dgunet_prompt_narrow")
+PUBLISHED = [name for name in list_models() if name not in OURS]  # of the papers
 
 
 def dead_in_compressive_sensing(stages: list[str]) -> set[str]:
@@ -141,11 +142,11 @@ def test_stages_can_be_set_anew_where_weights_are_tied_and_only_there(name: str)
         net.stages = 0
 
 
-def test_names_are_those_of_the_three_papers() -> None:
+def test_names_are_those_of_the_papers_and_our_own() -> None:
     assert list_models() == sorted(
         [f"dgunet_{task}" for task in ("deblur", "derain", "denoise", "cs")]
         + [f"dgunet_plus_{task}" for task in ("deblur", "derain", "denoise", "cs")]
-        + ["usrnet", "usrnet_tiny", "nrl_gdn", "nrl_gdn_y0", "rgdn_uniform", "composed"]
+        + ["usrnet", "usrnet_tiny", "nrl_gdn", "nrl_gdn_y0", "rgdn_uniform", *OURS]
     )
     with torch.device("meta"):
         counts = {name: sum(p.numel() for p in create_model(name).parameters()) for name in PUBLISHED}

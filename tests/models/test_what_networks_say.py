@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -16,9 +17,11 @@ from unfold.models.dgunet_cs import DGUNetCS
 from unfold.models.golden.golden_rules import fill
 from unfold.models.nrl_gdn import NRLGDN
 from unfold.models.registry import skeleton
+from unfold.models.unfolding import UnfoldingNetwork
 from unfold.models.usrnet import USRNet
 from unfold.priors import pathway_unet
 from unfold.priors.resunet import ResUNet
+from unfold.registry import NETWORK
 from unfold.report.models_list import describe_model
 
 
@@ -81,3 +84,23 @@ def test_the_whole_of_dgunet_looks_at_the_whole_image() -> None:
     """Why its tiles are approximate."""
     net = narrow.narrow("dgunet_deblur").double()
     assert furthest_change(lambda x: next(net.iterate(x)), 3, 256, 0) == 255
+
+
+def test_a_networks_skeleton_is_given_its_options_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = []
+
+    class Takes(UnfoldingNetwork):
+        def __init__(self, what: object = None) -> None:
+            given.append(what)
+            super().__init__(1)
+
+        def begin(self, y):  # type: ignore[no-untyped-def]
+            return y, None
+
+        def stage(self, k, x, memory, context):  # type: ignore[no-untyped-def]
+            return x, memory
+
+    monkeypatch.setitem(NETWORK.registered, "takes_anything", Takes)
+    for what in (Path("a"), {1: 2}, 5, [1, "2"]):
+        skeleton("takes_anything", {"what": what})
+    assert given == [Path("a"), {1: 2}, 5, [1, "2"]]

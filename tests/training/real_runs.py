@@ -161,6 +161,8 @@ def _unfold(words: list[str], printed: Path, before: Callable[[], None] | None) 
     from unfold.cli import main
 
     os.setsid()
+    # As in a process of its own on Linux; else what is killed leaves its semaphores (tqdm's) behind.
+    multiprocessing.set_start_method("fork", force=True)
     file = os.open(printed, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(file, 1)
     os.dup2(file, 2)

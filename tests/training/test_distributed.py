@@ -162,7 +162,7 @@ def test_each_process_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(torch.cuda, "set_device", lambda number: calls.update(gpu=number))
     monkeypatch.setattr(distributed.dist, "init_process_group", lambda backend, **_: calls.update(backend=backend))
     monkeypatch.setattr(distributed.dist, "new_group", lambda **_: None)
-    watch: Any = SimpleNamespace(store=None, begin=lambda: None)
+    watch: Any = SimpleNamespace(store=None, begin=lambda: None, meet=lambda patience: None)
     for device in ("auto", "cuda"):
         Processes(3, 4, 1, watch).join(device)
         assert calls == {"gpu": 1, "backend": "nccl"}
@@ -180,11 +180,11 @@ def test_processes_that_were_not_started_by_torchrun_are_told_what_is_missing(mo
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("RANK", "1")
     monkeypatch.setenv("WORLD_SIZE", "1")
-    with processes(print) as us:
+    with processes(print, lambda error: 1) as us:
         assert (us.rank, us.world) == (0, 1), "one is one, whatever it is called"
     monkeypatch.setenv("WORLD_SIZE", "2")
     told = "LOCAL_RANK, MASTER_ADDR, MASTER_PORT not: start it by torchrun"
-    with pytest.raises(UnfoldError, match=told), processes(print):
+    with pytest.raises(UnfoldError, match=told), processes(print, lambda error: 1):
         pass
 
 

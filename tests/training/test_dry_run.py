@@ -10,14 +10,17 @@ from typing import Any
 import pytest
 import torch
 
+from tests.ranks import commands, ended, start
 from unfold.config import dumped, load_config
 from unfold.errors import UnfoldError
+from unfold.losses import vgg_features
+from unfold.settings import settings_of
 from unfold.training import dry_run
 from unfold.training.checkpoint import save_checkpoint, size_on_disk
-from unfold.training.dry_run import Step, check_run, sizes_to_try, step_seconds
+from unfold.training.dry_run import Step, check_run, sent, sizes_to_try, step_seconds
 from unfold.training.memory_count import smallest_patch
 from unfold.training.processes.distributed import Processes
-from unfold.training.setup.build_parts import steps_per_epoch, total_steps
+from unfold.training.setup.build_parts import build_rate
 from unfold.training.setup.build_run import build_trainer
 from unfold.training.setup.settings_check import in_vain
 
@@ -87,16 +90,16 @@ def test_steps_begin_with_one_of_the_smallest_legal_patches_and_end_with_the_rec
 
 def test_a_step_is_a_constant_for_each_part_and_a_time_for_each_pixel(tmp_path: Path) -> None:
     (tmp_path / "r.yaml").write_text("TRAIN: {BATCH: 6, PATCH: 64, ACCUMULATE: 3, PATCHES: 12}")
-    cfg = load_config(tmp_path / "r.yaml")
+    train = settings_of(load_config(tmp_path / "r.yaml")).train
 
     def step(patch: int, batch: int) -> Step:
         return Step(patch, batch, 0.2 + 1e-5 * batch * patch**2, 0.0)
 
-    assert step_seconds(cfg, [step(8, 1), step(16, 1), step(32, 1)]) == pytest.approx(3 * 0.2 + 1e-5 * 6 * 64**2)
+    assert step_seconds(train, [step(8, 1), step(16, 1), step(32, 1)]) == pytest.approx(3 * 0.2 + 1e-5 * 6 * 64**2)
     superlinear = [Step(8, 1, 0.1, 0.0), Step(64, 2, 9.0, 0.0)]
-    assert step_seconds(cfg, superlinear) == pytest.approx(27.0)
+    assert step_seconds(train, superlinear) == pytest.approx(27.0)
     slower = [Step(8, 1, 1.0, 0.0), Step(16, 1, 0.5, 0.0)]  # a busy machine
-    assert step_seconds(cfg, slower) == pytest.approx(0.5 * 6 * 64**2 / 16**2)
+    assert step_seconds(train, slower) == pytest.approx(0.5 * 6 * 64**2 / 16**2)
 
 
 def test_of_an_image_that_would_take_too_long_a_part_is_restored(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,9 +126,26 @@ def test_the_size_of_a_checkpoint_is_that_of_its_file(tmp_path: Path) -> None:
     assert size_on_disk(content) == pytest.approx((tmp_path / "last.pth").stat().st_size, rel=0.02)
 
 
-def test_a_check_is_of_one_process(recipe: Path) -> None:
-    with pytest.raises(UnfoldError, match="--check runs in one process, not 2: begin it without torchrun"):
-        check_run(load_config(recipe), processes=Processes(0, 2))
+def test_a_check_of_several_processes_tells_the_memory_of_each_and_what_they_exchange(
+    recipe: Path, tmp_path: Path
+) -> None:
+    words = ["train", "--check", "--config", str(recipe), "TRAIN.BATCH", "6", "TRAIN.PATCHES", "24"]
+    (code, out, err), (other, silent, _) = ended(start(2, tmp_path / "ranks", commands, words), tmp_path / "ranks")
+    assert (code, other, silent) == (0, 0, ""), err
+    for told in (
+        r"processes +2 on 1 machine, of each step 3 of 16x16 at most in each",
+        r"memory +\d+ MB in each process for its part \(estimated\); free are 0: [\d.]+ [MG]B, 1: [\d.]+ [MG]B",
+        # 150,652 parameters of 4 bytes: of two processes, each sends as much as there is.
+        r"all-reduce +1 MB of gradients a step, of which each process sends 1 MB: 0\.19 ms at 25 Gb/s, 0\.012 ms",
+        r"here \(measured",
+        r"run +12 steps",
+    ):
+        assert re.search(told, out), (told, out)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_ring_sends_twice_what_the_others_hold() -> None:
+    assert [sent(800, world) for world in (1, 2, 8)] == [0, 800, 1400]
 
 
 @pytest.mark.parametrize(
@@ -217,7 +237,50 @@ def test_settings_in_vain_are_told_and_not_refused(
     recipe: Path, words: str, told: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     cfg = load_config(recipe, words.split())
-    found = in_vain(cfg, total_steps(cfg), steps_per_epoch(cfg))
+    settings = settings_of(cfg)
+    found = in_vain(settings.train, settings.schedule.warmup, build_rate(cfg))
     assert len(found) == bool(told)
     build_trainer(cfg, dry=True)
     assert all(told in text and text in caplog.text for text in found)
+
+
+def test_fetching_says_what_is_here_and_trains_nothing(
+    recipe: Path, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UNFOLD_CACHE", str(tmp_path / "cache"))
+    code, out, err = command("train", "--fetch", "--config", recipe, "--init", "usrnet_tiny_small", "DATA.TEST", "none")
+    assert code == 0, err
+    for told in (
+        rf"cache +{tmp_path / 'cache'}",
+        r"weights +usrnet_tiny_small of --init: .*usrnet_tiny_small\.safetensors",
+        r"DATA.TRAIN .*pictures: here",
+        r"DATA.TEST +none: not here \(there is no folder none",
+        "nothing else is needed from a network",
+    ):
+        assert re.search(told, out), (told, out)
+    assert not (tmp_path / "run").exists()
+
+
+def test_fetching_brings_vgg19_into_the_shared_cache_and_a_run_finds_it_there(
+    recipe: Path, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loss = ["LOSS.TERMS", "[{NAME: l1}, {NAME: perceptual}]"]
+    monkeypatch.setenv("UNFOLD_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "torch"))
+    asked: list[Path] = []
+
+    def stand_in(url: str, target: Path, sha256: str | None) -> str:
+        asked.append(target)
+        raise UnfoldError("no network")
+
+    monkeypatch.setattr(vgg_features, "download", stand_in)
+    code, _, err = command("train", "--fetch", "--config", recipe, "TRAIN.PATCH", "16", *loss)
+    assert code == 2
+    assert "no network" in err
+    (target,) = asked
+    assert target.parent == tmp_path / "cache" / "weights"
+    monkeypatch.delenv("UNFOLD_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    with pytest.raises(UnfoldError, match="no network"):
+        vgg_features._torchvisions()
+    assert asked[1].parent == tmp_path / "torch" / "checkpoints"

@@ -7,7 +7,6 @@ import functools
 import json
 import os
 import pty
-import select
 import shlex
 import struct
 import subprocess
@@ -67,6 +66,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
+MARK = "<end>"
+
+
 @pytest.fixture
 def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], Callable[[], str]]]:
     """terminal(columns) makes stderr a terminal; what that returns tells what has been written there."""
@@ -79,10 +81,12 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], Callab
         return written
 
     def written() -> str:
+        file.write(MARK)
+        file.flush()
         found = b""
-        while select.select([ends[0]], [], [], 0.3)[0]:  # it comes in pieces
+        while not found.endswith(MARK.encode()):  # it comes in pieces, on a busy machine late
             found += os.read(ends[0], 100_000)
-        return found.decode()
+        return found.decode().removesuffix(MARK)
 
     yield open_terminal
     file.close()

@@ -14,12 +14,13 @@ from PIL import Image
 
 from tests.conftest import TINY
 from tests.synthetic import scene
-from unfold.config import differences, load_config, parts_of
+from unfold.config import differences, load_config
 from unfold.data.batches import Key, collate
-from unfold.from_config import bare_network, build_degradation, build_store
+from unfold.from_config import bare_network, build_degradation, build_store, parts_of
 from unfold.losses.loss import Term, TotalLoss
 from unfold.losses.pixel import L1, Charbonnier
 from unfold.models.unfolding import Output
+from unfold.settings import settings_of
 from unfold.training.log import read_log
 from unfold.training.setup.build_parts import build_patches
 from unfold.training.setup.build_run import build_trainer
@@ -118,9 +119,9 @@ def test_a_mixture_goes_on_where_it_was(recipe: Path, tmp_path: Path, command: C
 def test_samples_are_those_of_the_part_s_own_kind(recipe: Path) -> None:
     cfg = load_config(recipe)
     degradation = build_degradation(cfg, bare_network(cfg))
-    store, _ = build_store(cfg, degradation)
+    store, _ = build_store(settings_of(cfg).data, degradation)
     assert len(store) == 3 + 3 + 2 + 2, "clean images of one kind of reading are held once, these are of two"
-    data = build_patches(cfg, degradation, store)
+    data = build_patches(settings_of(cfg), degradation, store)
     noise: dict[int, list[torch.Tensor]] = {i: [] for i in range(4)}
     for number in range(60):
         item = data[Key(0, number)]

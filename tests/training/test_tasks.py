@@ -22,6 +22,7 @@ from unfold.degradations.blur_downscale import BlurDownscale
 from unfold.from_config import bare_network, build_degradation, build_store, build_validation
 from unfold.physics.degrade import blur_uint8
 from unfold.physics.kernels import gaussian_kernel
+from unfold.settings import settings_of
 from unfold.training.log import read_log
 
 Command = Callable[..., tuple[int, str, str]]
@@ -307,11 +308,11 @@ def test_a_patch_cache_trains_to_the_weights_of_its_files(tmp_path: Path, pairs:
 def test_a_training_set_may_be_several_folders(tmp_path: Path, pairs: Path) -> None:
     folders = " + ".join(str(pairs / split / "target") for split in ("train", "val"))
     cfg = load_config(written(tmp_path, f"MODEL: {DGUNET}\nDATA: {{KIND: gaussian, TRAIN: {folders}}}\n"))
-    store, _ = build_store(cfg, build_degradation(cfg, bare_network(cfg)))
+    store, _ = build_store(settings_of(cfg).data, build_degradation(cfg, bare_network(cfg)))
     assert len(store) == 8
     smaller = written(tmp_path, f"MODEL: {DGUNET}\nDATA: {{KIND: gaussian, TRAIN: {folders}, REDUCED: [0.5]}}\n")
     cfg = load_config(smaller)
-    store, _ = build_store(cfg, build_degradation(cfg, bare_network(cfg)))
+    store, _ = build_store(settings_of(cfg).data, build_degradation(cfg, bare_network(cfg)))
     assert len(store) == 16
     assert 2 * store.size(8)[0] == store.size(0)[0]
 

@@ -64,7 +64,7 @@ def recorded(cache: Path) -> dict[str, dict[str, object]]:
 
 
 def test_the_registry_is_in_order() -> None:
-    assert {weights.model for weights in WEIGHTS.values()} == set(list_models()) - {"composed"}
+    assert {weights.model for weights in WEIGHTS.values()} == set(list_models()) - {"composed", "hqs_denoiser"}
     files = [weights.file for weights in WEIGHTS.values()]
     assert len(set(files)) == len(files), "one folder holds them all"
     for weights in WEIGHTS.values():
@@ -196,15 +196,19 @@ def test_records_that_cannot_be_read_trust_nothing(published: Server, cache: Pat
         find_weights("usrgan")
 
 
-def test_without_a_place_for_the_record_unverified_weights_are_not_used(
-    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_digest_that_cannot_be_recorded_is_told_and_the_weights_are_used(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     (home / "pretrained").mkdir()
     (home / "pretrained" / "NRL_GDN.pth").write_bytes(weights_file("nrl_gdn"))
     (tmp_path / "file").touch()
     monkeypatch.setenv("UNFOLD_CACHE", str(tmp_path / "file"))
-    with pytest.raises(UnfoldError, match=r"UNFOLD_CACHE"):
-        find_weights("nrl_gdn")
+    path = find_weights("nrl_gdn")
+    assert path.name == "NRL_GDN.pth"
+    (line,) = [message for message in caplog.messages if "could not be recorded" in message]
+    assert hashlib.sha256(path.read_bytes()).hexdigest() in line
+    assert str(tmp_path / "file") in line
+    assert "UNFOLD_CACHE" in line
 
 
 def test_weights_on_a_cloud_drive_say_where_and_where_to(cache: Path) -> None:

@@ -12,7 +12,7 @@ from skimage import data
 import unfold
 from unfold.degradations.synthetic_rain import SyntheticRain
 from unfold.metrics import psnr
-from unfold.models.weight_facts import Weights
+from unfold.models.known.weight_facts import Weights
 from unfold.physics.degrade import blur_array, decimate_array
 from unfold.physics.kernels import gaussian_kernel
 from unfold.physics.noise import add_gaussian

@@ -26,7 +26,7 @@ from unfold.weights.recognise import recognise
 Command = Callable[..., tuple[int, str, str]]
 AMBIGUOUS = ("nrl_gdn", "nrl_gdn_y0", "rgdn_uniform")
 
-PUBLISHED = [name for name in list_models() if name != "composed"]  # of the papers
+PUBLISHED = [name for name in list_models() if name not in ("composed", "hqs_denoiser")]  # of the papers
 
 
 def same_weights(a: UnfoldingNetwork, b: UnfoldingNetwork) -> bool:

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from unfold.models.unfolding import UnfoldingNetwork
+from unfold.util.arrays import Named
 
 
 class Convolution(NamedTuple):
@@ -53,7 +54,7 @@ def work(one: Convolution, output: tuple[int, ...]) -> int:
     return pixels[0] * prod(pixels[2:]) * prod(one.weight)
 
 
-def dominant(net: UnfoldingNetwork, given: dict[str, Any]) -> tuple[Convolution, float]:
+def dominant(net: UnfoldingNetwork, given: Named) -> tuple[Convolution, float]:
     """The convolution with most of the work of a run, and its share of that of all convolutions. Computes nothing.
 
     net: a network without numbers (on the meta device); given: its inputs likewise.

@@ -22,6 +22,8 @@ from unfold.degradations.degradation import Degradation
 from unfold.models.registry import skeleton
 from unfold.registry import DEGRADATION, find
 from unfold.training.processes.loader_worker import begin_worker
+from unfold.util.device import wait_for
+from unfold.util.processors import processors
 
 LEAST = 4  # batches
 
@@ -54,7 +56,7 @@ def rates(model: str, patch: int, batch: int, seconds: float, device: torch.devi
         stores: dict[str, Store] = {"files": FileStore(images), "memory": read_store(images, kind.read)[0]}
         if kind.cache == "images":  # others are read in another way
             stores["cache"] = PatchCache(path)
-        workers = sorted({0, 1, os.cpu_count() or 1})
+        workers = sorted({0, 1, processors()})
         each = seconds / (len(stores) * len(workers))
         return [
             _rate(name, Patches(store, patch, 0, kind.make), kind, batch, count, each, device)
@@ -89,6 +91,5 @@ def _rate(
     begin = time.perf_counter()
     for _ in range(3):
         kind.render(given)
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    wait_for(device)
     return Rate(name, workers, count * batch / spent, (time.perf_counter() - begin) / 3)

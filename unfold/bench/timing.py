@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 import torch
 
+from unfold.util.device import wait_for
+
 LEAST, MOST = 3, 50  # rounds
 
 
@@ -52,16 +54,11 @@ def take_turns(
 
 def timed(run: Callable[[], object], device: torch.device) -> float:
     """Seconds of one run, with nothing left to be done on the device before and after."""
-    _wait(device)
+    wait_for(device)
     begin = time.perf_counter()
     run()
-    _wait(device)
+    wait_for(device)
     return time.perf_counter() - begin
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def peak(run: Callable[[], object], device: torch.device) -> int | None:

@@ -6,7 +6,7 @@ import contextlib
 import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ from unfold.losses.loss import Term, TotalLoss
 from unfold.losses.pixel import Charbonnier
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.training.train_step import Update
+from unfold.util.arrays import Named
 from unfold.util.device import place
 
 Mode = Literal["infer", "train", "data"]
@@ -62,7 +63,7 @@ def computed(way: Way, device: torch.device) -> Iterator[None]:
         torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
 
 
-def random_inputs(net: UnfoldingNetwork, batch: int, height: int, width: int, device: torch.device) -> dict[str, Any]:
+def random_inputs(net: UnfoldingNetwork, batch: int, height: int, width: int, device: torch.device) -> Named:
     """Inputs of the network: random images, flat kernels, no noise, scale 1."""
     given = net.example(height, width, batch)
     for name, one in net.inputs.items():
@@ -90,7 +91,7 @@ def prepared(net: UnfoldingNetwork, way: Way, device: torch.device) -> Unfolding
     return twin
 
 
-def forward(net: UnfoldingNetwork, way: Way, given: dict[str, Any]) -> Callable[[], Tensor]:
+def forward(net: UnfoldingNetwork, way: Way, given: Named) -> Callable[[], Tensor]:
     """A function that restores once, without gradients."""
     image = given[net.picture]
     net.train()  # in which NRL-GDN has a fixed number of stages
@@ -104,10 +105,10 @@ def forward(net: UnfoldingNetwork, way: Way, given: dict[str, Any]) -> Callable[
     return run
 
 
-def _in_tiles(net: UnfoldingNetwork, way: Way, given: dict[str, Any]) -> Callable[[], Tensor]:
+def _in_tiles(net: UnfoldingNetwork, way: Way, given: Named) -> Callable[[], Tensor]:
     y = given[net.picture]
     array = y[0].movedim(0, -1).cpu().numpy()
-    others: dict[str, Any] = {
+    others: Named = {
         key: value[0].movedim(0, -1).cpu().numpy() if net.inputs[key].kind == "image" else value
         for key, value in given.items()
         if key != net.picture
@@ -123,7 +124,7 @@ def _in_tiles(net: UnfoldingNetwork, way: Way, given: dict[str, Any]) -> Callabl
     return run
 
 
-def training_step(net: UnfoldingNetwork, way: Way, given: dict[str, Any]) -> Callable[[], Tensor]:
+def training_step(net: UnfoldingNetwork, way: Way, given: Named) -> Callable[[], Tensor]:
     """A function that takes one step: Charbonnier loss of all stages, Adam."""
     image = given[net.picture]
     optimizer = torch.optim.Adam([p for p in net.parameters() if p.requires_grad], lr=1e-4, fused=True)
@@ -137,7 +138,7 @@ def training_step(net: UnfoldingNetwork, way: Way, given: dict[str, Any]) -> Cal
     return run
 
 
-def why_not(way: Way, net: UnfoldingNetwork, given: dict[str, Any]) -> str:
+def why_not(way: Way, net: UnfoldingNetwork, given: Named) -> str:
     """Why a network cannot be run so; "" where it can."""
     if way.tiled and net.not_for_pictures:
         return "measurements of blocks are restored as a whole"

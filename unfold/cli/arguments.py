@@ -18,6 +18,7 @@ WHERE = (
     "your own, as they are or below $UNFOLD_DATA."
 )
 
+DEVICE_HELP = "auto (default: a GPU where there is one), cpu, cuda, cuda:1, mps, xpu, ..."
 BSDS_HELP = "folder of the JPEG files of BSDS500"
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -38,7 +39,8 @@ def parser() -> argparse.ArgumentParser:
         help="train a network from a recipe",
         description="Train the network of a recipe. The run folder OUTPUT gets config.yaml, log.jsonl, curve.png and "
         "checkpoints/last.pth and best.pth. Ctrl-C, SIGTERM and SIGUSR1 let the step end, write a checkpoint and exit "
-        "with code 75; --resume goes on from there, to the same weights. Several GPUs: torchrun (docs/training.md).",
+        "with code 75; --resume goes on from there, to the same weights. Several GPUs: torchrun "
+        "(docs/training.md, docs/cluster.md).",
         epilog=WHERE + " Every key with its default and meaning: unfold/config.py.",
     )
     train.add_argument("--config", required=True, metavar="FILE", help=CONFIG_HELP)
@@ -58,6 +60,12 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="train nothing and write nothing: build all, run two small steps, restore an image, and tell what the run "
         "will take: memory, hours, disk",
+    )
+    train.add_argument(
+        "--fetch",
+        action="store_true",
+        help="train nothing: download all that the run needs beside its images (weights of --init, VGG19 of a loss), "
+        "for machines without a network",
     )
     train.add_argument("overrides", nargs="*", metavar="KEY VALUE", help=OVERRIDES_HELP)
 
@@ -99,7 +107,7 @@ def parser() -> argparse.ArgumentParser:
         "bicubic, wiener, eq22, tv, nlm",
     )
     test.add_argument("--json", metavar="FILE", type=Path, help="with --protocol: write the numbers")
-    test.add_argument("--device", metavar="NAME", help="with --protocol: auto (default), cpu or cuda")
+    test.add_argument("--device", metavar="NAME", help=f"with --protocol: {DEVICE_HELP}")
     _add_stages(test, "with --protocol: ")
     test.add_argument("overrides", nargs="*", metavar="KEY VALUE", help=OVERRIDES_HELP)
 
@@ -185,7 +193,7 @@ def _add_tables(commands: Subparsers) -> None:
     tables.add_argument(
         "--output", "-o", metavar="DIR", type=Path, help="folder for the results (default: runs/tables/NAME)"
     )
-    tables.add_argument("--device", default="auto", metavar="NAME", help="auto (default), cpu or cuda")
+    tables.add_argument("--device", default="auto", metavar="NAME", help=DEVICE_HELP)
     tables.add_argument("--precision", choices=["float32", "bf16"], default="float32", help="of the networks")
     tables.add_argument("--jobs", type=int, metavar="P", help="processes (default: 1, or one for each GPU)")
     tables.add_argument(
@@ -221,7 +229,7 @@ def _add_bench(commands: Subparsers) -> None:
     bench.add_argument(
         "--seconds", type=float, default=60.0, metavar="S", help="how long they take turns (default: 60)"
     )
-    bench.add_argument("--device", default="auto", metavar="NAME", help="auto (default), cpu or cuda")
+    bench.add_argument("--device", default="auto", metavar="NAME", help=DEVICE_HELP)
     bench.add_argument("--json", metavar="FILE", type=Path, help="write all figures, with what they were measured on")
 
 
@@ -325,6 +333,13 @@ def _add_restore(commands: Subparsers) -> None:
         metavar="Q",
         help="of JPEG and WebP, 1 to 100 (default: 95 for JPEG, WebP without loss)",
     )
+    restore.add_argument(
+        "--jobs",
+        type=int,
+        metavar="N",
+        help="processes that restore pictures at once (default: 1), over the GPUs where there are some; the results "
+        "are the same, byte by byte",
+    )
     restore.add_argument("--ensemble", action="store_true", help="mean over eight turned and mirrored pictures")
 
 
@@ -389,7 +404,7 @@ def _add_network(command: argparse.ArgumentParser, more: str = "", about: str = 
         "the one that is restored, or a folder of such, called as the pictures are; may be given several times",
     )
     command.add_argument("--precision", choices=["float32", "bf16"], default="float32")
-    command.add_argument("--device", default="auto", metavar="NAME", help="auto (default), cpu or cuda")
+    command.add_argument("--device", default="auto", metavar="NAME", help=DEVICE_HELP)
     command.add_argument("--overwrite", action="store_true", help="make results anew that are there already")
 
 

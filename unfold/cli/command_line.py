@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import errno
 import io
 import logging
 import os
@@ -15,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from unfold.cli.arguments import parse
-from unfold.errors import UnfoldError, one_line, out_of_memory
-from unfold.user_files import in_words, place_of
+from unfold.cli.exit_codes import INTERRUPTED, explained
+from unfold.errors import UnfoldError
 from unfold.util import once
 from unfold.util.paths import as_path
 
@@ -41,17 +40,20 @@ def train(arguments: argparse.Namespace) -> int:
 def _train(arguments: argparse.Namespace) -> int:
     from unfold.config import load_config
 
+    if arguments.fetch and os.environ.get("WORLD_SIZE", "1") != "1":
+        raise UnfoldError("--fetch is for one process, on a machine with a network: begin it without torchrun")
     if "RANK" not in os.environ:  # alone: a mistake is told at once, and not after the seconds that loading torch takes
         load_config(arguments.config, arguments.overrides)
     from unfold.training.dry_run import check_run
     from unfold.training.memory_count import what_helps_without_memory
     from unfold.training.processes.distributed import processes
     from unfold.training.setup.build_run import build_trainer
+    from unfold.training.setup.fetch import fetch
 
     def lost(reason: str) -> None:
         print(f"\nunfold train: {reason}; the last checkpoint is good, --resume auto goes on from it", file=sys.stderr)
 
-    with processes(lost) as all_of_us:
+    with processes(lost, lambda error: explained("train", error)[0]) as all_of_us:
         if arguments.resume and arguments.overwrite:
             raise UnfoldError("--resume continues a run and --overwrite throws it away: give one of them")
         if arguments.partial and arguments.init is None:
@@ -67,10 +69,15 @@ def _train(arguments: argparse.Namespace) -> int:
             "init_key": arguments.key,
             "processes": all_of_us,
         }
-        if arguments.check:
-            print(check_run(cfg, **begin))
+        if arguments.fetch:
+            print(fetch(cfg, arguments.init))
             return 0
         all_of_us.join(cfg.DEVICE)
+        if arguments.check:
+            table = check_run(cfg, **begin)
+            if all_of_us.first:
+                print(table)
+            return 0
         with what_helps_without_memory(cfg, all_of_us.world):
             return _run(build_trainer(cfg, **begin))
 
@@ -106,9 +113,9 @@ def test(arguments: argparse.Namespace) -> int:
 
     cfg = load_config(arguments.config, arguments.overrides)  # mistakes in it come first: torch takes seconds to load
     from unfold.evaluation.config_test import run_test
-    from unfold.from_config import run_folder
+    from unfold.settings import settings_of
 
-    output = as_path(str(arguments.output)) if arguments.output else run_folder(cfg) / "test"
+    output = as_path(str(arguments.output)) if arguments.output else settings_of(cfg).run_folder / "test"
     print(run_test(cfg, arguments.weights, output, data=arguments.data, key=arguments.key))
     print(f"PSNR in dB, s: seconds per image. In {output}: results.json, and a detail of each image in strips")
     return 0
@@ -155,6 +162,7 @@ def restore(arguments: argparse.Namespace) -> int:
         ensemble=arguments.ensemble,
         form=arguments.form,
         quality=arguments.quality,
+        jobs=arguments.jobs,
         **_network_options(arguments),
     )
     print(outcome.text)
@@ -312,8 +320,6 @@ def _prepare(arguments: argparse.Namespace) -> str:
     return prepare(arguments.source, arguments.output)
 
 
-BROKEN_OFF = 75  # EXIT_STOPPED, for a run that ends early and must not look done
-
 COMMANDS = {
     "train": train,
     "test": test,
@@ -339,7 +345,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _carry_out(parse(argv))
     except KeyboardInterrupt:
-        return 130
+        return INTERRUPTED
 
 
 def _carry_out(arguments: argparse.Namespace) -> int:
@@ -356,41 +362,20 @@ def _carry_out(arguments: argparse.Namespace) -> int:
         code = COMMANDS[arguments.command](arguments)
         sys.stdout.flush()
         return code
-    except UnfoldError as error:
-        _debug(error)
-        print(f"unfold {arguments.command}: {one_line(str(error))}", file=sys.stderr, flush=True)
-        return 2
-    except BrokenPipeError:
-        # Whoever read our output has gone, as in `unfold models | head`. Python would complain when it flushes at exit.
-        for stream in (sys.stdout, sys.stderr):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-        return BROKEN_OFF if arguments.command == "train" else 0
-    except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        resume = " and use --resume" if arguments.command == "train" else ""
-        what = f"the disk is full; make room{resume}" if full else error.strerror or str(error)
-        where = f"{one_line(str(error.filename))}: " if error.filename else ""
-        print(f"unfold {arguments.command}: {where}{what}", file=sys.stderr)
-        return 2
-    except (MemoryError, RuntimeError) as error:
-        if not out_of_memory(error):
-            return _their_error(arguments.command, error)
-        print(f"unfold {arguments.command}: out of memory; use smaller images, or the device cpu", file=sys.stderr)
-        return 2
     except Exception as error:
-        return _their_error(arguments.command, error)
+        exit_code, line = explained(arguments.command, error)
+        if line is None:
+            raise
+        if isinstance(error, BrokenPipeError):
+            # Whoever read our output has gone, as in `unfold models | head`. Python would complain when it flushes.
+            for stream in (sys.stdout, sys.stderr):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            return exit_code
+        _debug(error)
+        print(f"unfold {arguments.command}: {line}", file=sys.stderr, flush=True)
+        return exit_code
     finally:
         logging.getLogger("unfold").removeFilter(notes)
-
-
-def _their_error(command: str, error: Exception) -> int:
-    """Print one line for an error in people's own code; raise any other again."""
-    place = place_of(error)
-    if place is None:
-        raise error
-    _debug(error)
-    print(f"unfold {command}: {place}: {in_words(error)}", file=sys.stderr)
-    return 2
 
 
 def _debug(error: Exception) -> None:

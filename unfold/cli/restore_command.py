@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import errno
 import logging
+import multiprocessing
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from unfold.data.formats.open_picture import EXTENSIONS, INSTALL, MissingReaderError
+from unfold.data.parallel import in_parallel
 from unfold.errors import UnfoldError, one_line
 from unfold.facts import Input
 from unfold.inference.collect_files import Job, by_kind, find_jobs
@@ -31,15 +33,16 @@ from unfold.inference.picture_files import (
     reduced,
     write_picture,
 )
-from unfold.inference.restore import Restored, restore_and_tell
+from unfold.inference.restore import Restored, TooLargeError, restore_and_tell
 from unfold.inference.silence_decoders import quiet_decoders
 from unfold.inference.tile_error import tile_difference
-from unfold.inference.tile_memory import available
+from unfold.inference.tile_memory import available, share_memory
 from unfold.inference.tile_size import Tile, check_tile
 from unfold.inference.validate_inputs import check_inputs
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.registry import short
-from unfold.util.device import pick_device, place
+from unfold.util.arrays import Named
+from unfold.util.device import devices_for, pick_device, place
 from unfold.util.paths import as_path
 from unfold.util.precision import Precision
 from unfold.util.progress import bar
@@ -53,18 +56,19 @@ MEMORY = 0.5  # of what is free: as much as a picture and its result may take
 @dataclass(frozen=True)
 class Options:
     """How to restore: see `unfold restore --help`. estimate: sigma is to be estimated for each picture; reduce: results
-    lose what their format cannot keep.
+    lose what their format cannot keep; alone: not beside others that need memory, too.
     """
 
-    inputs: dict[str, Any]
+    inputs: Named
     estimate: bool
     tile: Tile
     ensemble: bool
     precision: Precision
     reduce: bool = False
     quality: int | None = None
+    alone: bool = True
 
-    def inputs_for(self, picture: Picture) -> dict[str, Any]:
+    def inputs_for(self, picture: Picture) -> Named:
         return {**self.inputs, "sigma": min(estimated_sigma(picture.pixels), 1)} if self.estimate else self.inputs
 
 
@@ -93,20 +97,25 @@ def run_restore(
     overwrite: bool = False,
     form: str | None = None,
     quality: int | None = None,
+    jobs: int | None = None,
 ) -> Outcome:
     """Restore pictures into files; what is there already is left, unless ``overwrite``.
 
-    form: png, jpg, tiff or webp for all results, in place of the pictures' own; quality: of JPEG and WebP, 1 to 100.
+    form: png, jpg, tiff or webp for all results, in place of the pictures' own; quality: of JPEG and WebP, 1 to 100;
+    jobs: processes, which take turns on the GPUs where there are several. Their results are those of one process, byte
+    by byte: each has as many threads, and a picture for which memory does not suffice beside others is restored when
+    they are done.
     A picture that fails does not stop the others. Raises UnfoldError for arguments that do not fit, before any work;
     OSError for a full disk and KeyboardInterrupt, after logging what has been done so far.
     """
     left_out: Counter[str] = Counter()
-    jobs = find_jobs(sources, output, form, left_out)
-    _check_quality(quality, jobs)
+    devices = devices_for(device, 1 if jobs is None else jobs)
+    work = find_jobs(sources, output, form, left_out)
+    _check_quality(quality, work)
     if kernel == "grid" and (form or quality):
         raise UnfoldError("--kernel grid writes a sheet as PNG: leave --format and --quality out")
     name, _, net = load_named(weights, model, key=key)
-    place(net, pick_device(device))
+    place(net, pick_device(devices[0]))
     if net.not_for_pictures:
         raise UnfoldError(net.not_for_pictures)
     if sigma is None and "sigma=estimate" in others:
@@ -116,7 +125,7 @@ def run_restore(
         from unfold.inference.kernel_sheet import write_grid
 
         return Outcome(
-            0, write_grid(jobs, net, inputs, estimate=sigma == "estimate", precision=precision, overwrite=overwrite)
+            0, write_grid(work, net, inputs, estimate=sigma == "estimate", precision=precision, overwrite=overwrite)
         )
     check_inputs(
         net,
@@ -125,18 +134,28 @@ def run_restore(
     )
     check_tile(net, inputs, tile)
     options = Options(inputs, sigma == "estimate", tile, ensemble, precision, form is not None, quality)
-    if form is None and jobs[0].target != output:
-        _tell_endings(jobs)
-    left = [job for job in jobs if overwrite or not os.path.isfile(job.target)]  # noqa: PTH113  (of any length)
-    tally = Tally(len(jobs), len(jobs) - len(left), left_out=left_out)
+    if form is None and work[0].target != output:
+        _tell_endings(work)
+    left = [job for job in work if overwrite or not os.path.isfile(job.target)]  # noqa: PTH113  (of any length)
+    tally = Tally(len(work), len(work) - len(left), left_out=left_out)
+    found: dict[int, Done] = {}
     try:
-        with logging_redirect_tqdm(), bar(len(left), "restoring", "picture") as files:
-            for job in left:
-                _restore_one(job, net, options, tally)
-                files.update()
+        with logging_redirect_tqdm():
+            if min(len(devices), len(left)) > 1:
+                begin = partial(_begin, weights=weights, model=model, key=key, options=replace(options, alone=False))
+                for number, done in enumerate(_in_processes(left, devices, begin)):
+                    if done is not None:
+                        found[number] = done
+            rest = [number for number in range(len(left)) if number not in found]
+            with bar(len(rest), "restoring", "picture") as files:
+                for number in rest:
+                    found[number] = _restore_one(left[number], net, options)
+                    files.update()
     except (KeyboardInterrupt, OSError):
+        tally.add_all(left, found)
         logger.info("%s", tally.summary())
         raise
+    tally.add_all(left, found)
     return Outcome(tally.code(), tally.summary())
 
 
@@ -157,6 +176,19 @@ def _tell_endings(jobs: Sequence[Job]) -> None:
         logger.info("note: not written here: %s; their results are .png (--format chooses)", ", ".join(endings))
 
 
+class Done(NamedTuple):
+    """What became of a picture: "done", "missing" (another package would read it) or "failed", and why.
+
+    notes: what was logged meanwhile in another process: level, text, kind.
+    """
+
+    what: Literal["done", "missing", "failed"]
+    why: str = ""
+    grey: bool = False
+    lost: Sequence[str] = ()
+    notes: Sequence[tuple[int, str, str | None]] = ()
+
+
 @dataclass
 class Tally:
     """What became of how many pictures. there: results that were there before; missing: pictures that another
@@ -171,6 +203,22 @@ class Tally:
     missing: list[Path] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
     lost: dict[str, list[Path]] = field(default_factory=dict)
+
+    def add_all(self, jobs: Sequence[Job], found: dict[int, Done]) -> None:
+        """In the order of the jobs, whichever came first."""
+        for number in sorted(found):
+            self._add(jobs[number], found[number])
+
+    def _add(self, job: Job, done: Done) -> None:
+        if done.what == "missing":
+            self.missing.append(job.source)
+        if done.what == "failed":
+            self.failed.append(done.why)
+        self.done += done.what == "done"
+        if done.grey:
+            self.grey.append(job.source)
+        for what in done.lost:
+            self.lost.setdefault(what, []).append(job.source)
 
     def code(self) -> int:
         failed = len(self.failed) + len(self.missing)
@@ -199,25 +247,83 @@ def _first(paths: Sequence[Path]) -> str:
     return str(paths[0]) + (f" and {len(paths) - 1} more" if len(paths) > 1 else "")
 
 
-def _restore_one(job: Job, net: UnfoldingNetwork, options: Options, tally: Tally) -> None:
-    """Restore a picture or note why not; OSError for a full disk."""
+def _restore_one(job: Job, net: UnfoldingNetwork, options: Options) -> Done:
+    """Restore a picture, or say why not; OSError for a full disk."""
     try:
         picture, lost = restore_file(job, net, options)
-        if picture.grey:
-            tally.grey.append(job.source)
-        for what in lost:
-            tally.lost.setdefault(what, []).append(job.source)
-        tally.done += 1
+        return Done("done", grey=picture.grey, lost=lost)
     except MissingReaderError:
-        tally.missing.append(job.source)
+        return Done("missing")
     except UnfoldError as error:
-        tally.failed.append(str(error) if str(job.source) in str(error) else f"{job.source}: {error}")
+        return Done("failed", str(error) if str(job.source) in str(error) else f"{job.source}: {error}")
     except MemoryError:
-        tally.failed.append(f"{job.source}: out of memory")
+        return Done("failed", f"{job.source}: out of memory")
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise OSError(error.errno, error.strerror, str(job.target)) from None
-        tally.failed.append(f"{job.source}: {job.target} cannot be written: {error.strerror or error}")
+        return Done("failed", f"{job.source}: {job.target} cannot be written: {error.strerror or error}")
+
+
+class _Worker:
+    """A process beside others: it leaves to one that is alone what fails here, which lack of memory may have caused."""
+
+    def __init__(self, weights: str, model: str | None, key: str | None, device: str, options: Options) -> None:
+        self.net = load_named(weights, model, key=key)[2]
+        place(self.net, pick_device(device))
+        self.options = options
+        self.notes: list[logging.LogRecord] = []
+        logger.addFilter(self._note)
+        logger.setLevel(logging.INFO)
+
+    def _note(self, record: logging.LogRecord) -> bool:
+        self.notes.append(record)
+        return False
+
+    def run(self, job: Job) -> Done | None:
+        self.notes.clear()
+        try:
+            picture, lost = restore_file(job, self.net, self.options)
+        except (UnfoldError, OSError, MemoryError, TooLargeError):
+            return None
+        notes = [(note.levelno, note.getMessage(), getattr(note, "kind", None)) for note in self.notes]
+        return Done("done", grey=picture.grey, lost=lost, notes=notes)
+
+
+_worker: _Worker | None = None  # of this process
+
+
+def _begin(
+    queue: Any,
+    sharers: tuple[int, int],
+    threads: int,
+    weights: str,
+    model: str | None,
+    key: str | None,
+    options: Options,
+) -> None:
+    global _worker
+    torch.set_num_threads(threads)
+    share_memory(*sharers)
+    _worker = _Worker(weights, model, key, queue.get(), options)
+
+
+def _run(job: Job) -> Done | None:
+    assert _worker is not None
+    return _worker.run(job)
+
+
+def _in_processes(jobs: Sequence[Job], devices: Sequence[str], begin: Callable[..., None]) -> Iterator[Done | None]:
+    """What becomes of each job, in order, by a process for each device named; None: it is to be done alone."""
+    queue = multiprocessing.get_context("spawn").SimpleQueue()
+    for device in devices:
+        queue.put(device)
+    # The parent has a network on its device, too, and nothing else.
+    sharers = len(devices), max(Counter(devices).values())
+    start = partial(begin, queue, sharers, torch.get_num_threads())
+    for done in in_parallel(_run, jobs, "restoring", "picture", workers=len(devices), begin=start):
+        for level, text, kind in done.notes if done else ():
+            logger.log(level, text, extra={"kind": kind})
+        yield done
 
 
 def told_inputs(
@@ -248,7 +354,7 @@ def told_inputs(
             takes = f"; it takes {', '.join(known)}" if known and option.startswith("--input") else ""
             raise UnfoldError(f"{name} does not take {option}{takes}")
     times = _whole("scale", said.get("scale", "1"), 1)
-    inputs: dict[str, Any] = {}
+    inputs: Named = {}
     for key, one in known.items():
         if key in said:
             inputs |= _as_said(key, one, said[key], times)
@@ -257,7 +363,7 @@ def told_inputs(
     return inputs
 
 
-def _as_said(key: str, one: Input, text: str, times: int) -> dict[str, Any]:
+def _as_said(key: str, one: Input, text: str, times: int) -> Named:
     if one.kind == "kernel":
         return {} if text == "grid" else {key: named_kernel(text, times)}
     if one.kind == "level":
@@ -274,7 +380,7 @@ def _as_said(key: str, one: Input, text: str, times: int) -> dict[str, Any]:
     return {key: as_path(text)}
 
 
-def _assumed(name: str, key: str, one: Input, times: int, *, alone: bool) -> dict[str, Any]:
+def _assumed(name: str, key: str, one: Input, times: int, *, alone: bool) -> Named:
     if key == "scale":
         return {key: times}
     if one.kind == "kernel" and not alone:
@@ -314,11 +420,11 @@ def _level(key: str, text: str) -> float:
     return value / 255
 
 
-def with_images(inputs: dict[str, Any], source: Path, size: tuple[int, ...]) -> dict[str, Any]:
+def with_images(inputs: Named, source: Path, size: tuple[int, ...]) -> Named:
     """Inputs that are as large as the picture, read: from a file, or from a folder the one that is called as the
     picture is. UnfoldError where there is none, or of another size.
     """
-    read: dict[str, Any] = {}
+    read: Named = {}
     for key, value in inputs.items():
         if not isinstance(value, Path):
             continue
@@ -372,6 +478,7 @@ def restore_file(job: Job, net: UnfoldingNetwork, options: Options) -> tuple[Pic
             ensemble=options.ensemble,
             precision=options.precision,
             announce=announce,
+            alone=options.alone,
         )
     alpha = None if picture.alpha is None else enlarge_alpha(picture.alpha, scale)
     result = replace(picture, pixels=restored.image, alpha=alpha)
@@ -390,7 +497,7 @@ def _tell_difference(
     picture: Picture,
     net: UnfoldingNetwork,
     restored: Restored,
-    inputs: dict[str, Any],
+    inputs: Named,
     precision: Precision,
 ) -> None:
     tiles = restored.tiles

@@ -23,13 +23,14 @@ from unfold.tables.definitions import TABLES, Definition, find_table
 from unfold.tables.examples import candidates, choose, pictures
 from unfold.tables.export import grid, read_table, write_table
 from unfold.tables.find_sets import Digest, digest_of, digests, find_cases, find_set
-from unfold.tables.measure import Runner, devices_for, measure
+from unfold.tables.measure import Runner, measure
 from unfold.tables.open_weights import Net, open_net
 from unfold.tables.published import read_published
 from unfold.tables.results import Status, Table
 from unfold.tables.score_cache import Cache, Entry
 from unfold.tables.table_page import write_page
 from unfold.tables.work_plan import Plan, make_plan
+from unfold.util.device import devices_for
 from unfold.util.paths import as_path
 from unfold.util.precision import Precision
 from unfold.util.whole_files import make_folder
@@ -147,7 +148,7 @@ def _open(weights: Sequence[str]) -> Iterator[Net]:
             logger.warning("without %s: %s", text, error)
 
 
-def _about(plan: Plan, nets: Sequence[Net], digest: Digest) -> dict[str, Any]:
+def _about(plan: Plan, nets: Sequence[Net], digest: Digest) -> dict[str, object]:
     """Weights, protocols and sets, for the provenance."""
     protocols = {cell.protocol.name: cell.protocol for cell in plan.cells}
     sets = {cell.setting.data: cell.cases for cell in plan.cells if cell.cases}

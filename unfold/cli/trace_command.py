@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from unfold.cli.restore_command import MEMORY, told_inputs, with_images
 from unfold.data.choose_detail import busiest_crop
@@ -22,12 +21,13 @@ from unfold.inference.tile_memory import available
 from unfold.inference.tile_size import affordable_side
 from unfold.inference.trace import trace
 from unfold.inference.validate_inputs import check_inputs
-from unfold.models.stages import with_stages
+from unfold.models.number_of_stages import with_stages
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.registry import short
 from unfold.report.stage_table import StageRecord, format_stages, stages_as_json
 from unfold.report.strip import Panel, draw_strip, some_stages
 from unfold.report.trace_page import trace_page
+from unfold.util.arrays import Array, Named
 from unfold.util.device import device_of, pick_device, place
 from unfold.util.paths import as_path
 from unfold.util.precision import Precision
@@ -127,9 +127,7 @@ def _check_places(source: Path, output: Path, overwrite: bool) -> None:
             raise UnfoldError(f"{path} is there already; --overwrite makes it anew")
 
 
-def affordable_part(
-    picture: NDArray[Any], net: UnfoldingNetwork, inputs: dict[str, Any], count: int
-) -> tuple[slice, slice] | None:
+def affordable_part(picture: Array, net: UnfoldingNetwork, inputs: Named, count: int) -> tuple[slice, slice] | None:
     """The part of most detail that memory holds with count + 1 estimates; None where it holds the whole."""
     scale = int(inputs.get("scale", 1))
     size = (scale * picture.shape[0], scale * picture.shape[1])
@@ -146,8 +144,8 @@ def affordable_part(
 def _write(
     output: Path,
     records: list[StageRecord],
-    picture: NDArray[Any],
-    target: NDArray[Any] | None,
+    picture: Array,
+    target: Array | None,
     net: UnfoldingNetwork,
     settings: dict[str, Any],
     notes: list[str],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import Sampler, default_collate
 
 from unfold.errors import UnfoldError
+from unfold.util.arrays import Named
 
 
 class Key(NamedTuple):
@@ -90,7 +91,7 @@ def order(seed: int, epoch: int, number: int, count: int) -> NDArray[np.int64]:
     return np.random.default_rng(source).permutation(count)
 
 
-def collate(samples: list[dict[str, Any]]) -> dict[str, Any]:
+def collate(samples: list[Named]) -> Named:
     """Stack the tensors of samples; a number that is no tensor (the scale) is the same in all and stays as it is."""
     whole = {name: value for name, value in samples[0].items() if not isinstance(value, Tensor)}
     for name, value in whole.items():
@@ -101,6 +102,6 @@ def collate(samples: list[dict[str, Any]]) -> dict[str, Any]:
     return whole | default_collate([{k: v for k, v in sample.items() if k not in whole} for sample in samples])
 
 
-def to_device(batch: dict[str, Any], device: torch.device) -> dict[str, Any]:
+def to_device(batch: Named, device: torch.device) -> Named:
     """The batch with its tensors on the device."""
     return {k: v.to(device, non_blocking=True) if isinstance(v, Tensor) else v for k, v in batch.items()}

@@ -37,6 +37,7 @@ from unfold.data.formats.open_picture import open_picture
 from unfold.data.formats.sixteen_bit import jpeg2000_bits, read_deep
 from unfold.data.formats.tiff_bands import read_bands
 from unfold.errors import UnfoldError, reason_of
+from unfold.util.arrays import Array
 from unfold.util.once import say_once
 from unfold.util.paths import as_path, expanded
 from unfold.util.progress import progress
@@ -185,7 +186,7 @@ def read_uint8(path: Path, channels: int = 3) -> NDArray[np.uint8]:
     return eight_bits(read_channels(path, channels), path)
 
 
-def eight_bits(image: NDArray[Any], path: Path) -> NDArray[np.uint8]:
+def eight_bits(image: Array, path: Path) -> NDArray[np.uint8]:
     """An image rounded to 8 bits, half to even, which is said once in a run; one of 8 bits as it is."""
     if image.dtype == np.uint8:
         return image
@@ -215,19 +216,19 @@ def read_image(path: Path, grey: bool = False) -> NDArray[np.uint8] | NDArray[np
     return as_channels(pixels, 3, path)
 
 
-def read_channels(path: Path, channels: int) -> NDArray[Any]:
+def read_channels(path: Path, channels: int) -> Array:
     """Read an image for a network of so many channels, as :func:`as_channels` has it: (H,W,channels), uint8 or uint16
     as the file has it, or float32 in [0,1]. UnfoldError for what the terms of this module refuse.
     """
     return as_channels(_read_file(path, channels), channels, path)
 
 
-def read_own(path: Path) -> NDArray[Any]:
+def read_own(path: Path) -> Array:
     """Read an image in its own number of channels: (H,W,1) grey, (H,W,3) colour, others of TIFF and .npy."""
     return _read_file(path, 0)
 
 
-def _read_file(path: Path, wanted: int | None) -> NDArray[Any]:
+def _read_file(path: Path, wanted: int | None) -> Array:
     """(H,W,C) in the file's own channels. wanted: by a network, 0 where that is not known, None where pictures alone
     are; alpha counts as a channel where that makes them as many as are wanted.
     """
@@ -242,7 +243,7 @@ def _read_file(path: Path, wanted: int | None) -> NDArray[Any]:
     return pixels if pixels.ndim == 3 else pixels[..., None]
 
 
-def _read_bands(path: Path, wanted: int) -> NDArray[Any] | None:
+def _read_bands(path: Path, wanted: int) -> Array | None:
     try:
         found = read_bands(path, np.inf, wanted)
     except (UnfoldError, FileNotFoundError):
@@ -254,7 +255,7 @@ def _read_bands(path: Path, wanted: int) -> NDArray[Any] | None:
     return None if found is None else np.ascontiguousarray(turned(found.pixels, found.orientation))
 
 
-def as_channels(image: NDArray[Any], channels: int, path: Any) -> NDArray[Any]:
+def as_channels(image: Array, channels: int, path: Any) -> Array:
     """An image (H,W,C) for a network of so many channels, in its own numbers.
 
     A network of three gets grey as three equal channels, a network of one gets colour as the full range Y of cv2's
@@ -332,7 +333,7 @@ def bit_depth(image: Any) -> int:
     return 16 if deep else 8
 
 
-def turned(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
+def turned(pixels: Array, orientation: int) -> Array:
     """Pixels as an EXIF orientation (1 to 8) says that they are to be shown."""
     if orientation in (5, 6, 7, 8):
         pixels = pixels.swapaxes(0, 1)
@@ -341,7 +342,7 @@ def turned(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
     return pixels[::rows, ::columns]
 
 
-def pixel_digest(pixels: NDArray[Any]) -> bytes:
+def pixel_digest(pixels: Array) -> bytes:
     """sha256 of the size, the depth and the pixels of an image (H,W,3)."""
     digest = hashlib.sha256(f"{pixels.shape}{pixels.dtype}".encode())
     digest.update(np.ascontiguousarray(pixels).data)
@@ -360,7 +361,7 @@ def check_images(files: Sequence[Path], smallest: int, channels: int = 0) -> Non
             raise UnfoldError(f"{path} is {height}x{width} pixels, and at least {smallest}x{smallest} are needed")
 
 
-def to_float(image: NDArray[Any]) -> NDArray[np.float32]:
+def to_float(image: Array) -> NDArray[np.float32]:
     """Integers to float32 in [0,1]; floats, which are there already, to float32."""
     if image.dtype.kind == "f":
         return image.astype(np.float32, copy=False)

@@ -6,10 +6,9 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from natsort import natsorted
-from numpy.typing import NDArray
 
 from unfold.data.images import (
     as_channels,
@@ -43,6 +42,7 @@ from unfold.data.pair_names import TARGETS as TARGETS
 from unfold.data.pair_names import NoPartnerError as NoPartnerError
 from unfold.data.pair_names import Pair as Pair
 from unfold.errors import UnfoldError
+from unfold.util.arrays import Array
 from unfold.util.paths import as_path
 
 DEPTH = 3  # folders of scenes in one another
@@ -355,7 +355,7 @@ def marked_inputs(files: Iterable[Path]) -> list[Path]:
     ]
 
 
-def read_pair(pair: Pair, channels: Sequence[int] = (0, 0)) -> tuple[NDArray[Any], NDArray[Any]]:
+def read_pair(pair: Pair, channels: Sequence[int] = (0, 0)) -> tuple[Array, Array]:
     """Input and target (H,W,C), uint8, uint16 or float32 in [0,1], each as its file has it.
 
     channels: of the input and of the target; 0: three of grey and colour, else the file's own. The target may be a
@@ -367,14 +367,14 @@ def read_pair(pair: Pair, channels: Sequence[int] = (0, 0)) -> tuple[NDArray[Any
     return y, target
 
 
-def _read_side(path: Path, channels: int) -> NDArray[Any]:
+def _read_side(path: Path, channels: int) -> Array:
     if channels:
         return read_channels(path, channels)
     image = read_own(path)
     return as_channels(image, 3, path) if image.shape[2] == 1 else image
 
 
-def scale_of(pair: Pair, y: NDArray[Any], target: NDArray[Any]) -> int:
+def scale_of(pair: Pair, y: Array, target: Array) -> int:
     """How many times as large the target is; UnfoldError where that is no whole number, or differs by axis."""
     (h, w), (high, wide) = y.shape[:2], target.shape[:2]
     scale = max(high // h, 1)

@@ -14,15 +14,11 @@ from itertools import islice
 from typing import TypeVar
 
 from unfold.errors import UnfoldError
+from unfold.util.processors import for_workers, processors
 from unfold.util.progress import progress
 
 T = TypeVar("T")
 R = TypeVar("R")
-
-
-def processors() -> int:
-    """How many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def in_parallel(
@@ -54,7 +50,8 @@ def in_parallel(
         waiting: deque[Future[R]] = deque()
         rest = iter(items)
         for _ in progress(items, what, unit):
-            waiting.extend(pool.submit(function, item) for item in islice(rest, workers + 2 - len(waiting)))
+            with for_workers():
+                waiting.extend(pool.submit(function, item) for item in islice(rest, workers + 2 - len(waiting)))
             yield waiting.popleft().result()
     except BrokenProcessPool:
         raise UnfoldError(f"{what}: a process was ended from outside, perhaps for lack of memory; try again") from None

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -17,11 +16,12 @@ from unfold.data.stores.image_stores import Store, Window
 from unfold.errors import UnfoldError
 from unfold.physics.resize import imresize
 from unfold.user_files import their_errors
+from unfold.util.arrays import Array, Named
 from unfold.util.progress import progress
 
-Image = NDArray[Any]
+Image = Array
 Images = dict[str, Image]  # "target" (H,W,C), and for pairs "input", of the same size or a whole fraction of it
-Make = Callable[[Images, np.random.Generator, int], dict[str, Any]]
+Make = Callable[[Images, np.random.Generator, int], Named]
 Source = TypeVar("Source")
 
 logger = logging.getLogger("unfold")
@@ -142,10 +142,11 @@ def _padded(image: Image, patch: int, scale: int) -> Image:
 
 def to_tensor(image: Image) -> Tensor:
     """(H,W,C) -> (C,H,W)."""
-    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+    # A copy: a view turned around an axis of one pixel counts as contiguous, and torch takes no negative strides.
+    return torch.from_numpy(np.array(image.transpose(2, 0, 1), order="C"))
 
 
-class Patches(Dataset[dict[str, Any]]):
+class Patches(Dataset[Named]):
     """Samples made of random patches of a store's images.
 
     An item, asked for by a :class:`Key`, is a pure function of (seed, epoch, number), and of the scale where ``make``
@@ -159,7 +160,7 @@ class Patches(Dataset[dict[str, Any]]):
     def __init__(self, store: Store, patch: int, seed: int, make: Make, passes: bool = False) -> None:
         self.store, self.patch, self.seed, self.make, self.passes = store, patch, seed, make, passes
 
-    def __getitem__(self, key: Key) -> dict[str, Any]:
+    def __getitem__(self, key: Key) -> Named:
         rng = np.random.default_rng((self.seed, key.epoch, key.number))
         index = None
         if self.passes:
@@ -170,12 +171,12 @@ class Patches(Dataset[dict[str, Any]]):
             return plain_sample(self.make(patch, rng, key.scale))
 
 
-def plain_sample(sample: Mapping[str, Any]) -> dict[str, Any]:
+def plain_sample(sample: Mapping[str, object]) -> Named:
     """A sample of arrays as tensors: (C,H,W) those of three axes; numbers stay."""
     return {name: _plain(value) for name, value in sample.items()}
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     if not isinstance(value, np.ndarray):
         return value
     return to_tensor(value) if value.ndim == 3 else torch.from_numpy(value)

@@ -24,6 +24,7 @@ from unfold.errors import UnfoldError
 from unfold.physics.batched_degrade import degrade
 from unfold.physics.kernels import random_sharp
 from unfold.physics.noise import random_level
+from unfold.util.arrays import Named
 
 USRNET_MOTION = 0.5  # share of motion kernels
 
@@ -61,7 +62,7 @@ class BlurDownscale(Degradation):
     def read(self, source: Any) -> Images:
         return {"target": read_uint8(source, self.channels)}
 
-    def make(self, images: Images, rng: Rng, scale: int) -> dict[str, Any]:
+    def make(self, images: Images, rng: Rng, scale: int) -> Named:
         target = images["target"]
         sharp = self.sharp > 0 and rng.uniform() < self.sharp  # without a share no draw: the paper's samples stay
         kernel = random_sharp(rng, scale)[..., None].astype(np.float32) if sharp else random_kernel(rng, USRNET_MOTION)
@@ -74,7 +75,7 @@ class BlurDownscale(Degradation):
         noise = rng.standard_normal(shape, dtype=np.float32)
         return {**sample, "sigma": np.array(sigma, np.float32), "noise": noise}
 
-    def render(self, batch: dict[str, Any]) -> dict[str, Any]:
+    def render(self, batch: Named) -> Named:
         sigma, rounding = (batch[name][:, None, None, None] for name in ("sigma", "rounding"))
         y = degrade(batch["target"], batch["kernel"], sigma, batch["noise"], batch["scale"], rounding)
         return {**batch, "target": unit(batch["target"]), "y": y}

@@ -22,6 +22,7 @@ from unfold.data.patches import Images
 from unfold.errors import UnfoldError
 from unfold.facts import Input
 from unfold.user_files import line_of
+from unfold.util.arrays import Named
 
 Rng = np.random.Generator
 
@@ -57,7 +58,7 @@ class Degradation:
         """The images of one of them, (H,W,C): integers, or float32 in [0,1]. UnfoldError where it cannot be used."""
         return {"target": read_channels(source, self.channels)}
 
-    def degrade(self, target: NDArray[np.float32], rng: Rng) -> dict[str, Any]:
+    def degrade(self, target: NDArray[np.float32], rng: Rng) -> Named:
         """A clean patch (H,W,C) in [0,1] -> the network's inputs by name: images (H,W,C), kernels (kh,kw), and numbers.
 
         Floats may differ from sample to sample, whole numbers (a scale) may not. All randomness comes from ``rng``.
@@ -65,14 +66,14 @@ class Degradation:
         """
         raise UnfoldError(f"{type(self).__name__} has neither a method degrade nor one of its own to make samples")
 
-    def make(self, images: Images, rng: Rng, scale: int) -> dict[str, Any]:
+    def make(self, images: Images, rng: Rng, scale: int) -> Named:
         """The sample of a patch: arrays (H,W,C) and numbers, "target" among them. scale: one of ``scales``."""
         target = to_float(images["target"])
         given = target.view()
         given.flags.writeable = False  # a degradation in place would be the target, too
         return {"target": target, **self._conformed(self.degrade(given, rng))}
 
-    def _conformed(self, made: Any) -> dict[str, Any]:
+    def _conformed(self, made: Any) -> Named:
         """What :meth:`degrade` returned, in the form that batches are made of; UnfoldError that names its line."""
 
         def fail(what: str) -> NoReturn:
@@ -84,7 +85,7 @@ class Degradation:
             fail(f"returns {', '.join(map(str, made))}, and {', '.join(missing)} is in its inputs, too")
         if "target" in made:
             fail("returns target, which is the clean patch as it is given")
-        sample: dict[str, Any] = {}
+        sample: Named = {}
         for name, value in made.items():
             kind = self.asked[name].kind if name in self.asked else ""
             if isinstance(value, bool | int | np.integer):
@@ -112,7 +113,7 @@ class Degradation:
             sample[name] = array
         return sample
 
-    def render(self, batch: dict[str, Any]) -> dict[str, Any]:
+    def render(self, batch: Named) -> Named:
         """A batch on the device -> target and inputs in [0,1]; here, integers become float32."""
         return {name: unit(value) if isinstance(value, Tensor) else value for name, value in batch.items()}
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 from torch import nn
@@ -11,6 +9,7 @@ from torch import nn
 from unfold.degradations.degradation import Degradation, Rng
 from unfold.errors import UnfoldError
 from unfold.physics.noise import add_gaussian
+from unfold.util.arrays import Named
 
 
 class GaussianNoise(Degradation):
@@ -31,7 +30,7 @@ class GaussianNoise(Degradation):
     def protocol(self, net: nn.Module) -> str:
         return f"gaussian_denoise:sigma={self.sigma!r}" + (",grey=true" if self.channels == 1 else "")
 
-    def degrade(self, target: NDArray[np.float32], rng: Rng) -> dict[str, Any]:
+    def degrade(self, target: NDArray[np.float32], rng: Rng) -> Named:
         sigma = (rng.uniform(0, self.sigma) if self.blind else self.sigma) / 255
         level = {"sigma": np.array(sigma, np.float32)} if "sigma" in self.asked else {}
         return {"y": add_gaussian(target, sigma, rng), **level}

@@ -15,6 +15,7 @@ from unfold.degradations.random_kernels import random_kernel
 from unfold.errors import UnfoldError
 from unfold.physics.batched_degrade import degrade, quadrant_map
 from unfold.physics.noise import random_quadrant_levels
+from unfold.util.arrays import Named
 
 NRL_GDN_MOTION = 0.65  # share of motion kernels
 
@@ -44,13 +45,13 @@ class BlurNoise(Degradation):
     def read(self, source: Any) -> Images:
         return {"target": read_uint8(source, self.channels)}
 
-    def make(self, images: Images, rng: Rng, scale: int) -> dict[str, Any]:
+    def make(self, images: Images, rng: Rng, scale: int) -> Named:
         target = images["target"]
         sample = {"target": target, "kernel": random_kernel(rng, NRL_GDN_MOTION)}
         levels = np.array(random_quadrant_levels(rng, self.sigma), np.float32)
         return {**sample, "levels": levels, "noise": rng.standard_normal(target.shape, dtype=np.float32)}
 
-    def render(self, batch: dict[str, Any]) -> dict[str, Any]:
+    def render(self, batch: Named) -> Named:
         sigma = quadrant_map(batch["levels"], batch["target"].shape[-2:])
         y = degrade(batch["target"], batch["kernel"], sigma, batch["noise"])
         return {**batch, "target": unit(batch["target"]), "y": y}

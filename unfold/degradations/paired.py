@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image as Picture
 from PIL import ImageEnhance
 from torch import nn
@@ -16,6 +14,7 @@ from unfold.data.pair_names import check_template
 from unfold.data.pairs import Given, Pair, find_paired_set, read_pair, scale_of
 from unfold.data.patches import Images
 from unfold.degradations.degradation import Degradation, Rng
+from unfold.util.arrays import Array, Named
 from unfold.util.once import say_once
 
 
@@ -58,7 +57,7 @@ class Paired(Degradation):
         self.scales = (scale_of(source, *images),)  # of all pairs of a store, which sees to it
         return dict(zip(("input", "target"), images, strict=True))
 
-    def make(self, images: Images, rng: Rng, scale: int) -> dict[str, Any]:
+    def make(self, images: Images, rng: Rng, scale: int) -> Named:
         y, target = images["input"], images["target"]
         if self.saturation and rng.uniform() < 1 / 3:
             factor = rng.uniform(0.8, 1.2)
@@ -68,7 +67,7 @@ class Paired(Degradation):
         return {"target": target, "y": y, **({"scale": scale} if "scale" in self.asked else {})}
 
 
-def saturated(image: NDArray[Any], factor: float) -> NDArray[Any]:
+def saturated(image: Array, factor: float) -> Array:
     """(H,W,3), blended with its grey version: factor 0 is grey, 1 the image, more is more colour. Grey stays, and so do
     images of other numbers of channels. 16 bits and floats are blended in full depth, Y = 0.299 R + 0.587 G + 0.114 B.
     """

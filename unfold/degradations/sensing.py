@@ -11,6 +11,7 @@ from unfold.data.images import as_channels, read_own, to_float
 from unfold.data.patches import Images
 from unfold.degradations.degradation import Degradation, Rng
 from unfold.errors import UnfoldError
+from unfold.util.arrays import Named
 
 BLOCK = 32  # side of the blocks that are measured
 
@@ -40,7 +41,7 @@ class Sensing(Degradation):
             return {"target": as_channels(image, self.channels, source)}
         return {"target": image[..., :1] if (image == image[..., :1]).all() else image}
 
-    def make(self, images: Images, rng: Rng, scale: int) -> dict[str, Any]:
+    def make(self, images: Images, rng: Rng, scale: int) -> Named:
         target = images["target"]
         if target.shape[2] == 3 and self.channels == 1:
             weights = np.array([[65.481], [128.553], [24.966]]) / 255
@@ -49,5 +50,5 @@ class Sensing(Degradation):
             return {"target": ((16 + target @ weights) / 255).astype(np.float32)}
         return {"target": to_float(target)}
 
-    def render(self, batch: dict[str, Any]) -> dict[str, Any]:
+    def render(self, batch: Named) -> Named:
         return {**batch, "image": batch["target"]}

@@ -11,6 +11,7 @@ from unfold.data.images import read_uint8, to_float
 from unfold.data.patches import Images
 from unfold.degradations.degradation import Degradation, Rng
 from unfold.physics.rain import Rain, add_rain, coverage, random_streaks
+from unfold.util.arrays import Named
 
 
 class SyntheticRain(Degradation):
@@ -29,7 +30,7 @@ class SyntheticRain(Degradation):
     def read(self, source: Any) -> Images:
         return {"target": read_uint8(source, self.channels)}
 
-    def make(self, images: Images, rng: Rng, scale: int) -> dict[str, Any]:
+    def make(self, images: Images, rng: Rng, scale: int) -> Named:
         target = images["target"]
         low, high = np.log(self.rates)
         rain = Rain(rate=float(np.exp(rng.uniform(low, high))), wind=rng.uniform(-self.wind, self.wind))

@@ -16,7 +16,7 @@ import torch
 from yacs.config import CfgNode
 
 import unfold
-from unfold.config import options_of, part_of, plain, source_of, training_set
+from unfold.config import options_of, part_of, source_of
 from unfold.data.images import EXTENSIONS, check_images
 from unfold.errors import UnfoldError
 from unfold.evaluation.classical_methods import CLASSICAL, tune, tuning_cases
@@ -27,7 +27,6 @@ from unfold.from_config import (
     build_network,
     build_test,
     check_parts,
-    model_name,
     smallest_image,
 )
 from unfold.models.on_arrays import Image
@@ -38,8 +37,10 @@ from unfold.registry import Part
 from unfold.report.numbers import finite
 from unfold.report.strip import Panel, draw_strip, some_stages
 from unfold.report.text_table import Score, format_table, mean_score
+from unfold.settings import settings_of
 from unfold.user_files import their_errors
 from unfold.util.device import pick_device, place
+from unfold.util.nested import plain
 from unfold.util.progress import progress
 from unfold.weights.load_model import load_state, model_record
 from unfold.weights.read_checkpoint import read_checkpoint
@@ -65,20 +66,21 @@ def run_test(
     networks in a file.
     Writes results.json and strips/<image>.png into ``output``. Raises UnfoldError for bad input.
     """
-    source = cfg.DATA.TEST if data is None else data
-    device = pick_device(cfg.DEVICE)
+    settings = settings_of(cfg)
+    source, baselines = settings.data.test if data is None else data, settings.test.baselines
+    device = pick_device(settings.device)
     check_parts(cfg)
     bare = bare_network(cfg)
     degradation = build_degradation(cfg, bare)
     protocol = build_test(cfg, bare, degradation)
-    if cfg.TEST.BASELINES and not isinstance(protocol, GaussianDenoising):
+    if baselines and not isinstance(protocol, GaussianDenoising):
         raise UnfoldError(
-            f"TEST.BASELINES {', '.join(cfg.TEST.BASELINES)} remove white noise of known strength: leave them out for "
+            f"TEST.BASELINES {', '.join(baselines)} remove white noise of known strength: leave them out for "
             f"{protocol.name}"
         )
     part = part_of(cfg, "MODEL")
     tested = {"model": model_record(part, options_of(cfg, "MODEL")), "protocol": protocol.options()}
-    files = _named(weights, cfg)
+    files = _named(weights, settings.model.short_name)
     nets, trained = {}, {}
     for name, file in files.items():
         net = build_network(cfg)
@@ -100,14 +102,16 @@ def run_test(
             f"--data {data} stands in place of DATA.TEST, and parts of DATA.MIX have a TEST of their own: leave --data "
             "out, or test one part by --protocol"
         )
-    cases = _cases(cfg, protocol, source, data is not None)
+    said = "DATA.TEST" if data is None else "--data"
+    hint = "; --data names the test images" if data is None and source_of(cfg, said) == "defaults" else ""
+    cases = _cases(protocol, source, said, hint)
     check_images(_pictures(cases), smallest_image(bare), bare.channels)
-    tuning = tuning_cases(protocol.cases(training_set(cfg), "train")) if cfg.TEST.BASELINES else []
+    tuning = tuning_cases(protocol.cases(settings.data.training_set, "train")) if baselines else []
     check_images(_pictures(tuning), smallest_image(bare), bare.channels)
     options = ", ".join(f"{key} {value}" for key, value in protocol.options().items())
     logger.info("tested by %s%s on %s", protocol.name, options and f" ({options})", source)
     _clear(output)
-    strengths = {name: tune(name, cast(GaussianDenoising, protocol), tuning) for name in cfg.TEST.BASELINES}
+    strengths = {one: tune(one, cast(GaussianDenoising, protocol), tuning) for one in baselines}
 
     rows = {}
     for case in progress(cases, "testing", "image"):
@@ -130,7 +134,7 @@ def run_test(
         "trained_as": _alone(trained),
         "source": source,
         "baselines": strengths,
-        "images": {name: {method: _plain(score) for method, score in row.items()} for name, row in rows.items()},
+        "images": {image: {method: _plain(score) for method, score in row.items()} for image, row in rows.items()},
         "mean": {method: _plain(score) for method, score in mean.items()},
         **({"parts": {name: {m: _plain(s) for m, s in row.items()} for name, row in means.items()}} if means else {}),
     }
@@ -177,24 +181,22 @@ def _pictures(cases: Sequence[Case]) -> list[Path]:
     return list(dict.fromkeys(path for case in cases for path in case.files if path.suffix.lower() in EXTENSIONS))
 
 
-def _cases(cfg: CfgNode, protocol: Protocol, source: str, by_option: bool) -> Sequence[Case]:
-    """The cases of the test images. UnfoldError says where they were named, and how others are."""
+def _cases(protocol: Protocol, source: str, key: str, hint: str) -> Sequence[Case]:
+    """The cases of the test images. UnfoldError says where they were named (key), and how others are (hint)."""
     try:
         with their_errors(f"the protocol {protocol.name}"):
             return distinct(protocol.cases(source, "test"))
     except UnfoldError as error:
-        hint = "" if by_option or source_of(cfg, "DATA.TEST") != "defaults" else "; --data names the test images"
-        key = "--data" if by_option else "DATA.TEST"
         raise UnfoldError(f"{key} {source} (for the protocol {protocol.name}): {error}{hint}") from None
 
 
-def _named(weights: str | Path | Sequence[str | Path], cfg: CfgNode) -> dict[str, Path]:
+def _named(weights: str | Path | Sequence[str | Path], model: str) -> dict[str, Path]:
     """The files by the names of their columns: of one, the network's; of several, that of the file, and of the first
     folder above it in which all differ where files are called alike. UnfoldError for a file given twice.
     """
     files = [find_weights(one) for one in ([weights] if isinstance(weights, str | Path) else weights)]
     if len(files) == 1:
-        return {model_name(cfg): files[0]}
+        return {model: files[0]}
     real = [file.resolve() for file in files]
     if double := next((file for i, file in enumerate(files) if real[i] in real[:i]), None):
         raise UnfoldError(f"--weights names {double} twice: each is one column")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from unfold.models.on_arrays import Image, Method, tensors
 from unfold.physics.resize import imresize
 from unfold.protocols.protocol import Protocol
 from unfold.steps.inverse_filter import inverse_filter
+from unfold.util.arrays import Named
 
 # Strengths that `unfold test` finds for sigma 25 on the photographs it tunes on.
 TV_STRENGTH, NLM_STRENGTH = 0.8, 0.55
@@ -22,16 +23,16 @@ LAPLACIAN = 50.0
 LEAST_SIGMA = 0.5 / 255  # no data are better than their rounding to 8 bits
 
 
-def _identity(inputs: dict[str, Any]) -> Image:
+def _identity(inputs: Named) -> Image:
     return inputs["y"]
 
 
-def _bicubic(inputs: dict[str, Any]) -> Image:
+def _bicubic(inputs: Named) -> Image:
     """MATLAB's, in register with the target where the small image's pixels are not the middles of blocks (offset)."""
     return imresize(inputs["y"], inputs["scale"], inputs.get("offset", 0))
 
 
-def _wiener(inputs: dict[str, Any]) -> Image:
+def _wiener(inputs: Named) -> Image:
     """scikit-image's Wiener filter with a Laplacian prior, for a circular blur."""
     from skimage.restoration import wiener
 
@@ -40,17 +41,17 @@ def _wiener(inputs: dict[str, Any]) -> Image:
     return np.stack([wiener(y[..., c], inputs["kernel"], balance, clip=False) for c in range(y.shape[2])], axis=-1)
 
 
-def _eq22(inputs: dict[str, Any]) -> Image:
+def _eq22(inputs: Named) -> Image:
     """NRL-GDN's initial estimate."""
     given = tensors({name: inputs[name] for name in ("y", "kernel")}, torch.device("cpu"))
     return inverse_filter(**given)[0].permute(1, 2, 0).numpy()
 
 
-def _tv(inputs: dict[str, Any]) -> NDArray[np.float32]:
+def _tv(inputs: Named) -> NDArray[np.float32]:
     return total_variation(inputs["y"], inputs["sigma"], TV_STRENGTH)
 
 
-def _nlm(inputs: dict[str, Any]) -> NDArray[np.float32]:
+def _nlm(inputs: Named) -> NDArray[np.float32]:
     return non_local_means(inputs["y"], inputs["sigma"], NLM_STRENGTH)
 
 

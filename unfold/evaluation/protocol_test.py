@@ -16,9 +16,9 @@ from unfold.data.images import EXTENSIONS, check_images
 from unfold.errors import UnfoldError, nearest_or_all
 from unfold.evaluation.methods import BASELINES, baseline
 from unfold.evaluation.run_protocol import Result, evaluate
+from unfold.models.number_of_stages import with_stages
 from unfold.models.on_arrays import Method, network
 from unfold.models.registry import list_models
-from unfold.models.stages import with_stages
 from unfold.protocols.by_name import parse_protocol
 from unfold.protocols.protocol import Case, Protocol
 from unfold.registry import short
@@ -47,7 +47,7 @@ def run_protocol(
     weights, model: a network's weights (file or published name) and, where they cannot tell it, the network's name; or
     no weights and the name of a baseline. key: which of several networks in the file. output: folder for the restored
     pictures; json_file: for the numbers, one object per image and the means. stages: another number of them than the
-    network has, see :func:`unfold.models.stages.with_stages`. Raises UnfoldError for bad input.
+    network has, see :func:`unfold.models.number_of_stages.with_stages`. Raises UnfoldError for bad input.
     """
     protocol = parse_protocol(text)
     if not protocol.scored and output is None:
@@ -138,7 +138,7 @@ def _method(
     return network(place(net, device), device, count), {**told, "stages": stages}
 
 
-def _named(protocol: Protocol) -> dict[str, Any]:
+def _named(protocol: Protocol) -> dict[str, object]:
     return {"name": protocol.name, "version": protocol.version, "options": protocol.options()}
 
 
@@ -147,7 +147,7 @@ def mean_of(rows: list[Result]) -> dict[str, float]:
     return {key: float(np.mean([row.scores[key] for row in rows])) for key in rows[0].scores}
 
 
-def _numbers(rows: list[Result]) -> dict[str, Any]:
+def _numbers(rows: list[Result]) -> dict[str, object]:
     def plain(scores: dict[str, float]) -> dict[str, float | None]:
         return {key: finite(value) for key, value in scores.items()}
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from unfold.models.unfolding import UnfoldingNetwork
 from unfold.protocols.protocol import Case, Protocol, Sample, windowed
 from unfold.report.text_table import Score
 from unfold.user_files import line_of, their_errors
+from unfold.util.arrays import Named
 from unfold.util.progress import progress
 from unfold.util.value_checks import unchecked
 
@@ -39,7 +40,7 @@ def evaluate(protocol: Protocol, method: Method, cases: Sequence[Case]) -> Itera
 def evaluate_case(protocol: Protocol, method: Method, case: Case, sample: Sample) -> Result:
     """Restore and score one case, which was degraded to ``sample``. UnfoldError as for :func:`evaluate`."""
 
-    def finite(inputs: dict[str, Any]) -> Image:
+    def finite(inputs: Named) -> Image:
         image = method(inputs)
         if not np.isfinite(image).all():
             raise UnfoldError("the result is not finite: the weights are not usable")
@@ -101,11 +102,11 @@ def _size(image: Image) -> str:
     return "x".join(map(str, image.shape))
 
 
-def _estimates(net: UnfoldingNetwork, inputs: dict[str, Any], device: torch.device) -> list[Image]:
+def _estimates(net: UnfoldingNetwork, inputs: Named, device: torch.device) -> list[Image]:
     """The estimate after every stage."""
     stages: list[list[Image]] = []  # of each channel, where the network takes one
 
-    def run(given: dict[str, Any]) -> Image:
+    def run(given: Named) -> Image:
         with their_errors(type(net).__name__), unchecked():
             found = [x[0].permute(1, 2, 0).float().cpu().numpy() for x in net.iterate(**as_tensors(given, net, device))]
         stages.append(found)
@@ -176,7 +177,7 @@ def stage_results(
     """
     parts: list[list[Image]] = []
 
-    def record(inputs: dict[str, Any]) -> Image:
+    def record(inputs: Named) -> Image:
         start = time.perf_counter()
         parts.append(_estimates(net, inputs, device))
         if spent is not None:

@@ -5,22 +5,23 @@ from __future__ import annotations
 import struct
 import zlib
 from io import BytesIO
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-JPEG: dict[str, Any] = {"quality": 95, "subsampling": 0}
-OPTIONS: dict[str, dict[str, Any]] = {
+from unfold.util.arrays import Array
+
+JPEG: dict[str, object] = {"quality": 95, "subsampling": 0}
+OPTIONS: dict[str, dict[str, object]] = {
     **dict.fromkeys((".jpg", ".jpeg", ".jfif"), JPEG),
     ".webp": {"lossless": True, "exact": True},
 }
 
 
 def encode(
-    pixels: NDArray[Any],
-    alpha: NDArray[Any] | None,
+    pixels: Array,
+    alpha: Array | None,
     suffix: str,
     profile: bytes | None,
     exif: bytes | None,
@@ -68,7 +69,7 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def _plain_tiff(array: NDArray[Any], photometric: str, profile: bytes | None) -> bytes:
+def _plain_tiff(array: Array, photometric: str, profile: bytes | None) -> bytes:
     import tifffile
 
     whole = BytesIO()

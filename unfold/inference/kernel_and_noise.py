@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from unfold.data.formats.kernel_files import Kernel, read_kernels
 from unfold.errors import UnfoldError
 from unfold.physics.kernels import ASSUMED, SIDE, bicubic_kernel, gaussian_for
+from unfold.util.arrays import Array
 from unfold.util.paths import expanded
 
 WIDTHS, NOISE = ASSUMED["general"]  # Gaussian widths for scale 1 to 4, noise in 255 units
@@ -66,7 +65,7 @@ def named_kernel(text: str, scale: int) -> Kernel:
     return kernels[0]
 
 
-def estimated_sigma(image: NDArray[Any]) -> float:
+def estimated_sigma(image: Array) -> float:
     """Standard deviation of white noise in an image (H,W,C), integer or floating-point, in [0,1] units.
 
     The mean over channels of the median of the absolute diagonal wavelet details over that of a normal number (Donoho,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +16,7 @@ from unfold.inference.restore import restore_and_tell
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.physics.kernels import bicubic_kernel
 from unfold.report.sheet import draw_sheet
+from unfold.util.arrays import Array, Named
 from unfold.util.precision import Precision
 from unfold.util.progress import progress
 from unfold.util.whole_files import whole_file
@@ -30,7 +30,7 @@ AROUND = 48  # pixels of the result that are restored around the detail
 def write_grid(
     jobs: Sequence[Job],
     net: UnfoldingNetwork,
-    inputs: dict[str, Any],
+    inputs: Named,
     *,
     estimate: bool,
     precision: Precision,
@@ -64,7 +64,7 @@ def write_grid(
     return f"{target}: the same detail with several kernels; choose the widest without ringing{or_bicubic}"
 
 
-def _detail(picture: NDArray[Any], scale: int) -> tuple[slice, slice]:
+def _detail(picture: Array, scale: int) -> tuple[slice, slice]:
     """The busiest square of a panel's size, in the middle of the picture."""
     starts = [max(0, (n - SEARCHED) // 2) for n in picture.shape[:2]]
     middle = picture[starts[0] : starts[0] + SEARCHED, starts[1] : starts[1] + SEARCHED]
@@ -75,16 +75,16 @@ def _detail(picture: NDArray[Any], scale: int) -> tuple[slice, slice]:
     )
 
 
-def _enlarged(part: NDArray[Any], scale: int) -> NDArray[np.float32]:
+def _enlarged(part: Array, scale: int) -> NDArray[np.float32]:
     pixels = (part / np.iinfo(part.dtype).max).astype(np.float32)
     return pixels.repeat(scale, axis=0).repeat(scale, axis=1)
 
 
 def _restored(
-    picture: NDArray[Any],
+    picture: Array,
     window: tuple[slice, slice],
     net: UnfoldingNetwork,
-    inputs: dict[str, Any],
+    inputs: Named,
     precision: Precision,
 ) -> NDArray[np.float32]:
     """The detail, restored with what lies around it."""

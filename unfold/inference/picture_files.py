@@ -5,10 +5,8 @@ from __future__ import annotations
 import stat
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
 from unfold.data.formats.open_picture import open_picture
@@ -17,9 +15,10 @@ from unfold.data.formats.tiff_bands import read_bands
 from unfold.data.images import bit_depth, turned
 from unfold.errors import UnfoldError, reason_of
 from unfold.inference.encode_picture import encode
+from unfold.util.arrays import Array
 from unfold.util.whole_files import whole_file
 
-Pixels = NDArray[Any]
+Pixels = Array
 DEEP, ALPHA, PROFILE = "16 bits per channel", "an alpha channel", "a colour profile"
 BANDS = "channels that are neither grey nor RGB"
 # What each format keeps of a picture.
@@ -145,7 +144,7 @@ def _simple(image: Image.Image) -> Image.Image:
     return image.convert("L") if image.mode == "1" else image
 
 
-def _read_deep(path: Path, transparent: Any) -> Pixels:
+def _read_deep(path: Path, transparent: object) -> Pixels:
     """16 bits per channel; of grey with alpha, or with one value that is transparent, two channels."""
     array = read_deep(path)
     if array.ndim == 2:

@@ -9,23 +9,22 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image as Pillow
 from torch import Tensor
 
 from unfold.errors import UnfoldError
 from unfold.inference.picture_files import enlarge_alpha, read_picture
+from unfold.util.arrays import Array, Named
 from unfold.util.paths import as_path
 
 logger = logging.getLogger("unfold")
 
-Array = NDArray[Any]
 Restore = Callable[[Array, dict[str, Any]], Array]  # an array and the inputs beside it -> the result
 EXPANDED = {"1": "L", "P": "RGB", "PA": "RGBA"}  # modes of Pillow that hold no channels as they are
 MODES = ("L", "LA", "RGB", "RGBA", "I;16", "I;16B", "I;16L", "I;16N")
 
 
-def restore_any(picture: Any, restore: Restore, inputs: dict[str, Any]) -> Any:
+def restore_any(picture: Any, restore: Restore, inputs: Named) -> Any:
     """The result in the form of the picture: see :func:`unfold.inference.restore.restore`."""
     if isinstance(picture, (list, tuple)):
         return [restore_any(one, restore, inputs) for one in picture]
@@ -54,7 +53,7 @@ def as_array(value: Any) -> Any:
     return (value.float() if value.dtype == torch.bfloat16 else value).numpy()
 
 
-def _tensor(picture: Tensor, restore: Restore, inputs: dict[str, Any]) -> Tensor:
+def _tensor(picture: Tensor, restore: Restore, inputs: Named) -> Tensor:
     """(H,W), (C,H,W) or (B,C,H,W) -> as many axes, of the same type, on the same device."""
     if picture.ndim not in (2, 3, 4) or not picture.numel():
         raise UnfoldError(f"a tensor of a picture is (C,H,W) or (B,C,H,W), not {tuple(picture.shape)}")
@@ -85,7 +84,7 @@ def _of_sample(name: str, value: Any, i: int, batch: int) -> Any:
     return value[i]
 
 
-def _pillow(picture: Pillow.Image, restore: Restore, inputs: dict[str, Any]) -> Pillow.Image:
+def _pillow(picture: Pillow.Image, restore: Restore, inputs: Named) -> Pillow.Image:
     """In its own mode; palettes and black and white expanded, alpha kept."""
     mode = EXPANDED.get(picture.mode, picture.mode)
     if picture.has_transparency_data and mode in ("L", "RGB"):

@@ -16,19 +16,24 @@ from torch import nn
 from unfold.errors import UnfoldError, out_of_memory
 from unfold.inference.picture_kinds import restore_any
 from unfold.inference.tile_size import Tile, choose_tiles, halved, kernel_side
-from unfold.inference.tiling import Array, Span, Tiles, assemble
+from unfold.inference.tiling import Pixels, Span, Tiles, assemble
 from unfold.inference.validate_inputs import check_inputs, check_measurement
 from unfold.models.on_arrays import Method, network, unwrapped
 from unfold.models.self_ensemble import ensembled
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.physics.boundary import periodic
-from unfold.util.device import device_of, pick_device, place
+from unfold.util.arrays import Array, Named
+from unfold.util.device import device_of, pick_device, place, release_memory
 from unfold.util.precision import Precision, autocast_for
 
 logger = logging.getLogger("unfold")
 
-Image = NDArray[Any]
+Image = Array
 NOT_FINITE = "the result is not finite: the weights are not usable for this picture"
+
+
+class TooLargeError(Exception):
+    """Memory does not suffice beside other processes; alone it may."""
 
 
 class Restored(NamedTuple):
@@ -40,14 +45,14 @@ class Restored(NamedTuple):
 
 
 def restore(
-    image: Any,
+    image: object,
     net: nn.Module,
     *,
     tile: Tile = "auto",
     ensemble: bool = False,
     precision: Precision = "float32",
     device: str | torch.device | None = None,
-    **inputs: Any,
+    **inputs: object,
 ) -> Any:
     """Restore one picture of any size in bounded memory.
 
@@ -79,7 +84,7 @@ def restore(
     """
     bare = unwrapped(net)
 
-    def run(array: Image, given: dict[str, Any]) -> Image:
+    def run(array: Image, given: Named) -> Image:
         return restore_and_tell(
             array, bare, tile=tile, ensemble=ensemble, precision=precision, device=device, inputs=given
         ).image
@@ -91,17 +96,19 @@ def restore_and_tell(
     image: Image,
     net: UnfoldingNetwork,
     *,
-    inputs: dict[str, Any],
+    inputs: Named,
     tile: Tile | Tiles = "auto",
     ensemble: bool = False,
     precision: Precision = "float32",
     device: str | torch.device | None = None,
-    announce: Callable[[int], Callable[[int], Any]] = lambda pixels: lambda done: None,
+    announce: Callable[[int], Callable[[int], object]] = lambda pixels: lambda done: None,
+    alone: bool = True,
 ) -> Restored:
     """As :func:`restore`, with the tiles that were used.
 
-    tile: or just these tiles. announce: takes the number of
-    pixels to be done, and returns what takes each tile's pixels when done; called again where tiles become smaller.
+    tile: or just these tiles. announce: takes the number of pixels to be done, and returns what takes each tile's
+    pixels when done; called again where tiles become smaller. alone: else TooLargeError is raised where memory, in
+    which other processes have a share, asks for tiles, or for smaller ones.
     """
     check_measurement(image, net)
     inputs = check_inputs(net, inputs, image.shape)
@@ -121,12 +128,14 @@ def restore_and_tell(
             extra={"kind": "a kernel larger than the result"},  # a command says it once, for all its pictures
         )
     tiles = tile if isinstance(tile, Tiles) else choose_tiles(net, inputs, size, where, tile, spare=result.nbytes)
+    if not alone and tile == "auto" and max(len(tiles.spans(n)) for n in size) > 1:
+        raise TooLargeError
     images = [
         name for name, one in net.inputs.items() if one.kind == "image" and name != net.picture and name in inputs
     ]
     method = ensembled(_method(net, where, precision), 8 if ensemble else 1, net.picture, images)
 
-    def run(rows: slice, columns: slice) -> Array:
+    def run(rows: slice, columns: slice) -> Pixels:
         window = tuple(slice(part.start // scale, part.stop // scale) for part in (rows, columns))
         cut = {name: inputs[name][window] for name in images}
         estimate = method({**inputs, **cut, net.picture: measurement(padded[window], net)})
@@ -136,7 +145,7 @@ def restore_and_tell(
 
     written = 0
 
-    def write(first: int, rows: Array) -> None:
+    def write(first: int, rows: Pixels) -> None:
         nonlocal written
         top, left = (scale * n for n in offset)
         from_row, to_row = max(first, top), min(first + len(rows), top + len(result))
@@ -147,7 +156,9 @@ def restore_and_tell(
 
     while written < size[0]:
         done = announce(_length(tiles.spans(size[0], written)) * _length(tiles.spans(size[1])))
-        if not _finished(partial(assemble, run, write, size, tiles, written, done)):
+        if not _finished(partial(assemble, run, write, size, tiles, written, done), where):
+            if not alone:
+                raise TooLargeError
             if tile is None:
                 raise UnfoldError('out of memory for the whole picture at once; restore it in tiles (tile="auto")')
             tiles = halved(tiles, size)
@@ -155,7 +166,7 @@ def restore_and_tell(
     return Restored(result, tiles, len(tiles.spans(size[0])) * len(tiles.spans(size[1])))
 
 
-def _finished(work: Callable[[], None]) -> bool:
+def _finished(work: Callable[[], None], device: torch.device) -> bool:
     """Do it; False where memory ran out, after all that it held has been let go."""
     try:
         work()
@@ -164,8 +175,7 @@ def _finished(work: Callable[[], None]) -> bool:
         if not out_of_memory(error):
             raise
     gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    release_memory(device)
     return False
 
 
@@ -173,9 +183,7 @@ def _length(spans: list[Span]) -> int:
     return sum(len(span.weight) for span in spans)
 
 
-def framed(
-    image: Image, net: UnfoldingNetwork, inputs: dict[str, Any]
-) -> tuple[Image, tuple[int, int], dict[str, Any]]:
+def framed(image: Image, net: UnfoldingNetwork, inputs: Named) -> tuple[Image, tuple[int, int], Named]:
     """The picture continued by its edge pixels, at which pixel of it the picture itself begins, and the inputs, of
     which those that are as large as the picture are continued likewise.
 
@@ -200,7 +208,7 @@ def _method(net: UnfoldingNetwork, device: torch.device, precision: Precision) -
     autocast = autocast_for(device, precision)
     plain = network(net, device)
 
-    def run(inputs: dict[str, Any]) -> Image:
+    def run(inputs: Named) -> Image:
         y = inputs[net.picture]
         scale = int(inputs.get("scale", 1))
         with autocast:
@@ -210,7 +218,7 @@ def _method(net: UnfoldingNetwork, device: torch.device, precision: Precision) -
     return run
 
 
-def continued(inputs: dict[str, Any], net: UnfoldingNetwork, scale: int) -> dict[str, Any]:
+def continued(inputs: Named, net: UnfoldingNetwork, scale: int) -> dict[str, object]:
     """The inputs with the measurement (h,w,C), and what is as large, continued to the right and below until they are
     periodic, where the network takes them to be.
     """
@@ -237,6 +245,6 @@ def measurement(window: Image, net: UnfoldingNetwork) -> NDArray[np.float32]:
     return y[..., :1] if net.measured_channels == 1 < net.channels else y
 
 
-def _to_image(part: Array, dtype: np.dtype[Any]) -> Image:
+def _to_image(part: Pixels, dtype: np.dtype[Any]) -> Image:
     part = part.clip(0, 1)
     return np.rint(part * np.iinfo(dtype).max).astype(dtype) if dtype.kind == "u" else part.astype(dtype)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from unfold.inference.restore import restore_and_tell
 from unfold.inference.tiling import Tiles
 from unfold.metrics import psnr
 from unfold.models.unfolding import UnfoldingNetwork
+from unfold.util.arrays import Array, Named
 from unfold.util.precision import Precision
 
 CROP, TILE = 768, 512  # pixels of the result; more where the halo is large
@@ -29,10 +29,10 @@ class Difference(NamedTuple):
 
 
 def tile_difference(
-    image: NDArray[Any],
+    image: Array,
     net: UnfoldingNetwork,
     tiles: Tiles,
-    inputs: dict[str, Any],
+    inputs: Named,
     precision: Precision = "float32",
 ) -> Difference:
     """Restore the middle of the picture at once and in tiles of no more than those with which it was restored.

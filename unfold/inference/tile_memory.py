@@ -15,6 +15,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from unfold.models.unfolding import UnfoldingNetwork
+from unfold.util.arrays import Named
+from unfold.util.device import free_memory
+from unfold.util.processors import MEMBERSHIP, ROOT, groups
 from unfold.util.value_checks import unchecked
 
 
@@ -24,7 +27,7 @@ class Living(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.alive = self.peak = 0
-        self.known: weakref.WeakSet[Any] = weakref.WeakSet()
+        self.known: weakref.WeakSet[object] = weakref.WeakSet()
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = function(*args, **(kwargs or {}))
@@ -42,7 +45,7 @@ class Living(TorchDispatchMode):
         self.alive -= size
 
 
-def needed(net: UnfoldingNetwork, inputs: dict[str, Any]) -> int:
+def needed(net: UnfoldingNetwork, inputs: Named) -> int:
     """Bytes that a run holds at most beside its weights and inputs, in float32: an upper bound for bfloat16.
 
     inputs: by name; of tensors, only shapes count. Nothing is computed: a copy of the network runs on tensors without
@@ -50,7 +53,9 @@ def needed(net: UnfoldingNetwork, inputs: dict[str, Any]) -> int:
     stages need no more memory. Workspaces of the libraries below are not seen.
     """
     # A parameter that stands in the memo already is not copied, but replaced.
-    bare: dict[int, Any] = {id(p): nn.Parameter(p.detach().to("meta"), requires_grad=False) for p in net.parameters()}
+    bare: dict[int, object] = {
+        id(p): nn.Parameter(p.detach().to("meta"), requires_grad=False) for p in net.parameters()
+    }
     bare |= {id(b): b.to("meta") for b in net.buffers()}
     twin = copy.deepcopy(net, bare).train()
     given = {key: value.to("meta") if isinstance(value, Tensor) else value for key, value in inputs.items()}
@@ -60,15 +65,25 @@ def needed(net: UnfoldingNetwork, inputs: dict[str, Any]) -> int:
 
 
 def available(device: torch.device) -> int:
-    """Bytes that can be had now: on CUDA what is free and what torch keeps unused, on the CPU what the system gives.
+    """Bytes that can be had now: on a GPU what is free and what torch keeps unused, on the CPU, and on devices that do
+    not tell, what the system gives.
 
     On the CPU, no more than the limits of the control groups (containers, batch systems) leave.
     """
-    if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
-        return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    limits = [_free_of_system(), *_free_of_groups(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))]
-    return max(min(limits), 0)
+    if (free := free_memory(device)) is not None:
+        return free // _sharers["device"]
+    limits = [_free_of_system(), *_free_of_groups(MEMBERSHIP, ROOT)]
+    return max(min(limits), 0) // _sharers["cpu"]
+
+
+_sharers = {"cpu": 1, "device": 1}
+
+
+def share_memory(cpu: int, device: int) -> None:
+    """Let this process count on its part alone: of the memory of the machine, and of the device that it uses, which
+    so many processes share.
+    """
+    _sharers.update(cpu=cpu, device=device)
 
 
 def _free_of_system() -> int:
@@ -83,20 +98,7 @@ def _free_of_system() -> int:
 
 def _free_of_groups(membership: Path, root: Path) -> list[int]:
     """What the memory limits of this process's control groups, and of those above, leave: versions 2 and 1."""
-    try:
-        lines = membership.read_text().splitlines()
-    except OSError:
-        return []
-    left = []
-    for line in lines:
-        _, controllers, group = line.split(":", 2)
-        if controllers in ("", "memory"):
-            base = root / controllers
-            folder = base / group.strip("/")
-            # In a container the group's name may lie outside of what is mounted, whose root is then its own.
-            for place in (folder, *(above for above in folder.parents if above.is_relative_to(base))):
-                left += _free_of_group(place)
-    return left
+    return [left for folder in groups("memory", membership, root) for left in _free_of_group(folder)]
 
 
 def _free_of_group(folder: Path) -> list[int]:

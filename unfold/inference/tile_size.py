@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from unfold.inference.tile_memory import available, needed
 from unfold.inference.tiling import Tiles
 from unfold.models.on_arrays import as_tensors
 from unfold.models.unfolding import UnfoldingNetwork
+from unfold.util.arrays import Named
 
 Tile = int | Literal["auto"] | None
 # Of the memory that is free: libraries take workspaces beside what tensors need.
@@ -30,7 +31,7 @@ USEFUL_HALO, RAMP = 64, 4
 
 def choose_tiles(
     net: UnfoldingNetwork,
-    inputs: dict[str, Any],
+    inputs: Named,
     size: tuple[int, int],
     device: torch.device,
     tile: Tile = "auto",
@@ -51,19 +52,19 @@ def choose_tiles(
     return _tiles(side, wanted_halo(net, inputs), multiple, exact=net.tiling.exact)
 
 
-def wanted_halo(net: UnfoldingNetwork, inputs: dict[str, Any]) -> int:
+def wanted_halo(net: UnfoldingNetwork, inputs: Named) -> int:
     """Pixels of overlap that the network asks for; of one that is exact, in all of its stages together."""
     return net.tiling.halo(kernel_side(net, inputs) or 1, net.count())
 
 
-def kernel_side(net: UnfoldingNetwork, inputs: dict[str, Any]) -> int:
+def kernel_side(net: UnfoldingNetwork, inputs: Named) -> int:
     """Side of the largest kernel among the inputs, 0 where there is none."""
     return max((len(inputs[k]) for k, one in net.inputs.items() if one.kind == "kernel" and k in inputs), default=0)
 
 
 def affordable_side(
     net: UnfoldingNetwork,
-    inputs: dict[str, Any],
+    inputs: Named,
     size: tuple[int, int],
     device: torch.device,
     *,
@@ -76,7 +77,9 @@ def affordable_side(
     """
     on_cpu = device.type == "cpu"
     free = available(device) - (spare if on_cpu else 0)
-    pixels = SHARE[device.type] * free / (bytes_per_pixel(net, inputs, device) + (each if on_cpu else 0))
+    pixels = (
+        SHARE.get(device.type, SHARE["cpu"]) * free / (bytes_per_pixel(net, inputs, device) + (each if on_cpu else 0))
+    )
     if each and not on_cpu:
         pixels = min(pixels, SHARE["cpu"] * available(torch.device("cpu")) / each)
     if math.prod(n + WRAPPING for n in size) <= pixels:
@@ -84,12 +87,12 @@ def affordable_side(
     return max(math.isqrt(max(int(pixels), 0)) - WRAPPING, smallest_tile(_multiple(net, inputs)))
 
 
-def _multiple(net: UnfoldingNetwork, inputs: dict[str, Any]) -> int:
+def _multiple(net: UnfoldingNetwork, inputs: Named) -> int:
     """What tiles begin at, in pixels of the result: between pixels of y, and where the network's own levels do."""
     return math.lcm(net.size_multiple, int(inputs.get("scale", 1)))
 
 
-def check_tile(net: UnfoldingNetwork, inputs: dict[str, Any], tile: Tile) -> None:
+def check_tile(net: UnfoldingNetwork, inputs: Named, tile: Tile) -> None:
     """UnfoldError for a side that leaves nothing beside the halo."""
     least = smallest_tile(_multiple(net, inputs))
     if isinstance(tile, int) and tile < least:
@@ -119,7 +122,7 @@ def halved(tiles: Tiles, size: tuple[int, int]) -> Tiles:
     return _tiles(side, tiles.halo, tiles.multiple)
 
 
-def bytes_per_pixel(net: UnfoldingNetwork, inputs: dict[str, Any], device: torch.device) -> float:
+def bytes_per_pixel(net: UnfoldingNetwork, inputs: Named, device: torch.device) -> float:
     """Memory per pixel of the result, found on a small picture without computing."""
     scale = int(inputs.get("scale", 1))
     side = -(-max(256, kernel_side(net, inputs)) // scale)

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
-Run = Callable[[slice, slice], Array]  # rows and columns of the result -> the network's result on just these
-Write = Callable[[int, Array], None]  # first row, finished rows
+Pixels = NDArray[np.float32]
+Run = Callable[[slice, slice], Pixels]  # rows and columns of the result -> the network's result on just these
+Write = Callable[[int, Pixels], None]  # first row, finished rows
 
 
 @dataclass(frozen=True)
@@ -24,7 +23,7 @@ class Span:
 
     window: slice
     used: slice
-    weight: Array
+    weight: Pixels
 
     @property
     def inside(self) -> slice:
@@ -74,7 +73,7 @@ class Tiles:
 
 
 def assemble(
-    run: Run, write: Write, size: tuple[int, int], tiles: Tiles, begin: int, done: Callable[[int], Any]
+    run: Run, write: Write, size: tuple[int, int], tiles: Tiles, begin: int, done: Callable[[int], object]
 ) -> None:
     """Run tile by tile and write the rows from ``begin`` on, top to bottom, as soon as they are final.
 
@@ -82,9 +81,9 @@ def assemble(
     rows of one row of tiles.
     """
     rows, columns = tiles.spans(size[0], begin), tiles.spans(size[1])
-    carried: Array | None = None
+    carried: Pixels | None = None
     for i, row in enumerate(rows):
-        band: Array | None = None
+        band: Pixels | None = None
         for column in columns:
             part = run(row.window, column.window)[row.inside, column.inside]
             if band is None:

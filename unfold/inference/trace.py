@@ -14,19 +14,20 @@ from unfold.errors import UnfoldError
 from unfold.inference.restore import NOT_FINITE, continued, framed, measurement
 from unfold.inference.validate_inputs import check_image, check_inputs, check_measurement
 from unfold.metrics import psnr
+from unfold.models.number_of_stages import with_stages
 from unfold.models.on_arrays import as_tensors
-from unfold.models.stages import with_stages
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.report.stage_table import UNITS, StageRecord
-from unfold.util.device import device_of
+from unfold.util.arrays import Array
+from unfold.util.device import device_of, wait_for
 from unfold.util.precision import Precision, autocast_for
 from unfold.util.value_checks import unchecked
 
 
 def trace(
-    image: NDArray[Any],
+    image: Array,
     net: UnfoldingNetwork,
-    target: NDArray[Any] | None = None,
+    target: Array | None = None,
     *,
     stages: int | None = None,
     precision: Precision = "float32",
@@ -37,7 +38,7 @@ def trace(
     image, inputs: as :func:`unfold.restore` takes them. It is framed as there, so that the last estimate, clamped and
     rounded, is what ``restore(..., tile=None)`` gives; figures count the picture's own pixels. target: of the size of
     the result, of any kind that an image may have; gives PSNR.
-    stages: another number of them, see :func:`unfold.models.stages.with_stages`.
+    stages: another number of them, see :func:`unfold.models.number_of_stages.with_stages`.
     precision: "float32", or "bf16" by autocast. Runs where the network is; on CUDA twice, as a first run also loads.
     Raises UnfoldError for what does not fit.
     """
@@ -97,7 +98,7 @@ def trace(
     return records
 
 
-def _target(target: NDArray[Any], shape: tuple[int, ...]) -> NDArray[np.float32]:
+def _target(target: Array, shape: tuple[int, ...]) -> NDArray[np.float32]:
     """In [0,1] and of that shape; a grey one is compared with each colour."""
     check_image(target)
     pixels = target.astype(np.float32) / np.float32(np.iinfo(target.dtype).max if target.dtype.kind == "u" else 1)
@@ -119,12 +120,11 @@ def _of_extra(value: torch.Tensor) -> float:
     return float(value) if value.numel() == 1 else float(value.float().square().mean().sqrt())
 
 
-def _rms(values: NDArray[Any]) -> float:
+def _rms(values: Array) -> float:
     """Root mean square, in 255 units."""
     return 255 * float(np.sqrt(np.square(values, dtype=np.float64).mean()))
 
 
 def _now(device: torch.device) -> float:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    wait_for(device)
     return time.perf_counter()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,10 +11,11 @@ from unfold.inference.picture_kinds import as_array
 from unfold.models.check_given import check_precision, checked_number
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.physics.kernels import centred_in_odd_square
+from unfold.util.arrays import Array, Named
 from unfold.util.value_checks import found_range, in_range
 
 
-def check_measurement(image: NDArray[Any], net: UnfoldingNetwork) -> None:
+def check_measurement(image: Array, net: UnfoldingNetwork) -> None:
     """UnfoldError where :func:`restore` does not take this array for the network, or the network as it is."""
     check_precision(net)
     check_image(image, net.measured_channels)
@@ -28,7 +27,7 @@ def check_measurement(image: NDArray[Any], net: UnfoldingNetwork) -> None:
         )
 
 
-def check_image(image: NDArray[Any], channels: int = 3) -> None:
+def check_image(image: Array, channels: int = 3) -> None:
     """UnfoldError where an array is no picture that a network of so many channels could take."""
     allowed = (1, 3, channels)
     if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in allowed) or image.size == 0:
@@ -48,7 +47,7 @@ def check_image(image: NDArray[Any], channels: int = 3) -> None:
         )
 
 
-def check_inputs(net: UnfoldingNetwork, given: dict[str, Any], size: tuple[int, ...] | None = None) -> dict[str, Any]:
+def check_inputs(net: UnfoldingNetwork, given: Named, size: tuple[int, ...] | None = None) -> Named:
     """The inputs beside the picture in the form that the network takes; UnfoldError for one too many, missing or unfit.
 
     size: height and width of the picture, which those inputs have that are as large as it.
@@ -64,7 +63,7 @@ def check_inputs(net: UnfoldingNetwork, given: dict[str, Any], size: tuple[int, 
     return {key: _checked(key, known[key], value, size) for key, value in given.items()}
 
 
-def _checked(name: str, one: Input, value: Any, size: tuple[int, ...] | None) -> Any:
+def _checked(name: str, one: Input, value: object, size: tuple[int, ...] | None) -> object:
     value = as_array(value)
     if one.kind == "kernel":
         try:
@@ -81,7 +80,7 @@ def _checked(name: str, one: Input, value: Any, size: tuple[int, ...] | None) ->
     return checked_number(name, one, value)
 
 
-def _turned(value: Any, size: tuple[int, ...] | None) -> NDArray[Any]:
+def _turned(value: object, size: tuple[int, ...] | None) -> Array:
     """A further image with its channels last: those of a tensor, (1,C,H,W) or (C,H,W), come first."""
     image = np.asarray(value)
     image = image[0] if image.ndim == 4 and len(image) == 1 else image
@@ -89,7 +88,7 @@ def _turned(value: Any, size: tuple[int, ...] | None) -> NDArray[Any]:
     return image.transpose(1, 2, 0) if first else image
 
 
-def _image_input(name: str, one: Input, value: NDArray[Any], size: tuple[int, ...] | None) -> NDArray[np.float32]:
+def _image_input(name: str, one: Input, value: Array, size: tuple[int, ...] | None) -> NDArray[np.float32]:
     """(H,W,C) float32 in [0,1], as large as the picture."""
     image = value[..., None] if value.ndim == 2 else value
     if image.ndim != 3 or image.shape[2] not in (1, one.channels) or (size is not None and image.shape[:2] != size[:2]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from unfold.errors import UnfoldError
 from unfold.losses.loss import ImageLoss
 from unfold.util.download import download, sha256_of
-from unfold.util.paths import as_path
+from unfold.util.paths import as_path, cache_folder
 from unfold.util.precision import at_least_float32
 from unfold.weights.read_checkpoint import read_checkpoint
 
@@ -78,7 +79,7 @@ def vgg19_features(file: str = "") -> nn.Module:
     """VGG19 up to LAYERS, frozen.
 
     file: weights by torchvision's names, of which those of the convolutions count; "" for torchvision's own, for
-    ImageNet, in torch's cache, which are downloaded (548 MB) where they are not there.
+    ImageNet, in torch's cache or ours, which are downloaded (548 MB) where they are in neither.
     Raises UnfoldError: no such file, no connection, other weights.
     """
     try:
@@ -108,11 +109,16 @@ def vgg19_layers() -> nn.Module:
 
 
 def _torchvisions() -> Path:
-    """The file that torchvision would read, fetched where it is not there."""
+    """The file that torchvision would read, of torch's cache or, where that has none, of ours; fetched where neither
+    has it: into ours where UNFOLD_CACHE names one, as for machines that share a disk, else where torchvision looks.
+    """
     from torchvision.models import VGG19_Weights
 
     url = VGG19_Weights.IMAGENET1K_V1.url
-    path = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
+    theirs = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
+    ours = cache_folder() / "weights" / theirs.name
+    path = ours if ours.is_file() or os.environ.get("UNFOLD_CACHE") else theirs
+    path = theirs if theirs.is_file() else path
     digest = sha256_of(path) if path.is_file() else download(url, path, None)
     if not digest.startswith(path.stem.rpartition("-")[2]):  # names there end in the first of its figures
         raise UnfoldError(f"{path} is not what {url} should be: its SHA-256 is {digest}; move it away")

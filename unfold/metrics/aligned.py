@@ -6,8 +6,6 @@ which DGUNet's code follows, undo what is left of their difference in brightness
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -15,6 +13,7 @@ from numpy.typing import NDArray
 from unfold.errors import UnfoldError
 from unfold.metrics.pair import as_pair
 from unfold.metrics.ssim import WINDOW, ssim_map
+from unfold.util.arrays import Array
 
 STEPS = 100  # of the search for the homography
 BLUR = 5  # side length in pixels of the Gaussian that both images pass before that search
@@ -22,7 +21,7 @@ BLUR = 5  # side length in pixels of the Gaussian that both images pass before t
 Pixels = NDArray[np.float32]
 
 
-def aligned_scores(result: NDArray[Any], target: NDArray[Any], *, peak: float | None = None) -> tuple[float, float]:
+def aligned_scores(result: Array, target: Array, *, peak: float | None = None) -> tuple[float, float]:
     """PSNR in dB and SSIM of a result whose brightness and position are first fitted to the target's.
 
     result z, target x: (H,W,3) RGB, uint8, uint16 or float in [0,1]; peak as for :func:`unfold.metrics.psnr`. In

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from unfold.errors import UnfoldError
+from unfold.util.device import doubled
 
 Channel = Literal["rgb", "y", "y_float", "luma"]
 CHANNELS: tuple[str, ...] = get_args(Channel)
@@ -26,13 +27,13 @@ def to_levels(image: Tensor) -> Tensor:
     The product is taken in the image's own precision, as published code does before it saves.
     """
     if image.dtype == torch.uint8:
-        return image.double()
-    return (image.clamp(0, 1) * 255).round().double()
+        return doubled(image)
+    return doubled((image.clamp(0, 1) * 255).round())
 
 
 def to_unit(image: Tensor) -> Tensor:
     """uint8 -> [0,1] in float64; floats keep their values."""
-    return image.double() / 255 if image.dtype == torch.uint8 else image.double()
+    return doubled(image) / 255 if image.dtype == torch.uint8 else doubled(image)
 
 
 def convert(image: Tensor, channel: Channel, round8: bool = False) -> Tensor:

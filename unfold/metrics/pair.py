@@ -7,14 +7,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from unfold.errors import UnfoldError, check_choice
 from unfold.metrics.colour import CHANNELS, Channel, convert
+from unfold.util.arrays import Array
+from unfold.util.device import doubled
 from unfold.util.value_checks import checking, found_range, in_range
 
-Image = Tensor | NDArray[Any]
+Image = Tensor | Array
 ROUNDING = 1e-3  # that a target may lie beyond [0,1]
 _PEAKS = {"uint8": 255, "uint16": 65535}
 
@@ -84,7 +85,7 @@ def _batch(image: Image, peak: float | None) -> Tensor:
         # A copy: torch wants it writable, strides positive.
         array = np.array(image, dtype if peak is None else np.float64, order="C")
         pixels = torch.from_numpy(array if array.ndim == 3 else array[..., None]).permute(2, 0, 1)[None]
-    return pixels if peak is None else pixels.double() / peak
+    return pixels if peak is None else doubled(pixels) / peak
 
 
 def _check_channels(image: Image, channels: int | None) -> None:

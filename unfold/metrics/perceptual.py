@@ -9,14 +9,14 @@ from __future__ import annotations
 import functools
 import importlib
 import warnings
-from typing import Any, overload
+from typing import overload
 
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from unfold.errors import UnfoldError
 from unfold.metrics.pair import Image, as_pair
+from unfold.util.arrays import Array
 
 SMALLEST = 31  # side length below which AlexNet has no output
 
@@ -24,7 +24,7 @@ SMALLEST = 31  # side length below which AlexNet has no output
 @overload
 def lpips(a: Tensor, b: Tensor, *, round8: bool = False, peak: float | None = None) -> Tensor: ...
 @overload
-def lpips(a: NDArray[Any], b: NDArray[Any], *, round8: bool = False, peak: float | None = None) -> float: ...
+def lpips(a: Array, b: Array, *, round8: bool = False, peak: float | None = None) -> float: ...
 def lpips(a: Image, b: Image, *, round8: bool = False, peak: float | None = None) -> float | Tensor:
     """Learned perceptual distance of two colour images, 0 for equal ones: LPIPS 0.1 with AlexNet.
 

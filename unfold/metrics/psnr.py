@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, overload
+from typing import overload
 
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from unfold.metrics.colour import Channel
 from unfold.metrics.pair import Image, as_pair
+from unfold.util.arrays import Array
 
 
 @overload
@@ -25,8 +25,8 @@ def psnr(
 ) -> Tensor: ...
 @overload
 def psnr(
-    a: NDArray[Any],
-    b: NDArray[Any],
+    a: Array,
+    b: Array,
     border: int = 0,
     channel: Channel = "rgb",
     *,

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
 from unfold.errors import UnfoldError
+from unfold.util.arrays import Array
 
 STEPS = 4  # to a pixel
 Pixels = NDArray[np.float64]
 
 
-def undo_shift(
-    result: NDArray[Any], target: NDArray[Any], border: int, reach: int
-) -> tuple[Pixels, tuple[float, float]]:
+def undo_shift(result: Array, target: Array, border: int, reach: int) -> tuple[Pixels, tuple[float, float]]:
     """The result, moved to where it is closest to the target; and by how many pixels down and to the right that was.
 
     result, target: (H,W,C), uint8 or float in [0,1]; the moved result is float in [0,1], neither clamped nor rounded.
@@ -53,9 +50,9 @@ def undo_shift(
     return moved(*best), best
 
 
-def _unit(image: NDArray[Any]) -> Pixels:
+def _unit(image: Array) -> Pixels:
     return image / 255 if image.dtype == np.uint8 else image.astype(np.float64)
 
 
-def _size(image: NDArray[Any]) -> str:
+def _size(image: Array) -> str:
     return "x".join(map(str, image.shape))

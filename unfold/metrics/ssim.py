@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal, get_args, overload
+from typing import Literal, get_args, overload
 
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from unfold.errors import UnfoldError, check_choice
 from unfold.metrics.colour import Channel
 from unfold.metrics.pair import Image, as_pair
+from unfold.util.arrays import Array
 
 Kind = Literal["wang", "matlab3d", "skimage"]
 KINDS: tuple[str, ...] = get_args(Kind)
@@ -36,8 +36,8 @@ def ssim(
 ) -> Tensor: ...
 @overload
 def ssim(
-    a: NDArray[Any],
-    b: NDArray[Any],
+    a: Array,
+    b: Array,
     border: int = 0,
     channel: Channel = "rgb",
     kind: Kind = "wang",

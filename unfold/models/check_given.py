@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from unfold.errors import UnfoldError
 from unfold.facts import Input
+from unfold.util.arrays import Named
 from unfold.util.value_checks import found_range, in_range
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ HALF = (torch.float16, torch.bfloat16)
 SUM = 0.1  # that a kernel's sum may be off 1: those of files are rounded
 
 
-def as_number(name: str, value: Any) -> float:
+def as_number(name: str, value: object) -> float:
     """A number, or an array or a tensor of one, as Python has it, NaN included. UnfoldError for anything else."""
     if isinstance(value, (Tensor, np.ndarray, np.generic)):
         size = value.numel() if isinstance(value, Tensor) else value.size
@@ -42,7 +43,7 @@ def as_number(name: str, value: Any) -> float:
     return value
 
 
-def checked_number(name: str, one: Input, value: Any) -> float:
+def checked_number(name: str, one: Input, value: object) -> float:
     """The number that an input of the kind whole, level or number is given. UnfoldError where it is not of its kind."""
     if one.kind != "whole":
         value = as_number(name, value)
@@ -81,8 +82,8 @@ def weights_kind(net: UnfoldingNetwork) -> torch.dtype:
 
 
 def check_given(
-    net: UnfoldingNetwork, args: tuple[Any, ...], inputs: Mapping[str, Any]
-) -> tuple[tuple[Any, ...], dict[str, Any], Callable[[], None]]:
+    net: UnfoldingNetwork, args: tuple[object, ...], inputs: Mapping[str, object]
+) -> tuple[tuple[object, ...], dict[str, object], Callable[[], None]]:
     """The arguments of a call, in types that the network takes, and what judges their numbers, once shapes are known
     to fit. UnfoldError, of both, for what the network does not take.
 
@@ -101,7 +102,7 @@ def check_given(
 class _Check:
     """One call."""
 
-    def __init__(self, net: UnfoldingNetwork, given: dict[str, Any]) -> None:
+    def __init__(self, net: UnfoldingNetwork, given: Named) -> None:
         self.net, self.given = net, given
         self.y: Tensor | None = None  # the picture, once it is known to be one
         self.values: list[tuple[Tensor, Judge]] = []  # smallest and largest numbers, and what judges them
@@ -115,7 +116,7 @@ class _Check:
             check = kinds.get(one.kind, self.number)
             self.given[name] = check(name, one, self.given[name])
 
-    def image(self, name: str, one: Input, value: Any) -> Tensor:
+    def image(self, name: str, one: Input, value: object) -> Tensor:
         from unfold.models.unfolding import check_image
 
         array = f"torch.from_numpy({name}).permute(2, 0, 1)[None].float(), or restore a picture by unfold.restore"
@@ -161,7 +162,7 @@ class _Check:
             f"network to it by net.{given}()"
         )
 
-    def kernel(self, name: str, one: Input, value: Any) -> Any:
+    def kernel(self, name: str, one: Input, value: object) -> object:
         shape = f"({'B' if self.y is None else len(self.y)}, 1, kh, kw) or (1, 1, kh, kw)"
         if not isinstance(value, Tensor) and type(value).__module__.startswith("unfold."):
             return value  # one that was prepared
@@ -181,7 +182,7 @@ class _Check:
         self.look(sums, lambda least, most: _judge_kernel(name, least, most))
         return value
 
-    def level(self, name: str, one: Input, value: Any) -> Any:
+    def level(self, name: str, one: Input, value: object) -> object:
         batch = None if self.y is None else len(self.y)
         if isinstance(value, (list, tuple, np.ndarray)) and np.size(value) != 1:
             try:
@@ -201,7 +202,7 @@ class _Check:
         self.look(value, lambda least, most: _judge_level(name, least, most))
         return value
 
-    def number(self, name: str, one: Input, value: Any) -> Any:
+    def number(self, name: str, one: Input, value: object) -> object:
         return value if one.kind == "number" and isinstance(value, Tensor) else checked_number(name, one, value)
 
     def look(self, value: Tensor, judge: Judge) -> None:
@@ -251,7 +252,7 @@ def _judge_kernel(name: str, least: float, most: float) -> None:
         )
 
 
-def _tensor(name: str, shape: str, value: Any, array: str) -> Tensor:
+def _tensor(name: str, shape: str, value: object, array: str) -> Tensor:
     if isinstance(value, Tensor):
         return value
     if isinstance(value, np.ndarray):
@@ -263,12 +264,12 @@ def _captured(value: Tensor) -> bool:
     return value.is_cuda and torch.cuda.is_current_stream_capturing()
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     """A value in a message, short."""
     if isinstance(value, (Tensor, np.ndarray)):
         return f"{_name(value.dtype)} of shape {tuple(value.shape)}"
     return repr(value) if isinstance(value, (str, int, float, bool, type(None))) else f"a {type(value).__name__}"
 
 
-def _name(kind: Any) -> str:
+def _name(kind: object) -> str:
     return str(kind).removeprefix("torch.")

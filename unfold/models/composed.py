@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from torch import Tensor, nn
 
@@ -40,29 +39,29 @@ class Composed(UnfoldingNetwork):
     def inputs(self) -> Mapping[str, Input]:
         return self.data.inputs
 
-    def _begins_with(self) -> Callable[..., Any]:
+    def _begins_with(self) -> Callable[..., object]:
         return self.data.begin
 
-    def begin(self, y: Tensor, **inputs: Any) -> tuple[Tensor, Any]:
+    def begin(self, y: Tensor, **inputs: object) -> tuple[Tensor, object]:
         return self.data.begin(y, **inputs)
 
-    def stage(self, k: int, x: Tensor, memory: Any, context: Any) -> tuple[Tensor, Any]:
+    def stage(self, k: int, x: Tensor, memory: object, context: object) -> tuple[Tensor, object]:
         z = self.data(k, x, context)
         prior = self.priors[k % len(self.priors)]
         result = prior(z) if memory is None else prior(z, memory)
         return result if isinstance(result, tuple) else (result, None)
 
-    def residual(self, k: int, x: Tensor, context: Any) -> Tensor | None:
+    def residual(self, k: int, x: Tensor, context: object) -> Tensor | None:
         return self.data.residual(x, context)
 
-    def numbers(self, k: int, context: Any) -> dict[str, Tensor]:
+    def numbers(self, k: int, context: object) -> dict[str, Tensor]:
         return self.data.numbers(k)
 
 
 def compose(
     stages: int = 6,
-    data: dict[str, Any] | None = None,
-    prior: dict[str, Any] | None = None,
+    data: dict[str, object] | None = None,
+    prior: dict[str, object] | None = None,
     shared: bool = True,
     channels: int = 3,
 ) -> Composed:
@@ -84,7 +83,7 @@ def compose(
     )
 
 
-def _part(kind: registry.Kind, said: Mapping[str, Any], key: str) -> tuple[registry.Part, dict[str, Any]]:
+def _part(kind: registry.Kind, said: Mapping[str, object], key: str) -> tuple[registry.Part, dict[str, object]]:
     options = dict(said)
     name = options.pop("name", None)
     if not isinstance(name, str):

@@ -147,7 +147,7 @@ class _DGUNet(Family):
     )
 
     @staticmethod
-    def official_layout(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    def official_layout(state: Mapping[str, Tensor]) -> Mapping[str, object]:
         """Saved from DataParallel, whose prefix the denoising code strips without looking, below "state_dict"."""
         return {"state_dict": of_data_parallel(state)}
 

@@ -21,7 +21,6 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from unfold.facts import Input, Preset, Tiling, image
@@ -30,6 +29,7 @@ from unfold.models.unfolding import check_channels, check_image, of_data_paralle
 from unfold.physics.sampling import sample, sample_adjoint
 from unfold.priors.pathway_unet import ConcatMerge, Decoder, Encoder, StageOutput, shallow_features
 from unfold.steps.gradient import LearnedOperator
+from unfold.util.arrays import Array
 from unfold.util.padding import pad_to_multiple
 from unfold.util.precision import at_least_float32, full_precision
 
@@ -101,7 +101,7 @@ class DGUNetCS(Family):
     unused_keys = r"(stage_model|body\.\d+)\.phit?\.body\..*|stage1_encoder\.body\.\d\.csff_.*"
 
     @classmethod
-    def recognise(cls, state: Mapping[str, Tensor]) -> dict[str, Any] | None:
+    def recognise(cls, state: Mapping[str, Tensor]) -> dict[str, object] | None:
         if "Phi" not in state:
             return None
         arguments = widths_in(state, usual_channels=1)
@@ -115,7 +115,7 @@ class DGUNetCS(Family):
         return arguments
 
     @staticmethod
-    def official_layout(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    def official_layout(state: Mapping[str, Tensor]) -> Mapping[str, object]:
         """Saved from DataParallel, below no other name: not as DGUNet's of the other tasks."""
         return of_data_parallel(state)
 
@@ -163,7 +163,7 @@ class DGUNetCS(Family):
         """M, of a block."""
         return len(self.Phi)
 
-    def give_sampling(self, phi: Tensor | NDArray[Any] | str | Path) -> None:
+    def give_sampling(self, phi: Tensor | Array | str | Path) -> None:
         """Use this sampling matrix (M, 1024), an array or a .npy file, and do not learn it.
 
         Build the network with ``learn_phi=False`` if it is to be saved and loaded as one that does not.

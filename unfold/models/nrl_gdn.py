@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -91,7 +91,7 @@ class NRLGDN(UnfoldingNetwork):
     )
 
     @classmethod
-    def recognise(cls, state: Mapping[str, Tensor]) -> dict[str, Any] | None:
+    def recognise(cls, state: Mapping[str, Tensor]) -> dict[str, object] | None:
         """Widths and depth alone: no shape tells the three networks from each other."""
         if "d_alpha.main.0.weight" not in state:
             return None
@@ -99,7 +99,7 @@ class NRLGDN(UnfoldingNetwork):
         return {**arguments_in(state, "r"), "width": width, **({} if channels == 3 else {"channels": channels})}
 
     @staticmethod
-    def official_layout(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    def official_layout(state: Mapping[str, Tensor]) -> Mapping[str, object]:
         """Saved from DataParallel."""
         return of_data_parallel(state)
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
@@ -16,11 +15,12 @@ from unfold.errors import UnfoldError
 from unfold.models.check_given import weights_kind
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.user_files import their_errors
+from unfold.util.arrays import Array, Named
 from unfold.util.value_checks import unchecked
 
-Image = NDArray[Any]
+Image = Array
 WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel, AveragedModel)
-Method = Callable[[dict[str, Any]], Image]  # what is known of a measurement -> the restored image (H,W,C), not clamped
+Method = Callable[[Named], Image]  # what is known of a measurement -> the restored image (H,W,C), not clamped
 
 
 def unwrapped(net: nn.Module) -> UnfoldingNetwork:
@@ -39,10 +39,10 @@ def unwrapped(net: nn.Module) -> UnfoldingNetwork:
         inner = inner.module if compiled is None else compiled
 
 
-def tensors(inputs: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
+def tensors(inputs: Mapping[str, object], device: torch.device) -> Named:
     """Arrays as networks take them: images (1,C,H,W), kernels (1,1,kh,kw); numbers as they are."""
 
-    def tensor(name: str, value: Any) -> Any:
+    def tensor(name: str, value: object) -> object:
         if not isinstance(value, np.ndarray):
             return value
         if value.ndim < 2 and value.size == 1:
@@ -57,7 +57,7 @@ def tensors(inputs: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
     return {name: tensor(name, value) for name, value in inputs.items()}
 
 
-def as_tensors(inputs: Mapping[str, Any], net: UnfoldingNetwork, device: torch.device) -> dict[str, Any]:
+def as_tensors(inputs: Mapping[str, object], net: UnfoldingNetwork, device: torch.device) -> Named:
     """Those of the inputs that the network takes, as tensors, images in the type of its numbers."""
     given = tensors({name: inputs[name] for name in net.inputs if name in inputs}, device)
     if (kind := weights_kind(net)) != torch.float32:
@@ -74,7 +74,7 @@ def network(net: UnfoldingNetwork, device: torch.device, stages: int | None = No
     """
 
     @torch.inference_mode()
-    def restore(inputs: dict[str, Any]) -> Image:
+    def restore(inputs: Named) -> Image:
         given = as_tensors(inputs, net, device)
         with their_errors(type(net).__name__), unchecked():
             x = net(**given) if stages is None else next(islice(net.iterate(**given), stages - 1, None))
@@ -88,7 +88,7 @@ def channelwise(method: Method, net: UnfoldingNetwork) -> Method:
     if net.channels != 1:
         return method
 
-    def each(inputs: dict[str, Any]) -> Image:
+    def each(inputs: Named) -> Image:
         picture = inputs[net.picture]
         count = picture.shape[2]
         if count == 1:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import inspect
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
-from typing import Any
 
 import torch
 
@@ -15,9 +14,10 @@ from unfold import registry
 from unfold.builtin import BUILTIN
 from unfold.errors import UnfoldError
 from unfold.models.unfolding import UnfoldingNetwork
-from unfold.registry import NETWORK, Part
+from unfold.registry import NETWORK, Options, Part
 from unfold.user_files import line_of
 from unfold.util.device import pick_device
+from unfold.util.nested import plain
 
 logger = logging.getLogger("unfold")
 LARGEST = 10_000  # a width or a number of stages above it is a mistake, or an attack on memory
@@ -30,7 +30,7 @@ def list_models() -> list[str]:
 
 def list_networks() -> list[type[UnfoldingNetwork]]:
     """The classes that the names stand for, each once, the package's first. Others that fail are left out, noted."""
-    found: dict[Any, None] = {}
+    found: dict[object, None] = {}
     for name in dict.fromkeys([*BUILTIN["network"], *list_models()]):
         try:
             found[registry.find(NETWORK, name).make] = None
@@ -56,7 +56,7 @@ def same_network(a: str, b: str) -> bool:
     return left.make is right.make and left.defaults() == right.defaults()
 
 
-def create_model(name: str, *, device: str | torch.device | None = None, **options: Any) -> UnfoldingNetwork:
+def create_model(name: str, *, device: str | torch.device | None = None, **options: object) -> UnfoldingNetwork:
     """Build a network with fresh weights.
 
     name: one of :func:`list_models`, or code: "ista.py:ISTANet", "package.module:ISTANet". device: "auto", "cpu",
@@ -68,7 +68,7 @@ def create_model(name: str, *, device: str | torch.device | None = None, **optio
     return for_people(plain_model(name, **options), device)
 
 
-def plain_model(name: str, **options: Any) -> UnfoldingNetwork:
+def plain_model(name: str, **options: object) -> UnfoldingNetwork:
     """As :func:`create_model`, for the package's own use: the network does not look at what it is given."""
     return built(network_part(name), options)
 
@@ -79,7 +79,7 @@ def for_people(net: UnfoldingNetwork, device: str | torch.device | None) -> Unfo
     return net if device is None else net.to(pick_device(device))
 
 
-def built(part: Part, options: Mapping[str, Any], where: Any = None) -> UnfoldingNetwork:
+def built(part: Part, options: Options, where: Callable[[str], str] | None = None) -> UnfoldingNetwork:
     """The network that a part makes of options. UnfoldError where they do not fit; where: see Part.checked."""
     largest = max(_whole_numbers(options), default=0)
     if largest > LARGEST:
@@ -105,14 +105,23 @@ def _check_begin(net: UnfoldingNetwork) -> None:
         )
 
 
-def skeleton(name: str, options: Mapping[str, Any]) -> UnfoldingNetwork:
+def skeleton(name: str, options: Options) -> UnfoldingNetwork:
     """The network without numbers, to be asked and counted: takes no memory. Not to be changed."""
-    return _skeleton(name, json.dumps(options, sort_keys=True, default=str))
+    given = plain(options)
+    try:
+        text = json.dumps(given, sort_keys=True)
+        same = json.loads(text) == given
+    except TypeError:
+        same = False
+    return _cached_skeleton(name, text) if same else _skeleton(name, given)  # of what JSON changes, none is kept
 
 
 @lru_cache(maxsize=8)
-def _skeleton(name: str, options: str) -> UnfoldingNetwork:
-    given = json.loads(options)
+def _cached_skeleton(name: str, options: str) -> UnfoldingNetwork:
+    return _skeleton(name, json.loads(options))
+
+
+def _skeleton(name: str, given: Options) -> UnfoldingNetwork:
     try:
         with torch.device("meta"):
             return plain_model(name, **given)
@@ -120,7 +129,7 @@ def _skeleton(name: str, options: str) -> UnfoldingNetwork:
         return plain_model(name, **given)  # what computes when it is built needs numbers; else the same error
 
 
-def _whole_numbers(value: Any) -> Iterator[int]:
+def _whole_numbers(value: object) -> Iterator[int]:
     if type(value) is int:
         yield value
     elif isinstance(value, Mapping):

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from unfold.errors import UnfoldError
 from unfold.models.on_arrays import Image, Method
+from unfold.util.arrays import Array, Named
 
 
 def ensembled(method: Method, number: int, picture: str = "y", images: Sequence[str] = ()) -> Method:
@@ -21,7 +20,7 @@ def ensembled(method: Method, number: int, picture: str = "y", images: Sequence[
     if number == 1:
         return method
 
-    def mean(inputs: dict[str, Any]) -> Image:
+    def mean(inputs: Named) -> Image:
         total = np.zeros((), np.float32)
         for mirrored in (False, True):
             for quarters in range(4):
@@ -39,13 +38,13 @@ def ensembled(method: Method, number: int, picture: str = "y", images: Sequence[
     return mean
 
 
-def turned_kernel(kernel: NDArray[Any], scale: int, mirrored: bool, quarters: int) -> NDArray[Any]:
+def turned_kernel(kernel: Array, scale: int, mirrored: bool, quarters: int) -> Array:
     """The kernel that makes the mirrored, then turned y of the picture so changed: odd sides, larger by 2 (scale - 1).
 
     Decimation keeps the upper left pixel of a block, which mirroring moves: the kernel makes up for it by a shift.
     """
 
-    def mirrored_along(axis: int) -> NDArray[Any]:
+    def mirrored_along(axis: int) -> Array:
         return np.roll(np.flip(kernel, axis), 1 - scale, axis)
 
     kernel = np.pad(kernel, scale - 1)

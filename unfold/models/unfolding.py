@@ -17,6 +17,7 @@ from unfold.errors import UnfoldError
 from unfold.facts import Border, Input, Preset, Tiling, image
 from unfold.models.check_given import check_given
 from unfold.user_files import line_of
+from unfold.util.arrays import Named
 from unfold.util.value_checks import checking
 
 
@@ -44,7 +45,7 @@ def check_channels(channels: int) -> int:
     return channels
 
 
-def of_data_parallel(state: Mapping[str, Tensor]) -> dict[str, Any]:
+def of_data_parallel(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """A state dict as torch's DataParallel saves it, with its prefix on every name."""
     return {f"module.{key}": value for key, value in state.items()}
 
@@ -115,7 +116,7 @@ class UnfoldingNetwork(nn.Module, ABC):
         return None
 
     @staticmethod
-    def official_layout(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    def official_layout(state: Mapping[str, Tensor]) -> Mapping[str, object]:
         """What the published code of the network loads, at least as the facts on it say (none was run).
 
         By default the state dict, bare.
@@ -153,10 +154,10 @@ class UnfoldingNetwork(nn.Module, ABC):
         """What has a default for the inputs that need not be given."""
         return self.begin
 
-    def example(self, height: int, width: int, batch: int = 1, kernels: int = 1, side: int = 25) -> dict[str, Any]:
+    def example(self, height: int, width: int, batch: int = 1, kernels: int = 1, side: int = 25) -> Named:
         """Inputs of zeros for a batch of measurements of that size, and ``kernels`` kernels of side x side pixels that
         blur nothing: a 1 in the centre."""
-        values: dict[str, Any] = {"whole": 1, "level": 0.0, "number": 0.0}
+        values: Named = {"whole": 1, "level": 0.0, "number": 0.0}
         made: dict[str, Any] = {}
         for name, one in self.inputs.items():
             if one.kind == "image":

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -119,7 +119,7 @@ class USRNet(UnfoldingNetwork):
     )
 
     @classmethod
-    def recognise(cls, state: Mapping[str, Tensor]) -> dict[str, Any] | None:
+    def recognise(cls, state: Mapping[str, Tensor]) -> dict[str, object] | None:
         if "h.mlp.0.weight" not in state:
             return None
         hyper = {"stages": state["h.mlp.4.bias"].shape[0] // 2, "hyper_width": state["h.mlp.0.weight"].shape[0]}
@@ -168,7 +168,7 @@ class USRNet(UnfoldingNetwork):
             raise ValueError(f"sigma is one number or one per sample, {len(y)}, not {len(levels)} of them")
         return x, Context(data, *self.h(levels.expand(len(y)), int(scale)))
 
-    def stage(self, k: int, x: Tensor, memory: Any, context: Context) -> tuple[Tensor, Any]:
+    def stage(self, k: int, x: Tensor, memory: object, context: Context) -> tuple[Tensor, object]:
         z = context.data.solve(x, context.alphas[:, k : k + 1])
         level = context.betas[:, k : k + 1].expand(-1, -1, *z.shape[-2:])
         return self.p(torch.cat([z, level], dim=1)), None

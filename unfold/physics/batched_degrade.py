@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from unfold.physics.blur import decimate, kernel_spectrum
+from unfold.util.device import doubled, for_fourier
 
 # In 255 units. A value this close below a whole number is taken for it, so that the rounding of Fourier transforms,
 # which depends on batch and device, decides nothing. (Whether an even area loses a grey level is decided by the sum of
@@ -22,8 +23,10 @@ def blur_levels(target: Tensor, kernel: Tensor, rounding: Tensor | float = 0.0) 
     below a whole number; there one grey level more. Batch size and device do not matter beyond that.
     """
     size = (target.shape[-2], target.shape[-1])
-    spectrum = torch.fft.rfft2(target.double()) * kernel_spectrum(kernel.double(), size)
-    return torch.trunc(torch.fft.irfft2(spectrum, s=size) + SLACK + rounding).clamp_(0, 255).float()
+    levels, weights = for_fourier(doubled(target)), doubled(kernel)
+    blurred = torch.fft.irfft2(torch.fft.rfft2(levels) * kernel_spectrum(weights, size), s=size)
+    rounding = rounding.to(blurred.device) if isinstance(rounding, Tensor) else rounding
+    return torch.trunc(blurred + SLACK + rounding).clamp_(0, 255).float().to(target.device)
 
 
 def degrade(

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from unfold.util.device import for_fourier
+
 Boundary = Literal["zero", "circular", "replicate"]
 _PAD_MODE = {"zero": "constant", "circular": "circular", "replicate": "replicate"}
 
@@ -71,11 +73,12 @@ def decimate(x: Tensor, scale: int) -> Tensor:
 def kernel_spectrum(kernel: Tensor, size: tuple[int, int]) -> Tensor:
     """Half spectrum (B|1,1,H,W//2+1) of a kernel (B|1,1,kh,kw) whose centre, pixel (kh//2, kw//2), lies at the origin.
 
-    Multiplying an image's half spectrum by it is blur with a circular border. ValueError where the kernel is larger.
+    Multiplying an image's half spectrum by it is blur with a circular border. As all spectra, it is on the CPU where
+    the kernel's device has no Fourier transforms. ValueError where the kernel is larger.
     """
     kh, kw = kernel.shape[-2:]
     if kh > size[0] or kw > size[1]:
         raise ValueError(f"the kernel, {kh}x{kw}, is larger than the image, {size[0]}x{size[1]}")
     padded = kernel.new_zeros(*kernel.shape[:2], *size)
     padded[..., :kh, :kw] = kernel
-    return torch.fft.rfft2(padded.roll((-(kh // 2), -(kw // 2)), (-2, -1)))
+    return torch.fft.rfft2(for_fourier(padded).roll((-(kh // 2), -(kw // 2)), (-2, -1)))

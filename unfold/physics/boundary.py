@@ -8,10 +8,11 @@ borders around it, the opposite borders of the image among them, so that the who
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from unfold.util.arrays import Array
 
 Image = NDArray[np.float64]
 
@@ -44,7 +45,7 @@ def _strip(image: Image, extra: int) -> Image:
     return _membrane(frame)
 
 
-def wrap_boundary(image: NDArray[Any], size: tuple[int, int]) -> Image:
+def wrap_boundary(image: Array, size: tuple[int, int]) -> Image:
     """Continue (H,W,C) to the right and below to ``size``, both larger than the image by at least 2.
 
     As USRNet's evaluation does it, which is not quite symmetric: the first of the rows added repeats the image's last
@@ -65,7 +66,7 @@ def wrap_boundary(image: NDArray[Any], size: tuple[int, int]) -> Image:
     return np.concatenate([upper, lower], axis=0)
 
 
-def periodic(y: NDArray[Any], scale: int) -> Image:
+def periodic(y: Array, scale: int) -> Image:
     """A small image (h,w,C), continued to the right and below until its enlargement by scale is periodic, nearly.
 
     As USRNet's evaluation of small images does it: its enlargement to nearest neighbours is continued by 16 to 23

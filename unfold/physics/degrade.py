@@ -5,12 +5,11 @@ The operators on tensors, for networks and training, are in :mod:`unfold.physics
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from unfold.util.arrays import Array
+
 _MODE = {"circular": "wrap", "zero": "constant", "replicate": "nearest"}
 
 

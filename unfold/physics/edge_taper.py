@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from unfold.physics.blur import kernel_spectrum
+from unfold.util.device import for_fourier
 
 
 def taper_weights(kernel: Tensor, size: tuple[int, int]) -> Tensor:
@@ -16,8 +17,8 @@ def taper_weights(kernel: Tensor, size: tuple[int, int]) -> Tensor:
 
 def _profile(projection: Tensor, length: int) -> Tensor:
     # The period is length - 1, and its first value stands again at the end: both ends of the axis get weight 0.
-    power = torch.fft.rfft(projection, n=length - 1).abs().square()
-    correlation = torch.fft.irfft(power, n=length - 1)
+    power = torch.fft.rfft(for_fourier(projection), n=length - 1).abs().square()
+    correlation = torch.fft.irfft(power, n=length - 1).to(projection.device)
     correlation = torch.cat([correlation, correlation[..., :1]], dim=-1)
     return 1 - correlation / correlation.amax(dim=-1, keepdim=True)
 
@@ -27,6 +28,6 @@ def edge_taper(y: Tensor, kernel: Tensor, passes: int = 3) -> Tensor:
     size = (y.shape[-2], y.shape[-1])
     weights, otf = taper_weights(kernel, size), kernel_spectrum(kernel, size)
     for _ in range(passes):
-        blurred = torch.fft.irfft2(otf * torch.fft.rfft2(y), s=size)
+        blurred = torch.fft.irfft2(otf * torch.fft.rfft2(for_fourier(y)), s=size).to(y.device)
         y = weights * y + (1 - weights) * blurred
     return y

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import random
 from itertools import product
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unfold.physics.rng import Rng
+from unfold.util.arrays import Array
 
 
 def add_gaussian(x: NDArray[np.float32], sigma: float, rng: np.random.Generator) -> NDArray[np.float32]:
@@ -17,7 +18,7 @@ def add_gaussian(x: NDArray[np.float32], sigma: float, rng: np.random.Generator)
     return x + np.float32(sigma) * rng.standard_normal(x.shape, dtype=np.float32)
 
 
-def gaussian_noise(shape: tuple[int, ...], sigma: float | NDArray[Any], rng: Rng) -> NDArray[np.float64]:
+def gaussian_noise(shape: tuple[int, ...], sigma: float | Array, rng: Rng) -> NDArray[np.float64]:
     """Gaussian noise as published protocols draw it: float64, in the order of the array.
 
     sigma: standard deviation in [0,1] units, a number or a map (H,W,1).
@@ -65,12 +66,12 @@ def random_quadrant_levels(rng: Rng, highest: float = 12.75) -> tuple[float, flo
     return (a, a, a, a) if rng.uniform() < 2 / 3 else (a, b, c, d)
 
 
-def poisson_gaussian(x: NDArray[Any], peak: float, sigma: float, rng: Rng) -> NDArray[np.float64]:
+def poisson_gaussian(x: Array, peak: float, sigma: float, rng: Rng) -> NDArray[np.float64]:
     """Photon and sensor noise: Poisson(peak x) / peak + N(0, sigma^2), clipped to [0,1]. x in [0,1], any shape."""
     return np.clip(rng.poisson(peak * x) / peak + gaussian_noise(x.shape, sigma, rng), 0, 1)
 
 
-def impulse_noise(x: NDArray[Any], share: float, kind: Literal["rd", "sp"], rng: Rng) -> NDArray[np.float64]:
+def impulse_noise(x: Array, share: float, kind: Literal["rd", "sp"], rng: Rng) -> NDArray[np.float64]:
     """Replace a share of the pixels of x (H,W,C) in [0,1], all channels of a pixel together.
 
     "sp", salt and pepper: half of them 0, half 1; "rd": every channel uniform in [0,1]. NRL-GDN's protocol, whose

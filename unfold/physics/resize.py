@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from unfold.util.arrays import Array
 
 SUPPORT = 4.0  # pixels that the cubic kernel covers
 
@@ -35,7 +36,7 @@ def _weights(size: int, scale: float, offset: float) -> NDArray[np.float64]:
     return matrix
 
 
-def imresize(image: NDArray[Any], scale: float, offset: float = 0) -> NDArray[np.float64]:
+def imresize(image: Array, scale: float, offset: float = 0) -> NDArray[np.float64]:
     """Resize (H,W[,C]) floats by ``scale`` in both directions -> (ceil(H scale), ceil(W scale)[,C]), not clamped.
 
     MATLAB's definition: bicubic, with anti-aliasing when shrinking. To within rounding that is also what its uint8 path

@@ -6,7 +6,6 @@ Zhang, Van Gool, Timofte: Deep Unfolding Network for Image Super-Resolution, CVP
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -89,7 +88,7 @@ class ResUNet(nn.Module):
         return crop_to(apply_in_full_precision(self.m_tail, x.add_(x1)), (height, width))
 
 
-def arguments_in(state: Mapping[str, Tensor], name: str) -> dict[str, Any]:
+def arguments_in(state: Mapping[str, Tensor], name: str) -> dict[str, object]:
     """widths and depth of the ResUNet that a network has under this name, by the names and shapes of its state dict."""
     depth = sum(key.startswith(f"{name}.m_body.") and key.endswith(".res.0.weight") for key in state)
     down = [state[f"{name}.m_down{i}.{depth}.weight"].shape[0] for i in (1, 2, 3)]

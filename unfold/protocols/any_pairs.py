@@ -42,7 +42,7 @@ class Pairs(Protocol):
         self.crop, self.channel = crop, channel
         self.places = {key: value for key, value in (("input", input), ("target", target), ("name", name)) if value}
 
-    def options(self) -> dict[str, Any]:
+    def options(self) -> dict[str, object]:
         return {"crop": self.crop, "channel": self.channel, **self.places}
 
     def cases(self, source: str, split: str = "test") -> list[Case]:

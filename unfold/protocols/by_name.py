@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import yaml
 
 from unfold import registry
@@ -20,7 +18,7 @@ def parse_protocol(text: str) -> Protocol:
     name, told = registry.split_options(text)
     part = registry.find(PROTOCOL, name)
     known = part.parameters()
-    options: dict[str, Any] = {}
+    options: dict[str, object] = {}
     for item in filter(None, told.split(",")):
         key, equals, value = item.partition("=")
         if key in known and not equals:
@@ -37,7 +35,7 @@ def parse_protocol(text: str) -> Protocol:
     return protocol
 
 
-def _value(text: str) -> Any:
+def _value(text: str) -> object:
     """The value of an option as YAML has it; text where it is no number, truth value or null."""
     try:
         value = yaml.safe_load(text)

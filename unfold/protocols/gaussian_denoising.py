@@ -10,7 +10,7 @@ This project's protocol, close to the usual one of colour denoising papers, whic
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from unfold.data.images import read_channels, to_float
 from unfold.errors import UnfoldError
@@ -33,7 +33,7 @@ class GaussianDenoising(Protocol):
         if not 0 < self.sigma <= 255:
             raise UnfoldError(f"sigma is the noise's standard deviation in 255 units, above 0, not {self.sigma}")
 
-    def options(self) -> dict[str, Any]:
+    def options(self) -> dict[str, object]:
         return {"sigma": self.sigma, **({"grey": True} if self.grey else {})}
 
     def sample(self, case: Case) -> Sample:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
-
-from numpy.typing import NDArray
 
 from unfold.data.images import eight_bits, to_float
 from unfold.data.pairs import Pair, find_pairs, read_pair, scale_of
 from unfold.errors import UnfoldError
 from unfold.models.on_arrays import Image
 from unfold.protocols.protocol import Case, Protocol, Sample, to_uint8
+from unfold.util.arrays import Array
 
 
 @dataclass(frozen=True)
@@ -43,7 +41,7 @@ class PairProtocol(Protocol):
         return to_uint8(result)
 
 
-def middle(image: NDArray[Any], side: int, grid: int = 1) -> NDArray[Any]:
+def middle(image: Array, side: int, grid: int = 1) -> Array:
     """The square in the middle of an image (H,W,C); all of it for a side of 0, and where it is smaller.
 
     grid: side and place are whole multiples of it.
@@ -55,9 +53,7 @@ def middle(image: NDArray[Any], side: int, grid: int = 1) -> NDArray[Any]:
     return image[rows, columns] if 0 < side <= min(image.shape[:2]) else image
 
 
-def middle_of_pair(
-    y: NDArray[Any], target: NDArray[Any], pair: Pair, crop: int
-) -> tuple[NDArray[Any], NDArray[Any], int]:
+def middle_of_pair(y: Array, target: Array, pair: Pair, crop: int) -> tuple[Array, Array, int]:
     """The middle of both, of ``crop`` pixels of the target, in register, and how many times as large the target is."""
     scale = scale_of(pair, y, target)
     return middle(y, crop // scale), middle(target, crop, scale), scale

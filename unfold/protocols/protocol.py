@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from unfold.data.images import find_images
 from unfold.models.on_arrays import Image, Method
 from unfold.models.unfolding import UnfoldingNetwork
+from unfold.util.arrays import Named
 
 
 class Case(NamedTuple):
@@ -47,7 +48,7 @@ class Sample:
     none. window: rows and columns of the method's result that are the restored image.
     """
 
-    inputs: dict[str, Any]
+    inputs: Named
     target: Image | None = None
     window: tuple[slice, slice] = field(default=(slice(None), slice(None)))
 

@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from unfold.data.formats.mat_files import read_array
 from unfold.data.images import find_folder, to_float
@@ -18,6 +17,7 @@ from unfold.metrics import psnr, ssim
 from unfold.models.on_arrays import Image, Method
 from unfold.models.self_ensemble import check_number, ensembled
 from unfold.protocols.protocol import Case, Protocol, Sample
+from unfold.util.arrays import Array
 from unfold.util.whole_files import whole_file
 
 NOISY, CLEAN = "ValidationNoisyBlocksSrgb", "ValidationGtBlocksSrgb"
@@ -101,7 +101,7 @@ def _place(case: Case) -> tuple[int, int]:
     return int(scene) - 1, int(block) - 1
 
 
-def _read_blocks(path: Path, name: str) -> NDArray[Any]:
+def _read_blocks(path: Path, name: str) -> Array:
     blocks = read_array(path, name)
     if blocks.dtype != np.uint8 or blocks.ndim != 5 or blocks.shape[-1] != 3 or blocks.size == 0:
         raise UnfoldError(f"{path}: {name} is {blocks.dtype} {list(blocks.shape)}, not uint8 [40, 32, 256, 256, 3]")

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from unfold.data.formats.kernel_files import Kernel, published_kernels
 from unfold.data.images import read_channels, read_uint8, to_float
@@ -19,6 +18,7 @@ from unfold.physics.degrade import blur_uint8, crop_to_multiple, decimate_array
 from unfold.physics.kernels import ASSUMED, gaussian_for
 from unfold.physics.resize import imresize
 from unfold.protocols.protocol import Case, Protocol, Sample, Unscored, to_uint8
+from unfold.util.arrays import Array, Named
 
 KERNELS = "kernels/kernels_12.mat"
 BICUBIC_KERNELS = "kernels/kernels_bicubicx234.mat"
@@ -140,7 +140,7 @@ class USRNetReal(Unscored, _USRNetProtocol):
         return Sample(inputs, None, _window((height, width)))
 
 
-def _inputs(y: NDArray[Any], kernel: Kernel, scale: int, noise: float) -> dict[str, Any]:
+def _inputs(y: Array, kernel: Kernel, scale: int, noise: float) -> Named:
     return {"y": y.astype(np.float32), "kernel": kernel.astype(np.float32), "scale": scale, "sigma": noise / 255}
 
 

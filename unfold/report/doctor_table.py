@@ -7,7 +7,6 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -129,7 +128,7 @@ def _describe(pair: Shared) -> str:
     return f"{part} ({share}) is in {whole}, {place}, {sure}"
 
 
-def as_json(report: Report, multiple: int) -> dict[str, Any]:
+def as_json(report: Report, multiple: int) -> dict[str, object]:
     """Everything that was found, as plain types."""
     return {
         "files": report.files,

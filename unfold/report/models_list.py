@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -11,6 +9,7 @@ from unfold import registry
 from unfold.errors import UnfoldError
 from unfold.models.registry import about, list_models, network_part, skeleton
 from unfold.models.unfolding import UnfoldingNetwork
+from unfold.util.arrays import Named
 from unfold.weights.load_model import of_recipe
 
 SIZE = 256
@@ -27,7 +26,7 @@ def gmac(net: UnfoldingNetwork, size: int = SIZE) -> float:
         return count_gmac(net, net.example(size, size))
 
 
-def count_gmac(net: UnfoldingNetwork, given: dict[str, Any]) -> float:
+def count_gmac(net: UnfoldingNetwork, given: Named) -> float:
     """Billions of multiply-accumulates for these inputs: convolutions and matrix products, not Fourier transforms.
 
     Of the stages that run in training: NRL-GDN, which stops by itself at evaluation, has no other fixed number. Nothing

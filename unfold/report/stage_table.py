@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,7 +70,7 @@ def format_stages(records: Sequence[StageRecord]) -> str:
     return "\n".join("  ".join(f"{cell:>{n}}" for cell, n in zip(row, wide, strict=True)) for row in rows)
 
 
-def stages_as_json(records: Sequence[StageRecord]) -> list[dict[str, Any]]:
+def stages_as_json(records: Sequence[StageRecord]) -> list[dict[str, object]]:
     """A dictionary per stage, null where there is nothing to tell, or a PSNR is infinite."""
 
     def plain(value: float | None) -> float | None:

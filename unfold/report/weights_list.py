@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from unfold.models.weight_facts import Weights
+from unfold.models.known.weight_facts import Weights
 from unfold.util.trust_on_first_use import recorded_digests
 from unfold.weights.known_weights import LICENCE, WEIGHTS
 from unfold.weights.resolve_weights import FOLDERS, digest_records, local_file, named, obtain, weights_folder

@@ -27,6 +27,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from unfold.physics.blur import kernel_spectrum
+from unfold.util.device import for_fourier
 from unfold.util.precision import at_least_float32, full_precision
 
 
@@ -45,18 +46,20 @@ class PreparedKernel:
 
     def spectrum(self, y: Tensor) -> Tensor:
         """Y, for :meth:`solve`: the spectrum of the measurement (B,C,h,w), the same in every stage."""
+        y = for_fourier(y)
         return torch.fft.rfft2(y) if self.scale == 1 else torch.fft.fft2(y)
 
     def solve(self, x: Tensor, spectrum: Tensor, alpha: Tensor) -> Tensor:
         """z for the estimate x (B,C,H,W), the measurement's spectrum and alpha (B,1,1,1) > 0."""
-        fx = torch.fft.rfft2(x)
-        residual = (spectrum - self._fold(self.otf * fx)) / (self.power + alpha)
-        return torch.fft.irfft2(fx + self.otf.conj() * self._tile(residual), s=self.size)
+        fx = torch.fft.rfft2(for_fourier(x))
+        residual = (spectrum - self._fold(self.otf * fx)) / (self.power + alpha.to(self.power.device))
+        return torch.fft.irfft2(fx + self.otf.conj() * self._tile(residual), s=self.size).to(x.device)
 
     def residual(self, x: Tensor, spectrum: Tensor) -> Tensor:
         """S(k * x) - y (B,C,h,w) for an estimate x (B,C,H,W) and the measurement's spectrum."""
-        difference = self._fold(self.otf * torch.fft.rfft2(x)) - spectrum
-        return torch.fft.irfft2(difference, s=self.size) if self.scale == 1 else torch.fft.ifft2(difference).real
+        difference = self._fold(self.otf * torch.fft.rfft2(for_fourier(x))) - spectrum
+        found = torch.fft.irfft2(difference, s=self.size) if self.scale == 1 else torch.fft.ifft2(difference).real
+        return found.to(x.device)
 
     def _fold(self, half: Tensor) -> Tensor:
         """Mean over aliases. Keeping every s-th pixel does just that, and spares the other half of the spectrum."""

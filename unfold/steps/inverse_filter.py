@@ -8,6 +8,7 @@ from torch import Tensor
 
 from unfold.physics.blur import kernel_spectrum
 from unfold.physics.edge_taper import edge_taper
+from unfold.util.device import for_fourier
 
 GRADIENT_PENALTY = 0.002
 
@@ -25,5 +26,5 @@ def inverse_filter(y: Tensor, kernel: Tensor) -> Tensor:
     difference = torch.arange(-1, 2, 2, dtype=kernel.dtype, device=kernel.device)
     gradients = [kernel_spectrum(difference.view(1, 1, *shape), size).abs().square() for shape in ((1, 2), (2, 1))]
     power = otf.abs().square() + GRADIENT_PENALTY * (gradients[0] + gradients[1])
-    x = torch.fft.irfft2(otf.conj() * torch.fft.rfft2(wide) / power, s=size)
+    x = torch.fft.irfft2(otf.conj() * torch.fft.rfft2(for_fourier(wide)) / power, s=size).to(y.device)
     return x[..., margin : size[0] - margin, margin : size[1] - margin]

@@ -142,7 +142,7 @@ def number(value: float, metric: str, sign: str = "") -> str:
     return f"{value:{sign}.{4 if metric.startswith('ssim') else 2}f}"
 
 
-def flat(told: dict[str, Any], above: str = "") -> list[tuple[str, str]]:
+def flat(told: dict[str, object], above: str = "") -> list[tuple[str, str]]:
     """Names and values of what may be nested, each in one line."""
     lines = []
     for name, value in told.items():

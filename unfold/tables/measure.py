@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from unfold.data.parallel import in_parallel, processors
+from unfold.data.parallel import in_parallel
 from unfold.errors import UnfoldError, out_of_memory
 from unfold.evaluation.methods import baseline
 from unfold.evaluation.run_protocol import evaluate_case, stage_results
@@ -18,8 +18,10 @@ from unfold.models.unfolding import UnfoldingNetwork
 from unfold.protocols.protocol import Case, Protocol, Sample
 from unfold.tables.open_weights import Net
 from unfold.tables.results import ImageScore
+from unfold.util.arrays import Named
 from unfold.util.device import pick_device, place
 from unfold.util.precision import Precision, autocast_for
+from unfold.util.processors import processors
 
 
 class Task(NamedTuple):
@@ -56,7 +58,7 @@ class Runner:
             return baseline(what, protocol)
         plain = network(self._network(what), self.device)
 
-        def run(inputs: dict[str, Any]) -> Image:
+        def run(inputs: Named) -> Image:
             with autocast_for(self.device, self.precision):
                 return plain(inputs)
 
@@ -89,15 +91,6 @@ class Runner:
     def result(self, what: Net | str, protocol: Protocol, sample: Sample) -> Image:
         """The finished result."""
         return protocol.restore(self._method(what, protocol), sample)
-
-
-def devices_for(device: str, jobs: int | None) -> list[str]:
-    """The device of each process. jobs: how many; None: one, or one for each GPU. UnfoldError for less than one."""
-    if jobs is not None and jobs < 1:
-        raise UnfoldError(f"--jobs is a number of processes, 1 or more, not {jobs}")
-    where = pick_device(device)
-    gpus = [f"cuda:{i}" for i in range(torch.cuda.device_count())] if where == torch.device("cuda") else [str(where)]
-    return [gpus[i % len(gpus)] for i in range(jobs or len(gpus))]
 
 
 def measure(tasks: Sequence[Task], devices: Sequence[str], precision: Precision) -> Iterator[Measured]:

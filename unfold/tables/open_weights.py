@@ -7,13 +7,13 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-from unfold.config import plain
 from unfold.errors import UnfoldError
 from unfold.models.registry import network_part, same_network
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.protocols.protocol import Protocol
 from unfold.registry import NETWORK, absolute, is_code, is_known, short
 from unfold.util.download import sha256_of
+from unfold.util.nested import plain
 from unfold.weights.known_weights import WEIGHTS
 from unfold.weights.load_model import identify, load_named, open_weights
 

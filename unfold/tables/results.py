@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,7 +61,7 @@ class Table:
     title: str
     source: str
     cells: list[Cell]
-    provenance: dict[str, Any]
+    provenance: dict[str, object]
 
 
 class Shown(NamedTuple):

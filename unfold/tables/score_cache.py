@@ -76,12 +76,12 @@ def _check(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def key_of(told: Mapping[str, Any]) -> str:
+def key_of(told: Mapping[str, object]) -> str:
     """A name for a score by all that it depends on."""
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
-def plain(score: ImageScore) -> dict[str, Any]:
+def plain(score: ImageScore) -> dict[str, object]:
     """For JSON: an infinite PSNR becomes null."""
     scores = {name: finite(value) for name, value in score.scores.items()}
     return {"name": score.name, "scores": scores, "seconds": score.seconds, "stages": [*map(finite, score.stages)]}

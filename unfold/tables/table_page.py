@@ -9,7 +9,6 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -92,14 +91,14 @@ def _facts(table: Table, results: int) -> str:
     return "".join(f"<div><b>{escape(value)}</b> {escape(words)}</div>" for value, words in facts)
 
 
-def _provenance(values: Mapping[str, Any]) -> str:
+def _provenance(values: Mapping[str, object]) -> str:
     return "".join(
         f"<dt>{escape(str(name)).replace('_', ' ')}</dt><dd>{escape(_plain(value))}</dd>"
         for name, value in values.items()
     )
 
 
-def _plain(value: Any) -> str:
+def _plain(value: object) -> str:
     if isinstance(value, Mapping):
         return "; ".join(f"{name} {_plain(part)}" for name, part in value.items())
     return ", ".join(map(_plain, value)) if isinstance(value, list | tuple) else str(value)

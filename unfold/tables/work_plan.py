@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
 from importlib.metadata import distributions
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 
@@ -193,7 +193,7 @@ def _key(
     files: Sequence[str],
 ) -> str:
     """By all that the score depends on: see docs/tables.md."""
-    method: dict[str, Any] = {"baseline": runs}
+    method: dict[str, object] = {"baseline": runs}
     if isinstance(runs, Net):
         method = {"network": runs.name, "sha256": runs.sha256, "precision": precision, "device": device.type}
         if runs.code is not None:

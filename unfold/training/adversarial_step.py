@@ -30,7 +30,7 @@ class AdversarialUpdate(Update):
     discriminator: Discriminator
     weight: float
 
-    def _losses(self, output: Output, batch: Mapping[str, Any]) -> tuple[Tensor, ...]:
+    def _losses(self, output: Output, batch: Mapping[str, object]) -> tuple[Tensor, ...]:
         judge, x, target = self.discriminator, at_least_float32(output.stages[-1]), batch["target"]
         self._statistics = [value.clone() for value in judge.buffers()]
         real = judge(target)
@@ -51,7 +51,7 @@ class AdversarialUpdate(Update):
             value.copy_(torch.where(norm.isfinite(), value, before))
         return norm
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, object]:
         return super().state() | {"discriminator": self.discriminator.state_dict()}
 
     def resume(self, weights: dict[str, Tensor], state: dict[str, Any]) -> None:

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,7 +20,7 @@ from unfold.weights.read_checkpoint import Checkpoint, read_checkpoint
 logger = logging.getLogger("unfold")
 
 
-def save_checkpoint(path: Path, content: dict[str, Any], keep: int = 1) -> None:
+def save_checkpoint(path: Path, content: dict[str, object], keep: int = 1) -> None:
     """Write a checkpoint with a digest of all its numbers; a reader sees the old file or the new one, whole.
 
     keep: of last.pth, the one before becomes last-1.pth, that one last-2.pth, and so on, ``keep`` files in all.
@@ -51,7 +50,7 @@ def _make_way(names: Sequence[Path]) -> None:
         names[0].replace(names[1])
 
 
-def digest_of(content: dict[str, Any]) -> str:
+def digest_of(content: dict[str, object]) -> str:
     """SHA-256 over the names and numbers of all tensors, at any depth."""
     total = hashlib.sha256()
     for name, tensor in sorted(_tensors(content, ""), key=itemgetter(0)):
@@ -61,7 +60,7 @@ def digest_of(content: dict[str, Any]) -> str:
     return total.hexdigest()
 
 
-def _tensors(value: Any, name: str) -> Iterator[tuple[str, Tensor]]:
+def _tensors(value: object, name: str) -> Iterator[tuple[str, Tensor]]:
     if isinstance(value, Tensor):
         yield name, value
     elif isinstance(value, dict):
@@ -126,7 +125,7 @@ class _Nowhere:
         pass
 
 
-def size_on_disk(content: dict[str, Any]) -> int:
+def size_on_disk(content: dict[str, object]) -> int:
     """Bytes that the content would take in a file."""
     file = _Nowhere()
     torch.save(content, file)  # type: ignore[arg-type]

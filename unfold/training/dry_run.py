@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 import math
-import os
+import platform
 import shutil
 import time
+from collections import Counter
 from collections.abc import Iterator
 from operator import attrgetter
-from typing import Any, Literal, NamedTuple, cast
+from typing import Literal, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -19,16 +20,21 @@ from unfold.data.batches import Key, collate, to_device
 from unfold.data.patches import Patches
 from unfold.errors import UnfoldError
 from unfold.evaluation.run_protocol import scored
-from unfold.from_config import bare_network, build_degradation, build_validation, model_name
+from unfold.from_config import bare_network, build_degradation, build_validation
 from unfold.inference.tile_memory import available, needed
 from unfold.models.on_arrays import Image, as_tensors, network
 from unfold.report.models_list import count_gmac, count_parameters
+from unfold.settings import TrainSettings, settings_of
 from unfold.training.checkpoint import size_on_disk
 from unfold.training.memory_count import in_bytes, legal, smallest_patch, step_memory
 from unfold.training.processes.distributed import Processes
 from unfold.training.setup.build_run import build_trainer
+from unfold.training.setup.rank_consistency import check_recipes
+from unfold.training.setup.settings_check import check_sizes, check_training
 from unfold.training.train_step import SUMS
 from unfold.training.trainer import Trainer
+from unfold.util.arrays import Named
+from unfold.util.processors import processors
 from unfold.util.whole_files import nearest
 
 ENOUGH = 3.0  # seconds for one size of steps; none larger is tried after one that takes as long by itself
@@ -79,37 +85,49 @@ def check_run(
 ) -> str:
     """Build the run as :func:`unfold.training.setup.build_run.build_trainer` does, try it, and tell what it will take.
 
+    processes: that share the run, each with its part of a batch. All of them must call this; each tries its part by
+    itself, the first alone looks at the run folder, and what all take is the same on all of them.
     Nothing is written. Raises UnfoldError where the run could not begin, or its first steps are not finite.
     """
-    if processes is not None and processes.world > 1:
-        raise UnfoldError(f"--check runs in one process, not {processes.world}: begin it without torchrun")
-    trainer = build_trainer(
-        cfg, resume=resume, overwrite=overwrite, init=init, partial=partial, init_key=init_key, dry=True
-    )
-    net, train = trainer.update.net, cfg.TRAIN
-    memory, free = step_memory(cfg), available(trainer.device)
-    tried = list(_steps(cfg, trainer, memory, free))
-    step, load = step_seconds(cfg, tried), _loading(cfg, trainer)
+    us = processes or Processes()
+    check_training(cfg)
+    check_sizes(cfg, us.world)
+    check_recipes(us, cfg)
+    if us.first:
+        trainer = build_trainer(
+            cfg, resume=resume, overwrite=overwrite, init=init, partial=partial, init_key=init_key, dry=True
+        )
+    else:
+        trainer = build_trainer(cfg, overwrite=True, dry=True)
+    settings, net, world = settings_of(cfg), trainer.update.net, us.world
+    train, name = settings.train, settings.model.short_name
+    memory, rooms = step_memory(cfg, world), _rooms(us, trainer.device)
+    free = min(room.free for room in rooms)
+    tried = list(_steps(cfg, trainer, memory, rooms[us.rank].free, world))
+    step, load = max(us.gather(step_seconds(train, tried, world))), max(us.gather(_loading(train, trainer, world)))
     image = _restored(cfg, trainer, tried[-1])
-    workers = min(train.WORKERS, os.cpu_count() or 1)
+    gradients = sum(parameter.nbytes for parameter in trainer.update.trained)
+    exchange = us.all_reduce_seconds(gradients)
+    workers = min(train.workers, processors())
     wait = max(load / workers - step, 0.0) if workers else load
+    step += exchange
     left, epochs = trainer.steps - trainer.step, -(-trainer.steps // trainer.per_epoch)
-    every = train.VALIDATE_EVERY
+    every = train.validate_every
     validations = -(-epochs // every) - trainer.epoch // every
-    hours = (left * (step + wait) + validations * image.images * image.seconds) / 3600
+    hours = (left * (step + wait) + validations * -(-image.images // world) * image.seconds) / 3600
     disk, space = _disk(trainer), shutil.disk_usage(nearest(trainer.folder)).free
     with torch.device("meta"):
-        gmac = count_gmac(bare_network(cfg).train(), net.example(train.PATCH, train.PATCH))
+        gmac = count_gmac(bare_network(cfg).train(), net.example(train.patch, train.patch))
 
-    size = f"{train.BATCH} of {train.PATCH}x{train.PATCH}"
+    size = f"{_share(train, world) if world > 1 else train.batch} of {train.patch}x{train.patch}"
     part = "" if image.share == 1 else f", from {image.share:.0%} of its pixels"
     rows = [
-        ("network", f"{model_name(cfg)}, {count_parameters(net):,} parameters, {train.PRECISION} on {trainer.device}"),
-        ("work", f"{gmac:.4g} GMAC for a patch of {train.PATCH}x{train.PATCH}, forward"),
+        ("network", f"{name}, {count_parameters(net):,} parameters, {train.precision} on {trainer.device}"),
+        ("work", f"{gmac:.4g} GMAC for a patch of {train.patch}x{train.patch}, forward"),
         ("first steps", f"1 of {tried[0].patch}x{tried[0].patch}: loss {tried[0].loss:.4g}, then {tried[1].loss:.4g}"),
         ("memory", f"{in_bytes(memory)} for a step of {size} (estimated); {in_bytes(free)} are free"),
         ("step", f"{step:.3g} s for {size} (estimated), by {' and '.join(map(str, tried[-2:]))}"),
-        ("data", f"{load:.3g} s for a batch, {train.WORKERS} workers: {wait / (step + wait):.0%} of the time waiting"),
+        ("data", f"{load:.3g} s for a batch, {train.workers} workers: {wait / (step + wait):.0%} of the time waiting"),
         (
             "validation",
             f"{image.seconds:.3g} s and {in_bytes(image.memory)} for {image.name} (estimated{part}); "
@@ -118,6 +136,20 @@ def check_run(
         ("run", f"{left:,} steps, {_in_time(hours)} (estimated)"),
         ("disk", f"{in_bytes(disk[0])} for a checkpoint, {in_bytes(disk[1])} in all; {in_bytes(space)} are free"),
     ]
+    if world > 1:
+        each = ", ".join(f"{rank}: {in_bytes(room.free)}" for rank, room in enumerate(rooms))
+        machines = len({room.host for room in rooms})
+        sends = sent(gradients, world)
+        rows[3:4] = [
+            ("processes", f"{world} on {machines} machine{'s' * (machines > 1)}, of each step {size} at most in each"),
+            ("memory", f"{in_bytes(memory)} in each process for its part (estimated); free are {each}"),
+            (
+                "all-reduce",
+                f"{in_bytes(gradients)} of gradients a step, of which each process sends {in_bytes(int(sends))}: "
+                f"{1000 * 8 * sends / 25e9:.2g} ms at 25 Gb/s, {1000 * 8 * sends / 400e9:.2g} ms at 400 Gb/s "
+                f"(computed); {1000 * exchange:.2g} ms here (measured alone; in a step, a part of it passes meanwhile)",
+            ),
+        ]
     tight = MARGIN * max(memory, image.memory) > free
     warnings = [
         ("memory", "it may not fit: see TRAIN.CHECKPOINT_STAGES, ACCUMULATE and PATCH", tight),
@@ -129,16 +161,41 @@ def check_run(
     return "\n".join([*lines, "nothing was written"])
 
 
-def _steps(cfg: CfgNode, trainer: Trainer, memory: int, free: int) -> Iterator[Step]:
+class Room(NamedTuple):
+    """Where a process is, and the bytes it can have there: of a CPU's memory its share."""
+
+    host: str
+    free: int
+
+
+def _rooms(us: Processes, device: torch.device) -> list[Room]:
+    found = us.gather(Room(platform.node(), available(device)))
+    if device.type != "cpu":
+        return found
+    here = Counter(room.host for room in found)
+    return [Room(room.host, room.free // here[room.host]) for room in found]
+
+
+def sent(size: int, world: int) -> float:
+    """Bytes that each of ``world`` processes sends, and receives, in a ring's all-reduce of ``size`` bytes."""
+    return 2 * (world - 1) / world * size
+
+
+def _share(train: TrainSettings, world: int) -> int:
+    """Patches of a step that one process has at most."""
+    return -(-min(train.batch, train.patches) // world)
+
+
+def _steps(cfg: CfgNode, trainer: Trainer, memory: int, free: int, world: int) -> Iterator[Step]:
     """Two steps of one smallest patch, and then larger ones up to the recipe's as time and memory allow."""
-    scales = trainer.sampler.scales
-    sizes = sizes_to_try(cfg)
+    train, scales = settings_of(cfg).train, trainer.sampler.scales
+    sizes = sizes_to_try(cfg, world)
     patch, batch = next(sizes)
     yield _step(trainer, patch, batch, 0, scales[0])
-    last = _step(trainer, patch, batch, cfg.TRAIN.MIXUP_AFTER, scales[-1])
+    last = _step(trainer, patch, batch, train.mixup_after, scales[-1])
     yield last
     fixed = 4 * sum(parameter.nbytes for parameter in trainer.update.net.parameters())
-    whole = cfg.TRAIN.PATCH**2 * cfg.TRAIN.BATCH
+    whole = train.patch**2 * (_share(train, world) if world > 1 else train.batch)
     for patch, batch in sizes:
         takes = fixed + (memory - fixed) * patch**2 * batch / whole
         if last.seconds > ENOUGH or takes > SHARE * free:
@@ -150,15 +207,18 @@ def _steps(cfg: CfgNode, trainer: Trainer, memory: int, free: int) -> Iterator[S
         yield last
 
 
-def sizes_to_try(cfg: CfgNode) -> Iterator[tuple[int, int]]:
-    """(patch, batch): from one patch of the smallest side by doubling to the recipe's, then so with the batch."""
+def sizes_to_try(cfg: CfgNode, world: int = 1) -> Iterator[tuple[int, int]]:
+    """(patch, batch): from one patch of the smallest side by doubling to the recipe's, then so with the batch, as one
+    of ``world`` processes has it.
+    """
+    train = settings_of(cfg).train
     patch, batch = smallest_patch(cfg), 1
     yield patch, batch
-    while patch < cfg.TRAIN.PATCH:
-        larger = range(min(2 * patch, cfg.TRAIN.PATCH), cfg.TRAIN.PATCH + 1)
+    while patch < train.patch:
+        larger = range(min(2 * patch, train.patch), train.patch + 1)
         patch = next(side for side in larger if legal(cfg, {"TRAIN.PATCH": side}))
         yield patch, batch
-    part = -(-min(cfg.TRAIN.BATCH, cfg.TRAIN.PATCHES) // cfg.TRAIN.ACCUMULATE)
+    part = -(-_share(train, world) // train.accumulate)
     while batch < part:
         batch = min(2 * batch, part)
         yield patch, batch
@@ -181,11 +241,10 @@ def _step(trainer: Trainer, patch: int, batch: int, epoch: int, scale: int) -> S
     return Step(patch, batch, seconds, found["loss"] / found["patches"])
 
 
-def step_seconds(cfg: CfgNode, tried: list[Step]) -> float:
+def step_seconds(train: TrainSettings, tried: list[Step], world: int = 1) -> float:
     """Of the recipe's step: a constant for each of its parts, and a time for each pixel, by the two last ones tried."""
-    train = cfg.TRAIN
-    batch = min(train.BATCH, train.PATCHES)
-    pixels, parts = batch * train.PATCH**2, min(train.ACCUMULATE, batch)
+    batch = _share(train, world)
+    pixels, parts = batch * train.patch**2, min(train.accumulate, batch)
     a, b = tried[-2:]
     rate = (b.seconds - a.seconds) / (b.pixels - a.pixels) if b.pixels > a.pixels else 0.0
     constant = b.seconds - rate * b.pixels
@@ -194,21 +253,21 @@ def step_seconds(cfg: CfgNode, tried: list[Step]) -> float:
     return parts * constant + rate * pixels
 
 
-def _loading(cfg: CfgNode, trainer: Trainer) -> float:
+def _loading(train: TrainSettings, trainer: Trainer, world: int) -> float:
     """Seconds in which one process makes a batch of the recipe's patches; of a few samples, the first left out."""
     spent: list[float] = []
     while len(spent) < 2 or (len(spent) < 9 and sum(spent) < ENOUGH / 2):
         begin = time.perf_counter()
         trainer.loader.dataset[Key(0, len(spent), trainer.sampler.scales[0])]
         spent.append(time.perf_counter() - begin)
-    return min(cfg.TRAIN.BATCH, cfg.TRAIN.PATCHES) * float(np.mean(spent[1:]))
+    return _share(train, world) * float(np.mean(spent[1:]))
 
 
 def _restored(cfg: CfgNode, trainer: Trainer, last: Step) -> Restored:
     """Restore and score the first validation image: a part of it, where the whole would take too long."""
     net = trainer.update.net.eval()
     protocol = build_validation(cfg, net, build_degradation(cfg, net))
-    cases = protocol.cases(cfg.DATA.VAL, "val")
+    cases = protocol.cases(settings_of(cfg).data.val, "val")
     protocol, case = protocol.of(cases[0])
     sample = protocol.sample(case)
     run = network(net, trainer.device)
@@ -216,9 +275,9 @@ def _restored(cfg: CfgNode, trainer: Trainer, last: Step) -> Restored:
     net.eval()
     side = max(math.isqrt(int(PATIENCE / rate)) // 32 * 32, LEAST)
     asked = restored = seconds = 0.0
-    whole: dict[str, Any] = {}
+    whole: Named = {}
 
-    def restore_part(inputs: dict[str, Any]) -> Image:
+    def restore_part(inputs: Named) -> Image:
         nonlocal asked, restored, seconds
         whole.update(inputs)
         scale = int(inputs["scale"]) if "scale" in net.inputs else 1

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from traceback import clear_frames
-from typing import Any
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -15,9 +14,11 @@ from unfold.config import altered
 from unfold.errors import UnfoldError, out_of_memory
 from unfold.from_config import bare_network, build_degradation, build_network
 from unfold.inference.tile_memory import Living, available
+from unfold.settings import settings_of
 from unfold.training.processes.distributed import Processes
 from unfold.training.setup.build_parts import build_loss, build_update
 from unfold.training.setup.settings_check import check_sizes
+from unfold.util.arrays import Named
 from unfold.util.device import place
 
 LARGE = 2**17  # pixels
@@ -30,14 +31,15 @@ def step_memory(cfg: CfgNode, world: int = 1) -> int:
     Not seen are the images, workspaces of the libraries below and what an allocator rounds up.
     world: processes that share a batch; the count is of one of them.
     """
-    patches = -(-min(cfg.TRAIN.BATCH, cfg.TRAIN.PATCHES) // world)
+    train = settings_of(cfg).train
+    patches = -(-min(train.batch, train.patches) // world)
     device = torch.device("cpu")
     bare_network(cfg)  # is kept, and must not be one of the tensors within
     with FakeTensorMode():
         loss = build_loss(cfg, device, empty=True)
         with Living() as living:
             net = place(build_network(cfg), device).train()
-            net.checkpoint_stages = cfg.TRAIN.CHECKPOINT_STAGES
+            net.checkpoint_stages = train.checkpoint_stages
             update, _ = build_update(cfg, net, loss, Processes())
             for parameter in (p for group in update.optimizer.param_groups for p in group["params"]):
                 parameter.grad = torch.zeros_like(parameter)
@@ -49,18 +51,18 @@ def step_memory(cfg: CfgNode, world: int = 1) -> int:
     return living.peak + judged + buckets
 
 
-def example_batch(cfg: CfgNode, patches: int) -> dict[str, Any]:
+def example_batch(cfg: CfgNode, patches: int) -> Named:
     """A batch as the network takes it, of zeros."""
-    net = bare_network(cfg)
+    net, patch = bare_network(cfg), settings_of(cfg).train.patch
     scale = min(build_degradation(cfg, net).scales) if "scale" in net.inputs else 1
-    side = cfg.TRAIN.PATCH // scale
+    side = patch // scale
     given = net.example(side, side, batch=patches, kernels=patches)
     if "scale" in given:
         given["scale"] = scale
-    return {"target": torch.zeros(patches, net.channels, cfg.TRAIN.PATCH, cfg.TRAIN.PATCH), **given}
+    return {"target": torch.zeros(patches, net.channels, patch, patch), **given}
 
 
-def legal(cfg: CfgNode, values: dict[str, Any]) -> CfgNode | None:
+def legal(cfg: CfgNode, values: Named) -> CfgNode | None:
     """The recipe with other values; None where it could not be trained so."""
     try:
         other = altered(cfg, values)
@@ -72,25 +74,25 @@ def legal(cfg: CfgNode, values: dict[str, Any]) -> CfgNode | None:
 
 def smallest_patch(cfg: CfgNode) -> int:
     """The side of the smallest patch that the recipe could be trained with."""
-    return next(side for side in range(1, cfg.TRAIN.PATCH + 1) if legal(cfg, {"TRAIN.PATCH": side}))
+    return next(side for side in range(1, settings_of(cfg).train.patch + 1) if legal(cfg, {"TRAIN.PATCH": side}))
 
 
 def what_helps(cfg: CfgNode, world: int = 1) -> str:
     """For a run that is out of memory: the count of its step, and three settings with which it is less."""
-    train = cfg.TRAIN
-    share = -(-min(train.BATCH, train.PATCHES) // world)
-    half = next((side for side in range(train.PATCH // 2, 0, -1) if legal(cfg, {"TRAIN.PATCH": side})), train.PATCH)
-    settings: list[tuple[str, Any]] = [
+    train = settings_of(cfg).train
+    share = -(-min(train.batch, train.patches) // world)
+    half = next((side for side in range(train.patch // 2, 0, -1) if legal(cfg, {"TRAIN.PATCH": side})), train.patch)
+    settings: list[tuple[str, object]] = [
         ("CHECKPOINT_STAGES", True),
-        ("ACCUMULATE", min(4 * train.ACCUMULATE, share)),
+        ("ACCUMULATE", min(4 * train.accumulate, share)),
         ("PATCH", half),
-        ("BATCH", max(train.BATCH // 2, world)),
+        ("BATCH", max(train.batch // 2, world)),
         ("PRECISION", "bfloat16"),
     ]
     now = step_memory(cfg, world)
     less: list[str] = []
     for name, value in settings:
-        other = legal(cfg, {f"TRAIN.{name}": value}) if train[name] != value else None
+        other = legal(cfg, {f"TRAIN.{name}": value}) if getattr(train, name.lower()) != value else None
         if other is not None and len(less) < 3 and (then := step_memory(other, world)) < now:
             less.append(f"{in_bytes(then)} with TRAIN.{name} {str(value).lower()}")
     told = f"; it would take {', '.join(less)}" if less else ", and no setting of TRAIN makes it less: narrow the MODEL"
@@ -102,8 +104,8 @@ def check_memory(cfg: CfgNode, device: torch.device, world: int = 1) -> None:
 
     Only steps of LARGE are counted, for that takes seconds. On a GPU, being out of memory is an error like others.
     """
-    parts = cfg.TRAIN.ACCUMULATE * world
-    if device.type != "cpu" or LARGE * parts > cfg.TRAIN.BATCH * cfg.TRAIN.PATCH**2:
+    train = settings_of(cfg).train
+    if device.type != "cpu" or LARGE * train.accumulate * world > train.batch * train.patch**2:
         return
     free = available(device) // world
     if step_memory(cfg, world) > free:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor
 
+from unfold.util.arrays import Named
 
-def mixed(batch: dict[str, Any], alpha: float, seed: tuple[int, ...]) -> dict[str, Any]:
+
+def mixed(batch: Named, alpha: float, seed: tuple[int, ...]) -> Named:
     """Each sample blended with another of its batch, w x_i + (1 - w) x_j with w from Beta(alpha, alpha), target and
     inputs by the same: a function of the batch and the seed.
 

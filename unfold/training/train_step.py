@@ -16,9 +16,12 @@ from unfold.errors import UnfoldError
 from unfold.metrics import psnr
 from unfold.models.unfolding import Output, UnfoldingNetwork
 from unfold.user_files import their_errors
+from unfold.util.arrays import Named
+from unfold.util.device import doubled
+from unfold.util.precision import autocast_for
 from unfold.util.value_checks import unchecked
 
-Loss = Callable[[Output, Mapping[str, Any]], Tensor]
+Loss = Callable[[Output, Mapping[str, object]], Tensor]
 SUMS = ("loss", "psnr", "gradient", "patches", "steps", "skipped")  # what a step returns, to be added up
 
 
@@ -65,7 +68,7 @@ class Update:
             self.average = {name: copies[id(value)] for name, value in own.items()}
 
     @unchecked()  # a look at the numbers would make the host wait for a GPU
-    def __call__(self, batch: dict[str, Any], share: float = 1.0) -> Tensor:
+    def __call__(self, batch: Named, share: float = 1.0) -> Tensor:
         """Train on a batch {"target": (B,C,H,W), **inputs and what losses need}; returns ``names``, on the device.
 
         share: how much more than the mean over processes this batch counts, where their parts are not equally large; 0:
@@ -84,17 +87,18 @@ class Update:
         sums = [patches * loss, patches * quality, norm, patches * one, one, 0 * one]
         sums += [patches * value for value in others]
         sums += [value if share else 0 * value for value in added[added.numel() - 3 * len(self.mixture) :]]
-        skipped = norm.new_tensor([i == SUMS.index("skipped") for i in range(len(sums))], dtype=torch.float64)
-        return torch.where(fine, torch.stack(sums).double(), skipped)
+        whole = doubled(torch.stack(sums))
+        skipped = whole.new_tensor([i == SUMS.index("skipped") for i in range(len(sums))])
+        return torch.where(fine.to(whole.device), whole, skipped)
 
-    def _part(self, part: dict[str, Any], patches: int, share: float, last: bool) -> Tensor:
+    def _part(self, part: Named, patches: int, share: float, last: bool) -> Tensor:
         """Add a part's gradient; its share in the batch's loss, PSNR and further losses."""
         target = part["target"]
         given = {name: part[name] for name in self._inputs if name in part}
         several = isinstance(self.model, DistributedDataParallel)
         with nullcontext() if last or not several else cast("DistributedDataParallel", self.model).no_sync():
             with (
-                torch.autocast(target.device.type, torch.bfloat16, enabled=self.autocast),
+                autocast_for(target.device, "bf16" if self.autocast else "float32"),
                 their_errors("a training step"),
             ):
                 output = self.model(**given, return_output=True)
@@ -106,12 +110,13 @@ class Update:
                 if several and output.extras:
                     loss = _Touched.apply(loss, *(value for values in output.extras.values() for value in values))
                 backward(loss * share)
-        quality = psnr(output.stages[-1].detach().clamp(0, 1), target).sum() / patches
+        # A patch that is exact counts 100 dB: infinite ones would hide all others.
+        quality = psnr(output.stages[-1].detach().clamp(0, 1), target).clamp(max=100).sum() / patches
         by_part = self._by_part(output, part) if self.mixture else []
-        return torch.stack([loss.detach(), quality.to(loss.dtype), *others, *by_part])
+        return torch.stack([loss.detach(), quality.to(loss), *others, *by_part])
 
     @torch.no_grad()
-    def _by_part(self, output: Output, batch: Mapping[str, Any]) -> list[Tensor]:
+    def _by_part(self, output: Output, batch: Named) -> list[Tensor]:
         """Of each part of the mixture the sums of loss and PSNR, and how many samples.
 
         Losses are means over a batch: those of single samples are asked for one by one. Nothing is asked of the device,
@@ -121,13 +126,12 @@ class Update:
         sums = target.new_zeros(len(self.mixture), 3)
         if "part" in batch:
             count = len(target)
-            alone = [_sample(output, batch, i, count) for i in range(count)]
-            losses = torch.stack([self.loss(*one) for one in alone]).to(sums.dtype)
-            quality = psnr(output.stages[-1].detach().clamp(0, 1), target).to(sums.dtype)
+            losses = torch.stack([self.loss(*_sample(output, batch, i, count)) for i in range(count)]).to(sums)
+            quality = psnr(output.stages[-1].detach().clamp(0, 1), target).clamp(max=100).to(sums)
             sums.index_add_(0, batch["part"], torch.stack([losses, quality, torch.ones_like(quality)], dim=1))
         return [*sums.flatten()]
 
-    def _losses(self, output: Output, batch: Mapping[str, Any]) -> tuple[Tensor, ...]:
+    def _losses(self, output: Output, batch: Mapping[str, object]) -> tuple[Tensor, ...]:
         """The network's loss, and those that are only written down, one for each name beyond SUMS."""
         return (self.loss(output, batch),)
 
@@ -159,7 +163,7 @@ class Update:
         """The weights to be used: the moving average where there is one."""
         return self.average or self.net.state_dict()
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, object]:
         """What a checkpoint needs beside :meth:`weights`."""
         state = {"optimizer": self.optimizer.state_dict(), "bad_in_a_row": self.bad_in_a_row}
         return state | ({"trained": self.net.state_dict(), "averaged": self.averaged} if self.average else {})
@@ -174,7 +178,7 @@ class Update:
         self.bad_in_a_row = state["bad_in_a_row"].to(self.bad_in_a_row.device)
 
 
-def _sample(output: Output, batch: Mapping[str, Any], i: int, count: int) -> tuple[Output, dict[str, Any]]:
+def _sample(output: Output, batch: Named, i: int, count: int) -> tuple[Output, Named]:
     """Sample i of a batch of ``count``, as a batch of one."""
 
     def cut(value: Any) -> Any:
@@ -205,7 +209,7 @@ def backward(loss: Tensor) -> None:
     (loss * torch.where(loss.isfinite(), 1.0, torch.nan)).backward()
 
 
-def parts(batch: dict[str, Any], count: int) -> Iterator[tuple[dict[str, Any], bool]]:
+def parts(batch: Named, count: int) -> Iterator[tuple[Named, bool]]:
     """Cut a batch into parts of nearly equal size, and say which is the last. What is no tensor is in all of them."""
     count = min(count, len(batch["target"]))
     pieces = {k: v.tensor_split(count) for k, v in batch.items() if isinstance(v, Tensor)}

@@ -25,6 +25,8 @@ from unfold.training.progress_line import Line
 from unfold.training.schedule import Schedule
 from unfold.training.tensorboard import Board
 from unfold.training.train_step import SUMS, Update
+from unfold.util.arrays import Named
+from unfold.util.device import can
 
 DIED = 1000  # no signal's number
 BAD_IN_A_ROW = 10  # steps that are skipped before the run stops
@@ -48,8 +50,8 @@ class Trainer:
     """
 
     update: Update
-    loader: DataLoader[dict[str, Any]]
-    render: Callable[[dict[str, Any], int, int], dict[str, Any]]
+    loader: DataLoader[Named]
+    render: Callable[[Named, int, int], Named]
     schedule: Schedule
     validate: Callable[[], dict[str, float]]
     log: RunLog
@@ -58,7 +60,7 @@ class Trainer:
     steps: int
     per_epoch: int
     validate_every: int
-    about: dict[str, Any]
+    about: dict[str, object]
     schedule_in_steps: bool = False
     save_every: int = 0
     keep: int = 2
@@ -79,7 +81,7 @@ class Trainer:
         Raises Stopped where a signal asked for it, with all of the run's state kept; UnfoldError where it cannot go on.
         """
         last = self.steps if until is None else min(until * self.per_epoch, self.steps)
-        self.sums = self.sums.to(self.device)
+        self.sums = self.sums.to(self.device if can(self.device, "float64") else "cpu")
         with (
             requests_to_stop() as request,
             Line(self._patches(0, self.steps), self._patches(0, self.step), self.processes.first) as bar,
@@ -287,7 +289,7 @@ class Trainer:
         before = min(steps * self.sampler.batch, self.sampler.length)
         return epochs * self.sampler.length + before - (self._patches(0, first) if first else 0)
 
-    def _show(self, bar: Line, row: dict[str, Any] | None = None) -> None:
+    def _show(self, bar: Line, row: dict[str, object] | None = None) -> None:
         if row is None:
             if not bar.due() or (self.device.type != "cpu" and self.step % LOOK_EVERY):
                 return

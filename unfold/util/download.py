@@ -23,10 +23,10 @@ from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from filelock import FileLock, Timeout
-from tqdm import tqdm
 
 import unfold
 from unfold.errors import UnfoldError
+from unfold.util.progress import bar
 
 logger = logging.getLogger("unfold")
 CHUNK = 1 << 20  # bytes
@@ -169,20 +169,11 @@ def _attempt(url: str, part: Path, known: bool) -> None:
         total = None if answer.length is None else begun + answer.length
         with (
             part.open("ab" if begun else "wb") as file,
-            tqdm(
-                total=total,
-                initial=begun,
-                desc=url.rpartition("/")[2],
-                unit="B",
-                unit_scale=True,
-                delay=2,
-                leave=False,
-                disable=None,
-            ) as bar,
+            bar(total, url.rpartition("/")[2], "B", done=begun) as shown,
         ):
             for chunk in _chunks(answer):
                 file.write(chunk)
-                bar.update(len(chunk))
+                shown.update(len(chunk))
             file.flush()
             os.fsync(file.fileno())
     arrived = part.stat().st_size

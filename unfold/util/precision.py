@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from unfold.errors import UnfoldError
+from unfold.util.device import WHOLE, can
 
 Precision = Literal["float32", "bf16"]
 
@@ -35,8 +36,14 @@ def apply_in_full_precision(module: nn.Module, x: Tensor) -> Tensor:
         return module(at_least_float32(x))
 
 
-def autocast_for(device: torch.device, precision: Precision) -> torch.autocast:
-    """The context that a network runs in; UnfoldError for a precision that is not there."""
+def autocast_for(device: torch.device, precision: Precision) -> contextlib.AbstractContextManager[object]:
+    """The context that a network runs in; UnfoldError for a precision that there is not.
+
+    float32 in place of bfloat16 on a device that has none, which is said once.
+    """
     if precision not in ("float32", "bf16"):
         raise UnfoldError(f"precision is float32 or bf16, not {precision!r}")
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+    half = precision == "bf16" and can(device, "bfloat16")
+    if not half and device.type not in WHOLE:
+        return full_precision(device)
+    return torch.autocast(device.type, torch.bfloat16, enabled=half)

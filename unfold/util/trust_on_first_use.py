@@ -7,7 +7,6 @@ import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from unfold.errors import UnfoldError
 from unfold.util.download import alone
@@ -16,7 +15,7 @@ from unfold.util.whole_files import whole_file
 logger = logging.getLogger("unfold")
 
 
-def recorded_digests(records: Path) -> dict[str, dict[str, Any]]:
+def recorded_digests(records: Path) -> dict[str, dict[str, object]]:
     """Files whose digest nobody could verify: name -> sha256, date and source at their first use."""
     try:
         found = json.loads(records.read_text())
@@ -58,12 +57,8 @@ def compare_with_first_use(
         if fresh:
             path.unlink()
         raise
-    logger.warning(
-        "note: %s: nobody could verify this file, as no digest is published; its SHA-256 is %s, recorded as unverified",
-        path,
-        digest,
-    )
     record = {"sha256": digest, "date": datetime.date.today().isoformat(), "url": url, "verified": False}
+    recorded = "recorded as unverified"
     try:
         records.parent.mkdir(parents=True, exist_ok=True)
         with alone(records):
@@ -71,7 +66,11 @@ def compare_with_first_use(
             with whole_file(records) as file:
                 file.write(json.dumps(all_records, indent=1).encode())
     except OSError as error:
-        raise UnfoldError(
-            f"{records} cannot be written ({error.strerror or error}), and files whose digest is not recorded are "
-            "not used; UNFOLD_CACHE names another folder"
-        ) from None
+        recorded = (
+            f"which could not be recorded in {records} ({error.strerror or error}): whether it stays the same is not "
+            "watched over (UNFOLD_CACHE names another folder)"
+        )
+    logger.warning(
+        "note: %s: nobody could verify this file, as no digest is published; its SHA-256 is %s, %s",
+        *(path, digest, recorded),
+    )

@@ -86,7 +86,7 @@ def such_as(net: UnfoldingNetwork) -> Judge:
 
 
 def choose_network(
-    content: Any,
+    content: object,
     path: Path,
     key: str | None = None,
     name: str | None = None,
@@ -266,7 +266,7 @@ def _most_alike(dicts: Mapping[str, State], net: UnfoldingNetwork, key: str | No
     return found
 
 
-def _unknown(dicts: Mapping[str, State], content: Any, path: Path, key: str | None) -> tuple[str, State]:
+def _unknown(dicts: Mapping[str, State], content: object, path: Path, key: str | None) -> tuple[str, State]:
     """A state dict of which nobody knows the network."""
     if key is not None:
         for place, state in dicts.items():
@@ -286,14 +286,14 @@ def without_prefixes(state: Mapping[str, Tensor]) -> State:
     return named
 
 
-def _holds(content: Any) -> str:
+def _holds(content: object) -> str:
     """The keys of a file."""
     if not isinstance(content, Mapping):
         return ""
     return f": it holds {some(map(str, content))}" if content else ": it is empty"
 
 
-def outline(content: Any, path: Path, place: str) -> str:
+def outline(content: object, path: Path, place: str) -> str:
     """What a file with an unknown network holds, and how to save its weights alone; nothing of a bare state dict."""
     if not isinstance(content, Mapping) or not (keys := _subscripts(content, place)):
         return ""

@@ -75,10 +75,10 @@ class LeftOut:
     def __new__(cls, *_: Any, **__: Any) -> Any:
         return object.__new__(cls)
 
-    def __init__(self, *_: Any, **__: Any) -> None:
+    def __init__(self, *_: object, **__: object) -> None:
         pass
 
-    def __setstate__(self, _: Any) -> None:
+    def __setstate__(self, _: object) -> None:
         pass
 
 

@@ -1,11 +1,11 @@
 """Weights by name: those that the authors of the papers published, and where they are, and our own.
 
-Each network's are listed beside it, in unfold/models/*_weights.py.
+Each network's are listed in a file of its own, in unfold/models/known.
 """
 
 from __future__ import annotations
 
-from unfold.models import dgunet_weights, nrl_gdn_weights, usrnet_weights
+from unfold.models.known import dgunet_weights, nrl_gdn_weights, usrnet_weights
 
 LICENCE = "The authors state no licence for these weights: ask them before you pass any on."
 _USRNET, _DGUNET, _NRL_GDN = usrnet_weights.WEIGHTS, dgunet_weights.WEIGHTS, nrl_gdn_weights.WEIGHTS

@@ -7,16 +7,16 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from unfold.config import load_config, options_of, plain
+from unfold.config import load_config, options_of
 from unfold.errors import UnfoldError, one_line
 from unfold.models.registry import for_people, network_part, plain_model, same_network, skeleton
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.registry import NETWORK, Part, code_in, is_known, short
+from unfold.util.nested import plain
 from unfold.weights.open_file import Source, as_path_of
 from unfold.weights.read_checkpoint import Checkpoint, read_checkpoint
 from unfold.weights.recognise import recognise
@@ -98,7 +98,7 @@ def _refuse_differences(
         raise UnfoldError(f"the weights in {path} do not fit this {type(net).__name__}: {told}{looks}")
 
 
-def in_words(arguments: Mapping[str, Any]) -> str:
+def in_words(arguments: Mapping[str, object]) -> str:
     """Arguments for a message."""
     return ", ".join(f"{key} {value}" for key, value in arguments.items())
 
@@ -109,7 +109,7 @@ def load_model(
     device: str | torch.device | None = None,
     *,
     key: str | None = None,
-    **overrides: Any,
+    **overrides: object,
 ) -> UnfoldingNetwork:
     """Build the network that a checkpoint file holds and load its weights, in eval mode, on the CPU or the device.
 
@@ -130,7 +130,7 @@ def load_model(
 
 
 def load_named(
-    source: str | Path, name: str | None = None, *, key: str | None = None, **overrides: Any
+    source: str | Path, name: str | None = None, *, key: str | None = None, **overrides: object
 ) -> tuple[str, Path, UnfoldingNetwork]:
     """As :func:`load_model` of a path, with the network's name and the file; what it is given it does not look at."""
     path, checkpoint, name = open_weights(source, name, key, overrides)
@@ -144,7 +144,7 @@ def load_named(
 
 
 def open_weights(
-    source: str | Path, name: str | None, key: str | None = None, options: Mapping[str, Any] | None = None
+    source: str | Path, name: str | None, key: str | None = None, options: Mapping[str, object] | None = None
 ) -> tuple[Path, Checkpoint, str | None]:
     """The file that ``source`` means, what it holds, and the network: ``name``, or that of published weights.
 
@@ -165,7 +165,7 @@ def open_weights(
     return path, read_checkpoint(path, key, name=known, like=like), name
 
 
-def identify(checkpoint: Checkpoint, path: str | Path, name: str | None = None) -> tuple[str, dict[str, Any]]:
+def identify(checkpoint: Checkpoint, path: str | Path, name: str | None = None) -> tuple[str, dict[str, object]]:
     """Name and constructor arguments of the network in a checkpoint; ``name`` decides where it could be several.
 
     name: of a network, of its code, or a recipe (.yaml) whose MODEL it is. Code that only the file names is never
@@ -208,7 +208,7 @@ def _is_recipe(name: str) -> bool:
     return name.endswith((".yaml", ".yml"))
 
 
-def _by_recipe(checkpoint: Checkpoint, path: str | Path, recipe: str) -> tuple[str, dict[str, Any]]:
+def _by_recipe(checkpoint: Checkpoint, path: str | Path, recipe: str) -> tuple[str, dict[str, object]]:
     """The recipe's network, with the options that the file says it was trained with; code in those is the recipe's."""
     name, options = of_recipe(recipe)
     if checkpoint.model is None:
@@ -224,18 +224,18 @@ def _by_recipe(checkpoint: Checkpoint, path: str | Path, recipe: str) -> tuple[s
     return name, {**options, **arguments}
 
 
-def of_recipe(recipe: str) -> tuple[str, dict[str, Any]]:
+def of_recipe(recipe: str) -> tuple[str, dict[str, object]]:
     """Name and options of the network that a recipe, a .yaml file, names."""
     cfg = load_config(recipe)
     return cfg.MODEL.NAME, options_of(cfg, "MODEL")
 
 
-def model_record(part: Part, options: Mapping[str, Any]) -> dict[str, Any]:
+def model_record(part: Part, options: Mapping[str, object]) -> dict[str, object]:
     """What a checkpoint says of its network: name, options and, of a part in a file, the file's SHA-256."""
     return {"name": part.name, "arguments": dict(options), **({"sha256": part.sha256} if part.file else {})}
 
 
-def _only_name(found: tuple[list[str], dict[str, Any]] | None, path: str | Path, outline: str) -> str:
+def _only_name(found: tuple[list[str], dict[str, object]] | None, path: str | Path, outline: str) -> str:
     if found is None:
         raise UnfoldError(f"{path} holds no network that is known here; give its name (see `unfold models`){outline}")
     names, arguments = found

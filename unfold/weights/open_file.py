@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from unfold.errors import UnfoldError
 
@@ -25,7 +25,7 @@ def as_path_of(source: Source) -> Iterator[str | Path]:
         return
     if isinstance(source, io.TextIOBase):
         raise UnfoldError(f"{_name(source)} is open as text: open it in binary mode, open(path, 'rb')")
-    content: Any = source.read() if hasattr(source, "read") else source
+    content: object = source.read() if hasattr(source, "read") else source
     if not isinstance(content, (bytes, bytearray, memoryview)):
         raise UnfoldError(f"weights are a path, an open binary file or bytes, not a {type(source).__name__}")
     with tempfile.TemporaryDirectory() as folder:
@@ -39,6 +39,6 @@ def as_path_of(source: Source) -> Iterator[str | Path]:
             raise UnfoldError(str(error).replace(str(path), _name(source))) from None
 
 
-def _name(source: Any) -> str:
+def _name(source: object) -> str:
     name = getattr(source, "name", None)
     return name if isinstance(name, str) else "the file in memory"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from torch import Tensor
 
@@ -13,7 +12,7 @@ from unfold.models.unfolding import UnfoldingNetwork
 
 def recognise(
     state: Mapping[str, Tensor], networks: Iterable[type[UnfoldingNetwork]] | None = None
-) -> tuple[list[str], dict[str, Any]] | None:
+) -> tuple[list[str], dict[str, object]] | None:
     """The registry's names that the state dict fits, and the constructor arguments its shapes tell; None if no network.
 
     Several names are the same network (dgunet_deblur and dgunet_denoise), or, for NRL-GDN, different networks that
@@ -31,7 +30,7 @@ def recognise(
     return None
 
 
-def _named(network: type[UnfoldingNetwork], arguments: dict[str, Any]) -> tuple[list[str], dict[str, Any]]:
+def _named(network: type[UnfoldingNetwork], arguments: dict[str, object]) -> tuple[list[str], dict[str, object]]:
     """The names of a network with these arguments, and the arguments that a name does not say.
 
     What is no size but a choice (shared) makes another network, so that a name stands for it. Of the names with the

@@ -9,7 +9,7 @@ import warnings
 import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, NamedTuple
 
 import torch
 from torch import Tensor
@@ -132,7 +132,7 @@ def _where_weights_are(path: Path, foreign: list[str]) -> str:
 
     The file is read once more, without its numbers, and with nothing in the place of whatever it names.
     """
-    content: Any = None
+    content: object = None
     for kind in (LeftOut, LeftOutDict):  # an object, or a dict of a type of its own
         with contextlib.suppress(Exception), inert(foreign, kind), warnings.catch_warnings():  # else it is a guess
             warnings.simplefilter("ignore")

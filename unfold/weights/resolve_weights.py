@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from unfold.errors import UnfoldError, nearest
-from unfold.models.weight_facts import Weights
+from unfold.models.known.weight_facts import Weights
 from unfold.util.download import check_digest, download
 from unfold.util.paths import as_path, cache_folder
 from unfold.util.trust_on_first_use import compare_with_first_use

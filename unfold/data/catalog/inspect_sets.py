@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from unfold.data.catalog.set_layout import Finding, Rule, find_sets, listed_pair
 from unfold.data.images import EXTENSIONS, find_list, opened, pixel_digest, read_own
 from unfold.data.parallel import in_parallel
 from unfold.errors import UnfoldError
+from unfold.util.arrays import Array
 
 SMALLEST = 8  # pixels on a side: what the networks need at least
 ENOUGH = 64  # files that are worth the start of processes
@@ -171,7 +172,7 @@ def _content(path: Path) -> str:
         return "TIFF"
 
 
-def _as_picture(pixels: NDArray[Any]) -> Image:
+def _as_picture(pixels: Array) -> Image:
     """(H,W,3) in integers, to be compared: grey three times, of bands three; floats in 16 bits."""
     if pixels.dtype.kind == "f":
         pixels = np.rint(pixels * 65535).astype(np.uint16)

@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from unfold.util.arrays import Array
+
 Image = NDArray[np.uint8] | NDArray[np.uint16]
 
 EDGE = 16  # pixels around a corner that its description looks at
@@ -47,7 +49,7 @@ class Candidate(NamedTuple):
 
     first: int
     second: int
-    transform: NDArray[Any]
+    transform: Array
 
 
 class Overlap(NamedTuple):
@@ -129,7 +131,7 @@ def find_candidates(images: Sequence[Corners], groups: Sequence[int]) -> list[Ca
     return found
 
 
-def _matches(words: NDArray[np.uint32], group: NDArray[Any]) -> NDArray[np.int64]:
+def _matches(words: NDArray[np.uint32], group: Array) -> NDArray[np.int64]:
     """(M,2) numbers of descriptions of two groups, smaller first, that differ in few bits and agree in one word."""
     found = [np.empty((0, 2), np.int64)]
     for column in words.T:
@@ -150,14 +152,14 @@ def _matches(words: NDArray[np.uint32], group: NDArray[Any]) -> NDArray[np.int64
     return np.unique(np.concatenate(found), axis=0)
 
 
-def _rank_in_run(key: NDArray[Any], group: NDArray[Any]) -> NDArray[np.int64]:
+def _rank_in_run(key: Array, group: Array) -> NDArray[np.int64]:
     """How many before an entry have the same key and group; equal ones stand together."""
     new = np.r_[True, (key[1:] != key[:-1]) | (group[1:] != group[:-1])][: len(key)]
     place = np.arange(len(key))
     return place - np.maximum.accumulate(np.where(new, place, 0))
 
 
-def _best(pairs: NDArray[np.int64], counts: NDArray[np.int64], groups: NDArray[Any]) -> list[int]:
+def _best(pairs: NDArray[np.int64], counts: NDArray[np.int64], groups: Array) -> list[int]:
     """Which pairs to look at: of each image the best few in each other group, by corners in common."""
     enough = np.flatnonzero(counts >= AGREE)
     taken: dict[tuple[int, int], int] = {}
@@ -207,9 +209,9 @@ def _grey(image: Image) -> NDArray[np.uint8]:
     return cv2.cvtColor(np.ascontiguousarray(bytes_), cv2.COLOR_RGB2GRAY).astype(np.uint8, copy=False)
 
 
-def _scale(transform: NDArray[Any]) -> float:
+def _scale(transform: Array) -> float:
     return math.hypot(transform[0, 0], transform[1, 0])
 
 
-def _turn(transform: NDArray[Any]) -> float:
+def _turn(transform: Array) -> float:
     return math.degrees(math.atan2(transform[1, 0], transform[0, 0]))

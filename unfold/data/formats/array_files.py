@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from unfold.errors import UnfoldError, reason_of
+from unfold.util.arrays import Array
 
 
-def read_array_image(path: Path) -> NDArray[Any]:
+def read_array_image(path: Path) -> Array:
     """A file .npy of (H,W) or (H,W,C) as (H,W,C): uint8, uint16, or float32 in [0,1].
 
     UnfoldError where it is missing, damaged, holds objects, or other shapes or numbers; the head is read first.
@@ -35,7 +34,7 @@ def read_array_image(path: Path) -> NDArray[Any]:
     return checked_numbers(array if array.ndim == 3 else array[..., None], path)
 
 
-def checked_numbers(array: NDArray[Any], path: Path) -> NDArray[Any]:
+def checked_numbers(array: Array, path: Path) -> Array:
     """uint8 and uint16 as they are, in the machine's byte order; floats in [0,1] as float32. UnfoldError for others."""
     if array.dtype.kind == "u" and array.itemsize <= 2:
         return array.astype(array.dtype.newbyteorder("="), copy=False)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from unfold.data.formats.mat_files import reading, stored, transposed
 from unfold.errors import UnfoldError
+from unfold.util.arrays import Array
 
 BOXES = "info/boundingboxes"
 IMAGE = "InoisySRGB"
@@ -44,7 +45,7 @@ def read_crops(path: Path, info: Path, index: int) -> list[NDArray[np.float32]]:
         return [_crop(image, box, path) for box in boxes]
 
 
-def _crop(image: Any, box: NDArray[Any], path: Path) -> NDArray[np.float32]:
+def _crop(image: Any, box: Array, path: Path) -> NDArray[np.float32]:
     top, left, bottom, right = (int(value) for value in box)
     width, height = image.shape[1:]
     if not (1 <= top <= bottom <= height and 1 <= left <= right <= width):

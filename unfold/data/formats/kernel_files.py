@@ -12,6 +12,7 @@ from PIL import Image
 from unfold.data.formats.mat_files import reading, transposed
 from unfold.data.images import find_file
 from unfold.errors import UnfoldError
+from unfold.util.arrays import Array
 from unfold.util.paths import as_path
 
 Kernel = NDArray[np.float64]
@@ -48,7 +49,7 @@ def published_kernels(name: str, count: int, code: str) -> list[Kernel]:
     return found
 
 
-def _checked(kernel: Any, where: str) -> Kernel:
+def _checked(kernel: object, where: str) -> Kernel:
     array = np.asarray(kernel)
     if array.dtype.kind not in "uif" or array.ndim != 2 or array.size == 0:
         raise UnfoldError(f"{where}: a kernel is a matrix of numbers, not {array.dtype} of shape {array.shape}")
@@ -60,7 +61,7 @@ def _checked(kernel: Any, where: str) -> Kernel:
     return array
 
 
-def _read_npy(path: Path) -> NDArray[Any]:
+def _read_npy(path: Path) -> Array:
     with reading(path, ".npy"):
         # A map of the file is no larger than the file, whatever its header says, and holds no Python objects.
         return np.array(np.lib.format.open_memmap(path, mode="r"))
@@ -82,7 +83,7 @@ def _read_grey(path: Path) -> Kernel:
     return (array if array.ndim == 2 else array[..., 0]) / (65535 if deep else 255)
 
 
-def _read_mat(path: Path) -> list[Any]:
+def _read_mat(path: Path) -> list[object]:
     """The matrices of a .mat file, in order."""
     import h5py
     from scipy.io import loadmat
@@ -115,7 +116,7 @@ def _chosen(names: list[str], path: Path) -> str:
     return names[0]
 
 
-def _matrices(array: NDArray[Any]) -> list[Any]:
+def _matrices(array: Array) -> list[object]:
     """A cell array column by column, as MATLAB counts; an array (kh,kw,N) along its last axis; a matrix alone."""
     if array.dtype == object:
         return list(array.ravel(order="F"))

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from unfold.errors import UnfoldError
+from unfold.util.arrays import Array
 
 
 @contextmanager
@@ -27,7 +27,7 @@ def reading(path: Path, kind: str = ".mat") -> Iterator[None]:
         raise UnfoldError(f"{path} is damaged or no {kind} file ({reason})") from None
 
 
-def read_array(path: Path, name: str) -> NDArray[Any]:
+def read_array(path: Path, name: str) -> Array:
     """The whole array ``name`` of a .mat file (version 5 or 7.3), with its axes in MATLAB's order.
 
     Raises UnfoldError for a file that is missing, damaged or has no such array.
@@ -55,7 +55,7 @@ def stored(file: Any, name: str, path: Path) -> Any:
     return file[name]
 
 
-def transposed(stored: Any) -> NDArray[Any]:
+def transposed(stored: Any) -> Array:
     """A numeric array as MATLAB shows it: HDF5 has its axes the other way round. Of an empty one its size is stored."""
     if stored.attrs.get("MATLAB_empty", 0):
         return np.empty(tuple(stored[()]))

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from unfold.errors import UnfoldError
+from unfold.util.arrays import Array
 
 # Tags of a TIFF: the values that OpenCV heeds, and what others mean. With those it would give other pixels, silently.
 HEEDED = {
@@ -44,7 +45,7 @@ def read_deep(path: Path) -> NDArray[np.uint16]:
     return np.ascontiguousarray(array if peak == 65535 else _stretched(array, peak))
 
 
-def _stretched(array: NDArray[Any], peak: int) -> NDArray[np.uint16]:
+def _stretched(array: Array, peak: int) -> NDArray[np.uint16]:
     """Integers from 0 to peak as integers from 0 to 65535."""
     return np.rint(array.clip(0, peak) * (65535 / peak)).astype(np.uint16)
 

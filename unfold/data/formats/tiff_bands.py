@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from unfold.data.formats.array_files import checked_numbers
 from unfold.errors import UnfoldError
+from unfold.util.arrays import Array
 
 MARKS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 GREY, COLOUR = (0, 1), 2
@@ -20,7 +20,7 @@ ALPHA = (1, 2)
 class Bands(NamedTuple):
     """pixels (H,W,C) as stored, uint8 or uint16; how they are to be turned, 1 to 8; colour profile."""
 
-    pixels: NDArray[Any]
+    pixels: Array
     orientation: int
     profile: bytes | None
 
@@ -80,7 +80,7 @@ def read_bands(path: Path, largest: float, wanted: int | None = None) -> Bands |
         return Bands(np.ascontiguousarray(pixels), int(orientation), profile if isinstance(profile, bytes) else None)
 
 
-def _stacked(tiff: Any, wanted: int, largest: float) -> NDArray[Any] | None:
+def _stacked(tiff: Any, wanted: int, largest: float) -> Array | None:
     """Grey pages that are the bands, or arrays (H,W,C) that tifffile wrote row by row; None for other pages."""
     series = tiff.series
     if len(series) != 1 or len(series[0].shape) != 3:
@@ -89,5 +89,5 @@ def _stacked(tiff: Any, wanted: int, largest: float) -> NDArray[Any] | None:
     limit = 2 * (Image.MAX_IMAGE_PIXELS or np.inf)
     if wanted not in (shape[0], shape[2]) or series[0].nbytes > largest or np.prod(shape) / wanted > limit:
         return None
-    stack: NDArray[Any] = series[0].asarray()
+    stack: Array = series[0].asarray()
     return np.ascontiguousarray(np.moveaxis(stack, 0, 2) if shape[0] == wanted else stack)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from natsort import natsorted
@@ -125,7 +125,7 @@ def _one_name(folder: Path, files: Iterable[Path]) -> None:
             raise UnfoldError(f"{folder}: {other} and {path} have one name, and are to be different images of SIDD")
 
 
-def _cut(what: str, plan: dict[str, Any], pairs: list[Pair], windows: Windows, output: Path) -> str:
+def _cut(what: str, plan: dict[str, object], pairs: list[Pair], windows: Windows, output: Path) -> str:
     sources = [[file.name, file.stat().st_size] for pair in pairs for file in (pair.input, pair.target)]
     with whole_folder(output, {**plan, "sources": sources}) as folder:
         if folder is None:

@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from unfold.errors import UnfoldError
 from unfold.util.download import alone
@@ -17,7 +16,7 @@ PLAN, COUNT = "prepared.json", "files"
 
 
 @contextmanager
-def whole_folder(folder: Path, plan: dict[str, Any]) -> Iterator[Path | None]:
+def whole_folder(folder: Path, plan: dict[str, object]) -> Iterator[Path | None]:
     """A folder to write files into that takes the name ``folder`` when the block ends; None where that is there, whole.
 
     plan: what goes into it, for JSON; kept in it as prepared.json, with the number of files. Where the block fails,
@@ -47,16 +46,16 @@ def whole_folder(folder: Path, plan: dict[str, Any]) -> Iterator[Path | None]:
         part.rename(folder)
 
 
-def _refuse_other(folder: Path, plan: dict[str, Any]) -> None:
+def _refuse_other(folder: Path, plan: dict[str, object]) -> None:
     if folder.exists() and _plan_of(folder) != plan:
         raise UnfoldError(f"{folder} is there already and holds something else; name another with --output")
 
 
-def _plan_of(folder: Path) -> dict[str, Any]:
+def _plan_of(folder: Path) -> dict[str, object]:
     return {key: value for key, value in _read(folder).items() if key != COUNT}
 
 
-def _read(folder: Path) -> dict[str, Any]:
+def _read(folder: Path) -> dict[str, object]:
     try:
         content = json.loads((folder / PLAN).read_text())
     except (OSError, ValueError):
@@ -64,7 +63,7 @@ def _read(folder: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _write(folder: Path, content: dict[str, Any]) -> None:
+def _write(folder: Path, content: dict[str, object]) -> None:
     with whole_file(folder / PLAN) as file:
         file.write(json.dumps(content, indent=1).encode())
 

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
-from numpy.typing import NDArray
 from PIL import ExifTags
 from PIL.TiffImagePlugin import IMAGELENGTH, IMAGEWIDTH
 
 from unfold.data.images import as_channels, find_folder, find_images, find_list, opened, read_image, sliced
 from unfold.data.pairs import Pair, find_pairs, holds_pairs
 from unfold.errors import UnfoldError
+from unfold.util.arrays import Array
 from unfold.util.progress import progress
 
 Item = Pair | Path  # a pair, or an image that is its own target
 Files = dict[str, Path]  # "target", and of a pair "input"
-Pixels = NDArray[Any]  # (H,W,3) RGB, uint8, or uint16 from files that have it
+Pixels = Array  # (H,W,3) RGB, uint8, or uint16 from files that have it
 
 
 class Window(NamedTuple):

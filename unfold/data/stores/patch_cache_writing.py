@@ -88,7 +88,7 @@ def prepare_cache(source: str, output: Path) -> str:
     return f"{output}: {written} of {len(items)} {what} decoded now, {output.stat().st_size / 1e6:,.1f} MB"
 
 
-def _plan(items: Sequence[Item]) -> dict[str, Any]:
+def _plan(items: Sequence[Item]) -> dict[str, object]:
     """The manifest of a cache of these items."""
     targets = [files_of(item)["target"] for item in items]
     heads = [read_head(path) for path in progress(targets, "reading sizes", "image")]
@@ -143,7 +143,7 @@ def _stored(side: int) -> int:
     return -(-side // chunk) * chunk
 
 
-def _begun(part: Path, plan: dict[str, Any], items: Sequence[Item]) -> set[int] | None:
+def _begun(part: Path, plan: dict[str, object], items: Sequence[Item]) -> set[int] | None:
     """The images that an earlier call has put into the part, soundly; None where there is no part to go on from."""
     if not part.exists():
         return None

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from unfold.models.unfolding import UnfoldingNetwork
+from unfold.util.arrays import Named
 
 TOLERANCE = 1e-5  # float32 outputs of order 1
 TOLERANCE_FLOAT64 = 1e-10  # the data step in float64
@@ -31,7 +32,7 @@ class Outcome(NamedTuple):
     net: UnfoldingNetwork
     compared: str
     difference: float
-    inputs: dict[str, Any] | None = None
+    inputs: Named | None = None
     result: Tensor | None = None
 
 

@@ -6,26 +6,26 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any
 
 from torch.utils.data import DataLoader
 
 from unfold.errors import UnfoldError
 from unfold.training.processes.signals import kept_waiting
+from unfold.util.arrays import Named
 
 
 class WorkerDied(Exception):  # noqa: N818  (the run can go on)
     """A process that loads data is gone; the message is torch's, on one line."""
 
 
-def batches(loader: DataLoader[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], float]]:
+def batches(loader: DataLoader[Named]) -> Iterator[tuple[Named, float]]:
     """The loader's batches, and the seconds each was waited for.
 
     Raises WorkerDied where a worker was killed: here and nowhere else, so that no step is cut in two. UnfoldError and
     OSError of a worker come with their own words, on one line.
     """
     begin = time.perf_counter()
-    source: Iterator[dict[str, Any]] | None = None
+    source: Iterator[Named] | None = None
     while True:
         try:
             if source is None:
@@ -52,7 +52,7 @@ def batches(loader: DataLoader[dict[str, Any]]) -> Iterator[tuple[dict[str, Any]
         begin = time.perf_counter()
 
 
-def end_workers(loader: DataLoader[dict[str, Any]]) -> None:
+def end_workers(loader: DataLoader[Named]) -> None:
     """End the processes that load data, which stay from epoch to epoch.
 
     Left to Python, that may come after it has begun to wait for them: errors keep alive what they came through.

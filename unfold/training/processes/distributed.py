@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,8 +24,10 @@ from torch.nn.parallel import DistributedDataParallel
 
 from unfold.errors import UnfoldError
 from unfold.models.unfolding import Output, UnfoldingNetwork
-from unfold.training.processes.rank_watchdog import Watch, code_of
+from unfold.training.processes.rank_watchdog import Watch
 from unfold.util import progress
+from unfold.util.arrays import Named
+from unfold.util.device import pick_device
 
 T = TypeVar("T")
 
@@ -60,6 +63,8 @@ class Processes:
         if ":" in device:
             raise UnfoldError(f"DEVICE {device} is one GPU, and each of {self.world} processes has its own: set auto")
         cuda = device != "cpu" and torch.cuda.is_available()
+        if not cuda and (kind := pick_device(device).type) != "cpu":
+            raise UnfoldError(f"several processes train on CUDA GPUs or on the CPU, not on {kind}: set DEVICE cpu")
         if cuda:
             if self.local >= torch.cuda.device_count():
                 raise UnfoldError(
@@ -67,6 +72,7 @@ class Processes:
                     "set --nproc-per-node"
                 )
             torch.cuda.set_device(self.local)
+        self.watch.meet(TIMEOUT)
         backend, store = "nccl" if cuda else "gloo", self.watch.store
         dist.init_process_group(backend, timeout=TIMEOUT, store=store, rank=self.rank, world_size=self.world)
         self.talk = dist.new_group(backend="gloo", timeout=TIMEOUT)
@@ -96,7 +102,22 @@ class Processes:
         dist.broadcast_object_list(made, src=0, group=self.talk)
         return made[0]
 
-    def wrap(self, net: UnfoldingNetwork, example: dict[str, Any]) -> torch.nn.Module:
+    def all_reduce_seconds(self, size: int) -> float:
+        """Seconds in which ``size`` bytes of gradients are summed over all processes, the best of three times; 0 for
+        one process. All of them must ask.
+        """
+        if self.world == 1:
+            return 0.0
+        device = torch.device("cuda", self.local) if dist.get_backend() == "nccl" else torch.device("cpu")
+        numbers, spent = torch.zeros(-(-size // 4), device=device), []
+        for _ in range(4):
+            begin = time.perf_counter()
+            dist.all_reduce(numbers)
+            numbers[:1].item()  # waits for a GPU
+            spent.append(time.perf_counter() - begin)
+        return max(self.gather(min(spent[1:])))
+
+    def wrap(self, net: UnfoldingNetwork, example: Named) -> torch.nn.Module:
         """The network with gradients that are means over the processes. example: inputs of it, as a batch."""
         if self.world == 1:
             return net
@@ -124,7 +145,7 @@ def _mean(output: Output) -> Tensor:
     return total + sum(value.mean() for values in output.extras.values() for value in values)
 
 
-def _check_gradients(net: UnfoldingNetwork, given: dict[str, Any]) -> None:
+def _check_gradients(net: UnfoldingNetwork, given: Named) -> None:
     """UnfoldError where a parameter that is to be trained has no part in the output: processes would wait for it."""
     _mean(net.train()(**given, return_output=True)).backward()
     idle = [name for name, value in net.named_parameters() if value.requires_grad and value.grad is None]
@@ -138,13 +159,13 @@ def _check_gradients(net: UnfoldingNetwork, given: dict[str, Any]) -> None:
 
 
 @contextmanager
-def processes(lost: Callable[[str], None]) -> Iterator[Processes]:
+def processes(lost: Callable[[str], None], code_of: Callable[[BaseException], int]) -> Iterator[Processes]:
     """The processes that torchrun started, or this one alone; within, :meth:`Processes.join` is to be called.
 
     lost: told where another process dies, on one process and in a thread of its own; then this process is ended, for
-    its main thread may wait for the dead one for ever. An error on any process ends all, and only the process that has
-    one first raises it: SystemExit on others, which may have the same. UnfoldError where torchrun's variables are not
-    complete.
+    its main thread may wait for the dead one for ever. code_of: the exit code that an error means. An error on any
+    process ends all with its code, and only the process that has one first raises it: SystemExit on others, which may
+    have the same. UnfoldError where torchrun's variables are not complete.
     """
     if "RANK" not in os.environ or os.environ.get("WORLD_SIZE", "1") == "1":
         yield Processes()
@@ -169,9 +190,10 @@ def processes(lost: Callable[[str], None]) -> Iterator[Processes]:
         yield us
         us.part()
     except BaseException as error:
-        if watch.fail(error):
+        first, code = watch.fail(error, code_of(error))
+        if first:
             raise
-        raise SystemExit(code_of(error)) from None
+        raise SystemExit(code) from None
 
 
 def _be_silent() -> None:

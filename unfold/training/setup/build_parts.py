@@ -9,13 +9,21 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch.utils.data import DataLoader
 from yacs.config import CfgNode
 
-from unfold.config import build_part, found_part, options_of, part_of, parts_of, source_of, terms_of, where
+from unfold.config import (
+    build_part,
+    found_part,
+    options_of,
+    part_of,
+    source_of,
+    terms_of,
+    where,
+)
 from unfold.data.batches import BatchSampler, collate
 from unfold.data.mixtures import MixedPatches, MixedStore
 from unfold.data.patches import Patches
@@ -27,6 +35,7 @@ from unfold.losses.adversarial import Adversarial
 from unfold.losses.loss import ImageLoss, Term, TotalLoss
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.registry import LOSS
+from unfold.settings import Settings, settings_of
 from unfold.training.adversarial_step import AdversarialUpdate
 from unfold.training.discriminator import Discriminator
 from unfold.training.processes.distributed import Processes
@@ -34,22 +43,30 @@ from unfold.training.processes.loader_worker import begin_worker
 from unfold.training.schedule import Factor, Rate, Schedule
 from unfold.training.train_step import Update
 from unfold.user_files import their_errors
-from unfold.util.device import place
+from unfold.util.arrays import Named
+from unfold.util.device import WHOLE, place
+from unfold.util.processors import processors
 
 FUSED = ("Adam", "AdamW", "SGD")  # which torch has in one operation on CPU and GPU
 
 
 def build_loader(
-    cfg: CfgNode, degradation: Degradation, store: Store, processes: Processes, device: torch.device
-) -> DataLoader[dict[str, Any]]:
+    settings: Settings,
+    degradation: Degradation,
+    store: Store,
+    processes: Processes,
+    device: torch.device,
+) -> DataLoader[Named]:
     """Batches of the training set, of this process's share, and the processes that load them."""
-    workers = min(cfg.TRAIN.WORKERS, os.cpu_count() or 1)  # more would take turns
+    train = settings.train
+    workers = min(train.workers, processors())  # more would take turns
     if workers:
         atexit.register(_end_workers)
-    train, scales = cfg.TRAIN, degradation.scales
     return DataLoader(
-        build_patches(cfg, degradation, store),
-        batch_sampler=BatchSampler(train.PATCHES, train.BATCH, cfg.SEED, scales, processes.rank, processes.world),
+        build_patches(settings, degradation, store),
+        batch_sampler=BatchSampler(
+            train.patches, train.batch, settings.seed, degradation.scales, processes.rank, processes.world
+        ),
         collate_fn=collate,
         num_workers=workers,
         worker_init_fn=functools.partial(begin_worker, parent=os.getpid()),
@@ -60,14 +77,13 @@ def build_loader(
     )
 
 
-def build_patches(cfg: CfgNode, degradation: Degradation, store: Store) -> Patches:
+def build_patches(settings: Settings, degradation: Degradation, store: Store) -> Patches:
     """The samples by their keys."""
-    of = (cfg.TRAIN.PATCH, cfg.SEED)
-    passes = cfg.DATA.DRAW == "passes"
+    patch, seed, passes = settings.train.patch, settings.seed, settings.data.draw == "passes"
     if isinstance(degradation, Mixture):
         assert isinstance(store, MixedStore)
-        return MixedPatches(store, *of, degradation.make_part, passes)
-    return Patches(store, *of, degradation.make, passes)
+        return MixedPatches(store, patch, seed, degradation.make_part, passes)
+    return Patches(store, patch, seed, degradation.make, passes)
 
 
 def _end_workers() -> None:
@@ -93,27 +109,30 @@ def build_update(
     optimizer = build_optimizer(
         cfg, [{"params": [parameter for parameter in one.parameters() if parameter.requires_grad]} for one in nets]
     )
-    units = done if cfg.TRAIN.ITERATIONS else (done - pending) // steps_per_epoch(cfg)
-    schedule = Schedule(optimizer, factor(cfg), cfg.SCHEDULE.WARMUP, units)
+    settings = settings_of(cfg)
+    train = settings.train
+    units = done if train.iterations else (done - pending) // train.steps_per_epoch
+    schedule = Schedule(optimizer, factor(cfg), settings.schedule.warmup, units)
     update = kind(
         net,
-        processes.wrap(net, net.example(cfg.TRAIN.PATCH, cfg.TRAIN.PATCH)),
+        processes.wrap(net, net.example(train.patch, train.patch)),
         loss.total,
         optimizer,
-        accumulate=cfg.TRAIN.ACCUMULATE,
-        clip=cfg.OPTIM.CLIP,
-        ema=cfg.TRAIN.EMA,
-        autocast=cfg.TRAIN.PRECISION == "bfloat16",
-        mixture=tuple(parts_of(cfg)),
+        accumulate=train.accumulate,
+        clip=settings.optim.clip,
+        ema=train.ema,
+        autocast=train.precision == "bfloat16",
+        mixture=tuple(settings.data.parts),
     )
     return update, schedule
 
 
-def build_optimizer(cfg: CfgNode, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+def build_optimizer(cfg: CfgNode, groups: list[dict[str, object]]) -> torch.optim.Optimizer:
     """The optimizer of OPTIM for these groups of parameters."""
     part = part_of(cfg, "OPTIM")
-    given: dict[str, Any] = {"params": groups, "lr": cfg.OPTIM.LR}
-    if part.name in FUSED:
+    given: Named = {"params": groups, "lr": settings_of(cfg).optim.lr}
+    (first, *_) = cast("list[torch.nn.Parameter]", groups[0]["params"])
+    if part.name in FUSED and first.device.type in WHOLE:
         given["fused"] = True  # which can leave out a step without asking the GPU
     # torch has some defaults as whole numbers, and a checkpoint holds what an optimizer was given.
     given |= {name: float(value) for name, value in part.defaults().items() if type(value) is int}
@@ -180,7 +199,7 @@ def build_rate(cfg: CfgNode) -> Rate:
     """The schedule of SCHEDULE, after the warm-up."""
     rate: Rate = build_part(cfg, "SCHEDULE")
     try:
-        rate.check(cfg.OPTIM.LR)
+        rate.check(settings_of(cfg).optim.lr)
     except UnfoldError as error:
         raise UnfoldError(f"{source_of(cfg, 'SCHEDULE.ARGS')}: SCHEDULE.ARGS: {error}") from None
     return rate
@@ -188,19 +207,11 @@ def build_rate(cfg: CfgNode) -> Rate:
 
 def factor(cfg: CfgNode) -> Factor:
     """The learning rate by units done after the warm-up, over OPTIM.LR."""
-    rate, lr = build_rate(cfg), cfg.OPTIM.LR
-    units = (cfg.TRAIN.ITERATIONS or cfg.TRAIN.EPOCHS) - cfg.SCHEDULE.WARMUP
+    rate, settings = build_rate(cfg), settings_of(cfg)
+    units = settings.train.units - settings.schedule.warmup
 
     def of(t: int) -> float:
         with their_errors("the learning-rate schedule"):
-            return rate.factor(t, units, lr)
+            return rate.factor(t, units, settings.optim.lr)
 
     return of
-
-
-def steps_per_epoch(cfg: CfgNode) -> int:
-    return -(-cfg.TRAIN.PATCHES // cfg.TRAIN.BATCH)
-
-
-def total_steps(cfg: CfgNode) -> int:
-    return cfg.TRAIN.ITERATIONS or cfg.TRAIN.EPOCHS * steps_per_epoch(cfg)

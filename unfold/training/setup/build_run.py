@@ -8,7 +8,7 @@ import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from yacs.config import CfgNode
@@ -26,29 +26,30 @@ from unfold.from_config import (
     build_store,
     build_validation,
     check_training_set,
-    model_name,
-    run_folder,
     smallest_image,
 )
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.protocols.protocol import Case, Protocol
 from unfold.report.models_list import count_parameters
+from unfold.settings import Settings, TrainSettings, settings_of
 from unfold.training import tensorboard
 from unfold.training.checkpoint import make_newest
 from unfold.training.log import RunLog
 from unfold.training.memory_count import check_memory
 from unfold.training.mixup import mixed
 from unfold.training.processes.distributed import Processes
+from unfold.training.schedule import Rate
 from unfold.training.setup import environment, user_code
-from unfold.training.setup.build_parts import build_loader, build_loss, build_update, steps_per_epoch, total_steps
+from unfold.training.setup.build_parts import build_loader, build_loss, build_rate, build_update
 from unfold.training.setup.going_on import compare_data, data_moved, run_to_resume, seen
 from unfold.training.setup.old_runs import by_its_rules
 from unfold.training.setup.rank_consistency import check_data, check_recipes
-from unfold.training.setup.settings_check import check_sizes, check_training, in_vain
+from unfold.training.setup.settings_check import check_scale, check_sizes, check_training, in_vain
 from unfold.training.setup.weight_init import fill, take_over
 from unfold.training.trainer import Trainer
 from unfold.user_files import their_errors
 from unfold.util import once
+from unfold.util.arrays import Named
 from unfold.util.device import pick_device, place
 from unfold.util.whole_files import nearest, whole_file
 from unfold.weights.load_model import load_state, model_record
@@ -91,78 +92,84 @@ def build_trainer(
     processes = processes or Processes()
     once.forget()
     writes = processes.first and not dry
-    folder = run_folder(cfg)
+    folder = settings_of(cfg).run_folder
     cfg = by_its_rules(cfg, folder) if resume else cfg
+    settings = settings_of(cfg)
+    train = settings.train
     check_training(cfg)
     check_sizes(cfg, processes.world)
     if processes.first:
         _check_folder(folder)
     check_recipes(processes, cfg)
     found = processes.from_first(lambda: _find_run(cfg, folder, resume, overwrite or dry))
+    if found is not None:
+        environment.keep_threads(folder, processes)
     if found is not None and init is not None:
         if resume != "auto":
             raise UnfoldError("--init begins a run and --resume continues one: give one of them, or --resume auto")
         logger.info("--init was for the first start of this run, which goes on from its checkpoint")
         init = None
-    if cfg.TRAIN.BOARD:
+    if train.board:
         tensorboard.check_installed()
-    device = pick_device(cfg.DEVICE)
-    torch.manual_seed(cfg.SEED)
+    device = pick_device(settings.device)
+    torch.manual_seed(settings.seed)
     net = build_network(cfg)
-    net.checkpoint_stages = cfg.TRAIN.CHECKPOINT_STAGES
-    fill(net, cfg.OPTIM.START)
+    net.checkpoint_stages = train.checkpoint_stages
+    fill(net, settings.optim.start)
     if init is not None:
-        begin_with(net, model_name(cfg), init, partial, init_key)
+        begin_with(net, settings.model.short_name, init, partial, init_key)
     elif found is not None:
         load_state(net, found[1].state, found[0])
     else:
         logger.info(
-            "beginning with random weights (OPTIM.START %s); --init begins with those of a file", cfg.OPTIM.START
+            "beginning with random weights (OPTIM.START %s); --init begins with those of a file", settings.optim.start
         )
 
     degradation = build_degradation(cfg, net)
     protocol = build_validation(cfg, net, degradation)
-    check_training_set(cfg, degradation)
-    held_out = _validation_cases(cfg, net, protocol, processes)
+    check_training_set(settings.data, degradation)
+    held_out = _validation_cases(settings.data.val, net, protocol, processes)
     loss = build_loss(cfg, device)  # may fetch VGG19's weights: after all that needs no network
     if not dry:
         check_memory(cfg, device, processes.world)
-    store, left_out = build_store(
-        cfg, degradation
-    )  # decodes the training set, which may take long: after all that is quick
+    # Decodes the training set, which may take long: after all that is quick.
+    store, left_out = build_store(settings.data, degradation)
+    check_scale(cfg, store)
     check_data(processes, store, held_out)
-    loader = build_loader(cfg, degradation, store, processes, device)
+    loader = build_loader(settings, degradation, store, processes, device)
     net = place(net, device)
     # Of an epoch whose end is pending, neither the log nor the schedule has heard yet.
     done, pending = (found[1].content["step"], found[1].content["pending"]) if found is not None else (0, False)
     update, schedule = build_update(cfg, net, loss, processes, done, pending)
-    writes = writes and (done < total_steps(cfg) or pending)  # a run that is done is left as it is
+    writes = writes and (done < train.total_steps or pending)  # a run that is done is left as it is
     moved = found is not None and processes.from_first(lambda: data_moved(folder, cfg))
     images = seen(store, held_out) if writes or (moved and processes.first) else {}
     if images and found is not None:
         compare_data(folder, cfg, images)
     if writes:
         _prepare_folder(folder, cfg, left_out, fresh=found is None)
-        user_code.keep(cfg, folder / user_code.FOLDER)
+        user_code.keep(user_code.files_of(cfg), folder / user_code.FOLDER)
         if found is not None:
             make_newest(found[0])
-        environment.record_start(folder, done, images, device, cfg.TRAIN.PRECISION, processes)
-    shown = cfg.TRAIN.BOARD and writes
+        environment.record_start(folder, done, images, device, train.precision, processes)
+    shown = train.board and writes
     trainer = Trainer(
         update=update,
         loader=loader,
-        render=functools.partial(_rendered, cfg, degradation, {*net.inputs, *loss.needs, "part"}, processes.rank),
+        render=functools.partial(
+            _rendered, train, settings.seed, degradation, {*net.inputs, *loss.needs, "part"}, processes.rank
+        ),
         schedule=schedule,
         validate=functools.partial(_validated, processes, net, protocol, held_out, device),
         log=RunLog(folder, done - pending, write=writes),
         folder=folder,
         device=device,
-        steps=total_steps(cfg),
-        per_epoch=steps_per_epoch(cfg),
-        validate_every=cfg.TRAIN.VALIDATE_EVERY,
-        schedule_in_steps=cfg.TRAIN.ITERATIONS > 0,
-        save_every=cfg.TRAIN.SAVE_EVERY,
-        keep=cfg.TRAIN.KEEP,
+        steps=train.total_steps,
+        per_epoch=train.steps_per_epoch,
+        validate_every=train.validate_every,
+        schedule_in_steps=train.iterations > 0,
+        save_every=train.save_every,
+        keep=train.keep,
         processes=processes,
         board=tensorboard.Board(folder, done, net, protocol, held_out, device) if shown else None,
         about={
@@ -174,7 +181,7 @@ def build_trainer(
     if found is not None:
         trainer.resume(found[1].state, found[1].content)
     if processes.first:
-        _tell(cfg, trainer, store, len(held_out))
+        _describe(settings, trainer, store, len(held_out), build_rate(cfg))
     return trainer
 
 
@@ -198,40 +205,43 @@ def begin_with(net: UnfoldingNetwork, name: str, source: str, partial: bool, key
     logger.info("beginning with the weights of %s; fresh are %s", path, ", ".join(fresh) or "none")
 
 
-def _tell(cfg: CfgNode, trainer: Trainer, store: Store, held_out: int) -> None:
+def _describe(settings: Settings, trainer: Trainer, store: Store, held_out: int, rate: Rate) -> None:
+    """Log what is about to be trained on what, and which settings are in vain."""
     net = trainer.update.net
     logger.info(
         "%s: %s parameters, %d stages, %s on %s",
-        model_name(cfg),
+        settings.model.short_name,
         f"{count_parameters(net):,}",
         net.train().count(),
-        cfg.TRAIN.PRECISION,
+        settings.train.precision,
         trainer.device,
     )
-    images = len(store) // (1 + len(cfg.DATA.REDUCED))
-    copies = f" and {len(store) - images} smaller copies" if cfg.DATA.REDUCED else ""
+    images = len(store) // (1 + len(settings.data.reduced))
+    copies = f" and {len(store) - images} smaller copies" if settings.data.reduced else ""
     logger.info("%d training images%s, %d for validation, run folder %s", images, copies, held_out, trainer.folder)
     if isinstance(store, MixedStore):
         parts = " + ".join(f"{name} {count:,}" for name, count in zip(store.parts, store.counts, strict=True))
-        logger.info("a pass is %s = %s samples, an epoch %s", parts, f"{store.samples:,}", f"{cfg.TRAIN.PATCHES:,}")
-    small = sum(min(store.size(i)) < cfg.TRAIN.PATCH for i in range(len(store)))
+        logger.info(
+            "a pass is %s = %s samples, an epoch %s", parts, f"{store.samples:,}", f"{settings.train.patches:,}"
+        )
+    small = sum(min(store.size(i)) < settings.train.patch for i in range(len(store)))
     if small:
         which = "training images or their copies" if copies else "training images"
         logger.warning("%d %s are smaller than TRAIN.PATCH and are continued by reflection", small, which)
-    for text in in_vain(cfg, trainer.steps, trainer.per_epoch):
+    for text in in_vain(settings.train, settings.schedule.warmup, rate):
         logger.warning(text)
     if trainer.step:
         logger.info("resuming after step %d of %d", trainer.step, trainer.steps)
 
 
-def _validation_cases(cfg: CfgNode, net: UnfoldingNetwork, protocol: Protocol, processes: Processes) -> Sequence[Case]:
+def _validation_cases(source: str, net: UnfoldingNetwork, protocol: Protocol, processes: Processes) -> Sequence[Case]:
     """The cases of DATA.VAL, each of which can be read and restored; each process tries its share of them."""
     try:
         with their_errors("the validation"):
-            cases = protocol.cases(cfg.DATA.VAL, "val")
+            cases = protocol.cases(source, "val")
             check_cases(protocol, cases[processes.rank :: processes.world], smallest_image(net))
     except UnfoldError as error:
-        raise UnfoldError(f"DATA.VAL {cfg.DATA.VAL} (for the protocol {protocol.name}): {error}") from None
+        raise UnfoldError(f"DATA.VAL {source} (for the protocol {protocol.name}): {error}") from None
     return cases
 
 
@@ -256,14 +266,21 @@ def _validated(
 
 
 def _rendered(
-    cfg: CfgNode, degradation: Degradation, names: set[str], rank: int, batch: dict[str, Any], epoch: int, step: int
-) -> dict[str, Any]:
+    train: TrainSettings,
+    seed: int,
+    degradation: Degradation,
+    names: set[str],
+    rank: int,
+    batch: Named,
+    epoch: int,
+    step: int,
+) -> Named:
     """A batch as the trainer takes it: the target, and what the network and the losses ask for."""
     with their_errors("rendering a batch"):
         rendered = degradation.render(batch)
     given = {name: rendered[name] for name in ("target", *names) if name in rendered}
-    if cfg.TRAIN.MIXUP and epoch >= cfg.TRAIN.MIXUP_AFTER:
-        given = mixed(given, cfg.TRAIN.MIXUP, (cfg.SEED, epoch, step, rank))
+    if train.mixup and epoch >= train.mixup_after:
+        given = mixed(given, train.mixup, (seed, epoch, step, rank))
     return given
 
 

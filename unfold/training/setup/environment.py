@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import json
-import os
+import logging
 import platform
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from unfold.report.provenance import provenance
 from unfold.training.processes.distributed import Processes
+from unfold.util.processors import chosen_by_a_person, processors
 from unfold.util.whole_files import whole_file
 
 FILE = "environment.json"
+logger = logging.getLogger("unfold")
 
 
 def record_start(
-    folder: Path, step: int, images: dict[str, Any], device: torch.device, precision: str, processes: Processes
+    folder: Path, step: int, images: dict[str, object], device: torch.device, precision: str, processes: Processes
 ) -> None:
     """Add an entry to environment.json: how, when and after which step the run was started, on what.
 
@@ -32,7 +33,7 @@ def record_start(
             "folder": str(Path.cwd()),
             "cuda": torch.version.cuda,
             "host": platform.node(),
-            "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+            "cpus": processors(),
             "threads": torch.get_num_threads(),
             "processes": processes.world,
             "precision": precision,
@@ -43,10 +44,37 @@ def record_start(
         file.write(json.dumps(starts, indent=1).encode() + b"\n")
 
 
-def read_starts(folder: Path) -> list[dict[str, Any]]:
+def read_starts(folder: Path) -> list[dict[str, object]]:
     """The entries of environment.json, first start first; none where it is missing or damaged: no run needs it."""
     try:
-        starts: list[dict[str, Any]] = json.loads((folder / FILE).read_text())
+        starts: list[dict[str, object]] = json.loads((folder / FILE).read_text())
     except (OSError, ValueError):
         return []
     return starts
+
+
+def keep_threads(folder: Path, processes: Processes) -> None:
+    """Go on with as many threads as the run's last start had: with others, sums are rounded otherwise.
+
+    Not where a person sets another number, who is warned, nor by another number of processes, which rounds otherwise
+    anyhow.
+    """
+
+    def of_last_start() -> int | None:
+        last = (read_starts(folder) or [{}])[-1]
+        threads = last.get("threads")
+        same = last.get("processes", 1) == processes.world
+        return threads if same and type(threads) is int and threads > 0 else None
+
+    before, now = processes.from_first(of_last_start), torch.get_num_threads()
+    if before is None or before == now:
+        return
+    if chosen_by_a_person():
+        logger.warning(
+            "this run had %d threads so far, and the environment sets %d: its numbers will differ by rounding from "
+            "those of a run that was not stopped; OMP_NUM_THREADS=%d keeps them",
+            *(before, now, before),
+        )
+        return
+    torch.set_num_threads(before)
+    logger.info("going on with %d threads, as this run had so far; here %d would be used", before, now)

@@ -17,9 +17,10 @@ from unfold.data.stores.fingerprint import fingerprint
 from unfold.data.stores.image_stores import Store
 from unfold.errors import UnfoldError
 from unfold.protocols.protocol import Case
+from unfold.settings import ScheduleSettings, Settings, settings_of
 from unfold.training.checkpoint import newest_good
 from unfold.training.setup import user_code
-from unfold.training.setup.build_parts import factor, steps_per_epoch
+from unfold.training.setup.build_parts import factor
 from unfold.training.setup.environment import read_starts
 from unfold.training.setup.old_runs import by_its_rules
 from unfold.util.download import sha256_of
@@ -63,7 +64,7 @@ def run_to_resume(cfg: CfgNode, folder: Path, *, must: bool) -> tuple[Path, Chec
             )
         return None
     before = by_its_rules(_recipe_of(folder, cfg), folder)
-    user_code.compare(cfg, folder / user_code.FOLDER)
+    user_code.compare(user_code.files_of(cfg), folder / user_code.FOLDER)
     changed = [change for change in differences(before, cfg) if not change.startswith((*MAY_DIFFER, *_keys(PLACES)))]
     if others := [change for change in changed if not change.startswith(PLAN)]:
         raise UnfoldError(f"--resume continues the same run, and the config differs: {', '.join(others)} ({WAYS_OUT})")
@@ -101,7 +102,7 @@ def _check_plan(before: CfgNode, cfg: CfgNode, done: int, pending: bool, changed
 
     done: steps; pending: see Trainer; changed: what is said of it.
     """
-    per_epoch = steps_per_epoch(cfg)
+    per_epoch = settings_of(cfg).train.steps_per_epoch
     in_steps, was_in_steps = cfg.TRAIN.ITERATIONS > 0, before.TRAIN.ITERATIONS > 0
     if in_steps != was_in_steps:
         key = "TRAIN.ITERATIONS" if was_in_steps else "TRAIN.EPOCHS"
@@ -125,7 +126,11 @@ def _check_plan(before: CfgNode, cfg: CfgNode, done: int, pending: bool, changed
     rates, other = _rates(before), _rates(cfg)
     for u in range(1, run + 1):
         if rates(u) != other(u):
-            raise UnfoldError(_other_rates(before, cfg, u, (rates(u), other(u)), unit, changed))
+            said = (
+                f"--resume continues the same run, and with {', '.join(changed)} the learning rate of "
+                f"{unit.removesuffix('s')} {u}, which is done, had been {other(u):.3g} and not {rates(u):.3g}"
+            )
+            raise UnfoldError(f"{said}{_ways_out(settings_of(before), settings_of(cfg).schedule)}")
     ended = (done if in_steps else (done - pending) // per_epoch) + 1
     if length != was and ended <= length:
         logger.info(
@@ -147,30 +152,26 @@ def _check_plan(before: CfgNode, cfg: CfgNode, done: int, pending: bool, changed
 
 def _rates(cfg: CfgNode) -> Callable[[int], float]:
     """The learning rate of unit 1, 2, ...: see :class:`unfold.training.schedule.Schedule`."""
-    after, warmup, lr = factor(cfg), cfg.SCHEDULE.WARMUP, cfg.OPTIM.LR
+    settings = settings_of(cfg)
+    after, warmup, lr = factor(cfg), settings.schedule.warmup, settings.optim.lr
     return lambda u: lr * (u / warmup if u <= warmup else after(u - warmup - 1))
 
 
-def _other_rates(
-    before: CfgNode, cfg: CfgNode, first: int, rates: tuple[float, float], unit: str, changed: list[str]
-) -> str:
-    """Why a run with other learning rates is not gone on with; of a cosine with no length of its own, how it could."""
-    said = (
-        f"--resume continues the same run, and with {', '.join(changed)} the learning rate of {unit.removesuffix('s')} "
-        f"{first}, which is done, had been {rates[1]:.3g} and not {rates[0]:.3g}"
-    )
-    same_curve = before.SCHEDULE.NAME == cfg.SCHEDULE.NAME == "cosine" and before.SCHEDULE.WARMUP == cfg.SCHEDULE.WARMUP
-    if same_curve and not before.SCHEDULE.ARGS.get("length", 0) and not cfg.SCHEDULE.ARGS.get("length", 0):
-        length = max((before.TRAIN.ITERATIONS or before.TRAIN.EPOCHS) - before.SCHEDULE.WARMUP, 1)
+def _ways_out(before: Settings, now: ScheduleSettings) -> str:
+    """What can be done where the learning rates would be others; of a cosine with no length of its own, more."""
+    was = before.schedule
+    same_curve = was.name == now.name == "cosine" and was.warmup == now.warmup
+    if same_curve and not was.args.get("length", 0) and not now.args.get("length", 0):
+        length = max(before.train.units - was.warmup, 1)
         return (
-            f"{said}: the cosine was as long as the run. Two ways out: SCHEDULE.ARGS.length {length} keeps the curve "
+            f": the cosine was as long as the run. Two ways out: SCHEDULE.ARGS.length {length} keeps the curve "
             "as it was, beyond whose end the rate rises again; --init with a checkpoint of this run, and another "
             "OUTPUT, begins another run with its weights"
         )
-    return f"{said} ({WAYS_OUT})"
+    return f" ({WAYS_OUT})"
 
 
-def seen(store: Store, held_out: Sequence[Case]) -> dict[str, Any]:
+def seen(store: Store, held_out: Sequence[Case]) -> dict[str, object]:
     """What tells the images of a run from others, wherever they lie: for environment.json."""
     return {
         "data": {"images": len(store), "sha256": fingerprint(store)},

@@ -7,31 +7,34 @@ from yacs.config import CfgNode
 
 from unfold import registry
 from unfold.config import source_of
+from unfold.data.stores.image_stores import Store
 from unfold.errors import UnfoldError
-from unfold.from_config import bare_network, build_degradation, check_parts, model_name
+from unfold.from_config import bare_network, build_degradation, check_parts
 from unfold.losses.adversarial import Adversarial
+from unfold.settings import TrainSettings, settings_of
+from unfold.training.schedule import Rate
 from unfold.training.setup.build_parts import build_optimizer, build_rate, loss_terms
 from unfold.training.setup.weight_init import check_start
 
 
-def in_vain(cfg: CfgNode, steps: int, per_epoch: int) -> list[str]:
-    """One line for each setting that this run never comes to; steps: of the run, per_epoch: of an epoch."""
-    plan, train, told = cfg.SCHEDULE, cfg.TRAIN, []
-    unit = "steps" if train.ITERATIONS else "epochs"
-    units, epochs = train.ITERATIONS or train.EPOCHS, -(-steps // per_epoch)
-    if units <= plan.WARMUP:
+def in_vain(train: TrainSettings, warmup: int, rate: Rate) -> list[str]:
+    """One line for each setting that this run never comes to; warmup, rate: of SCHEDULE."""
+    told = []
+    unit = "steps" if train.iterations else "epochs"
+    units, epochs = train.units, -(-train.total_steps // train.steps_per_epoch)
+    if units <= warmup:
         told.append(
-            f"SCHEDULE.WARMUP {plan.WARMUP} lasts no shorter than the run, {units} {unit}: OPTIM.LR is hardly reached; "
+            f"SCHEDULE.WARMUP {warmup} lasts no shorter than the run, {units} {unit}: OPTIM.LR is hardly reached; "
             "shorten it"
         )
-    told += [f"SCHEDULE.ARGS: {line}" for line in build_rate(cfg).in_vain(units - plan.WARMUP, unit)]
-    if train.BATCH > train.PATCHES:
+    told += [f"SCHEDULE.ARGS: {line}" for line in rate.in_vain(units - warmup, unit)]
+    if train.batch > train.patches:
         told.append(
-            f"TRAIN.BATCH {train.BATCH} is more than TRAIN.PATCHES {train.PATCHES}: each step has {train.PATCHES}"
+            f"TRAIN.BATCH {train.batch} is more than TRAIN.PATCHES {train.patches}: each step has {train.patches}"
         )
-    if train.MIXUP and epochs <= train.MIXUP_AFTER:
-        told.append(f"TRAIN.MIXUP begins after {train.MIXUP_AFTER} epochs, and the run has {epochs}")
-    if train.MIXUP and train.BATCH == 1:
+    if train.mixup and epochs <= train.mixup_after:
+        told.append(f"TRAIN.MIXUP begins after {train.mixup_after} epochs, and the run has {epochs}")
+    if train.mixup and train.batch == 1:
         told.append("TRAIN.MIXUP blends samples of one batch, and TRAIN.BATCH is 1")
     return told
 
@@ -41,51 +44,61 @@ def check_training(cfg: CfgNode) -> None:
 
     Reads no data.
     """
-    net = check_parts(cfg)
+    net, settings = check_parts(cfg), settings_of(cfg)
     if not any(parameter.requires_grad for parameter in net.parameters()):
-        raise UnfoldError(f"{model_name(cfg)} has no parameter to be trained")
-    check_start(net, cfg.OPTIM.START)
+        raise UnfoldError(f"{settings.model.short_name} has no parameter to be trained")
+    check_start(net, settings.optim.start)
     build_optimizer(cfg, [{"params": [torch.nn.Parameter(torch.zeros(1))]}])
     build_rate(cfg)
     loss_terms(cfg)
 
 
+def check_scale(cfg: CfgNode, store: Store) -> None:
+    """UnfoldError where the patches are no whole number of the inputs' pixels."""
+    if (patch := settings_of(cfg).train.patch) % store.scale:
+        raise UnfoldError(
+            f"{source_of(cfg, 'TRAIN.PATCH')}: TRAIN.PATCH {patch} is of the targets, which are {store.scale} times as "
+            f"large as their inputs: make it a multiple of {store.scale}"
+        )
+
+
 def check_sizes(cfg: CfgNode, world: int) -> None:
     """UnfoldError where patches or batches do not suit the network, the samples, the losses or the processes."""
-    net, patch = bare_network(cfg), cfg.TRAIN.PATCH
+    net, settings = bare_network(cfg), settings_of(cfg)
+    train, patch, name = settings.train, settings.train.patch, settings.model.short_name
     degradation = build_degradation(cfg, net)
     if net.min_size > patch:
-        raise UnfoldError(f"TRAIN.PATCH {patch} is below the {net.min_size} pixels that {model_name(cfg)} needs")
+        raise UnfoldError(f"TRAIN.PATCH {patch} is below the {net.min_size} pixels that {name} needs")
     terms = loss_terms(cfg)
     for check in (degradation.check_patch, *(term.loss.check_patch for term in terms)):
         try:
             check(patch)
         except UnfoldError as error:
             raise UnfoldError(f"{source_of(cfg, 'TRAIN.PATCH')}: TRAIN.PATCH {error}") from None
-    for term, said in zip(terms, cfg.LOSS.TERMS, strict=True):
+    for term, said in zip(terms, settings.loss.terms, strict=True):
         if term.loss.channels not in (None, net.channels):
             raise UnfoldError(
                 f"LOSS.TERMS: {registry.short(said['NAME'])} takes images of {term.loss.channels} channels, and "
-                f"{model_name(cfg)} has {net.channels}"
+                f"{name} has {net.channels}"
             )
-    if cfg.TRAIN.MIXUP and not (degradation.blends and all(one.kind == "image" for one in net.inputs.values())):
+    if train.mixup and not (degradation.blends and all(one.kind == "image" for one in net.inputs.values())):
         raise UnfoldError(
             f"{source_of(cfg, 'TRAIN.MIXUP')}: TRAIN.MIXUP blends images, and samples of DATA.KIND "
-            f"{registry.short(cfg.DATA.KIND)} are more than those: set it 0"
+            f"{registry.short(settings.data.kind)} are more than those: set it 0"
         )
     if any(isinstance(term.loss, Adversarial) for term in terms):
-        if cfg.TRAIN.ACCUMULATE > 1:
+        if train.accumulate > 1:
             raise UnfoldError(
                 f"{source_of(cfg, 'TRAIN.ACCUMULATE')}: TRAIN.ACCUMULATE must be 1 with the loss adversarial, whose "
-                f"means are over the whole batch, and is {cfg.TRAIN.ACCUMULATE}"
+                f"means are over the whole batch, and is {train.accumulate}"
             )
         if world > 1:
             raise UnfoldError(
                 f"the loss adversarial trains in one process, not {world}: the discriminator's means are over the "
                 "whole batch; begin without torchrun"
             )
-    if min(cfg.TRAIN.PATCHES, cfg.TRAIN.BATCH) < world:
+    if (share := min(train.patches, train.batch)) < world:
         raise UnfoldError(
-            f"{world} processes share batches of {min(cfg.TRAIN.PATCHES, cfg.TRAIN.BATCH)} patches (TRAIN.PATCHES "
-            f"{cfg.TRAIN.PATCHES}, TRAIN.BATCH {cfg.TRAIN.BATCH}): make both no smaller than the number of processes"
+            f"{world} processes share batches of {share} patches (TRAIN.PATCHES {train.patches}, TRAIN.BATCH "
+            f"{train.batch}): make both no smaller than the number of processes"
         )

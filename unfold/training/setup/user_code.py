@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from yacs.config import CfgNode
 
 from unfold import registry, user_files
-from unfold.config import PARTS, parts_of, plain
+from unfold.merge_recipes import PARTS
+from unfold.settings import settings_of
+from unfold.util.nested import plain
 from unfold.util.paths import as_path
 from unfold.util.whole_files import whole_file
 
@@ -28,24 +30,24 @@ def _names(cfg: CfgNode) -> Iterator[str]:
     yield from (term["NAME"] for term in cfg.LOSS.TERMS)
     yield from (registry.split_options(text)[0] for text in (cfg.DATA.VAL_PROTOCOL, cfg.TEST.PROTOCOL))
     yield from (name for section in PARTS for name in registry.code_in(plain(cfg[section].ARGS)))
-    for part in parts_of(cfg).values():
-        yield from (part.DATA.KIND, registry.split_options(part.DATA.VAL_PROTOCOL)[0])
-        yield from registry.code_in(plain(part.DATA.ARGS))
+    for part in settings_of(cfg).data.parts.values():
+        yield from (part.kind, registry.split_options(part.val_protocol)[0])
+        yield from registry.code_in(plain(part.args))
 
 
-def keep(cfg: CfgNode, folder: Path) -> None:
+def keep(files: Sequence[Path], folder: Path) -> None:
     """Copy the files into the folder. Two of one name from two places get the second one's folder before it."""
     taken: set[str] = set()
-    for file in files_of(cfg):
+    for file in files:
         with whole_file(folder / _copy_name(file, taken)) as copy:
             copy.write(file.read_bytes())
 
 
-def compare(cfg: CfgNode, folder: Path) -> None:
+def compare(files: Sequence[Path], folder: Path) -> None:
     """Warn of files that are not as they were when the run was last started."""
     taken: set[str] = set()
     changed = []
-    for file in files_of(cfg):
+    for file in files:
         copy = folder / _copy_name(file, taken)
         if copy.is_file() and copy.read_bytes() != file.read_bytes():
             changed.append(file.name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from unfold.models.weight_facts import WITH_US, Weights
+from unfold.models.known.weight_facts import WITH_US, Weights
 
 NRL_GDN = "a cloud drive, linked from https://github.com/kongsjsj/NRL-GDN"
 WEIGHTS = [

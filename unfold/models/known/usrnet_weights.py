@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from unfold.models.weight_facts import WITH_US, Weights
+from unfold.models.known.weight_facts import WITH_US, Weights
 
 KAIR = "https://github.com/cszn/KAIR/releases/download/v1.0/"
 _TINY = "d82929fc053d6bbe181adba9e2be3d23548eeca8b7b4232eb122f020352295cf"

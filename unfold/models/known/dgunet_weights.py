@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from unfold.models.weight_facts import WITH_US, Weights
+from unfold.models.known.weight_facts import WITH_US, Weights
 
 DGUNET = (
     "a cloud drive, linked in the README of "

@@ -1,0 +1,80 @@
+"""Noise of cameras and JPEG on clean photographs: what a picture from a camera or a telephone looks like.
+
+The ranges of gain, read noise and white balance are those of Brooks et al., Unprocessing Images for Learned Raw
+Denoising (CVPR 2019); the order of operations is that of Guo et al., CBDNet (CVPR 2019). What the camera does to its
+noise, and the shares of samples without noise, are ours.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from unfold.data.images import read_uint8, to_float
+from unfold.data.patches import Images
+from unfold.degradations.degradation import Degradation, Rng
+from unfold.errors import UnfoldError
+from unfold.physics.camera import Camera, add_camera_noise, colour_matrix, jpeg
+
+
+class CameraNoise(Degradation):
+    """Signal-dependent noise of the mosaic, demosaiced, with white balance, colour matrix, tone curve, 8 bits and JPEG.
+
+    gain: range of the noise's variance per light in [0,1], drawn evenly in its logarithm; quality: range of JPEG
+    quality, of three samples of four; spared: share of samples without noise, half of which stay as they are: a
+    network must learn to leave a good picture alone; white_noise: share of samples with white Gaussian noise instead,
+    sigma up to 25 of 255.
+    """
+
+    inputs = ("y",)
+
+    def __init__(
+        self,
+        gain: tuple[float, float] = (1e-4, 1.2e-2),
+        quality: tuple[int, int] = (80, 98),
+        spared: float = 0.1,
+        white_noise: float = 0.1,
+    ) -> None:
+        if not 0 < gain[0] <= gain[1] <= 1:
+            raise UnfoldError(f"gain is a range within 0 to 1, smaller number first, not {list(gain)}")
+        if not 1 <= quality[0] <= quality[1] <= 100:
+            raise UnfoldError(f"quality is a range within 1 to 100, smaller number first, not {list(quality)}")
+        if min(spared, white_noise) < 0 or spared + white_noise > 1:
+            raise UnfoldError(f"spared and white_noise are shares of samples, not {spared:g} and {white_noise:g}")
+        self.gain, self.quality, self.spared, self.white_noise = gain, quality, spared, white_noise
+
+    def protocol(self, net: nn.Module) -> str:
+        return ""
+
+    def read(self, source: Any) -> Images:
+        if self.channels != 3:
+            raise UnfoldError(f"DATA.KIND camera_noise makes colour pictures, and the network takes {self.channels}")
+        return {"target": read_uint8(source, 3)}
+
+    def make(self, images: Images, rng: Rng, scale: int) -> dict[str, Any]:
+        target = images["target"]
+        kind = rng.uniform()
+        if kind < self.spared / 2:
+            return {"target": target, "y": target.copy()}
+        x = to_float(target)
+        if kind < self.spared:
+            pass  # JPEG alone
+        elif kind < self.spared + self.white_noise:
+            x = x + rng.uniform(0, 25 / 255) * rng.standard_normal(x.shape, dtype=np.float32)
+        else:
+            x = add_camera_noise(x, self.camera(rng), rng)
+        y = np.rint(255 * np.clip(x, 0, 1)).astype(np.uint8)
+        if rng.uniform() < 0.75 or kind < self.spared:
+            low, high = self.quality
+            y = jpeg(y, int(rng.integers(low, high + 1)), (int(rng.integers(16)), int(rng.integers(16))))
+        return {"target": target, "y": y}
+
+    def camera(self, rng: Rng) -> Camera:
+        """One of the cameras that samples are taken with."""
+        gain = float(np.exp(rng.uniform(*np.log(self.gain))))
+        read = float(np.exp(2.18 * np.log(gain) + 1.2 + 0.26 * rng.standard_normal()))
+        white = (rng.uniform(1.9, 2.4), 1.0, rng.uniform(1.5, 1.9))
+        colours = colour_matrix(rng.uniform(0.1, 0.6))
+        return Camera(gain, read, white, colours, rng.uniform() < 0.5, rng.uniform(0.3, 0.9) * (rng.uniform() < 0.5))

@@ -1,0 +1,31 @@
+"""How far the noise level that a network estimates is from the noise that is there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from unfold.errors import UnfoldError
+from unfold.losses.loss import Loss
+from unfold.models.unfolding import Output
+from unfold.util.precision import at_least_float32
+
+
+class NoiseLevel(Loss):
+    """mean(|log m - log s|) of the map m that stages hand out as "level", s the root mean square of y - target around
+    each place, of 16 pixels of y each way, at least 0.25/255.
+    """
+
+    def forward(self, output: Output, batch: Mapping[str, Any]) -> Tensor:
+        if "level" not in output.extras:
+            raise UnfoldError(
+                "LOSS noise_level is for networks whose stages hand out their noise level, as hqs_denoiser"
+            )
+        level = at_least_float32(output.extras["level"][0])
+        squares = (at_least_float32(batch["y"]) - batch["target"]).square().mean(1, keepdim=True)
+        around = F.avg_pool2d(squares, 33, stride=1, padding=16, count_include_pad=False)
+        there = F.interpolate(around, level.shape[-2:], mode="bilinear").sqrt().clamp(min=0.25 / 255)
+        return F.l1_loss(level.clamp(min=1e-6).log(), there.log())

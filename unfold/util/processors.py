@@ -1,0 +1,131 @@
+"""How many processors a process may use, and what its threads are to be like: settled before torch is loaded."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager
+from pathlib import Path
+
+MEMBERSHIP, ROOT = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")  # either is heeded by torch
+WAITING = {"OMP_WAIT_POLICY": "passive"}  # threads without work sleep: two runs on two cores took 2.5 times as long
+
+
+def groups(controller: str, membership: Path = MEMBERSHIP, root: Path = ROOT) -> Iterator[Path]:
+    """The folders of this process's control groups, and of those above them, that may limit ``controller``.
+
+    Of version 2, where one tree has all controllers, and of version 1, where each, or a few together, have their own.
+    """
+    try:
+        lines = membership.read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, controllers, group = line.split(":", 2)
+        names = controllers.split(",")
+        if controllers and controller not in names:
+            continue
+        # Version 1's folder of several controllers is called by all of them, or by each (links). Beside version 1,
+        # version 2 lies in a folder of its own.
+        for base in dict.fromkeys((root / controllers, root / controller if controllers else root / "unified")):
+            folder = base / group.strip("/")
+            # In a container the group's name may lie outside of what is mounted, whose root is then its own.
+            yield from (one for one in (folder, *folder.parents) if one.is_relative_to(base) and one.is_dir())
+
+
+def quota(membership: Path = MEMBERSHIP, root: Path = ROOT) -> float | None:
+    """Processors' worth of time that the control groups allow, such as 1.5; None where they set no limit."""
+    shares = [share for folder in groups("cpu", membership, root) if (share := _share(folder)) is not None]
+    return min(shares, default=None)
+
+
+def _share(folder: Path) -> float | None:
+    try:
+        told = (folder / "cpu.max").read_text().split()
+    except OSError:
+        try:
+            told = [(folder / f"cpu.cfs_{name}_us").read_text().strip() for name in ("quota", "period")]
+        except OSError:
+            return None
+    try:
+        most, period = float(told[0]), float(told[1])
+    except (ValueError, IndexError):  # "max"
+        return None
+    return most / period if most > 0 and period > 0 else None
+
+
+def processors(membership: Path = MEMBERSHIP, root: Path = ROOT) -> int:
+    """How many processors this process may use: by its affinity and by the time that its control groups allow."""
+    limit = quota(membership, root)
+    count = _affinity()
+    return count if limit is None else max(1, min(count, int(limit)))
+
+
+def _affinity() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def threads_for(environment: MutableMapping[str, str], parent: Path | None = None) -> int | None:
+    """How many threads torch is to use where its own choice would be too many; None where it may choose.
+
+    Too many are all processors of the machine where a quota allows less, or where several processes of one run share
+    them. parent: the environment that torchrun was started with; it sets one thread for each process where nobody said
+    otherwise, whatever there is.
+    """
+    local = int(environment.get("LOCAL_WORLD_SIZE", "1"))
+    said = [name for name in THREADS if environment.get(name)]
+    if said and not (local > 1 and said == [THREADS[0]] and _by_torchrun(environment, parent)):
+        return None
+    there = processors()
+    if "SLURM_PROCID" in environment and environment.get("SLURM_CPUS_PER_TASK", "").isdecimal():
+        there = min(there, int(environment["SLURM_CPUS_PER_TASK"]))
+    each = max(1, there // local)
+    return each if each < _affinity() or said else None
+
+
+def _by_torchrun(environment: MutableMapping[str, str], parent: Path | None) -> bool:
+    """Whether it was torchrun that set one thread: its own environment, when it was started, said nothing of them."""
+    if "TORCHELASTIC_RUN_ID" not in environment or environment[THREADS[0]] != "1":
+        return False
+    try:
+        before = (parent or Path(f"/proc/{os.getppid()}/environ")).read_bytes()
+    except OSError:
+        return False
+    return not any(entry.startswith(f"{THREADS[0]}=".encode()) for entry in before.split(b"\0"))
+
+
+def prepare() -> None:
+    """Have the threads of this process, and of those that it starts, as they should be. Nothing where torch is loaded.
+
+    For programs: a library does not change the environment of the process that imports it. What is set already stays.
+    """
+    if "torch" in sys.modules:
+        return
+    for name, value in WAITING.items():
+        os.environ.setdefault(name, value)
+    if (threads := threads_for(os.environ)) is not None:
+        os.environ[THREADS[0]] = str(threads)
+        os.environ[OURS] = str(threads)
+
+
+OURS = "UNFOLD_THREADS"  # how many threads were chosen here, and not by a person
+
+
+def chosen_by_a_person() -> bool:
+    """Whether somebody set the number of threads, and no run is to change it."""
+    said = [name for name in THREADS if os.environ.get(name)]
+    return bool(said) and os.environ.get(OURS) != os.environ.get(THREADS[0])
+
+
+@contextmanager
+def for_workers() -> Iterator[None]:
+    """Within, processes that are started wait passively, too, where this one is a person's own and was not prepared."""
+    new = {name: value for name, value in WAITING.items() if name not in os.environ}
+    os.environ.update(new)
+    try:
+        yield
+    finally:
+        for name in new:
+            os.environ.pop(name, None)
