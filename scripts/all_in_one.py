@@ -58,6 +58,10 @@ def run(
     folder: Path, config: str, parts: list[dict[str, Any]], seed: int, asked: argparse.Namespace
 ) -> dict[str, Scores]:
     """Train and test: PSNR by task, of the result and of the input; where real pairs are, "real TASK", too."""
+    done = folder / "scores.json"
+    if done.is_file():
+        found: dict[str, Scores] = json.loads(done.read_text())
+        return found
     train, test = lists_in(folder.parent, asked.photographs)
     count, recipe = len(parts), CONFIGS / f"{config}.yaml"
     per_epoch = max(asked.samples // EPOCHS, 1) * count
@@ -67,18 +71,19 @@ def run(
     unfold("train", "--config", recipe, "--resume", "auto", *common, "TRAIN.VALIDATE_EVERY", EPOCHS)
     weights = folder / "checkpoints" / "last.pth"
     unfold("test", "--config", recipe, "--weights", weights, *common)
-    found = json.loads((folder / "test" / "results.json").read_text())["parts"]
+    parts_of = json.loads((folder / "test" / "results.json").read_text())["parts"]
     scores: dict[str, Scores] = {}
-    for task, methods in found.items():
+    for task, methods in parts_of.items():
         before, after = (methods[name]["psnr"] for name in methods)
         scores[task] = {"input": before, "result": after}
     for task, data in PAIRS.items():
-        if task in found and (data_root() / data).is_dir() and not asked.no_pairs:
+        if task in parts_of and (data_root() / data).is_dir() and not asked.no_pairs:
             for what, how in (("result", ["--weights", weights]), ("input", ["--model", "identity"])):
                 path = folder / f"{task}_{what}.json"
                 unfold("test", "--protocol", "aio", "--data", data, *how, "--json", path)
                 own = json.loads(path.read_text())["mean"]["psnr"]
                 scores.setdefault(f"real {task}", {})[what] = own
+    done.write_text(json.dumps(scores))
     return scores
 
 
