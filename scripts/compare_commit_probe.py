@@ -113,6 +113,8 @@ def recipe(path: Path, text: str, **more: Any) -> Path:
         known["draw_key"] = "DRAW" in package("load_config")(empty).DATA
     if known["draw_key"]:  # images are drawn with replacement, as all trees can
         content["DATA"] = {**content.get("DATA", {}), "DRAW": "replacement"}
+    if content.get("DATA", {}).get("KIND") == "compressive_sensing":  # on tiles of 128, as all trees can
+        content["DATA"] = {"VAL_PROTOCOL": "compressive_sensing:ratio=10", **content["DATA"]}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(yaml.safe_dump(content))
     return path

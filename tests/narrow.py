@@ -17,6 +17,7 @@ from unfold.models.unfolding import UnfoldingNetwork
 
 _DGUNET = {"width": 16, "growth": 4, "stages": 3}
 _USRNET = {"widths": (4, 6, 8, 8), "depth": 1, "stages": 3, "hyper_width": 8}
+_ISTA_NET = {"stages": 3, "width": 8}
 _NRL_GDN = {"widths": (4, 6, 8, 8), "depth": 1, "width": 6, "train_stages": 3}
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "dgunet_deblur": {**_DGUNET, "tail": 4, "operator_width": 4},
@@ -24,6 +25,9 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "dgunet_prompt": {**_DGUNET, "tail": 4, "operator_width": 4, "prompt_width": 4, "prompt_size": 3},
     "dgunet_cs": {**_DGUNET, "tail": 4, "ratio": 10},
     "dgunet_plus_cs": {**_DGUNET, "tail": 4, "ratio": 10, "stages": 4},
+    "ista_net": {**_ISTA_NET, "block": 16},
+    "ista_net_plus": {**_ISTA_NET, "block": 16},
+    "ista_net_plus_mri": _ISTA_NET,
     "usrnet": _USRNET,
     "nrl_gdn": _NRL_GDN,
     "nrl_gdn_y0": _NRL_GDN,
@@ -37,9 +41,16 @@ def strong_rule(name: str, shape: torch.Size, noise: torch.Generator) -> Tensor:
     return torch.randn(shape, generator=noise) * (0.7 / math.prod(shape[1:])) ** 0.5
 
 
+def ista_rule(name: str, shape: torch.Size, noise: torch.Generator) -> Tensor:
+    if math.prod(shape) == 1:
+        return torch.full(shape, 0.005 if name.endswith("soft_thr") else 0.5)
+    return torch.randn(shape, generator=noise) * (1.0 / math.prod(shape[1:])) ** 0.5
+
+
 def narrow(name: str, **arguments: Any) -> UnfoldingNetwork:
     """A narrow network of that name, its weights made by its rule."""
-    rule = usrnet_rule if name == "usrnet" else dgunet_rule if name.startswith("dgunet") else strong_rule
+    rules = {"usrnet": usrnet_rule, "dgunet": dgunet_rule, "ista": ista_rule}
+    rule = next((rule for begin, rule in rules.items() if name.startswith(begin)), strong_rule)
     return fill(create_model(name, **{**ARGUMENTS[name], **arguments}), rule).eval()
 
 
@@ -60,6 +71,11 @@ def inputs(name: str, batch: int, height: int, width: int, dtype: torch.dtype = 
     """Named inputs of a network; the result has (height, width), or twice that for USRNet."""
     if name.endswith("_cs"):
         return {"image": torch.rand(batch, 1, height, width, dtype=dtype)}
+    if name.startswith("ista_net"):
+        mask = (torch.rand(batch, 1, height, width, dtype=dtype) < 0.4).to(dtype)
+        mask[..., 0, 0] = 1
+        given = {"image": torch.rand(batch, 1, height, width, dtype=dtype)}
+        return {**given, "mask": mask} if name.endswith("_mri") else given
     y = torch.rand(batch, 3, height, width, dtype=dtype)
     if name.startswith("dgunet"):
         return {"y": y}

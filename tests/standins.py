@@ -13,6 +13,7 @@ from torchvision.models import vgg19
 
 from tests.synthetic import scene
 from unfold.physics.kernels import gaussian_kernel
+from unfold.physics.sampling import random_orthonormal
 from unfold.protocols.sidd import CLEAN, NOISY
 
 PAIRS = ("GoPro/train", "GoPro/test", "Rain13K/train", "Rain100L", "SIDD_patches", "mine")
@@ -57,6 +58,17 @@ def stand_ins(root: Path, height: int, width: int, block: int, count: int) -> No
         picture(root / "Set12_gray" / f"{i}.png", i, grey=True)
     for i in range(count, 200):  # as many as there are: our recipes leave two out by their number
         shutil.copy(root / "BSDS500" / "train" / "0.png", root / "BSDS500" / "train" / f"{i}.png")
+    side = height if height == width else 256  # of images that are measured whole, by a mask
+    for i in range(count):
+        for brains in ("BrainImages_train", "BrainImages_test"):
+            path = root / brains / f"{i}.png"
+            path.parent.mkdir(exist_ok=True)
+            Image.fromarray(scene(side, side, seed=i)).convert("L").save(path)
+    (root / "ista_net").mkdir()
+    phi, mask = random_orthonormal(272, 1089), np.random.default_rng(0).random((side, side)) < 0.3
+    savemat(root / "ista_net" / "phi_0_25_1089.mat", {"phi": phi})
+    savemat(root / "ista_net" / "Initialization_Matrix_25.mat", {"Qinit": phi.T})
+    savemat(root / "ista_net" / "mask_20.mat", {"mask_matrix": mask.astype(np.uint8)})
     (root / "SIDD").mkdir()
     for name in (NOISY, CLEAN):
         savemat(root / "SIDD" / f"{name}.mat", {name: scene(block, block)[None, None]})

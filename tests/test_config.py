@@ -236,6 +236,10 @@ def test_a_mistake_is_one_line_with_file_and_key(tmp_path: Path, text: str, told
         (["TRAIN.EPOCHS.X", "3"], "there is no key TRAIN.EPOCHS.X; did you mean TRAIN.EPOCHS?"),
         (["TRAIN", "3"], "command line: TRAIN is a section"),
         (["SEED", "[1"], "the value of SEED is not valid YAML"),
+        (["OUTPUT", "{a: 1"], "the value of OUTPUT is not valid YAML"),
+        (["OUTPUT", "{a: 1, a: 2}"], "key a is given twice"),
+        (["OUTPUT", "'runs/a"], "the value of OUTPUT is not valid YAML"),
+        (["SEED", "*.png"], "command line: SEED is a whole number, and '*.png' is not"),
         (["TRAIN.EPOCHS", "0"], "command line: TRAIN.EPOCHS must be greater than 0"),
     ],
 )
@@ -244,6 +248,30 @@ def test_a_mistaken_override_is_one_line(tmp_path: Path, overrides: list[str], t
         load_config(write(tmp_path, "SEED: 1"), overrides)
     assert told in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text", ["{id}_*", "{id}x4", "*.png", "*/raw", "%Y", "@home", "a: b: c", "`x`", "&a*b", "!x[y]"]
+)
+def test_text_that_yaml_cannot_read_is_taken_as_it_stands_on_the_command_line(tmp_path: Path, text: str) -> None:
+    given = ["DATA.KIND", "paired", "DATA.ARGS.name", text, "OUTPUT", text]
+    cfg = load_config(write(tmp_path, "SEED: 1"), given)
+    assert (cfg.DATA.ARGS["name"], cfg.OUTPUT) == (text, text)
+
+
+def test_overrides_of_a_call_in_python_may_be_values_and_are_a_list(tmp_path: Path) -> None:
+    path = write(tmp_path, "SEED: 1")
+    cfg = load_config(path, ["TRAIN.EPOCHS", 2, "OPTIM.LR", 1e-3, "DATA.REDUCED", [0.6], "DATA.SKIP_BAD", True])
+    assert (cfg.TRAIN.EPOCHS, cfg.OPTIM.LR, cfg.DATA.REDUCED, cfg.DATA.SKIP_BAD) == (2, 1e-3, (0.6,), True)
+    for mistaken, told in [
+        ({"TRAIN.EPOCHS": 2}, "overrides are a list KEY, VALUE"),
+        ("TRAIN.EPOCHS 2", "overrides are a list KEY, VALUE"),
+        (["TRAIN.EPOCHS", 2, 3], "3 has no value"),
+        (["TRAIN.EPOCHS", 2.5], "TRAIN.EPOCHS is a whole number, and 2.5 is not"),
+        ([3, "TRAIN.EPOCHS"], "a key is text, and 3 is not"),
+    ]:
+        with pytest.raises(UnfoldError, match=told):
+            load_config(path, mistaken)  # type: ignore[arg-type]
 
 
 def test_a_bad_value_is_blamed_on_the_file_that_sets_it(tmp_path: Path) -> None:

@@ -12,7 +12,9 @@ from torch import Tensor, nn
 
 from unfold.models.dgunet_cs import DGUNetCS
 from unfold.models.unfolding import UnfoldingNetwork
+from unfold.steps.block_sampling import SampledBlocks
 from unfold.steps.closed_form import PreparedKernel
+from unfold.steps.fourier_sampling import SampledSpectrum
 from unfold.steps.gradient import LearnedOperator
 
 Seen = dict[str, set[torch.dtype]]
@@ -45,6 +47,12 @@ def watch_precision(net: UnfoldingNetwork, monkeypatch: pytest.MonkeyPatch) -> S
     for where in (f"unfold.models.{o}" for o in (*operators, "dgunet_cs.sample", "dgunet_cs.sample_adjoint")):
         monkeypatch.setattr(where, watch(where, resolve_name(where)))
     monkeypatch.setattr(PreparedKernel, "solve", watch("solve", PreparedKernel.solve))
+    for place in (SampledBlocks, SampledSpectrum):
+        monkeypatch.setattr(place, "descended", watch("descended", place.descended))
+    last = resolve_name("unfold.priors.shrinkage._to_image")
+    monkeypatch.setattr(
+        "unfold.priors.shrinkage._to_image", lambda x, weight: (note("to_image", result := last(x, weight)), result)[1]
+    )
     colours = 1 if isinstance(net, DGUNetCS) else 3
     learned = {
         layer for operator in net.modules() if isinstance(operator, LearnedOperator) for layer in operator.modules()

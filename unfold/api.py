@@ -30,6 +30,8 @@ def register(name: str | None = None, **parts: Callable[..., Any]) -> list[str]:
     for kind in parts:
         if kind not in _KINDS:
             raise UnfoldError(f"{kind} is no kind of part: there are {', '.join(_KINDS)}")
+        if not callable(parts[kind]):
+            raise UnfoldError(f"{kind} is registered by its class, and this is a {type(parts[kind]).__name__}")
     if name is not None and len(parts) != 1:
         raise UnfoldError("name goes with one part")
     return [registry.register(_KINDS[kind], part, name) for kind, part in parts.items()]
@@ -37,7 +39,7 @@ def register(name: str | None = None, **parts: Callable[..., Any]) -> list[str]:
 
 def train(
     config: str | Path,
-    overrides: Sequence[str] = (),
+    overrides: Sequence[object] = (),
     *,
     resume: bool | str = False,
     overwrite: bool = False,
@@ -45,7 +47,7 @@ def train(
 ) -> float:
     """Train as `unfold train --config` does, in this process; returns the best validation PSNR in dB.
 
-    overrides: KEY VALUE KEY VALUE ...; resume: True, or "auto"; init: weights to begin with. Raises UnfoldError.
+    overrides: KEY, VALUE, KEY, VALUE, ...; resume: True, or "auto"; init: weights to begin with. Raises UnfoldError.
     """
     from unfold.training.processes.batch_loading import end_workers
     from unfold.training.setup.build_run import build_trainer
@@ -66,7 +68,7 @@ def train(
 def test(
     config: str | Path,
     weights: str | Path | Sequence[str | Path],
-    overrides: Sequence[str] = (),  # noqa: PT028  (no test of pytest)
+    overrides: Sequence[object] = (),  # noqa: PT028  (no test of pytest)
     *,
     output: str | Path | None = None,  # noqa: PT028
     data: str | None = None,  # noqa: PT028

@@ -67,6 +67,9 @@ _C.DATA.MULTIPLE = 1  # training images are cut in their middle to sides that ar
 # Which images an epoch's patches are of: passes, all in a random order, and again in another where TRAIN.PATCHES are
 # more; replacement, any image for each patch, so that an epoch as long as the set misses 37 % (as runs did before 0.2).
 _C.DATA.DRAW = "passes"
+# Where decoded images are, once for all processes of a machine: memory, disk (under UNFOLD_CACHE), files (nowhere: each
+# is decoded for every patch); auto: memory where they fit a quarter of its limit, else the disk.
+_C.DATA.STORE = "auto"
 _C.DATA.SKIP_BAD = False  # leave out training images that cannot be used, instead of stopping before the first step
 
 _C.LOSS = CfgNode()
@@ -114,7 +117,11 @@ _C.TEST.PROTOCOL = ""  # of `unfold test --config`; empty: DATA.KIND's own, else
 _C.TEST.BASELINES = []  # of tv, nlm: classical methods beside the network
 
 BASELINES = ("tv", "nlm")
-_CHOICES = {"TRAIN.PRECISION": ("float32", "bfloat16"), "DATA.DRAW": ("passes", "replacement")}
+_CHOICES = {
+    "TRAIN.PRECISION": ("float32", "bfloat16"),
+    "DATA.DRAW": ("passes", "replacement"),
+    "DATA.STORE": ("auto", "memory", "disk", "files"),
+}
 _POSITIVE = (
     "OPTIM.LR",
     "TRAIN.EPOCHS",
@@ -142,10 +149,11 @@ SECTIONS = tuple(key for key, value in _C.items() if isinstance(value, CfgNode))
 ALONE = tuple(key for key in _C if key not in SECTIONS)  # keys that stand in no section
 
 
-def load_config(path: str | Path, overrides: Sequence[str] = ()) -> CfgNode:
+def load_config(path: str | Path, overrides: Sequence[object] = ()) -> CfgNode:
     """Read a recipe over the defaults and freeze it.
 
-    path: a .yaml file; overrides: KEY VALUE KEY VALUE ..., values in YAML. Raises UnfoldError, naming file and key.
+    path: a .yaml file; overrides: KEY VALUE KEY VALUE ..., text in YAML or other values. Raises UnfoldError, naming
+    file and key.
     """
     merging = Merging(_C)
     for file, values in read_with_bases(as_path(str(path)), ()):

@@ -63,12 +63,14 @@ class Tiling:
     exact: whether tiles that overlap by the reaches of all stages give the pixels of the whole image; reach: how many
     pixels of the restored image around a pixel the convolutions of one stage look at; blurred: the kernel's radius
     comes on top, in every stage; beyond: of what is not exact, what looks further than any halo.
+    whole: why a picture is restored in one piece and never in tiles; "" where it may be cut.
     """
 
     exact: bool = False
     reach: int = 64
     blurred: bool = False
     beyond: str = "the network does not say how far it looks"
+    whole: str = ""
 
     def halo(self, kernel: int = 1, stages: int = 1) -> int:
         """Pixels of overlap on each side of a tile: what one stage's convolutions look at, for a kernel so wide; of an

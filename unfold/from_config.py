@@ -13,10 +13,12 @@ from unfold.config import build_part, found_part, options_of, part_of, source_of
 from unfold.data.images import find_file
 from unfold.data.mixtures import MixedStore
 from unfold.data.pairs import NoPartnerError, marked_inputs
-from unfold.data.patches import Images, read_store
+from unfold.data.patches import Images, MemoryStore, read_store, reduced
+from unfold.data.stores.choose_store import POSSIBLE, Peers, Wish, shared_store
 from unfold.data.stores.cut_store import CutStore
 from unfold.data.stores.image_stores import Converted, Store
 from unfold.data.stores.patch_cache import PatchCache
+from unfold.data.stores.shared_store import SharedStore
 from unfold.degradations.degradation import Degradation
 from unfold.degradations.mixture import Mixture
 from unfold.errors import UnfoldError
@@ -24,9 +26,8 @@ from unfold.metrics.ssim import WINDOW
 from unfold.models.registry import built, skeleton
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.protocols.by_name import parse_protocol
-from unfold.protocols.mixed import Mixed
 from unfold.protocols.protocol import Protocol
-from unfold.protocols.synthetic_validation import Synthetic
+from unfold.protocols.synthetic_validation import Mixed, Synthetic
 from unfold.settings import DataSettings, ModelSettings, settings_of
 from unfold.user_files import their_errors
 from unfold.util.nested import plain
@@ -109,17 +110,19 @@ def build_degradation(cfg: CfgNode, net: UnfoldingNetwork) -> Degradation:
     return degradation
 
 
-def build_store(data: DataSettings, degradation: Degradation) -> tuple[Store, list[str]]:
-    """The images of DATA.TRAIN, a patch cache (.h5) or files read into memory; and the reason for each left out.
+def build_store(
+    data: DataSettings, degradation: Degradation, processes: Peers | None = None, dry: bool = False
+) -> tuple[Store, list[str]]:
+    """The images of DATA.TRAIN, a patch cache (.h5) or files, as DATA.STORE says; and the reason for each left out.
 
     Files are followed by their copies by the factors of DATA.REDUCED. Of a mixture, a
-    :class:`unfold.data.mixtures.MixedStore`.
+    :class:`unfold.data.mixtures.MixedStore`. processes: those that share the run; dry: write nothing.
 
     UnfoldError where there are none, or they are not what DATA.KIND is made of.
     """
     if isinstance(degradation, Mixture):
-        return _mixed_store(data, degradation)
-    store, left_out = _one_store(data, degradation)
+        return _mixed_store(data, degradation, processes, dry)
+    store, left_out = _one_store(data, degradation, processes, dry)
     if data.multiple == 1:
         return store, left_out
     if store.scale != 1:
@@ -135,18 +138,18 @@ def build_store(data: DataSettings, degradation: Degradation) -> tuple[Store, li
     return CutStore(store, data.multiple), left_out
 
 
-def _mixed_store(data: DataSettings, degradation: Mixture) -> tuple[MixedStore, list[str]]:
-    """The parts' stores. Clean images that several parts of one kind take are held once."""
+def _mixed_store(
+    data: DataSettings, degradation: Mixture, processes: Peers | None, dry: bool
+) -> tuple[MixedStore, list[str]]:
+    """The parts' stores. Clean images that several parts read in the same way are held once."""
     stores: dict[str, Store] = {}
     known: dict[object, tuple[Store, list[str]]] = {}
     bad: dict[str, None] = {}
     for name, part in data.parts.items():
         kind = degradation.parts[name]
-        # The package's own read clean images without looking at their options; others may not.
-        alike = kind.clean and type(kind).__module__.startswith("unfold.")
-        own = (part.training_set, type(kind)) if alike else name
+        own = (part.training_set, _rule(kind)) if kind.clean and _rule(kind) else name
         if own not in known:
-            known[own] = build_store(part, kind)
+            known[own] = build_store(part, kind, processes, dry)
         stores[name], left_out = known[own]
         bad |= dict.fromkeys(left_out)
         if stores[name].scale != 1:
@@ -157,11 +160,34 @@ def _mixed_store(data: DataSettings, degradation: Mixture) -> tuple[MixedStore, 
     return MixedStore(stores, data.repeats), list(bad)
 
 
-def _one_store(data: DataSettings, degradation: Degradation) -> tuple[Store, list[str]]:
+def _one_store(
+    data: DataSettings, degradation: Degradation, processes: Peers | None, dry: bool
+) -> tuple[Store, list[str]]:
     if data.training_set.endswith(".h5"):
         cache = _open_cache(data, degradation)
         return (cache if degradation.channels == 3 else Converted(cache, degradation.channels)), []
-    return read_store(_sources(data, degradation), partial(_read, degradation), data.skip_bad, data.reduced)
+    sources, read = _sources(data, degradation), partial(_read, degradation)
+    files = [degradation.files(source) for source in sources]
+    found: tuple[SharedStore | MemoryStore, list[str]]
+    if all(files) and POSSIBLE:
+        wish = Wish(data.store, data.reduced, data.skip_bad, _rule(degradation), data.train, dry)
+        found = shared_store(sources, files, read, reduced, wish, processes)
+    else:
+        if data.store not in ("auto", "memory"):
+            what = f"{type(degradation).__name__} reads images by itself and has no method files"
+            raise UnfoldError(
+                f"DATA.STORE {data.store} is not for images whose sizes are known "
+                f"only when they are decoded ({what if POSSIBLE else 'it needs Linux'}): set memory"
+            )
+        found = read_store(sources, read, data.skip_bad, data.reduced)
+    return found
+
+
+def _rule(degradation: Degradation) -> str:
+    """By which files are read; "" for code of one's own, which may change unseen."""
+    read = type(degradation).read
+    ours = read.__module__.startswith("unfold.")
+    return f"{read.__module__}.{read.__qualname__}, {degradation.reading()}" if ours else ""
 
 
 def _read(degradation: Degradation, source: object) -> Images:
@@ -178,6 +204,8 @@ def _open_cache(data: DataSettings, degradation: Degradation) -> PatchCache:
         raise UnfoldError(f"{cache.path} holds {what}, which are not what DATA.KIND {kind} is made of")
     if data.reduced:  # where a variable stands for the file, which the configuration alone does not tell
         raise UnfoldError(f"DATA.REDUCED makes copies of files, and {cache.path} is a cache: set DATA.REDUCED '[]'")
+    if data.store != "auto":
+        raise UnfoldError(f"DATA.STORE is for files, and {cache.path} is a cache, which is read as it is: leave it out")
     if data.skip_bad:
         raise UnfoldError(f"DATA.SKIP_BAD leaves out files, and {cache.path} is a cache, of which nothing is left out")
     return cache
@@ -219,7 +247,7 @@ def build_validation(cfg: CfgNode, net: UnfoldingNetwork, degradation: Degradati
     """The protocol that validates a training run. UnfoldError for one without references, or not for this network."""
     if isinstance(degradation, Mixture):
         return _mixed_protocol(cfg, net, degradation)
-    protocol = _protocol(cfg, "DATA.VAL_PROTOCOL", cfg.DATA.VAL_PROTOCOL or degradation.protocol(net), degradation)
+    protocol = _protocol(cfg, "DATA.VAL_PROTOCOL", cfg.DATA.VAL_PROTOCOL or degradation.validation(net), degradation)
     if why := _misfit(protocol, net):
         name = settings_of(cfg).model.short_name
         raise UnfoldError(f"DATA.VAL_PROTOCOL {protocol.name} {why}, so it cannot validate {name}")
@@ -231,7 +259,8 @@ def build_test(cfg: CfgNode, net: UnfoldingNetwork, degradation: Degradation) ->
     """The protocol of `unfold test --config`: TEST.PROTOCOL, the degradation's own, or what validates."""
     if isinstance(degradation, Mixture) and not cfg.TEST.PROTOCOL:
         return _mixed_protocol(cfg, net, degradation)
-    if not cfg.TEST.PROTOCOL and not degradation.own_test:
+    as_validated = cfg.DATA.VAL_PROTOCOL or degradation.validation(net) == degradation.protocol(net)
+    if not cfg.TEST.PROTOCOL and not degradation.own_test and as_validated:
         return build_validation(cfg, net, degradation)
     protocol = _protocol(cfg, "TEST.PROTOCOL", cfg.TEST.PROTOCOL or degradation.protocol(net), degradation)
     if why := _misfit(protocol, net):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +17,7 @@ import yaml
 from yacs.config import CfgNode
 
 from unfold import old_keys, registry
-from unfold.errors import UnfoldError, nearest
+from unfold.errors import UnfoldError, nearest, one_line
 from unfold.util.nested import leaves, plain
 from unfold.util.paths import as_path
 
@@ -73,15 +74,11 @@ class Merging:
         self.names(values, source, folder)
         self.section(self.cfg, values, source, folder, "")
 
-    def command_line(self, overrides: Sequence[str]) -> None:
+    def command_line(self, overrides: Sequence[object]) -> None:
         """Merge KEY VALUE KEY VALUE ..., names of parts first: what else is said of a part is said of that one."""
-        if len(overrides) % 2:
-            hint = ": write KEY VALUE, with a space" if any("=" in word for word in overrides) else ""
-            raise UnfoldError(f"overrides come as KEY VALUE pairs, and {overrides[-1]!r} has no value{hint}")
-        pairs = list(zip(overrides[::2], overrides[1::2], strict=True))
         names = [f"{section}.{key}" for section, (key, _) in PARTS.items()]
-        for key, text in sorted(pairs, key=lambda pair: pair[0] not in names):
-            value, (section, *rest) = _parse(text, f"the value of {key}"), key.split(".")
+        for key, said in sorted(_pairs(overrides), key=lambda pair: pair[0] not in names):
+            value, (section, *rest) = _said(said, key), key.split(".")
             if len(rest) > 1 and f"{section}.{rest[0]}" in _LISTS:
                 self.item(section, rest[0], rest[1:], value, key)
                 continue
@@ -350,6 +347,39 @@ def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
 _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
 
 
+def _pairs(overrides: Sequence[object]) -> list[tuple[str, object]]:
+    """Keys and values. UnfoldError for what is no list of these by turns."""
+    if isinstance(overrides, str | Mapping):
+        raise UnfoldError(f"overrides are a list KEY, VALUE, KEY, VALUE, such as ['SEED', 2], not {overrides!r}")
+    if len(overrides) % 2:
+        hint = ": write KEY VALUE, with a space" if any("=" in str(word) for word in overrides) else ""
+        raise UnfoldError(f"overrides come as KEY VALUE pairs, and {overrides[-1]!r} has no value{hint}")
+    pairs = []
+    for key, value in zip(overrides[::2], overrides[1::2], strict=True):
+        if not isinstance(key, str):
+            raise UnfoldError(f"{COMMAND_LINE}: a key is text, and {key!r} is not")
+        pairs.append((key, value))
+    return pairs
+
+
+# Text that opens a list, a mapping or a quotation: where this is no YAML it is a slip, and not meant as it stands.
+_OPENS = re.compile(r"""\s*([\["']|\{(?!\w+\}.))""")
+
+
+def _said(value: object, key: str) -> Any:
+    """A value of the command line: YAML, or as it stands what YAML cannot read, such as the names {id}_* and *.png; of
+    a call in Python, whatever it is.
+    """
+    if not isinstance(value, str):
+        return value
+    try:
+        return _parse(value, f"the value of {key}")
+    except UnfoldError:
+        if _OPENS.match(value):
+            raise
+        return value
+
+
 def _parse(text: str, where: str) -> Any:
     try:
         return yaml.load(text, _Loader)  # noqa: S506  (a SafeLoader)
@@ -362,6 +392,8 @@ def _parse(text: str, where: str) -> Any:
 
 def read_with_bases(path: Path, parents: tuple[Path, ...]) -> Iterator[tuple[Path, dict[str, Any]]]:
     """The file's bases, first to last, then the file."""
+    if "\0" in str(path):
+        raise UnfoldError(f"config {one_line(str(path))}: there is no such file")
     if path.resolve() in parents:
         raise UnfoldError(f"{path}: _BASE_ leads back to this file")
     if path.suffix not in (".yaml", ".yml"):

@@ -8,23 +8,27 @@ code: `package.module:Class`, or `file.py:Class`. Its options are the keyword ar
 from __future__ import annotations
 
 import functools
-import hashlib
 import importlib
+import importlib.util
 import inspect
 import math
 import re
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, is_dataclass
+from dataclasses import fields as dataclass_fields
+from enum import Enum
 from importlib.metadata import EntryPoint, entry_points
-from pathlib import Path
+from numbers import Integral
+from os import PathLike
+from pathlib import Path, PurePath
 from types import NoneType, UnionType
 from typing import Any, Literal
 
 from unfold import user_files
 from unfold.builtin import BUILTIN
 from unfold.errors import UnfoldError, nearest, nearest_or_all
-from unfold.util.paths import as_path
+from unfold.util.paths import as_path, is_file
 
 Options = Mapping[str, Any]  # of a part, by name: its constructor says of which types
 Make = Callable[..., Any]  # a class, or a function that makes one of its kind
@@ -38,24 +42,36 @@ class Kind:
     """One kind of parts.
 
     what: in words; group: of entry points, "" for none; base: the class that parts are or make, as "module:Class";
-    given: arguments of constructors that are no options, as the caller gives them.
+    given: arguments of constructors that are no options, as the caller gives them. begun: an attribute that objects
+    have once the constructor of their base has run, and how that is called.
     """
 
     what: str
     base: str
     group: str = ""
     given: frozenset[str] = frozenset()
+    begun: tuple[str, str] | None = None
     registered: dict[str, Make] = field(default_factory=dict, compare=False)
 
 
-NETWORK = Kind("network", "unfold.models.unfolding:UnfoldingNetwork", "unfold.networks")
+NETWORK = Kind("network", "unfold.models.unfolding:UnfoldingNetwork", "unfold.networks", begun=("_stages", "stages"))
 DEGRADATION = Kind("degradation", "unfold.degradations.degradation:Degradation", "unfold.degradations")
-LOSS = Kind("loss", "unfold.losses.loss:Loss", "unfold.losses")
+LOSS = Kind("loss", "unfold.losses.loss:Loss", "unfold.losses", begun=("_modules", ""))
 PROTOCOL = Kind("protocol", "unfold.protocols.protocol:Protocol", "unfold.protocols")
-OPTIMIZER = Kind("optimizer", "torch.optim:Optimizer", given=frozenset({"params", "lr", "fused", "foreach"}))
+OPTIMIZER = Kind(
+    "optimizer",
+    "torch.optim:Optimizer",
+    given=frozenset({"params", "lr", "fused", "foreach"}),
+    begun=("param_groups", "params, defaults"),
+)
 SCHEDULE = Kind("schedule", "unfold.training.schedule:Rate")
-DATA_STEP = Kind("data step", "unfold.steps.data_step:DataStep", given=frozenset({"stages", "channels"}))
-PRIOR = Kind("prior", "torch.nn:Module", given=frozenset({"cin", "cout", "channels"}))
+DATA_STEP = Kind(
+    "data step",
+    "unfold.steps.data_step:DataStep",
+    given=frozenset({"stages", "channels"}),
+    begun=("_modules", "stages"),
+)
+PRIOR = Kind("prior", "torch.nn:Module", given=frozenset({"cin", "cout", "channels"}), begun=("_modules", ""))
 
 
 @dataclass(frozen=True)
@@ -72,7 +88,8 @@ class Part:
 
     @property
     def sha256(self) -> str | None:
-        return hashlib.sha256(self.file.read_bytes()).hexdigest() if self.file else None
+        """Of the file as it was when it was run."""
+        return user_files.digests[self.file] if self.file else None
 
     def parameters(self) -> dict[str, inspect.Parameter]:
         """The constructor's arguments that are options, by name; "**" where it takes any."""
@@ -86,6 +103,12 @@ class Part:
             if name not in self.kind.given and p.kind not in (p.VAR_POSITIONAL, p.POSITIONAL_ONLY)
         }
 
+    def files(self) -> dict[str, str]:
+        """The options that name files, and what each is: those that the class says, and those whose type is Path."""
+        hints = _hints(self.make)
+        paths = {name: "" for name in self.parameters() if Path in (hints.get(name), *typing.get_args(hints.get(name)))}
+        return {**paths, **getattr(self.make, "files", {})}
+
     def given(self) -> set[str]:
         """Of what the caller gives, the arguments that the constructor takes."""
         return set(self.kind.given & inspect.signature(self.make).parameters.keys())
@@ -96,8 +119,8 @@ class Part:
         return {**own, **self.preset}
 
     def full(self, options: Options) -> dict[str, Any]:
-        """The options, with the defaults for those that are not given."""
-        return {**self.defaults(), **options}
+        """The options, with the defaults for those that are not given, in plain values."""
+        return {**in_plain(self.defaults()), **options}
 
     def checked(self, options: Options, where: Callable[[str], str] | None = None) -> dict[str, Any]:
         """The options in the types that the constructor says; UnfoldError for one that is unknown, missing or unfit.
@@ -142,11 +165,12 @@ class Part:
             raise UnfoldError(
                 f"{begin}: {self.name} cannot be built with {words or 'its defaults'}: {error}"
             ) from error
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             place = user_files.place_of(error) or self.name
             raise UnfoldError(f"{place}: {user_files.in_words(error)} (in {self.name})") from error
         if not isinstance(made, _base(self.kind)):
             raise UnfoldError(f"{self._place()} makes a {type(made).__name__}, and {_article(self.kind)} is wanted")
+        _check_made(made, self.kind)
         return made
 
     def _place(self) -> str:
@@ -158,7 +182,7 @@ def is_code(text: str) -> bool:
     return _CODE.fullmatch(text) is not None
 
 
-def is_file(text: str) -> bool:
+def names_file(text: str) -> bool:
     """Whether a name is of the form file.py:Class."""
     found = _CODE.fullmatch(text)
     return found is not None and found["file"] is not None
@@ -181,12 +205,20 @@ def short(text: str) -> str:
 def split_options(text: str) -> tuple[str, str]:
     """A name and the options behind it: "a:x=1" is a and x=1, "p.py:A:x=1" is p.py:A and x=1."""
     found = _CODE.match(text)
-    if found and (found["file"] or ("." in found["module"] or text[found.end() :].startswith(":"))):
+    if found and (found["file"] or "." in found["module"] or _is_module(found["module"])):
         rest = text[found.end() :]
         if not rest or rest.startswith(":"):
             return text[: found.end()], rest[1:]
     name, _, rest = text.partition(":")
     return name, rest
+
+
+def _is_module(name: str) -> bool:
+    """Whether a name without a dot is that of a module, and of no protocol: nothing else has options behind it."""
+    try:
+        return not is_known(PROTOCOL, name) and importlib.util.find_spec(name) is not None
+    except ValueError:  # as of __main__
+        return False
 
 
 def names(kind: Kind) -> list[str]:
@@ -213,9 +245,9 @@ def check_name(kind: Kind, text: str) -> None:
     if found is None:
         if not is_known(kind, text):
             code = ", or code: file.py:Class or package.module:Class" if "." in text or "/" in text else ""
-            raise UnfoldError(f"no {kind.what} is called {text!r}; {nearest_or_all(text, names(kind))}{code}")
-    elif found["file"] and not as_path(found["file"]).is_file():
-        raise UnfoldError(f"there is no file {found['file']}, which {text} names")
+            raise UnfoldError(f"no {kind.what} is called {text[:200]!r}; {nearest_or_all(text, names(kind))}{code}")
+    elif found["file"] and not is_file(as_path(found["file"])):
+        raise UnfoldError(f"there is no file {found['file'][:200]}, which {text[:200]} names")
 
 
 def find(kind: Kind, text: str) -> Part:
@@ -255,12 +287,18 @@ def register(kind: Kind, part: Make, name: str | None = None) -> str:
     return name
 
 
-def code_in(value: object) -> list[str]:
-    """The names of code among the values of all keys "name" in nested options."""
+def code_in(options: Options) -> list[str]:
+    """The names of code among options: of parts inside, which are sections with a key "name"; not of an option that is
+    called so itself.
+    """
+    return [text for item in options.values() for text in _code_in(item)]
+
+
+def _code_in(value: object) -> list[str]:
     if isinstance(value, Mapping):
         own = [text for key, text in value.items() if key in ("name", "NAME") and isinstance(text, str)]
-        return [text for text in own if ":" in text] + [text for item in value.values() for text in code_in(item)]
-    return [text for item in value for text in code_in(item)] if isinstance(value, list | tuple) else []
+        return [text for text in own if ":" in text] + code_in(value)
+    return [text for item in value for text in _code_in(item)] if isinstance(value, list | tuple) else []
 
 
 def _loaded(kind: Kind, name: str) -> Any:
@@ -270,10 +308,52 @@ def _loaded(kind: Kind, name: str) -> Any:
     user_files.packages.add(point.module.partition(".")[0])
     try:
         return point.load()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         place = user_files.place_of(error) or point.value
         whose = f" (the {kind.what} {name} of {origin(kind, name)})"
         raise UnfoldError(f"{place}: {user_files.in_words(error)}{whose}") from error
+
+
+def _check_made(made: Any, kind: Kind) -> None:
+    """UnfoldError where the base's constructor was not called, or an attribute is of another type than the base says.
+
+    Attributes with an annotation are what people's classes say of themselves.
+    """
+    own = type(made)
+    if kind.begun is not None and kind.begun[0] not in vars(made):
+        arguments = kind.begun[1]
+        raise UnfoldError(
+            f"{user_files.line_of(own)}: the constructor of {own.__name__} has to call super().__init__({arguments})"
+        )
+    for base in _base(kind).__mro__:
+        if not base.__module__.startswith("unfold."):
+            continue
+        hints = _hints_of(base)
+        for name in vars(base).get("__annotations__", {}):
+            value = getattr(made, name, None)
+            if name not in hints or name.startswith("_") or value is getattr(base, name, None):
+                continue
+            try:
+                _coerced(_as_said(value), hints[name])
+            except _UnfitError as unfit:
+                raise UnfoldError(
+                    f"{user_files.line_of(own)}: {name} of {own.__name__} is {unfit}, and {str(value)[:80]!r} is not"
+                ) from None
+
+
+def _as_said(value: Any) -> Any:
+    """Collections of names as lists, whole numbers of NumPy as Python's."""
+    if isinstance(value, Integral) and not isinstance(value, bool):
+        return int(value)
+    return list(value) if isinstance(value, set | frozenset | range) else value
+
+
+@functools.cache
+def _hints_of(base: type) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(base)
+    except Exception:  # as of names that are imported for checkers of types alone
+        return {}
 
 
 def _preset(make: object, name: str) -> Options:
@@ -364,14 +444,36 @@ class _UnfitError(Exception):
 def _of_default(default: object) -> Any:
     if default is None or default is inspect.Parameter.empty:
         return Any
-    if isinstance(default, list | tuple):
-        kinds = {type(item) for item in default}
-        return list[kinds.pop()] if len(kinds) == 1 else list  # type: ignore[misc]
-    return type(default)
+    if isinstance(default, list | tuple | set | frozenset):
+        own, kinds = type(default), {type(item) for item in default}
+        if own not in (list, tuple, set, frozenset):  # a named tuple
+            return Any
+        kind = kinds.pop() if len(kinds) == 1 else Any
+        return tuple[kind, ...] if own is tuple else own[kind]  # type: ignore[valid-type,index]
+    return Callable if callable(default) and not isinstance(default, type) else type(default)
+
+
+def in_plain(value: Any) -> Any:
+    """Options in values that checkpoints and JSON hold: members of enumerations by their names, paths as text, ..."""
+    if value is None or type(value) in (bool, int, float, str):
+        return value
+    if isinstance(value, Enum):
+        return value.name
+    if is_dataclass(value) and not isinstance(value, type):
+        return in_plain({one.name: getattr(value, one.name) for one in dataclass_fields(value)})
+    if isinstance(value, Mapping):
+        return {in_plain(key): in_plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return (tuple if isinstance(value, tuple) else list)(in_plain(item) for item in value)
+    return value.item() if type(value).__module__ == "numpy" and getattr(value, "ndim", 1) == 0 else str(value)
 
 
 def _coerced(value: object, hint: Any) -> Any:
     origin = typing.get_origin(hint)
+    if origin is typing.ClassVar or origin is typing.Annotated:
+        return _coerced(value, typing.get_args(hint)[0])
+    if isinstance(hint, typing.NewType):
+        return _coerced(value, hint.__supertype__)
     if origin in (typing.Union, UnionType):
         return _first_that_fits(value, typing.get_args(hint))
     if origin is Literal:
@@ -398,22 +500,60 @@ def _coerced(value: object, hint: Any) -> Any:
     if kind is float:
         return _number(value)
     if kind is str:
-        if isinstance(value, bool) or not isinstance(value, str | int | float):
+        if isinstance(value, bool) or not isinstance(value, str | int | float | PurePath):
             raise _UnfitError("text")
         return str(value)
     if kind is NoneType:
         if value is not None:
             raise _UnfitError("null")
         return None
-    if kind is Path:
-        return as_path(_coerced(value, str))
-    return value
+    if isinstance(kind, type) and issubclass(kind, PurePath | PathLike):
+        return value if isinstance(value, PurePath) else as_path(_coerced(value, str))
+    if kind is Callable:
+        if not callable(value):
+            raise _UnfitError("a function, which code alone can give")
+        return value
+    return _of_class(value, kind) if isinstance(kind, type) and kind is not object else value
+
+
+def _of_class(value: Any, kind: type) -> Any:
+    """``value`` as an instance of a class; those of enumerations, data classes and torch.dtype can be made of text and
+    sections.
+    """
+    try:
+        if isinstance(value, kind):
+            return value
+    except TypeError:  # a Protocol, a TypedDict
+        return value
+    if issubclass(kind, Enum):
+        named = [one for one in kind if value == one.name or (type(value) is type(one.value) and value == one.value)]
+        if not named:
+            raise _UnfitError(f"one of {', '.join(one.name for one in kind)}")
+        return named[0]
+    if is_dataclass(kind) and isinstance(value, Mapping):
+        hints, fields = _hints(kind), {one.name: one for one in dataclass_fields(kind) if one.init}
+        if unknown := [key for key in value if key not in fields]:
+            raise _UnfitError(f"a section of {', '.join(fields)}, not of {unknown[0]}")
+        try:
+            return kind(**{key: _coerced(item, hints.get(key, Any)) for key, item in value.items()})
+        except _UnfitError as unfit:
+            raise _UnfitError(f"a section, in which something is {unfit}") from None
+        except (TypeError, ValueError) as error:
+            raise _UnfitError(f"a {kind.__name__} ({error})") from None
+    if (kind.__module__, kind.__name__) == ("torch", "dtype") and isinstance(value, str):
+        found = getattr(importlib.import_module("torch"), value.removeprefix("torch."), None)
+        if not isinstance(found, kind):
+            raise _UnfitError("a type of torch, such as float32")
+        return found
+    if kind.__module__ == "numpy" and isinstance(value, int | float) and not isinstance(value, bool):
+        return kind(value)  # type: ignore[call-arg]
+    raise _UnfitError(f"a {kind.__name__}{', or a section of its fields' if is_dataclass(kind) else ''}")
 
 
 def _first_that_fits(value: object, hints: Sequence[Any]) -> Any:
     wanted = []
     # What fits as it is first: text is no number where both are allowed.
-    for hint in sorted(hints, key=lambda hint: not (isinstance(hint, type) and type(value) is hint)):
+    for hint in sorted(hints, key=lambda hint: hint not in type(value).__mro__):
         try:
             return _coerced(value, hint)
         except _UnfitError as unfit:

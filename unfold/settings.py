@@ -46,6 +46,7 @@ class DataSettings:
     mix: tuple[Options, ...]
     multiple: int
     draw: str
+    store: str
     skip_bad: bool
 
     @property

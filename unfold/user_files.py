@@ -8,10 +8,13 @@ of one name in two folders do not collide. Importing this module runs nothing of
 
 from __future__ import annotations
 
+import ast
 import builtins
+import hashlib
 import importlib
 import importlib.util
 import inspect
+import logging
 import os
 import re
 import sys
@@ -23,18 +26,30 @@ from types import FrameType, ModuleType, TracebackType
 from typing import Any
 
 from unfold.errors import UnfoldError, one_line, out_of_memory, reason_of
+from unfold.util.paths import is_file
+
+logger = logging.getLogger("unfold")
 
 __path__: list[str] = []  # makes this module a package, below which theirs stand
 
 PREFIX = f"{__name__}."
+digests: dict[Path, str] = {}  # SHA-256 of the files that were run, as they were then
 packages: set[str] = set()  # installed packages whose parts are in use: what fails in them is theirs, too
 
 
 def load_file(path: Path) -> ModuleType:
     """Run a file as a module, once; UnfoldError with file and line where that fails."""
-    if not path.is_file():
-        raise UnfoldError(f"there is no file {path}")
-    return _imported(_module_name(path.resolve()), str(path))
+    if not is_file(path):
+        raise UnfoldError(f"there is no file {one_line(str(path))[:200]}")
+    digest, path = digest_of(path), path.resolve()
+    if digests.setdefault(path, digest) != digest:
+        logger.warning("%s has changed since this process ran it, and runs as it was then: start Python anew", path)
+    return _imported(_module_name(path), str(path))
+
+
+def digest_of(path: Path) -> str:
+    """SHA-256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def load_module(name: str) -> ModuleType:
@@ -48,7 +63,7 @@ def _imported(name: str, what: str) -> ModuleType:
         return importlib.import_module(name)
     except UnfoldError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if isinstance(error, ModuleNotFoundError) and error.name and name.startswith(error.name):
             raise UnfoldError(f"there is no module {error.name} to be imported; install it, or name a file") from None
         raise UnfoldError(f"{place_of(error) or what}: {in_words(error)}") from error
@@ -59,6 +74,37 @@ def files_loaded(folder: Path) -> list[Path]:
     prefix = f"{PREFIX}{_coded(str(folder.resolve()))}."
     modules = [module for name, module in list(sys.modules.items()) if name.startswith(prefix)]
     return sorted(Path(file) for module in modules if (file := getattr(module, "__file__", None)))
+
+
+def files_imported(file: Path) -> set[Path]:
+    """The files beside a file that it imports anywhere, in functions, too, and those that they import."""
+    found: set[Path] = set()
+    waiting = [file.resolve()]
+    while waiting:
+        one = waiting.pop()
+        fresh = {Path(path).resolve() for path in _imports(one)} - found
+        found |= fresh
+        waiting += fresh
+    return found
+
+
+def _imports(file: Path) -> Iterator[str]:
+    """The files beside a file whose names stand in its imports."""
+    try:
+        nodes = list(ast.walk(ast.parse(file.read_bytes())))
+    except (OSError, SyntaxError, ValueError):
+        return
+    for node in nodes:
+        names = [one.name for one in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
+        if isinstance(node, ast.ImportFrom):
+            names = [node.module, *(f"{node.module}.{name}" for name in names)] if node.module else names
+        for name in names:
+            folder = file.parent
+            for part in name.split("."):
+                if (path := _beside(str(folder), part)) is None:
+                    break
+                yield path
+                folder = folder / part
 
 
 def place_of(error: BaseException) -> str | None:
@@ -81,6 +127,8 @@ def line_of(method: Any) -> str:
 
 def in_words(error: BaseException) -> str:
     """An error's kind and text, in one line."""
+    if isinstance(error, SystemExit):
+        return "it ends the program (sys.exit): leave that to what calls it, below `if __name__ == '__main__':`"
     text = error.msg if isinstance(error, SyntaxError) else reason_of(error)
     return one_line(f"{type(error).__name__}: {text}" if text != type(error).__name__ else text)
 
@@ -95,7 +143,7 @@ def their_errors(what: str) -> Iterator[None]:
         yield
     except UnfoldError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if out_of_memory(error):
             raise
         if (place := place_of(error) or _of_signature(error)) is None:
@@ -103,14 +151,14 @@ def their_errors(what: str) -> Iterator[None]:
         raise UnfoldError(f"{place}: {in_words(error)} (in {what})") from error
 
 
-def _of_signature(error: Exception) -> str | None:
+def _of_signature(error: BaseException) -> str | None:
     """ "file:line" of people's own function that was called with other arguments than it takes: Python raises that in
     the caller. None for other errors.
     """
     found = re.match(r"([\w.]+)\(\) (?:takes|missing|got)", str(error)) if isinstance(error, TypeError) else None
     if found is None:
         return None
-    for name, module in list(sys.modules.items()):
+    for name, module in reversed(list(sys.modules.items())):  # the newest first
         if name.startswith(PREFIX) or name.partition(".")[0] in packages:
             thing: object = module
             for part in found.group(1).split("."):

@@ -123,8 +123,8 @@ def test_help_leads_a_newcomer_on(command: Command) -> None:
         assert word in helped
 
 
-def test_a_missing_command_or_config_exits_with_2(command: Command) -> None:
-    for words in ([], ["paint"], ["train"], ["test", "--config", "x.yaml"]):
+def test_an_unknown_command_or_a_missing_config_exits_with_2(command: Command) -> None:
+    for words in (["paint"], ["train"], ["test", "--config", "x.yaml"]):
         assert command(*words)[0] == 2
 
 
@@ -255,3 +255,10 @@ def test_ctrl_c_while_the_command_line_is_read_is_no_traceback(monkeypatch: pyte
 
     monkeypatch.setattr("unfold.cli.command_line.parse", interrupted)
     assert main(["models"]) == 130
+
+
+def test_unfold_alone_says_what_to_do_first(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    said = capsys.readouterr().out
+    for command in ("restore", "train", "test", "models", "new"):
+        assert f"unfold {command} " in said or f"unfold {command}\n" in said

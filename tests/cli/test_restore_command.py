@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from tests.inference.test_picture_files import PROFILE, hostile
-from tests.narrow import narrow, saved
+from tests.narrow import ARGUMENTS, narrow, saved
 from tests.synthetic import scene
 from unfold import restore
 from unfold.cli import restore_command as module
@@ -141,6 +141,23 @@ def test_a_grey_picture_stays_grey_and_it_is_told(blind: Path, tmp_path: Path, c
     np.testing.assert_array_equal(found[..., 0], np.rint(mean * 255))
 
 
+def test_a_network_of_one_channel_restores_a_grey_picture_as_it_is_and_no_more_is_told(
+    tmp_path: Path, command: Command
+) -> None:
+    grey = scene(32, 24)[..., :1]
+    write_picture(tmp_path / "g.png", Picture(grey))
+    net = narrow("dgunet_deblur", channels=1)
+    model = {"name": "dgunet_deblur", "arguments": {**ARGUMENTS["dgunet_deblur"], "channels": 1}}
+    torch.save({"state_dict": net.state_dict(), "model": model}, tmp_path / "one.pth")
+    given = ("-o", tmp_path / "o", "--weights", tmp_path / "one.pth")
+    code, told, _ = command("restore", tmp_path / "g.png", *given)
+    assert (code, told.strip()) == (0, "restored 1")
+    with torch.inference_mode():
+        y = torch.from_numpy(grey / np.float32(255)).permute(2, 0, 1)[None]
+        expected = net(y)[0].permute(1, 2, 0).clamp(0, 1).numpy()
+    np.testing.assert_array_equal(read_picture(tmp_path / "o" / "g.png").pixels, np.rint(expected * 255))
+
+
 def test_in_tiles_the_difference_to_the_whole_is_told(
     blind: Path, pictures: Path, tmp_path: Path, command: Command, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -249,6 +266,21 @@ def test_patterns_and_names(pictures: Path, tmp_path: Path) -> None:
     (tmp_path / "link.png").symlink_to(pictures / "picture0.png")
     with pytest.raises(UnfoldError, match="is the picture itself"):
         find_jobs([str(pictures / "picture0.png")], tmp_path / "link.png")
+
+
+@pytest.mark.parametrize("name", ["x.exr", "x.npy", "x.v2"])
+def test_a_name_with_an_ending_that_no_picture_has_is_said_to_become_a_folder(
+    name: str, pictures: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    jobs = find_jobs([str(pictures / "picture0.png")], tmp_path / name)
+    assert jobs[0].target == tmp_path / name / "picture0.png"
+    assert f"{name} becomes a folder: pictures are written as .png, .tif" in caplog.text
+    caplog.clear()
+    find_jobs([str(pictures)], tmp_path / name)
+    (tmp_path / name).mkdir()
+    find_jobs([str(pictures / "picture0.png")], tmp_path / name)
+    find_jobs([str(pictures / "picture0.png")], tmp_path / "plain")
+    assert not caplog.text, "a folder goes into a folder, one that is there is meant, and others have no ending"
 
 
 def test_pictures_and_folders_are_taken_in_natural_order(tmp_path: Path) -> None:

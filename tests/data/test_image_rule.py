@@ -14,7 +14,7 @@ from PIL import Image
 
 import unfold
 from tests.synthetic import scene
-from unfold.data.images import read_channels, read_uint8, to_float
+from unfold.data.images import read_channels, read_image, read_uint8, to_float
 from unfold.data.patches import random_patch, read_store
 from unfold.degradations.paired import Paired
 from unfold.errors import UnfoldError
@@ -67,6 +67,28 @@ def test_channels_are_fitted_to_the_network_in_the_depth_of_the_file(tmp_path: P
     assert bright.dtype == np.uint16
     assert np.abs(DEEP @ np.array([0.299, 0.587, 0.114]) - bright).max() < 2
     assert np.array_equal(read_uint8(tmp_path / "deep.tif"), np.rint(DEEP / 257).astype(np.uint8))
+
+
+@pytest.mark.parametrize("channels", [4, 5, 6])
+def test_bands_beside_rgb_are_never_left_out_without_a_word(tmp_path: Path, channels: int) -> None:
+    path = tmp_path / "a.tif"
+    cube = CUBE.repeat(2, axis=2)[..., :channels]
+    tifffile.imwrite(path, cube, photometric="rgb", extrasamples=["unspecified"] * (channels - 3))
+    assert np.array_equal(read_channels(path, channels), cube)
+    for read in (read_image, lambda path: read_channels(path, 3), lambda path: read_channels(path, 1)):
+        with pytest.raises(UnfoldError, match=f"a.tif has {channels} channels"):
+            read(path)
+
+
+@pytest.mark.parametrize("grey", [False, True])
+def test_a_colour_that_a_png_calls_transparent_is_not_taken_for_opaque(tmp_path: Path, grey: bool) -> None:
+    picture = Image.fromarray(scene(20, 24)).convert("L" if grey else "RGB")
+    seen, unseen = picture.getpixel((0, 0)), 1 if grey else (1, 2, 3)
+    picture.save(tmp_path / "seen.png", transparency=seen)
+    picture.save(tmp_path / "unseen.png", transparency=unseen)
+    with pytest.raises(UnfoldError, match="is transparent in places"):
+        read_channels(tmp_path / "seen.png", 3)
+    assert np.array_equal(read_channels(tmp_path / "unseen.png", 1 if grey else 3).squeeze(), np.asarray(picture))
 
 
 @pytest.mark.parametrize("ending", ["npy", "tif"])

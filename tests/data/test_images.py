@@ -15,6 +15,7 @@ from PIL import Image
 
 from tests.synthetic import scene
 from unfold.data.images import PHOTOGRAPHS, check_images, find_images, read_image, to_float
+from unfold.data.pairs import find_pairs
 from unfold.errors import UnfoldError
 
 
@@ -56,6 +57,11 @@ def test_a_slice_of_a_folder_is_a_slice_of_its_images_in_natural_order(tmp_path:
     for mistake in ("[::2]", "[:-]", "[-:]", "[3]"):
         with pytest.raises(UnfoldError, match="there is no folder"):
             found(mistake)
+    with pytest.raises(UnfoldError, match=r"photographs are clean images .* a folder is wanted here: name it"):
+        find_pairs("photographs")  # as a recipe of pairs has it that names none
+    with pytest.raises(UnfoldError) as caught:
+        find_images(f"{tmp_path}/none", "test")
+    assert str(caught.value).count(f"{tmp_path}/none") == 1, "a whole path is one place and not two"
     assert [path.name for path in find_images("photographs[1:]", "test")] == ["chelsea.png"]
 
 

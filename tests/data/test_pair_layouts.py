@@ -74,6 +74,9 @@ RULES = [
         "many",
     ),
     ({"blur/seq1/0.png": "sharp/seq1/0.png", "blur/seq2/0.png": "sharp/seq2/0.png"}, "the same name"),
+    ({"LR_bicubic/X2/1x2.png": "HR/1.png", "LR_bicubic/X2/2x2.png": "HR/2.png"}, "scale"),
+    ({"noisy/iso100/a/1.png": "clean/1.png", "noisy/iso100/a/2.png": "clean/2.png"}, "the same name"),
+    ({"noisy/1_a.png": "clean/v2/1.png", "noisy/1_b.png": "clean/v2/1.png"}, "many inputs of one"),
     ({"seq1/blur/0.png": "seq1/sharp/0.png", "seq2/blur/0.png": "seq2/sharp/0.png"}, "folders of scenes"),
     ({"a/seq1/noisy/0.png": "a/seq1/gt/0.png", "b/seq1/noisy/0.png": "b/seq1/gt/0.png"}, "folders of scenes"),
     ({"test/s1/1_blur.png": "test/s1/1_sharp.png", "test/s2/1_blur.png": "test/s2/1_sharp.png"}, "folders of scenes"),
@@ -123,6 +126,7 @@ def test_what_is_not_clear_names_both_candidates_and_what_is_left_over_is_counte
     touch(tmp_path / "scenes", "s1/blur/0.png", "s1/sharp/0.png", "s2/0.png", "s2/1.png")
     touch(tmp_path / "halfscene", "s1/blur/0.png", "s1/sharp/0.png", "s2/blur/1.png")
     touch(tmp_path / "wrong", "a/0.png", "b/0.png")
+    touch(tmp_path / "names", "noisy/L0_FD.png", "clean/L0_QD.png")
     for name, given, parts in [
         ("two", Given(), ["a_b_1.png may belong to", "a.png or to a_b.png"]),
         ("template", Given(name="{id}_*"), ["a_b_1.png may belong to", "a.png or to a_b.png"]),
@@ -133,7 +137,9 @@ def test_what_is_not_clear_names_both_candidates_and_what_is_left_over_is_counte
         ("halfscene", Given(), ["s2/blur has no folder of targets"]),
         ("wrong", Given(), ["holds no pairs", "input and target name the folders (there are a, b)"]),
         ("wrong", Given("a", "c"), ["has no folder c, which the option target names (there are a, b)"]),
-        ("wrong", Given("x", "y"), ["holds no pairs by the options input x, target y"]),
+        ("wrong", Given("x", "y"), ["holds no pairs by the options input x, target y", "a text file with the two"]),
+        ("wrong", Given(), ["holds no pairs", "a text file with the two paths of a pair per line names any others"]),
+        ("names", Given(), ["2 without a partner", "the option name says how inputs are called", "a text file"]),
         ("wrong", Given("a", "b", "*_x"), ["name is a template", "'*_x'"]),
         ("wrong", Given("a", "a"), ["would hold both sides"]),
     ]:
@@ -158,12 +164,30 @@ def test_a_list_names_pairs_or_clean_images_line_by_line(tmp_path: Path) -> None
     assert len({pair.name for pair in pairs}) == 3
     assert find_pairs(f"{tmp_path}/pairs.txt[1:2]") == pairs[1:2]
     assert find_items(str(tmp_path / "pairs.txt")) == pairs
-    (tmp_path / "clean.txt").write_text("p/0.png\nwith space/a b.png\n")
+    (tmp_path / "clean.txt").write_text("path\np/0.png\nwith space/a b.png\n")
     assert find_images(str(tmp_path / "clean.txt"), "train") == [tmp_path / "p/0.png", tmp_path / "with space/a b.png"]
+    for text in (
+        "input,target\np/0.png,q/0.png\n",
+        '"noisy","clean"\r\n"p/0.png","q/0.png"\r\n',
+        "\ufefflow dose\thigh dose\np/0.png\tq/0.png\n",
+        "# of 2026\nfiles partners\np/0.png q/0.png\n",
+    ):
+        (tmp_path / "head.csv").write_text(text, encoding="utf-8")
+        assert told(tmp_path, find_pairs(str(tmp_path / "head.csv"))) == [("p/0.png", "q/0.png")], text
+    for text in ('"with space/a b.png" c.png', '"with space/a b.png","c.png"', '"with space/a b.png"\tc.png'):
+        (tmp_path / "quoted.txt").write_text(f"{text}\n")
+        assert told(tmp_path, find_pairs(str(tmp_path / "quoted.txt"))) == [("with space/a b.png", "c.png")], text
     for text, part in [
+        ("input,target\n", "line 1: there is no"),
+        ("p/0.png,q/0.png\ninput,target\n", "line 2: there is no"),
+        ("p/0 q/0\np/0.png q/0.png", "line 1: there is no"),
+        ("p p2\np/0.png q/0.png", "line 1: there is no"),
+        ("p/0.tif input\np/0.png q/0.png", "line 1: there is no"),
+        ("with space/a b.png c.png", 'in "quotes" where a path has such itself'),
         ("p/0.png q/0.png c.png", "line 1: two paths are wanted"),
         ("p/0.png q/1.png", "line 1: there is no"),
         ("p/0.png q/0.png\np/0.png c.png", "line 2: p/0.png stands in line 1"),
+        ("p/0.png p/0.png", "line 1: p/0.png is both the input and the target"),
         ("# nothing", "lists nothing"),
     ]:
         (tmp_path / "bad.txt").write_text(text)
@@ -187,6 +211,26 @@ def test_the_doctor_tells_the_rule_and_shows_three_pairs(tmp_path: Path, command
     assert (code, "1 pairs by a list" in out) == (0, True)
 
 
+def test_the_doctor_looks_pairs_over_that_lie_as_its_options_say(tmp_path: Path, command) -> None:  # type: ignore[no-untyped-def]
+    for split in ("", "train/", "val/"):
+        for i, name in enumerate(("shots/1_a.png", "shots/1_b.png", "truth/1.png")):
+            path = tmp_path / (f"split/{split}{name}" if split else f"one/{name}")
+            path.parent.mkdir(exist_ok=True, parents=True)
+            Image.fromarray(scene(20, 30, seed=i + len(split))).save(path)
+    said = ("--input", "shots", "--target", "truth", "--name", "{id}_*")
+    code, out, _ = command("data", "doctor", tmp_path / "one", *said)
+    assert (code, out.count("pairs by folders shots and truth, the template {id}_*")) == (0, 1), out
+    assert "2 pairs, PSNR of the inputs" in out
+    assert out.strip().endswith("sets: 1, errors: 0, warnings: 0, the same photograph in two sets: 0 times")
+    code, out, _ = command("data", "doctor", tmp_path / "split", *said)
+    assert (code, out.count("2 pairs by folders")) == (0, 2), out
+    Image.fromarray(scene(20, 30, seed=9)).save(tmp_path / "split/val/shots/2_a.png")
+    code, out, _ = command("data", "doctor", tmp_path / "split", *said)
+    assert (code, "1 without a partner" in out, "2_a.png" in out) == (1, True, True), out
+    code, out, _ = command("data", "doctor", tmp_path / "one", "--input", "nowhere", "--target", "truth")
+    assert (code, out.count("has no folder nowhere")) == (1, 1), out
+
+
 def test_the_doctor_takes_targets_a_whole_number_of_times_as_large(tmp_path: Path, command) -> None:  # type: ignore[no-untyped-def]
     for side, size in (("LR", 16), ("HR", 32)):
         (tmp_path / side).mkdir()
@@ -207,3 +251,11 @@ def test_fifty_thousand_names_take_seconds(tmp_path: Path) -> None:
     start = time.perf_counter()
     assert len(find_pairs(str(tmp_path))) == 5000
     assert time.perf_counter() - start < 5
+
+
+def test_accents_pair_in_either_form_that_file_systems_write_them(tmp_path: Path) -> None:
+    composed, apart = "caf\u00e9", "cafe\u0301"
+    touch(tmp_path, f"hazy/{composed}_1.png", f"hazy/{composed}_2.png", f"clear/{apart}.png")
+    assert len(find_pairs(str(tmp_path), "train")) == 2
+    touch(tmp_path / "one", f"input/{apart}.png", f"target/{composed}.png")
+    assert [pair.target.name for pair in find_pairs(str(tmp_path / "one"), "train")] == [f"{composed}.png"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from torch.utils.data import DataLoader
 from tests.synthetic import scene
 from unfold.data.batches import BatchSampler, Key, collate
 from unfold.data.images import find_images, read_uint8
-from unfold.data.patches import Images, MemoryStore, Patches, dihedral, random_patch, read_store, reduced
+from unfold.data.patches import Images, MemoryStore, Patches, dihedral, plain_sample, random_patch, read_store, reduced
 from unfold.degradations.gaussian_noise import GaussianNoise
 from unfold.errors import UnfoldError
 from unfold.physics.resize import imresize
@@ -208,3 +209,18 @@ def test_every_image_is_seen_once_in_a_pass_whatever_shares_the_work_and_whereve
     assert flat[:count] != flat[count : 2 * count], "another order in each pass"
     assert flat != [n for step in numbers(4, 0) for n in step], "and in each epoch"
     assert numbers(3, 7) == whole[7:], "a resume in mid-epoch"
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (1, 6, 3), (6, 1, 3), (6, 6, 1), (1, 1, 1), (6, 5), (1, 6), (1, 1)])
+def test_a_sample_of_any_shape_and_view_is_a_copy_that_may_be_written_to(shape: tuple[int, ...]) -> None:
+    image = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+    image.flags.writeable = False
+    for view in (image, image[::-1], image[:, ::-1], image[::-1, ::-1], image.swapaxes(0, 1)[::-1]):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # torch warns of memory that it may not write to
+            made = plain_sample({"y": view})["y"]
+        assert torch.equal(
+            made, torch.tensor(view.tolist()).permute(2, 0, 1) if view.ndim == 3 else torch.tensor(view.tolist())
+        )
+        made += 1
+    assert np.array_equal(image.ravel(), np.arange(image.size)), "the image in memory stays as it is"

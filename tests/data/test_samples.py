@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 
 from tests.synthetic import scene
 from unfold.data.batches import BatchSampler, Key, collate
+from unfold.data.images import read_grey
 from unfold.data.patches import MemoryStore, Patches, read_store
 from unfold.degradations.blur_downscale import BlurDownscale
 from unfold.degradations.camera_noise import CameraNoise
@@ -289,6 +290,12 @@ def test_compressive_sensing_takes_limited_range_y_of_colour_and_grey_as_it_is(t
     assert white == pytest.approx(235 / 255)
     batch = kind.render(collate([{"target": torch.from_numpy(samples[0])[None]}]))
     assert torch.equal(batch["image"], batch["target"])
+    full = grey(Sensing(full_range=True))
+    images = [full.read(path) for path in full.sources(str(tmp_path))]
+    made = [full.make(one, np.random.default_rng(0), 1)["target"][..., 0] for one in images]
+    np.testing.assert_array_equal(made[0], read_grey(tmp_path / "0.png") / np.float32(255))
+    np.testing.assert_array_equal(made[1], picture[..., 0] / np.float32(255))
+    assert full.reading() != kind.reading(), "what is kept of the one is not taken for the other"
 
 
 def test_camera_noise_spares_as_many_samples_as_it_says_and_judges_the_rest_by_noise() -> None:

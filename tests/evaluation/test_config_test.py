@@ -16,8 +16,11 @@ from tests.synthetic import scene
 from tests.tasks.test_recipes import RECIPES, TASKS, TWINS, config, narrow
 from unfold import api
 from unfold.config import load_config, options_of, part_of
+from unfold.evaluation.config_test import _differing
 from unfold.from_config import build_degradation, build_network
 from unfold.models.registry import create_model
+from unfold.protocols.any_pairs import Pairs
+from unfold.registry import NETWORK, find
 from unfold.weights.load_model import model_record
 
 Command = Callable[..., tuple[int, str, str]]
@@ -89,7 +92,12 @@ def test_every_recipe_is_tested_by_its_protocol_with_the_numbers_that_the_protoc
     tested = results(tmp_path / "run" / "test")
     assert tested["source"] == data
     assert {file.stem for file in (tmp_path / "run" / "test" / "strips").glob("*.png")} == set(tested["images"])
-    words = ("--device", "cpu", "--json", tmp_path / "by.json")
+    if not protocol:  # images degraded as the training's are, which has no name
+        return
+    words = ["--device", "cpu", "--json", str(tmp_path / "by.json")]
+    for option in part_of(cfg, "MODEL").files():
+        file = options_of(cfg, "MODEL").get(option)
+        words += ["--input", f"{option}={file}"] if file else []
     code, _, err = command("test", "--protocol", protocol, *given, *words)
     assert (code, err) == (0, "")
     expected = json.loads((tmp_path / "by.json").read_text())["images"]
@@ -202,3 +210,17 @@ def test_a_project_of_ones_own_is_tested_on_other_images(
     assert (code, err) == (0, "")
     assert len(results(tmp_path / "found")["images"]) == 3
     assert len(list((tmp_path / "found" / "strips").glob("*.png"))) == 3
+
+
+def test_where_files_lie_is_no_other_test_than_the_weights_were_trained_for() -> None:
+    part = find(NETWORK, "dgunet_denoise")
+    model = model_record(part, {"stages": 3})
+    trained = {"model": model, "protocol": {"crop": 0, "name": "{id}_*"}}  # as deblur_rgb has it, or another layout
+    for protocol, differing in [
+        (Pairs(), []),
+        (Pairs(input="a", target="b", name="{id}x"), []),
+        (Pairs(input="a", crop=8), ["protocol"]),
+        (Pairs(channel="y"), ["protocol"]),
+    ]:
+        tested = {"model": model, "protocol": protocol.options()}
+        assert list(_differing(part, protocol, trained, tested)) == differing, protocol.options()

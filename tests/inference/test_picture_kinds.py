@@ -129,6 +129,8 @@ def test_pictures_and_numbers_that_do_not_fit_are_refused_in_one_line() -> None:
         (tensor[None, None], r"not \(1, 1, 3, 20, 26\)"),
         (FLOATS.transpose(2, 0, 1), r"channels come last, image.transpose\(1, 2, 0\)"),
         (255 * tensor, "values from .*divide by 255"),
+        (tensor - 4, "values from [^:]*$"),
+        (tensor * float("nan"), "has numbers that are not finite [^:]*$"),
         ((255 * tensor).long(), "not int64"),
         (FLOATS > 0.5, "not bool"),
         (None, "not of the type NoneType"),

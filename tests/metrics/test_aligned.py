@@ -119,7 +119,7 @@ def test_what_cannot_be_aligned_is_refused() -> None:
         (x[:50], "differ in shape"),
         (x[..., 0], r"shape \(H,W,3\), not \(96, 112\)"),
         (x[..., :2], r"shape \(H,W,3\), not \(96, 112, 2\)"),
-        (torch.from_numpy(x), "tensors of images have shape"),
+        (torch.from_numpy(x), r"tensors of images have shape .*: image\[None\] is a batch of one"),
     ):
         with pytest.raises(UnfoldError, match=reason) as caught:
             aligned_scores(z, torch.from_numpy(x) if isinstance(z, torch.Tensor) else x)

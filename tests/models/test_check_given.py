@@ -26,7 +26,7 @@ from unfold.weights.load_model import load_named
 
 
 def picture_of(name: str) -> str:
-    return "image" if name.endswith("_cs") else "y"
+    return "image" if name.endswith("_cs") or name.startswith("ista_net") else "y"
 
 
 def called(name: str, batch: int = 2, **change: Any) -> Any:

@@ -15,8 +15,9 @@ from unfold import create_model, list_models
 from unfold.metrics import psnr
 from unfold.util.value_checks import unchecked
 
+GUESTS = ("ista_net", "ista_net_plus", "ista_net_plus_mri")
 OURS = ("composed", "hqs_denoiser", "dgunet_prompt", "dgunet_prompt_narrow")
-PUBLISHED = [name for name in list_models() if name not in OURS]  # of the papers
+PUBLISHED = [name for name in list_models() if name not in (*OURS, *GUESTS)]  # of the papers
 
 
 def dead_in_compressive_sensing(stages: list[str]) -> set[str]:
@@ -68,6 +69,8 @@ def test_every_parameter_gets_a_gradient_but_those_dead_by_design(name: str) -> 
     without = {key for key, parameter in net.named_parameters() if parameter.grad is None}
     assert without == DEAD.get(name, set())
     learning = {key: p.grad for key, p in net.named_parameters() if key not in without and "CA.conv_du" not in key}
+    if name in ("ista_net", "ista_net_plus"):  # Phi Q = 1, so that x_0 fits y already
+        assert not learning.pop("fcs.0.lambda_step").any()  # type: ignore[union-attr]
     assert all(gradient.any() for gradient in learning.values()), "attention gates apart, which random ReLUs can close"
     assert all(not p.requires_grad for key, p in net.named_parameters() if key in without), "told to the optimiser too"
 
@@ -77,7 +80,8 @@ def test_stages_do_something(name: str) -> None:
     """So that what is compared elsewhere is more than an input handed through."""
     net, given = narrow(name), inputs(name, 2, 24, 20)
     with torch.inference_mode():
-        x, _ = net.begin(**given)
+        begun = net.begin(**given)
+        x = net.finish(*begun) if name.startswith("ista") else begun[0]  # blocks, put together
         stages = net(**given, return_stages=True)
     moved = [(b[..., :24, :20] - a[..., :24, :20]).abs().max() for a, b in zip([x, *stages], stages, strict=False)]
     assert min(moved) > 1e-2
@@ -142,11 +146,11 @@ def test_stages_can_be_set_anew_where_weights_are_tied_and_only_there(name: str)
         net.stages = 0
 
 
-def test_names_are_those_of_the_papers_and_our_own() -> None:
+def test_names_are_those_of_the_papers_of_guests_and_our_own() -> None:
     assert list_models() == sorted(
         [f"dgunet_{task}" for task in ("deblur", "derain", "denoise", "cs")]
         + [f"dgunet_plus_{task}" for task in ("deblur", "derain", "denoise", "cs")]
-        + ["usrnet", "usrnet_tiny", "nrl_gdn", "nrl_gdn_y0", "rgdn_uniform", *OURS]
+        + ["usrnet", "usrnet_tiny", "nrl_gdn", "nrl_gdn_y0", "rgdn_uniform", *GUESTS, *OURS]
     )
     with torch.device("meta"):
         counts = {name: sum(p.numel() for p in create_model(name).parameters()) for name in PUBLISHED}

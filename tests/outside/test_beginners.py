@@ -13,6 +13,7 @@ from PIL import Image
 import unfold
 from unfold import registry
 from unfold.errors import UnfoldError
+from unfold.models.unfolding import UnfoldingNetwork
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -174,6 +175,40 @@ def test_a_measurement_of_one_channel_becomes_a_picture_of_three_with_every_comm
         ("super().__init__(stages)", "torch.nn.Module.__init__(self)", "has to call super().__init__(stages)"),
         ("super().__init__(stages)", "pass", "net.py:"),
         ("def begin(self, y, *, mask, gain)", "def begin(self, image, *, mask, gain)", "it has no argument y"),
+        ("inputs = {", 'inputs = ["y"]\n    was = {', "inputs of Demosaic is a dict such as"),
+        ('"mask": image(3)', '"mask": "image"', "inputs of Demosaic is a dict such as"),
+        ('"y": image(1)', '"y": level()', "the picture to be restored, an image"),
+        ("inputs = {", 'min_size = "8"\n    inputs = {', "min_size of Demosaic is a whole number, and '8' is not"),
+        ("inputs = {", "tiling = 64\n    inputs = {", "tiling of Demosaic is a Tiling"),
+        ("    def stage(", "    def forward(self, y):\n        return y\n\n    def stage(", "has a forward of its own"),
+        (
+            "    def stage(",
+            "    def forward(self, y, **kw):\n        return y\n\n    def stage(",
+            "an Output is wanted",
+        ),
+        (
+            "class Mean(ImageLoss):",
+            "class Mean(ImageLoss):\n    def __init__(self):\n        self.a = 1\n",
+            "super().__i",
+        ),
+        (
+            "class Mosaic(Degradation):",
+            "class Mosaic(Degradation):\n    scales = 2",
+            "scales of Mosaic is a list, and '2' is",
+        ),
+        ("target = to_float(read_image(case.files[0]))", "return None", "sample of Rows returns a NoneType"),
+        ('"gain": noise}, target)', '"gain": noise})', "sample of Rows returns no target"),
+        ('"gain": noise}, target)', '"gain": noise}, target * 255)', "returns a target with values from 0 to 2"),
+        ("y.astype(np.float32)[..., None]", "(y * 99).astype(np.uint8)[..., None]", "y with numbers of the kind uint8"),
+        ('return {"y": y, "mask"', 'return {"y": y * 255, "mask"', "degrade of Mosaic returns y with values from"),
+        ('return {"y": y, "mask"', 'return {"y": y.astype(np.float16), "mask"', ""),
+        ('return {"y": y, "mask"', 'import torch; return {"y": torch.tensor(y).bfloat16(), "mask"', ""),
+        ("import torch\n", "import sys\nimport torch\nsys.exit(0)\n", "it ends the program (sys.exit)"),
+        (
+            "def begin(self, y, *, mask, gain):",
+            "def begin(self, y, *, mask, gain):\n        raise SystemExit",
+            "ends the pr",
+        ),
     ],
 )
 def test_what_their_own_code_returns_is_taken_where_it_is_clear_and_else_refused_in_one_line(
@@ -200,6 +235,74 @@ def test_every_optimizer_takes_steps_and_a_term_that_counts_nothing_needs_nothin
     terms = '[{NAME: "samples.py:Mean"}, {NAME: perceptual, WEIGHT: 0}]'
     more = ["OPTIM.NAME", optimizer, "LOSS.TERMS", terms]
     assert command("train", "--config", project / "recipe.yaml", *words(project), *more)[::2] == (0, "")
+
+
+RATES = """
+from unfold.training.schedule import Rate
+from torch.optim import SGD
+
+
+class Own(Rate):
+    def factor(self, t, units, lr):
+        return VALUE
+
+
+class Opt(SGD):
+    def __init__(self, params, lr):
+        pass
+
+
+def nothing():
+    return None
+"""
+
+
+@pytest.mark.parametrize(
+    ("value", "words", "said"),
+    [
+        ("0.5", "SCHEDULE.NAME rates.py:Own", ""),
+        ("None", "SCHEDULE.NAME rates.py:Own", "rates.py:7: factor of Own returns None"),
+        ("-1.0", "SCHEDULE.NAME rates.py:Own", "a number from 0 on is wanted"),
+        ("float('nan')", "SCHEDULE.NAME rates.py:Own", "factor of Own returns nan"),
+        ("1", "SCHEDULE.NAME rates.py:nothing", "makes a NoneType, and a schedule (Rate) is wanted"),
+        ("1", "OPTIM.NAME rates.py:Opt", "Opt has to call super().__init__(params, defaults)"),
+    ],
+)
+def test_schedules_and_optimizers_that_are_none_are_one_line(
+    project: Path, command: Command, value: str, words: str, said: str
+) -> None:
+    (project / "rates.py").write_text(RATES.replace("VALUE", value))
+    given = ["train", "--config", project / "recipe.yaml", *(project / "words").read_text().split(), *words.split()]
+    code, _, err = command(*given)
+    assert (code, err.count("\n"), said in err) == ((2, 1, True) if said else (0, 0, True)), err
+
+
+def test_late_imports_are_kept_with_the_run_and_a_file_that_changes_is_told(
+    project: Path, command: Command, caplog: pytest.LogCaptureFixture
+) -> None:
+    net = project / "net.py"
+    net.write_text(
+        NETWORK.replace("        y, mask, gain = context", "        import late\n        y, mask, gain = context")
+    )
+    (project / "late.py").write_text("from deeper import one\n")
+    (project / "deeper").mkdir()
+    (project / "deeper" / "__init__.py").write_text("one = 1\n")
+    assert command("train", "--config", project / "recipe.yaml", *words(project))[::2] == (0, "")
+    kept = list((project / "run" / "code").iterdir())
+    assert {"net.py", "samples.py", "late.py", "__init__.py"} <= {path.name for path in kept}
+    before = registry.find(registry.NETWORK, "net.py:Demosaic").sha256
+    net.write_text(NETWORK)
+    assert registry.find(registry.NETWORK, "net.py:Demosaic").sha256 == before, "of what runs"
+    assert "net.py has changed since this process ran it" in caplog.text
+
+
+def test_weights_of_ones_own_network_are_no_other_network(project: Path, command: Command) -> None:
+    assert command("train", "--config", project / "recipe.yaml", *words(project))[::2] == (0, "")
+    weights = project / "run" / "checkpoints" / "best.pth"
+    with pytest.raises(UnfoldError, match=r"holds net.py:Demosaic, which is another network than usrnet_tiny"):
+        unfold.load_model(weights, "usrnet_tiny")
+    with pytest.raises(UnfoldError, match=r"name is text .* not the class UnfoldingNetwork"):
+        unfold.load_model(weights, UnfoldingNetwork)  # type: ignore[arg-type]
 
 
 def test_a_recipe_names_the_network_and_the_checkpoint_says_its_options(project: Path, command: Command) -> None:

@@ -101,6 +101,8 @@ def test_a_class_of_a_notebook_is_found_by_name_once_it_is_registered() -> None:
             unfold.register("usrnet", network=Plain)
         with pytest.raises(UnfoldError, match="is no loss"):
             unfold.register(loss=Plain)
+        with pytest.raises(UnfoldError, match="network is registered by its class, and this is a int"):
+            unfold.register(network=3)  # type: ignore[arg-type]
     finally:
         registry.NETWORK.registered.clear()
         registry.NETWORK.registered.update(before)

@@ -19,6 +19,7 @@ from unfold.errors import UnfoldError
 from unfold.metrics import psnr, ssim
 from unfold.protocols import any_pairs
 from unfold.protocols.by_name import parse_protocol
+from unfold.protocols.protocol import Case
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -51,6 +52,15 @@ def test_the_scores_of_the_input_itself_are_those_of_the_files(folder: Path, com
         assert row["psnr"] == pytest.approx(peak_signal_noise_ratio(target, y), abs=1e-4)
         assert row["ssim"] == pytest.approx(ssim(y, target), abs=1e-6)
     assert found["protocol"]["options"] == {"crop": 0, "channel": "rgb"}
+
+
+@pytest.mark.parametrize(("channels", "ending"), [(3, "png"), (5, "tif")])
+def test_results_whose_names_hold_folders_are_saved_in_them(tmp_path: Path, channels: int, ending: str) -> None:
+    result = np.random.default_rng(0).random((8, 9, channels))
+    for name in ("seq1/0", "seq2/0"):
+        parse_protocol("pairs").save(result, Case(name, (tmp_path / "0.png",)), tmp_path)
+    saved = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.*"))
+    assert saved == [f"seq1/0.{ending}", f"seq2/0.{ending}"]
 
 
 def test_a_result_is_clamped_and_not_rounded(folder: Path) -> None:

@@ -15,7 +15,8 @@ from unfold.evaluation.config_test import _plain
 from unfold.models.dgunet import DGUNet
 from unfold.models.registry import skeleton
 from unfold.report.curve import draw_curves, log_ticks, ticks
-from unfold.report.models_list import count_parameters, format_models, gmac
+from unfold.report.model_facts import FILE, counted, format_models
+from unfold.report.models_list import count_parameters, gmac
 from unfold.report.sheet import draw_sheet
 from unfold.report.strip import PANEL, Panel, draw_strip, some_stages
 from unfold.report.text_table import Score, format_table, mean_score
@@ -166,3 +167,7 @@ def test_values_that_are_equal_but_for_rounding_and_tiny_ones_have_ticks_of_thei
         assert found[0] <= low
         assert found[-1] >= high
         assert all(a < b for a, b in pairwise(found))
+
+
+def test_what_is_kept_of_the_networks_is_what_they_are() -> None:
+    assert FILE.read_text() == counted(), "python scripts/model_facts.py writes it anew"

@@ -35,6 +35,7 @@ from unfold.tables.html_grid import missing
 from unfold.tables.open_weights import Net, open_net
 from unfold.tables.published import read_published
 from unfold.tables.results import Cell, ImageScore, Shown, Table
+from unfold.weights.load_model import load_named
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -342,6 +343,26 @@ def test_several_weights_have_a_row_each(data: Path, weights: Path, tmp_path: Pa
     assert len({cell.measured for cell in found.values()}) == 5
     told = read_table(tmp_path / "t" / "table.json").provenance["weights"]
     assert [Path(one["file"]).name for one in told] == ["a.pth", "b.pth", "narrow.pth"]
+
+
+def test_two_networks_of_one_file_do_not_share_scores(
+    data: Path, weights: Path, tmp_path: Path, command: Command
+) -> None:
+    state = load_named(weights)[2].state_dict()
+    torch.save({"a": state, "b": {key: value * 1.1 for key, value in state.items()}}, tmp_path / "two.pth")
+    given = ("tables", "usrnet_bicubic", "--limit", 1, "-o", tmp_path / "t", "--weights", tmp_path / "two.pth")
+    code, _, err = command(*given)
+    assert (code, err.count("\n"), "--key" in err) == (2, 1, True)
+    found = []
+    for key in ("a", "b", "a"):
+        assert command(*given, "--key", key)[0] == 0
+        (cell,) = cells(tmp_path / "t", protocol="usrnet_bicubic:scale=4", data="Set5", method="usrnet", published=None)
+        found.append(cell.measured)
+        assert read_table(tmp_path / "t" / "table.json").provenance["weights"][0]["key"] == key
+    assert found[0] == found[2] != found[1]
+    assert command("tables", "usrnet_bicubic", "--limit", 1, "-o", tmp_path / "w", "--weights", weights)[0] == 0
+    (cell,) = cells(tmp_path / "w", protocol="usrnet_bicubic:scale=4", data="Set5", method="usrnet", published=None)
+    assert cell.measured == found[0]
 
 
 def test_published_weights_that_are_not_here_leave_their_row_empty_and_hinder_nothing(

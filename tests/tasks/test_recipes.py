@@ -41,6 +41,9 @@ AIO = {"LOSS.PIXEL": "l1", "LOSS.STAGES": "last", "OPTIM.NAME": "AdamW", "OPTIM.
 AIO |= {"OPTIM.BETAS": [0.9, 0.999], "SCHEDULE.WARMUP": 15, "TRAIN.EPOCHS": 120, "TRAIN.BATCH": 32, "TRAIN.PATCH": 128}
 AIO |= {"DATA.MULTIPLE": 16}
 CS |= {"TRAIN.EPOCHS": 400, "TRAIN.PATCH": 32, "SCHEDULE.NAME": "constant", "SCHEDULE.WARMUP": 0}
+ISTA_NET = {"OPTIM.LR": 1e-4, "TRAIN.BATCH": 64, "TRAIN.EPOCHS": 200, "TRAIN.PATCHES": 88912, "TRAIN.PATCH": 33}
+ISTA_NET |= {"SCHEDULE.NAME": "constant", "SCHEDULE.WARMUP": 0, "OPTIM.BETAS": [0.9, 0.999]}
+ISTA_NET_MRI = {**ISTA_NET, "TRAIN.BATCH": 4, "TRAIN.EPOCHS": 400, "TRAIN.PATCHES": 800, "TRAIN.PATCH": 256}
 
 # recipe: network, its number of parameters, and what the published training had.
 PUBLISHED: dict[str, tuple[str, int, dict[str, Any]]] = {
@@ -68,12 +71,16 @@ PUBLISHED: dict[str, tuple[str, int, dict[str, Any]]] = {
     "compressive_sensing/dgunet_fine": ("dgunet_cs", 2_546_748, FINE),
     "compressive_sensing/dgunet_plus": ("dgunet_plus_cs", 7_072_284, CS),
     "compressive_sensing/dgunet_plus_fine": ("dgunet_plus_cs", 7_072_284, FINE),
+    "compressive_sensing/ista_net": ("ista_net", 171_090, ISTA_NET),
+    "compressive_sensing/ista_net_plus": ("ista_net_plus", 336_978, ISTA_NET),
+    "compressive_sensing/ista_net_plus_mri": ("ista_net_plus_mri", 336_978, ISTA_NET_MRI),
 }
 OURS = {
     "all_in_one/aio5_prompt",
     "all_in_one/small",
     "all_in_one/small_prompt",
     "compressive_sensing/dgunet_small",
+    "compressive_sensing/ista_net_plus_smoke",
     "deblur/nrl_gdn_small",
     "denoise/finetune",
     "denoise/gaussian_small",
@@ -99,6 +106,12 @@ def setting(cfg: CfgNode, key: str) -> Any:
         section_part = part_of(cfg, section)
         return plain(section_part.full(options_of(cfg, section)))[name.lower()]
     return cfg[section][name]
+
+
+def test_the_loss_of_ista_net_is_the_published_one() -> None:
+    for recipe in (name for name in PUBLISHED if "ista_net" in name):
+        terms = [(term["NAME"], term.get("WEIGHT", 1.0)) for term in plain(terms_of(config(recipe)))]
+        assert terms == [("mse", 1.0), ("symmetry", 0.01)], recipe
 
 
 def test_every_recipe_is_one_of_the_papers_or_of_ours() -> None:
@@ -134,7 +147,8 @@ def test_the_cosine_of_our_small_recipes_ends_with_the_run() -> None:
 
 
 @pytest.mark.parametrize("recipe", PUBLISHED)
-def test_the_network_is_built_at_its_published_width(recipe: str) -> None:
+def test_the_network_is_built_at_its_published_width(recipe: str, sets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UNFOLD_DATA", str(sets))  # where a matrix is
     with torch.device("meta"):
         net = build_network(config(recipe))
     assert sum(parameter.numel() for parameter in net.parameters()) == PUBLISHED[recipe][1]
@@ -144,20 +158,25 @@ NARROW = {
     "dgunet": "MODEL.STAGES 3 MODEL.WIDTH 8 MODEL.GROWTH 4 MODEL.OPERATOR_WIDTH 4",
     "dgunet_cs": "MODEL.STAGES 3 MODEL.WIDTH 8 MODEL.GROWTH 4 MODEL.RATIO 10",
     "usrnet": "MODEL.STAGES 2 MODEL.WIDTHS [8,8,8,8] MODEL.DEPTH 1",
+    "ista_net": "MODEL.ARGS.stages 2 MODEL.ARGS.width 4",
     "nrl_gdn": "MODEL.STAGES 3 MODEL.TRAIN_STAGES 2 MODEL.WIDTHS [4,4,4,4] MODEL.DEPTH 1 MODEL.WIDTH 4",
 }
 SHORT = "TRAIN.EPOCHS 1 TRAIN.PATCHES 2 TRAIN.BATCH 2 TRAIN.PATCH 36 TRAIN.WORKERS 0 TRAIN.VALIDATE_EVERY 1 DEVICE cpu"
 
 
 def narrow(name: str) -> list[str]:
+    if name == "hqs_denoiser":
+        own = "MODEL.ARGS.stages 2 MODEL.ARGS.widths [4,4,4,4] MODEL.ARGS.depth 1 MODEL.ARGS.level_width 4"
+        return [*own.split(), *SHORT.split()]
     if name.endswith("_cs"):
         family = "dgunet_cs"
     else:
-        family = next(f for f in ("dgunet", "usrnet", "nrl_gdn") if name.startswith(f) or f == "nrl_gdn")
+        family = next(f for f in ("dgunet", "ista_net", "usrnet", "nrl_gdn") if name.startswith(f) or f == "nrl_gdn")
     words = NARROW[family].split()
     if family.startswith("dgunet") and "plus" not in name:
         words += ["MODEL.TAIL", "4"]
-    short = SHORT.replace("36", "64") if family == "dgunet_cs" else SHORT
+    sides = {"dgunet_cs": "64", "ista_net": "72" if name.endswith("_mri") else "33"}
+    short = SHORT.replace("36", sides.get(family, "36"))
     return [*words, *short.split(), *(["TRAIN.ITERATIONS", "1"] if family == "usrnet" else [])]
 
 

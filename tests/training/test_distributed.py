@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -122,6 +123,26 @@ def test_one_that_is_stopped_or_killed_stops_all_and_the_run_goes_on_as_if_not(r
     assert rows(tmp_path / "whole") == rows(tmp_path / "broken")
 
 
+def test_several_go_on_with_images_that_have_moved_and_all_refuse_other_ones(
+    recipe: Path, pictures: Path, tmp_path: Path
+) -> None:
+    argv = ["train", "--config", str(recipe), *f"{SIX} TRAIN.EPOCHS 2 SCHEDULE.NAME constant".split()]
+    argv += ["OUTPUT", str(tmp_path / "run")]
+    assert [code for code, _, _ in trained(2, tmp_path / "1", argv)] == [0, 0]
+    shutil.copytree(pictures, tmp_path / "elsewhere")
+    shutil.copytree(pictures, tmp_path / "others")
+    Image.fromarray(scene(40, 56, seed=9)).save(tmp_path / "others" / "picture1.png")
+    longer = [*argv, "--resume", "TRAIN.EPOCHS", "3", "DATA.TRAIN"]
+    refused = trained(2, tmp_path / "2", [*longer, str(tmp_path / "others")])
+    assert (refused[0][0], refused[1][0] in (1, 2)) == (2, True), refused
+    (line,) = told(refused)
+    assert "holds other images than" in line
+    moved = trained(2, tmp_path / "3", [*longer, str(tmp_path / "elsewhere")])
+    assert [code for code, _, _ in moved] == [0, 0], moved
+    assert "the images are the same" in moved[0][1] + moved[0][2]
+    assert weights(tmp_path / "run")["step"] == 12
+
+
 def told(found: list[Ended]) -> list[str]:
     """What the processes say on stderr, but for the bar."""
     lines = [line for _, _, err in found for line in err.splitlines()]
@@ -152,7 +173,8 @@ def test_every_parameter_that_is_trained_gets_a_gradient(name: str, every_stage:
     output = net.run(**inputs(name, 1, 32, 32))
     TotalLoss([Term(L1(), every_stage=every_stage)])(output, {"target": torch.rand_like(output.stages[-1])}).backward()
     assert [key for key, p in net.named_parameters() if p.requires_grad and p.grad is None] == []
-    assert not list(net.buffers()), "which processes would have to share"
+    shared = [name for name, _ in net.named_buffers() if name in net.state_dict()]
+    assert not shared, "which processes would have to share: fixed matrices are the same in all"
 
 
 def test_each_process_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:

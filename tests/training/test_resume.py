@@ -13,6 +13,7 @@ from torch import Tensor
 
 from unfold.config import load_config
 from unfold.errors import UnfoldError
+from unfold.from_config import bare_network, build_degradation, build_test
 from unfold.training.checkpoint import newest_good, read_run, save_checkpoint
 from unfold.training.log import read_log
 from unfold.training.processes.signals import Stopped
@@ -206,9 +207,38 @@ def test_a_run_of_before_goes_on_drawing_with_replacement_and_a_new_one_sees_eve
     trainer = build_trainer(load_config(recipe, now), resume=True)
     assert not trainer.loader.dataset.passes
     assert "goes on drawing images with replacement, and with its milestones" in caplog.text
+    trainer.fit(2)
+    trainer = build_trainer(load_config(recipe, now), resume=True)
+    assert not trainer.loader.dataset.passes, "also when it is resumed once more"
     trainer.fit()
     whole = [*old[:-1], str(tmp_path / "whole")]
     build_trainer(load_config(recipe, whole)).fit()
     one, other = (read_run(tmp_path / name / "checkpoints" / "last.pth").state for name in ("old", "whole"))
     assert all(torch.equal(one[name], other[name]) for name in one)
     assert build_trainer(load_config(recipe, [*now[:-1], str(tmp_path / "new")])).loader.dataset.passes
+
+
+def test_compressive_sensing_is_validated_on_published_tiles_tested_on_those_of_the_table_and_old_runs_as_they_were(
+    recipe: Path, tmp_path: Path, pictures: Path
+) -> None:
+    recipe.write_text(
+        f"OUTPUT: {tmp_path / 'run'}\nDEVICE: cpu\nMODEL: {{NAME: dgunet_cs, ARGS: {{ratio: 10, stages: 3, width: 8, "
+        f"growth: 4, tail: 4}}}}\nDATA: {{KIND: compressive_sensing, TRAIN: {pictures}, VAL: {pictures}}}\n"
+        "TRAIN: {EPOCHS: 2, PATCHES: 2, BATCH: 2, PATCH: 32}\nLOSS: {TERMS: [{NAME: mse}]}\nSCHEDULE: {WARMUP: 0}\n"
+    )
+    trainer = build_trainer(load_config(recipe))
+    assert trainer.about["protocol"]["tile"] == 32
+    trainer.fit(1)
+    cfg = load_config(recipe)
+    net = bare_network(cfg)
+    degradation = build_degradation(cfg, net)
+    assert vars(build_test(cfg, net, degradation))["tile"] == 128
+    asked = load_config(recipe, ["DATA.VAL_PROTOCOL", "compressive_sensing:ratio=10,tile=64"])
+    assert vars(build_test(asked, net, degradation))["tile"] == 64
+    assert build_trainer(cfg, resume=True).about["protocol"]["tile"] == 32
+    file = tmp_path / "run" / "config.yaml"
+    written = yaml.safe_load(file.read_text())
+    del written["DATA"]["DRAW"]
+    file.write_text(yaml.safe_dump(written))
+    for _ in range(2):
+        assert build_trainer(load_config(recipe), resume=True).about["protocol"]["tile"] == 128

@@ -476,7 +476,7 @@ def run(lines: str, folder: Path) -> None:
     here = Path.cwd()
     os.chdir(folder)
     try:
-        exec(lines, {"torch": torch, "pickle": pickle})
+        exec(lines, {"torch": torch, "pickle": pickle, "numpy": np})
     finally:
         os.chdir(here)
 
@@ -531,6 +531,43 @@ def test_torchscript_says_what_it_is_and_the_lines_work(tmp_path: Path) -> None:
     assert "compressed" not in str(caught.value)
     run(in_words(str(caught.value)), tmp_path)
     assert torch.load(tmp_path / "weights.pth", weights_only=True).keys() == net.state_dict().keys()
+
+
+@pytest.mark.parametrize("kind", ["savez", "compressed", "pickle", "torch", "nested"])
+def test_weights_as_arrays_are_refused_with_lines_that_make_tensors_of_them(kind: str, tmp_path: Path) -> None:
+    arrays = {name: value.numpy() for name, value in usrnet().items()}
+    path = tmp_path / "w.npz"
+    if kind == "savez":
+        np.savez(path, **arrays)
+    elif kind == "compressed":
+        np.savez_compressed(path, **arrays)
+    elif kind == "pickle":
+        path.write_bytes(pickle.dumps(arrays))
+    else:
+        saved(path, arrays if kind == "torch" else {"epoch": 3, "params": arrays, "args": argparse.Namespace(lr=1)})
+    with pytest.raises(UnfoldError) as caught:
+        load_model(path)
+    assert "damaged" not in str(caught.value)
+    run(in_words(str(caught.value)), tmp_path)
+    assert is_usrnet(load_model(tmp_path / "weights.pth"))
+
+
+def test_a_choice_among_copies_is_a_warning_so_that_python_shows_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    load_model(saved(tmp_path / "w.pth", {"g": usrnet(), "g_ema": usrnet(1)}))
+    told = [record for record in caplog.records if "taken is g_ema, the moving average; left out: g" in record.message]
+    assert [record.levelname for record in told] == ["WARNING"]
+
+
+def test_a_folder_is_no_file_of_weights_and_those_in_it_are_named(tmp_path: Path) -> None:
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    with pytest.raises(UnfoldError, match="run is a folder, and weights are a file: name the file in it"):
+        load_model(tmp_path / "run")
+    saved(tmp_path / "run" / "checkpoints" / "last.pth", usrnet())
+    for folder in ("run", "run/checkpoints"):
+        with pytest.raises(UnfoldError, match=r"is a folder.*: it holds \S+run/checkpoints/last\.pth$"):
+            load_model(tmp_path / folder)
 
 
 def test_a_file_without_a_known_network_names_its_keys_and_the_lines(tmp_path: Path) -> None:
@@ -623,3 +660,13 @@ def test_the_names_of_the_variants_still_decide(tmp_path: Path) -> None:
     with pytest.raises(UnfoldError, match="share one layout"):
         load_model(path)
     assert load_model(path, "rgdn_uniform", stages=ARGUMENTS["nrl_gdn"].get("stages", 40)).noise_model == "gradient"
+
+
+def test_archives_that_are_no_checkpoint_are_named_with_what_to_do(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", **{key: value.numpy() for key, value in usrnet().items()})
+    with pytest.raises(UnfoldError, match=r"an archive of NumPy.*torch\.save"):
+        load_model(tmp_path / "a.npz")
+    with zipfile.ZipFile(tmp_path / "b.zip", "w") as archive:
+        archive.writestr("weights.pth", b"x")
+    with pytest.raises(UnfoldError, match=r"a zip file with weights\.pth: unpack it first"):
+        load_model(tmp_path / "b.zip")

@@ -26,7 +26,7 @@ from unfold.bench.variants import (
     why_not,
 )
 from unfold.errors import UnfoldError, out_of_memory, reason_of
-from unfold.models.registry import plain_model, skeleton
+from unfold.models.registry import built, network_part, skeleton
 from unfold.report.models_list import count_gmac, count_parameters
 from unfold.report.provenance import provenance
 from unfold.util.device import pick_device
@@ -93,7 +93,7 @@ def run_bench(
     """
     where = pick_device(device)
     torch.manual_seed(0)
-    net = plain_model(name, **overrides)
+    net = built(network_part(name), overrides)
     check_size(name, size, batch, seconds)
     given = random_inputs(net, batch, *size, where)
     ways = _chosen(ways_of(mode, where), only)

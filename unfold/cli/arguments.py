@@ -19,6 +19,15 @@ WHERE = (
 )
 
 DEVICE_HELP = "auto (default: a GPU where there is one), cpu, cuda, cuda:1, mps, xpu, ..."
+FIRST_STEPS = """unfold restores images with deep unfolding networks. What to do first:
+
+  unfold restore photo.jpg -o clean.png --task denoise           your own picture, with weights that come with unfold
+  unfold train --config tasks/denoise/configs/quickstart.yaml    a small network, from nothing, in minutes
+  unfold test --config tasks/denoise/configs/quickstart.yaml --weights runs/quickstart/checkpoints/last.pth
+  unfold models                                                  the networks
+  unfold new my_project                                          a network of your own
+
+All commands: unfold --help. One of them: unfold COMMAND --help."""
 BSDS_HELP = "folder of the JPEG files of BSDS500"
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -32,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
         "the same config and `--weights runs/quickstart/checkpoints/last.pth`. `unfold COMMAND --help` tells more.",
     )
     top.add_argument("--version", action="version", version=f"unfold {unfold.__version__}")
-    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    commands = top.add_subparsers(dest="command", metavar="COMMAND")
 
     train = commands.add_parser(
         "train",
@@ -109,6 +118,13 @@ def parser() -> argparse.ArgumentParser:
     test.add_argument("--json", metavar="FILE", type=Path, help="with --protocol: write the numbers")
     test.add_argument("--device", metavar="NAME", help=f"with --protocol: {DEVICE_HELP}")
     _add_stages(test, "with --protocol: ")
+    test.add_argument(
+        "--input",
+        action="append",
+        dest="others",
+        metavar="NAME=FILE",
+        help="with --protocol: a file that the network needs beside its weights, such as matrix=phi.mat",
+    )
     test.add_argument("overrides", nargs="*", metavar="KEY VALUE", help=OVERRIDES_HELP)
 
     _add_restore(commands)
@@ -188,6 +204,7 @@ def _add_tables(commands: Subparsers) -> None:
         metavar="[MODEL=]FILE|NAME",
         help="checkpoints, or published weights; MODEL= where the file does not tell the network",
     )
+    _add_key(tables)
     tables.add_argument("--data", metavar="ROOT", help="folder of the sets, in place of $UNFOLD_DATA")
     tables.add_argument("--limit", type=int, metavar="N", help="only the first N images of every set")
     tables.add_argument(
@@ -254,6 +271,18 @@ def _add_data(actions: Subparsers) -> None:
     doctor.add_argument("paths", nargs="+", metavar="PATH", help="folders or files, as they are or below $UNFOLD_DATA")
     doctor.add_argument("--json", metavar="FILE", type=Path, help="write everything that was found")
     doctor.add_argument("--model", metavar="NAME", help="check sizes for this network")
+    doctor.add_argument("--input", metavar="FOLDER", default="", help="folder of inputs, as DATA.ARGS.input says it")
+    doctor.add_argument("--target", metavar="FOLDER", default="", help="folder of targets, as DATA.ARGS.target says it")
+    doctor.add_argument(
+        "--name", metavar="TEMPLATE", default="", help="how inputs are called, {id} being the target's name: '{id}_*'"
+    )
+    cache = actions.add_parser(
+        "cache",
+        help="list or clear the decoded images that training keeps on the disk",
+        description="Training sets that do not fit into memory are decoded once, into files in the cache folder "
+        "(UNFOLD_CACHE; at most UNFOLD_STORE_LIMIT GB, 100 by default). Those that a run uses are not cleared.",
+    )
+    cache.add_argument("what", choices=["list", "clear"])
     prepare = actions.add_parser(
         "prepare",
         help="make a set, or a part of one, of what is at hand",
@@ -401,7 +430,8 @@ def _add_network(command: argparse.ArgumentParser, more: str = "", about: str = 
         default=[],
         metavar="NAME=VALUE",
         help="any other input of the network (see `unfold models NAME`): a number, a kernel, or a picture as large as "
-        "the one that is restored, or a folder of such, called as the pictures are; may be given several times",
+        "the one that is restored (also .mat, .npy), or a folder of such, called as the pictures are; or a file that "
+        "its weights need, such as matrix=phi.mat; may be given several times",
     )
     command.add_argument("--precision", choices=["float32", "bf16"], default="float32")
     command.add_argument("--device", default="auto", metavar="NAME", help=DEVICE_HELP)

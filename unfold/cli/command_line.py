@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from unfold.cli.arguments import parse
+from unfold.cli.arguments import FIRST_STEPS, parse
 from unfold.cli.exit_codes import INTERRUPTED, explained
 from unfold.errors import UnfoldError
 from unfold.util import once
@@ -102,8 +102,9 @@ def _run(trainer: Trainer) -> int:
 def test(arguments: argparse.Namespace) -> int:
     if arguments.protocol:
         return _test_protocol(arguments)
-    for option in ("model", "json", "device", "stages"):
+    for option in ("model", "json", "device", "stages", "others"):
         if getattr(arguments, option) is not None:
+            option = "input" if option == "others" else option
             raise UnfoldError(f"--{option} belongs to --protocol; a recipe says it by KEY VALUE")
     if arguments.weights is None:
         raise UnfoldError("give --weights, the checkpoint to test")
@@ -133,6 +134,7 @@ def _test_protocol(arguments: argparse.Namespace) -> int:
             f"--protocol tests one network at a time, and --weights names {len(arguments.weights)}: --config sets "
             "several side by side"
         )
+    from unfold.cli.restore_command import pairs_of
     from unfold.evaluation.protocol_test import run_protocol
 
     table = run_protocol(
@@ -145,6 +147,7 @@ def _test_protocol(arguments: argparse.Namespace) -> int:
         json_file=arguments.json,
         device=arguments.device or "auto",
         stages=arguments.stages,
+        files=pairs_of(arguments.others or ()),
     )
     print(table)
     return 0
@@ -209,9 +212,9 @@ def new(arguments: argparse.Namespace) -> int:
 
 
 def models(arguments: argparse.Namespace) -> int:
-    from unfold.report.models_list import describe_model, format_models
+    from unfold.report.model_facts import format_models, model_page
 
-    print(describe_model(arguments.name) if arguments.name else format_models())
+    print(model_page(arguments.name) if arguments.name else format_models())
     return 0
 
 
@@ -261,6 +264,7 @@ def tables(arguments: argparse.Namespace) -> int:
         device=arguments.device,
         precision=arguments.precision,
         jobs=arguments.jobs,
+        key=arguments.key,
     )
     print(outcome.text)
     return outcome.code
@@ -286,9 +290,11 @@ def bench(arguments: argparse.Namespace) -> int:
 
 def data(arguments: argparse.Namespace) -> int:
     if arguments.action == "doctor":
+        from unfold.data.pairs import Given
         from unfold.report.doctor_table import run_doctor
 
-        report, good = run_doctor(arguments.paths, arguments.json, arguments.model)
+        given = Given(arguments.input, arguments.target, arguments.name)
+        report, good = run_doctor(arguments.paths, arguments.json, arguments.model, given)
         print(report)
         return 0 if good else 1
     if arguments.action == "list":
@@ -300,6 +306,11 @@ def data(arguments: argparse.Namespace) -> int:
         from unfold.data.catalog.paper_sets import find_set
 
         print(find_set(arguments.name))
+        return 0
+    if arguments.action == "cache":
+        from unfold.data.stores.store_folder import clear_stores, list_stores
+
+        print(list_stores() if arguments.what == "list" else clear_stores())
         return 0
     print(_prepare(arguments))
     return 0
@@ -343,7 +354,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     interrupted.
     """
     try:
-        return _carry_out(parse(argv))
+        arguments = parse(argv)
+        if arguments.command is None:
+            print(FIRST_STEPS)
+            return 0
+        return _carry_out(arguments)
     except KeyboardInterrupt:
         return INTERRUPTED
 

@@ -39,10 +39,13 @@ from unfold.inference.tile_error import tile_difference
 from unfold.inference.tile_memory import available, share_memory
 from unfold.inference.tile_size import Tile, check_tile
 from unfold.inference.validate_inputs import check_inputs
+from unfold.models.registry import network_part
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.registry import short
 from unfold.util.arrays import Named
 from unfold.util.device import devices_for, pick_device, place
+from unfold.util.matrix_files import ENDINGS as MATRICES
+from unfold.util.matrix_files import find_beside, read_mask
 from unfold.util.paths import as_path
 from unfold.util.precision import Precision
 from unfold.util.progress import bar
@@ -114,7 +117,9 @@ def run_restore(
     _check_quality(quality, work)
     if kernel == "grid" and (form or quality):
         raise UnfoldError("--kernel grid writes a sheet as PNG: leave --format and --quality out")
-    name, _, net = load_named(weights, model, key=key)
+    files_given = pairs_of(others)
+    name, _, net = load_named(weights, model, key=key, files=files_given)
+    others = without_files(others, name)
     place(net, pick_device(devices[0]))
     if net.not_for_pictures:
         raise UnfoldError(net.not_for_pictures)
@@ -142,7 +147,14 @@ def run_restore(
     try:
         with logging_redirect_tqdm():
             if min(len(devices), len(left)) > 1:
-                begin = partial(_begin, weights=weights, model=model, key=key, options=replace(options, alone=False))
+                begin = partial(
+                    _begin,
+                    weights=weights,
+                    model=model,
+                    key=key,
+                    files=files_given,
+                    options=replace(options, alone=False),
+                )
                 for number, done in enumerate(_in_processes(left, devices, begin)):
                     if done is not None:
                         found[number] = done
@@ -251,7 +263,7 @@ def _restore_one(job: Job, net: UnfoldingNetwork, options: Options) -> Done:
     """Restore a picture, or say why not; OSError for a full disk."""
     try:
         picture, lost = restore_file(job, net, options)
-        return Done("done", grey=picture.grey, lost=lost)
+        return Done("done", grey=picture.grey and net.measured_channels != 1, lost=lost)
     except MissingReaderError:
         return Done("missing")
     except UnfoldError as error:
@@ -267,8 +279,10 @@ def _restore_one(job: Job, net: UnfoldingNetwork, options: Options) -> Done:
 class _Worker:
     """A process beside others: it leaves to one that is alone what fails here, which lack of memory may have caused."""
 
-    def __init__(self, weights: str, model: str | None, key: str | None, device: str, options: Options) -> None:
-        self.net = load_named(weights, model, key=key)[2]
+    def __init__(
+        self, weights: str, model: str | None, key: str | None, files: dict[str, str], device: str, options: Options
+    ) -> None:
+        self.net = load_named(weights, model, key=key, files=files)[2]
         place(self.net, pick_device(device))
         self.options = options
         self.notes: list[logging.LogRecord] = []
@@ -299,12 +313,13 @@ def _begin(
     weights: str,
     model: str | None,
     key: str | None,
+    files: dict[str, str],
     options: Options,
 ) -> None:
     global _worker
     torch.set_num_threads(threads)
     share_memory(*sharers)
-    _worker = _Worker(weights, model, key, queue.get(), options)
+    _worker = _Worker(weights, model, key, files, queue.get(), options)
 
 
 def _run(job: Job) -> Done | None:
@@ -326,6 +341,25 @@ def _in_processes(jobs: Sequence[Job], devices: Sequence[str], begin: Callable[.
         yield done
 
 
+def pairs_of(others: Sequence[str]) -> dict[str, str]:
+    """NAME=VALUE of --input by name. UnfoldError for what is not of that form, or given twice."""
+    said: dict[str, str] = {}
+    for text in others:
+        key, equals, value = text.partition("=")
+        if not equals or not value:
+            raise UnfoldError(f"--input {text}: write NAME=VALUE, such as mask=holes.png")
+        if key in said:
+            raise UnfoldError(f"{key} is given twice")
+        said[key] = value
+    return said
+
+
+def without_files(others: Sequence[str], name: str) -> list[str]:
+    """Those of --input that are inputs of the network, and no files that its weights need."""
+    files = network_part(name).files()
+    return [text for text in others if text.partition("=")[0] not in files]
+
+
 def told_inputs(
     name: str,
     net: UnfoldingNetwork,
@@ -340,10 +374,7 @@ def told_inputs(
     said = {
         key: str(value) for key, value in (("kernel", kernel), ("scale", scale), ("sigma", sigma)) if value is not None
     }
-    for text in others:
-        key, equals, value = text.partition("=")
-        if not equals or not value:
-            raise UnfoldError(f"--input {text}: write NAME=VALUE, such as mask=holes.png")
+    for key, value in pairs_of(others).items():
         if key in said:
             raise UnfoldError(f"{key} is given twice")
         said[key] = value
@@ -375,6 +406,8 @@ def _as_said(key: str, one: Input, text: str, times: int) -> Named:
             return {key: float(text)}
         except ValueError:
             raise UnfoldError(f"--input {key} is a number, not {text!r}") from None
+    if text.lower().endswith(MATRICES):
+        return {key: find_beside(text)}
     if not as_path(text).exists():
         raise UnfoldError(f"--input {key}={text}: there is no such picture or folder")
     return {key: as_path(text)}
@@ -437,7 +470,7 @@ def with_images(inputs: Named, source: Path, size: tuple[int, ...]) -> Named:
                 what = "no picture" if not found else f"{len(found)} pictures"
                 raise UnfoldError(f"--input {key}: {value} holds {what} called {source.stem}")
             file = found[0]
-        pixels = read_picture(file).pixels
+        pixels = read_mask(file) if file.suffix.lower() in MATRICES else read_picture(file).pixels
         if pixels.shape[:2] != size[:2]:
             raise UnfoldError(
                 f"--input {key}: {file} is {pixels.shape[0]}x{pixels.shape[1]}, and the picture {size[0]}x{size[1]}"

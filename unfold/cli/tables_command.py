@@ -86,11 +86,13 @@ def measure_table(
     device: str = "auto",
     precision: Precision = "float32",
     jobs: int | None = None,
+    key: str | None = None,
 ) -> Outcome:
     """Measure what can be measured of a table, and write table.md, .csv, .json and .html into ``output``.
 
     weights: [MODEL=]FILE or published names; data: in place of UNFOLD_DATA; limit: images of every set; jobs:
-    processes. Scores are kept in output/cache.jsonl and found again. UnfoldError for bad input, before any work.
+    processes; key: which network, where files of weights hold several. Scores are kept in output/cache.jsonl and found
+    again. UnfoldError for bad input, before any work.
     """
     definition = find_table(name)
     if limit is not None and limit < 1:
@@ -98,7 +100,7 @@ def measure_table(
     devices = devices_for(device, jobs)
     place = torch.device(devices[0])
     with _below(data):
-        nets = list({(net.model, net.sha256): net for net in _open(weights)}.values())
+        nets = list({(net.model, net.sha256): net for net in _open(weights, key)}.values())
         if weights and not nets and not definition.baselines:
             raise UnfoldError(f"none of the weights is here, and {name} has nothing else to measure")
         make_folder(output)
@@ -133,14 +135,14 @@ def measure_table(
     return Outcome(_told(table, definition.heads, output, new, errors), 1 if errors else 0)
 
 
-def _open(weights: Sequence[str]) -> Iterator[Net]:
+def _open(weights: Sequence[str], key: str | None) -> Iterator[Net]:
     """The weights that are here. A published name that is not is told, and its rows stay empty.
 
     UnfoldError for a file that is missing, and for any that cannot be used.
     """
     for text in weights:
         try:
-            yield open_net(text)
+            yield open_net(text, key)
         except UnfoldError as error:
             weights_of_name = published(text.rpartition("=")[2])
             if weights_of_name is None or local_file(weights_of_name) is not None:
@@ -155,7 +157,10 @@ def _about(plan: Plan, nets: Sequence[Net], digest: Digest) -> dict[str, object]
     return {
         "tiling": _option(protocols.values(), "tile"),
         "self-ensemble": _option(protocols.values(), "ensemble"),
-        "weights": [{"network": net.name, "file": str(net.path), "sha256": net.sha256} for net in nets],
+        "weights": [
+            {"network": net.name, "file": str(net.path), "sha256": net.sha256, **({"key": net.key} if net.key else {})}
+            for net in nets
+        ],
         "protocols": {name: f"version {protocol.version}" for name, protocol in protocols.items()},
         "data": {
             name: {"folder": str(cases[0].files[0].parent), "sha256": digest_of(cases, digest)}

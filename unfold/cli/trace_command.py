@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from unfold.cli.restore_command import MEMORY, told_inputs, with_images
+from unfold.cli.restore_command import MEMORY, pairs_of, told_inputs, with_images, without_files
 from unfold.data.choose_detail import busiest_crop
 from unfold.errors import UnfoldError
 from unfold.inference.kernel_and_noise import estimated_sigma
@@ -67,7 +67,8 @@ def run_trace(
     _check_places(as_path(source), output, overwrite)
     if kernel == "grid":
         raise UnfoldError("--kernel grid is for `unfold restore`: give gauss:WIDTH, bicubic or a file")
-    name, _, net = load_named(weights, model, key=key)
+    name, _, net = load_named(weights, model, key=key, files=pairs_of(others))
+    others = without_files(others, name)
     place(net, pick_device(device))
     if net.not_for_pictures:
         raise UnfoldError(net.not_for_pictures)

@@ -21,7 +21,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -131,10 +131,22 @@ def listed_lines(path: Path) -> list[tuple[int, str]]:
     return lines
 
 
+def without_heading(
+    path: Path, lines: list[tuple[int, str]], words: Callable[[str], list[str]]
+) -> list[tuple[int, str]]:
+    """The lines without a first one such as "input,target", whose words are no names of pictures; which is logged."""
+    first = words(lines[0][1])
+    files = any(is_image_name(word) or "/" in word or (path.parent / as_path(word)).exists() for word in first)
+    if files or len(lines) == 1:
+        return lines
+    say_once(f"the first line of {path}, {lines[0][1]}, names columns and no pictures")
+    return lines[1:]
+
+
 def listed_images(path: Path) -> list[Path]:
     """The images of a list of one path per line. UnfoldError, with the line, for what is not there or there twice."""
     seen: dict[Path, int] = {}
-    for number, line in listed_lines(path):
+    for number, line in without_heading(path, listed_lines(path), lambda line: [line]):
         file = path.parent / as_path(line)
         if not file.is_file():
             raise UnfoldError(f"{path}, line {number}: there is no {file}; a list of images has one path per line")
@@ -158,7 +170,12 @@ def find_folder(source: str) -> Path:
             return folder
         if folder.exists():
             raise UnfoldError(f"{folder} is a file, and a folder of images is wanted")
-    raise UnfoldError(f"there is no folder {source}, nor {below} (UNFOLD_DATA says where data sets lie)")
+    if source == "photographs":  # a setting's default
+        raise UnfoldError(
+            "photographs are clean images that come with scikit-image, and a folder is wanted here: name it"
+        )
+    nor = f", nor {below}" if below != Path(place) else ""
+    raise UnfoldError(f"there is no folder {source}{nor} (UNFOLD_DATA says where data sets lie)")
 
 
 def _photographs(split: str) -> list[Path]:
@@ -299,9 +316,17 @@ def decode(image: Any, path: Path, wanted: int = 0) -> NDArray[np.uint8] | NDArr
         raise UnfoldError(f"{path} holds {image.n_frames} pictures, an animation or pages; save one as a file")
     deep = bit_depth(image) == 16
     turn = image.getexif().get(ExifTags.Base.Orientation, 1)
+    samples = image.tag_v2.get(277, 1) if image.format == "TIFF" else 0
+    if samples > len(image.getbands()) and samples != wanted:
+        raise UnfoldError(
+            f"{path} has {samples} channels, and what those beside the {len(image.getbands())} of a picture mean is "
+            "not said, so that they are not left out: save the colours alone"
+        )
     image.load()  # for 16 bits, too: Pillow tells a truncated file, where cv2 gives a picture that ends in grey
     if image.mode in ("P", "PA"):
         image = image.convert("RGBA" if "transparency" in image.info or image.mode == "PA" else "RGB")
+    elif image.mode in ("1", "L", "RGB") and "transparency" in image.info and not deep:  # a colour that is transparent
+        image = image.convert("RGBA" if image.mode == "RGB" else "LA")
     kind = "L" if image.mode in ("1", "I;16", "I;16B", "I;16L") or (deep and image.mode == "I") else image.mode
     if kind not in ("L", "LA", "RGB", "RGBA"):
         hint = "; convert it with its colour profile" if kind == "CMYK" else ""

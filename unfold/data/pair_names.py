@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -49,6 +51,10 @@ _SEPARATORS = "_-. "
 
 class NoPartnerError(UnfoldError):
     """Images of a set of pairs have no partner."""
+
+
+class NoPairsError(UnfoldError):
+    """A folder holds no set of pairs."""
 
 
 class Pair(NamedTuple):
@@ -127,8 +133,9 @@ def match_sides(inputs: Sequence[Path], targets: Sequence[Path], homes: tuple[Pa
 
     The rules: one name; one name without marks (rain-001 and norain-001, 0_lq and 0_gt); without the scale behind the
     input's (0x4 and 0); the target's name, a separator and more (0001_0.8_0.2 and 0001), by which many inputs have one
-    target. Folders below the two sides count as parts of names, but where many inputs have one target and no target
-    lies in one (part1/0001_0.8_0.2 and 0001). UnfoldError where a partner is not clear, with both candidates.
+    target. Folders below the two sides count as parts of names, but not one in which all files of a side lie, where
+    their partners lie in none; nor where many inputs have one target and no target lies in one (part1/0001_0.8_0.2 and
+    0001). UnfoldError where a partner is not clear, with both candidates.
     """
 
     def key(path: Path, side: int, change: Callable[[str], str]) -> str:
@@ -168,7 +175,17 @@ def match_sides(inputs: Sequence[Path], targets: Sequence[Path], homes: tuple[Pa
             bare_input, bare_target, "the target's name and more behind it, but for marks such as _lq and _gt"
         ),
     )
-    return _best(attempts)
+    found = _best(attempts)
+    deeper = (_home_of(inputs, homes[0]), _home_of(targets, homes[1]))
+    if found.alone and deeper != homes:  # LR_bicubic/X2/0001x2.png beside HR/0001.png
+        again = match_sides(inputs, targets, deeper)
+        return again if not again.alone else found
+    return found
+
+
+def _home_of(files: Sequence[Path], home: Path) -> Path:
+    """The deepest folder that holds all of a side's files."""
+    return Path(os.path.commonpath([file.parent for file in files])) if files else home
 
 
 def _best(attempts: Iterable[Callable[[], Matched]]) -> Matched:
@@ -266,7 +283,8 @@ def one_to_many(
     """Inputs by the one target among their candidates; UnfoldError where there are two."""
     pairs, alone, used = [], [], set()
     for path in inputs:
-        found = list(dict.fromkeys(name for name in candidates(path) if name in of_target))
+        names = (unicodedata.normalize("NFC", name) for name in candidates(path))
+        found = list(dict.fromkeys(name for name in names if name in of_target))
         if len(found) > 1:
             a, b = (of_target[name] for name in found[:2])
             raise UnfoldError(f"{path} may belong to {a} or to {b.name}: the option name says which ({rule})")
@@ -289,6 +307,7 @@ def joined(of_input: Mapping[str, Path], of_target: Mapping[str, Path], rule: st
 def _by_key(paths: Iterable[Path], key: Key) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for path in paths:
-        if (other := found.setdefault(key(path), path)) is not path:
+        name = unicodedata.normalize("NFC", key(path))  # macOS writes accents as letters of their own
+        if (other := found.setdefault(name, path)) is not path:
             raise UnfoldError(f"{other} and {path.name} have one name: the partner of both is not clear")
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import re
 from collections.abc import Iterable, Sequence
@@ -21,6 +22,7 @@ from unfold.data.images import (
     read_channels,
     read_own,
     sliced,
+    without_heading,
 )
 from unfold.data.pair_names import (
     ALL_SPLITS,
@@ -39,6 +41,7 @@ from unfold.data.pair_names import (
 )
 from unfold.data.pair_names import INPUTS as INPUTS
 from unfold.data.pair_names import TARGETS as TARGETS
+from unfold.data.pair_names import NoPairsError as NoPairsError
 from unfold.data.pair_names import NoPartnerError as NoPartnerError
 from unfold.data.pair_names import Pair as Pair
 from unfold.errors import UnfoldError
@@ -47,6 +50,7 @@ from unfold.util.paths import as_path
 
 DEPTH = 3  # folders of scenes in one another
 SIDES = {"input": "inputs", "target": "targets"}
+BY_LIST = "a text file with the two paths of a pair per line names any others"
 
 
 class Given(NamedTuple):
@@ -286,11 +290,13 @@ def _nothing(folder: Path, split: str, given: Given) -> UnfoldError:
     names = [path.name for path in _folders(folder)]
     if any(given):
         said = ", ".join(f"{key} {value}" for key, value in given._asdict().items() if value)
-        return UnfoldError(f"{folder} holds no pairs by the options {said}, there or in {split}{_there(folder)}")
+        return NoPairsError(
+            f"{folder} holds no pairs by the options {said}, there or in {split}{_there(folder)}; {BY_LIST}"
+        )
     hint = f"; the options input and target name the folders{_there(folder)}" if names else ""
-    return UnfoldError(
+    return NoPairsError(
         f"{folder} holds no pairs: neither folders such as input and target, there or in {split}, "
-        f"nor images such as 1_blur.png and 1_sharp.png{hint}"
+        f"nor images such as 1_blur.png and 1_sharp.png{hint}; {BY_LIST}"
     )
 
 
@@ -300,7 +306,8 @@ def _all_matched(place: Path, matched: Matched) -> list[Pair]:
         more = f" and {len(alone) - 3} more" if len(alone) > 3 else ""
         by_name = "same name" in matched.rule or "side by side" in matched.rule
         how = "of the same name" if by_name else f"by {matched.rule}"
-        raise NoPartnerError(f"{place}: {len(alone)} without a partner {how}: {first}{more}")
+        hint = "" if matched.pairs else f"; the option name says how inputs are called, such as {{id}}_*, or {BY_LIST}"
+        raise NoPartnerError(f"{place}: {len(alone)} without a partner {how}: {first}{more}{hint}")
     return matched.pairs
 
 
@@ -317,18 +324,19 @@ def _listed_pairs(listed: Path) -> list[Pair]:
     """The pairs of a list. UnfoldError, with the line, for what is no pair of files that are there."""
     pairs: list[Pair] = []
     seen: dict[Path, int] = {}
-    for number, line in listed_lines(listed):
-        separator = next((one for one in ("\t", ",") if one in line), None)
-        words = [word.strip() for word in (line.split(separator) if separator else line.split())]
+    for number, line in without_heading(listed, listed_lines(listed), _words_of):
+        words = _words_of(line)
         if len(words) != 2 or not all(words):
             raise UnfoldError(
                 f"{listed}, line {number}: two paths are wanted, input and target, with a space, a tab or a comma "
-                f"between them, and not {line!r}"
+                f'between them (in "quotes" where a path has such itself), and not {line!r}'
             )
         files = [listed.parent / as_path(word) for word in words]
         for file in files:
             if not file.is_file():
                 raise UnfoldError(f"{listed}, line {number}: there is no {file}")
+        if files[0] == files[1]:
+            raise UnfoldError(f"{listed}, line {number}: {words[0]} is both the input and the target")
         if files[0] in seen:
             raise UnfoldError(f"{listed}, line {number}: {words[0]} stands in line {seen[files[0]]} already")
         seen[files[0]] = number
@@ -339,6 +347,16 @@ def _listed_pairs(listed: Path) -> list[Pair]:
             for pair in pairs
         ]
     return _distinct(pairs)
+
+
+def _words_of(line: str) -> list[str]:
+    """The words of a line of a list: between tabs or commas, as in CSV, or between spaces; "quoted" ones are whole."""
+    for separator in "\t,":
+        if separator in line:
+            words = next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])
+            if len(words) > 1:
+                return [word.strip() for word in words]
+    return next(csv.reader([line], delimiter=" ", skipinitialspace=True), []) if '"' in line else line.split()
 
 
 def marked_inputs(files: Iterable[Path]) -> list[Path]:

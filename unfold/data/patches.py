@@ -142,7 +142,8 @@ def _padded(image: Image, patch: int, scale: int) -> Image:
 
 def to_tensor(image: Image) -> Tensor:
     """(H,W,C) -> (C,H,W)."""
-    # A copy: a view turned around an axis of one pixel counts as contiguous, and torch takes no negative strides.
+    # A copy: a view turned around an axis of one pixel counts as contiguous, and torch takes no negative strides; nor
+    # may it write to an image in memory.
     return torch.from_numpy(np.array(image.transpose(2, 0, 1), order="C"))
 
 
@@ -179,4 +180,4 @@ def plain_sample(sample: Mapping[str, object]) -> Named:
 def _plain(value: object) -> object:
     if not isinstance(value, np.ndarray):
         return value
-    return to_tensor(value) if value.ndim == 3 else torch.from_numpy(value)
+    return to_tensor(value) if value.ndim == 3 else torch.from_numpy(np.array(value, order="C"))

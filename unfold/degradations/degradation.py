@@ -9,6 +9,7 @@ followed: they depend on the number of workers.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, NoReturn
 
@@ -23,6 +24,7 @@ from unfold.errors import UnfoldError
 from unfold.facts import Input
 from unfold.user_files import line_of
 from unfold.util.arrays import Named
+from unfold.util.value_checks import found_range, in_range
 
 Rng = np.random.Generator
 
@@ -50,6 +52,10 @@ class Degradation:
         """The protocol that validates a training by default; "": the images of DATA.VAL, degraded by this class."""
         return ""
 
+    def validation(self, net: nn.Module) -> str:
+        """The protocol that validates a training by default, where it is another than that of a test."""
+        return self.protocol(net)
+
     def sources(self, source: str) -> Sequence[Any]:
         """What a training set consists of; here, image files. UnfoldError where there are none."""
         return find_images(source, "train")
@@ -57,6 +63,19 @@ class Degradation:
     def read(self, source: Any) -> Images:
         """The images of one of them, (H,W,C): integers, or float32 in [0,1]. UnfoldError where it cannot be used."""
         return {"target": read_channels(source, self.channels)}
+
+    def files(self, source: Any) -> dict[str, Path]:
+        """The image files that :meth:`read` decodes, by the names of its images.
+
+        Where their heads say the sizes of what it returns; none where only reading tells. Code with a :meth:`read` of
+        its own may say it, too: then images are decoded when first needed, and once for all processes of a machine.
+        """
+        ours = type(self).read.__module__.startswith("unfold.")
+        return {"target": source} if ours and isinstance(source, Path) else {}
+
+    def reading(self) -> str:
+        """Options by which :meth:`read` decodes the same file in one way or another."""
+        return f"{self.channels} channels"
 
     def degrade(self, target: NDArray[np.float32], rng: Rng) -> Named:
         """A clean patch (H,W,C) in [0,1] -> the network's inputs by name: images (H,W,C), kernels (kh,kw), and numbers.
@@ -91,12 +110,17 @@ class Degradation:
             if isinstance(value, bool | int | np.integer):
                 sample[name] = value if kind not in ("level", "number") else np.array(value, np.float32)
                 continue
+            if isinstance(value, Tensor):
+                value = value.detach().cpu()
+                value = value.float() if value.is_floating_point() else value
             try:
                 array = np.asarray(value)
             except Exception:
                 array = np.asarray(None)
-            if array.dtype == np.float64:
-                array = array.astype(np.float32)
+            if array.dtype.kind == "f":
+                array = array.astype(np.float32, copy=False)
+            if not array.flags.writeable:  # the clean patch itself, of which tensors would warn
+                array = array.copy()
             if array.dtype.kind not in "fub" or array.dtype == np.uint16:
                 fail(f"returns {name} as {type(value).__name__} of {array.dtype}, and floats in [0,1] are wanted")
             if kind in ("level", "number"):
@@ -108,6 +132,11 @@ class Degradation:
                 count = self.asked[name].channels if kind else array.shape[-1]
                 if array.ndim != 3 or array.shape[2] != count:
                     fail(f"returns {name} of shape {array.shape}, and (H,W,{count}) is wanted")
+                if array.dtype.kind == "f" and not in_range(array.min(initial=0), array.max(initial=0)):
+                    found = found_range(float(array.min()), float(array.max()))
+                    fail(
+                        f"returns {name} with {found}, and images in [0,1] are wanted, which noise may bring to [-2,3]"
+                    )
             elif kind == "kernel" and array.ndim == 2:
                 array = array[None]
             sample[name] = array

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from PIL import Image as Picture
@@ -50,10 +51,20 @@ class Paired(Degradation):
         say_once(f"{len(found.pairs)} pairs in {source}: {found.rule}".replace("%", "%%"))
         return found.pairs
 
-    def read(self, source: Pair) -> Images:
+    def files(self, source: Pair) -> dict[str, Path]:
+        ours = type(self).read.__module__.startswith("unfold.")
+        return {"input": source.input, "target": source.target} if ours and isinstance(source, Pair) else {}
+
+    def reading(self) -> str:
+        return f"{self._counts()} channels"
+
+    def _counts(self) -> tuple[int, int]:
+        """Channels of input and target."""
         y = self.asked.get("y")
-        counts = (y.channels if y is not None and y.kind == "image" else self.channels, self.channels)
-        images = read_pair(source, counts)
+        return (y.channels if y is not None and y.kind == "image" else self.channels, self.channels)
+
+    def read(self, source: Pair) -> Images:
+        images = read_pair(source, self._counts())
         self.scales = (scale_of(source, *images),)  # of all pairs of a store, which sees to it
         return dict(zip(("input", "target"), images, strict=True))
 

@@ -22,11 +22,17 @@ class Sensing(Degradation):
     Colour becomes Y = (16 + (65.481 R + 128.553 G + 24.966 B) / 255) / 255, from 16/255 to 235/255, not rounded, as
     in DGUNet's training; grey images are taken as they are, in the full range. (Tests of colour images are published
     with a full range Y; the published sets are grey.) Published patches have 32x32 pixels, one block.
+
+    full_range: colour becomes Y = 0.299 R + 0.587 G + 0.114 B, rounded to the file's numbers, from black to white as in
+    the tests. (The published training images most likely were greys of the full range; ours are in colour.)
     """
 
     inputs = ("image",)
     blends = False
     cache = ""
+
+    def __init__(self, full_range: bool = False) -> None:
+        self.full_range = full_range
 
     def check_patch(self, patch: int) -> None:
         if patch % BLOCK:
@@ -35,7 +41,15 @@ class Sensing(Degradation):
     def protocol(self, net: nn.Module) -> str:
         return f"compressive_sensing:ratio={getattr(net, 'ratio', 25)}"
 
+    def validation(self, net: nn.Module) -> str:
+        return f"{self.protocol(net)},tile={BLOCK}"  # as published, in both phases
+
+    def reading(self) -> str:
+        return f"{super().reading()}{', full range' if self.full_range else ''}"
+
     def read(self, source: Any) -> Images:
+        if self.full_range:
+            return super().read(source)
         image = read_own(source)
         if self.channels != 1 or image.shape[2] != 3:
             return {"target": as_channels(image, self.channels, source)}

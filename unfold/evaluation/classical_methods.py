@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from unfold.data.choose_detail import busiest_crop
 from unfold.metrics import psnr
 from unfold.protocols.gaussian_denoising import GaussianDenoising
-from unfold.protocols.protocol import Case
+from unfold.protocols.protocol import Case, sample_of
 from unfold.util.progress import progress
 
 Image = NDArray[np.float32]
@@ -52,7 +52,7 @@ def tune(name: str, protocol: GaussianDenoising, cases: Sequence[Case]) -> float
     method, strengths = CLASSICAL[name]
     samples = []
     for case in cases:
-        sample = protocol.sample(case)
+        sample = sample_of(protocol, case)
         assert sample.target is not None
         window = busiest_crop(sample.target, CROP)
         samples.append((sample.inputs["y"][window], sample.target[window]))

@@ -16,7 +16,7 @@ import torch
 from yacs.config import CfgNode
 
 import unfold
-from unfold.config import options_of, part_of, source_of
+from unfold.config import options_of, part_of
 from unfold.data.images import EXTENSIONS, check_images
 from unfold.errors import UnfoldError
 from unfold.evaluation.classical_methods import CLASSICAL, tune, tuning_cases
@@ -31,8 +31,8 @@ from unfold.from_config import (
 )
 from unfold.models.on_arrays import Image
 from unfold.protocols.gaussian_denoising import GaussianDenoising
-from unfold.protocols.mixed import Mixed
-from unfold.protocols.protocol import Case, Protocol, Sample, windowed
+from unfold.protocols.protocol import Case, Protocol, Sample, sample_of, windowed
+from unfold.protocols.synthetic_validation import Mixed
 from unfold.registry import Part
 from unfold.report.numbers import finite
 from unfold.report.strip import Panel, draw_strip, some_stages
@@ -42,7 +42,7 @@ from unfold.user_files import their_errors
 from unfold.util.device import pick_device, place
 from unfold.util.nested import plain
 from unfold.util.progress import progress
-from unfold.weights.load_model import load_state, model_record
+from unfold.weights.load_model import check_files, load_state, model_record
 from unfold.weights.read_checkpoint import read_checkpoint
 from unfold.weights.resolve_weights import find_weights
 
@@ -85,6 +85,7 @@ def run_test(
     for name, file in files.items():
         net = build_network(cfg)
         checkpoint = read_checkpoint(file, key, like=partial(build_network, cfg))
+        check_files(part, checkpoint, file, options_of(cfg, "MODEL"))
         load_state(net, checkpoint.state, file)
         nets[name] = place(net.eval(), device)
         told = checkpoint.content if checkpoint.model else {}  # other trainers mean other things by these words
@@ -97,13 +98,13 @@ def run_test(
                     "note: the weights%s were trained as %s %s and are tested as %s", which, what, before, value
                 )
 
-    if data is not None and isinstance(protocol, Mixed) and any("test" in own for own in protocol.places.values()):
+    if data is not None and isinstance(protocol, Mixed) and any("test" in own for own in protocol.sets.values()):
         raise UnfoldError(
             f"--data {data} stands in place of DATA.TEST, and parts of DATA.MIX have a TEST of their own: leave --data "
             "out, or test one part by --protocol"
         )
     said = "DATA.TEST" if data is None else "--data"
-    hint = "; --data names the test images" if data is None and source_of(cfg, said) == "defaults" else ""
+    hint = "; --data names the test images" if data is None and source == "photographs" else ""
     cases = _cases(protocol, source, said, hint)
     check_images(_pictures(cases), smallest_image(bare), bare.channels)
     tuning = tuning_cases(protocol.cases(settings.data.training_set, "train")) if baselines else []
@@ -117,7 +118,7 @@ def run_test(
     for case in progress(cases, "testing", "image"):
         with their_errors(f"the protocol {protocol.name}"):
             own, alone = protocol.of(case)
-            sample = own.sample(alone)
+            sample = sample_of(own, alone)
             row = rows[case.name] = _without_network(own, sample, strengths)
             stages = {}
             for name, net in nets.items():
@@ -161,6 +162,8 @@ def _differing(part: Part, protocol: Protocol, trained: dict[str, Any], tested: 
 
     def in_full(said: dict[str, Any]) -> dict[str, Any]:
         model, options = said["model"], said["protocol"]
+        if isinstance(options, dict):
+            options = {key: value for key, value in options.items() if key not in protocol.places}
         defaults = {n: p.default for n, p in inspect.signature(type(protocol)).parameters.items()}
         full = {**part.full(model["arguments"])} if isinstance(model, dict) and "arguments" in model else model
         name = model.get("name") if isinstance(model, dict) else None

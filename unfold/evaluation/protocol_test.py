@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from unfold.evaluation.methods import BASELINES, baseline
 from unfold.evaluation.run_protocol import Result, evaluate
 from unfold.models.number_of_stages import with_stages
 from unfold.models.on_arrays import Method, network
-from unfold.models.registry import list_models
+from unfold.models.registry import list_models, network_part
 from unfold.protocols.by_name import parse_protocol
 from unfold.protocols.protocol import Case, Protocol
 from unfold.registry import short
@@ -26,6 +27,7 @@ from unfold.report.numbers import finite
 from unfold.user_files import their_errors
 from unfold.util.device import pick_device, place
 from unfold.util.download import sha256_of
+from unfold.util.matrix_files import digest_beside
 from unfold.util.whole_files import make_folder, whole_file
 from unfold.weights.load_model import load_named
 
@@ -41,13 +43,15 @@ def run_protocol(
     json_file: Path | None = None,
     device: str = "auto",
     stages: int | None = None,
+    files: Mapping[str, str] = MappingProxyType({}),
 ) -> str:
     """Evaluate by the protocol ``text`` on the images ``source``; returns a table as text.
 
     weights, model: a network's weights (file or published name) and, where they cannot tell it, the network's name; or
     no weights and the name of a baseline. key: which of several networks in the file. output: folder for the restored
     pictures; json_file: for the numbers, one object per image and the means. stages: another number of them than the
-    network has, see :func:`unfold.models.number_of_stages.with_stages`. Raises UnfoldError for bad input.
+    network has, see :func:`unfold.models.number_of_stages.with_stages`; files: that the weights need beside them, by
+    the options of the network. Raises UnfoldError for bad input.
     """
     protocol = parse_protocol(text)
     if not protocol.scored and output is None:
@@ -55,7 +59,7 @@ def run_protocol(
     with their_errors(f"the protocol {protocol.name}"):
         cases = protocol.cases(source)
     _prepare_places(cases, output, json_file)
-    method, about = _method(protocol, weights, model, key, pick_device(device), stages)
+    method, about = _method(protocol, weights, model, key, pick_device(device), stages, files)
     check_images(
         [path for case in cases for path in case.files if path.suffix.lower() in EXTENSIONS], 1, protocol.bands
     )
@@ -104,12 +108,15 @@ def _method(
     key: str | None,
     device: torch.device,
     stages: int | None,
+    files: Mapping[str, str],
 ) -> tuple[Method, dict[str, Any]]:
     about = {"unfold": unfold.__version__, "torch": torch.__version__, "device": str(device)}
     if weights is None and key is not None:
         raise UnfoldError("--key says which network of a file: give --weights, too")
     if weights is None and stages is not None:
         raise UnfoldError("--stages is for networks: give --weights, too")
+    if weights is None and files:
+        raise UnfoldError("--input is for networks: give --weights, too")
     if model in BASELINES:
         if weights is not None:
             raise UnfoldError(f"{model} is a baseline, which has no weights: leave --weights or --model out")
@@ -119,7 +126,9 @@ def _method(
     if weights is None:
         typo = f"{model} is no baseline, {nearest_or_all(model, BASELINES)}" if model else ""
         raise UnfoldError(typo or f"give --weights, or --model with one of the baselines {', '.join(BASELINES)}")
-    name, path, net = load_named(weights, model, key=key)
+    name, path, net = load_named(weights, model, key=key, files=files)
+    if unknown := sorted(set(files) - set(network_part(name).files())):
+        raise UnfoldError(f"--input {unknown[0]} names no file that {short(name)} needs beside its weights")
     names = set(net.required)
     if not names <= set(protocol.inputs):
         raise UnfoldError(
@@ -130,6 +139,7 @@ def _method(
     told = {
         "model": short(name),
         "weights": {"file": str(path), "sha256": sha256_of(path), **({} if key is None else {"key": key})},
+        **({"beside": {name: digest_beside(file) for name, file in files.items()}} if files else {}),
         **about,
     }
     if stages is None:

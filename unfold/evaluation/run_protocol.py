@@ -14,7 +14,7 @@ import torch
 from unfold.errors import UnfoldError
 from unfold.models.on_arrays import Image, Method, as_tensors, channelwise, network
 from unfold.models.unfolding import UnfoldingNetwork
-from unfold.protocols.protocol import Case, Protocol, Sample, windowed
+from unfold.protocols.protocol import Case, Protocol, Sample, sample_of, windowed
 from unfold.report.text_table import Score
 from unfold.user_files import line_of, their_errors
 from unfold.util.arrays import Named
@@ -34,7 +34,7 @@ class Result(NamedTuple):
 def evaluate(protocol: Protocol, method: Method, cases: Sequence[Case]) -> Iterator[Result]:
     """Degrade, restore and score case by case. UnfoldError where a result cannot be what the protocol asks for."""
     for case in progress(distinct(cases), "testing", "image"):
-        yield evaluate_case(protocol, method, case, protocol.sample(case))
+        yield evaluate_case(protocol, method, case, sample_of(protocol, case))
 
 
 def evaluate_case(protocol: Protocol, method: Method, case: Case, sample: Sample) -> Result:
@@ -201,7 +201,7 @@ def validate(net: UnfoldingNetwork, protocol: Protocol, cases: Sequence[Case], d
     restore, scores = network(net, device), []
     for case in cases:
         own, alone = protocol.of(case)
-        sample = own.sample(alone)
+        sample = sample_of(own, alone)
         assert sample.target is not None
         scores.append(scored(own, own.restore(restore, sample), sample.target)["psnr"])
     net.train(training)
@@ -214,7 +214,7 @@ def check_cases(protocol: Protocol, cases: Sequence[Case], smallest: int) -> Non
     Raises UnfoldError for an image that cannot be used or has a side below ``smallest``.
     """
     for case in progress(cases, "checking images", "image"):
-        target = protocol.sample(case).target
+        target = sample_of(protocol, case).target
         if target is not None and min(target.shape[:2]) < smallest:
             raise UnfoldError(
                 f"{case.files[0]} is {target.shape[0]}x{target.shape[1]} pixels, and at least {smallest}x{smallest} "

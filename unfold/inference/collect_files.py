@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import logging
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -16,6 +17,7 @@ from unfold.errors import UnfoldError, reason_of
 from unfold.inference.picture_files import KEEPS
 from unfold.util.paths import as_path
 
+logger = logging.getLogger("unfold")
 SUFFIXES = {"png": ".png", "jpg": ".jpg", "tiff": ".tiff", "webp": ".webp"}  # of --format
 
 
@@ -60,6 +62,8 @@ def find_jobs(
     elif _is_file(output):
         raise UnfoldError(f"{output} names one picture, and there are several or a folder: give a folder")
     else:
+        if output.suffix and len(files) == 1 and not as_path(inputs[0]).is_dir() and not output.exists():
+            logger.info("note: %s becomes a folder: pictures are written as %s", output, ", ".join(KEEPS))
         jobs = [Job(source, output / _named(name, form), told) for source, name, told in dict.fromkeys(files)]
     _check(jobs)
     return jobs

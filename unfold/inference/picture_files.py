@@ -13,7 +13,7 @@ from unfold.data.formats.open_picture import open_picture
 from unfold.data.formats.sixteen_bit import read_deep
 from unfold.data.formats.tiff_bands import read_bands
 from unfold.data.images import bit_depth, turned
-from unfold.errors import UnfoldError, reason_of
+from unfold.errors import UnfoldError, one_line, reason_of
 from unfold.inference.encode_picture import encode
 from unfold.util.arrays import Array
 from unfold.util.whole_files import whole_file
@@ -83,8 +83,8 @@ def read_picture(path: Path, largest: float = float("inf")) -> Picture:
             raise UnfoldError(f"{path} is a folder or a device, and no picture")
     except FileNotFoundError:
         raise UnfoldError(f"there is no picture {path}") from None
-    except OSError as error:
-        raise UnfoldError(f"{path} cannot be read: {reason_of(error)}") from None
+    except (OSError, ValueError) as error:
+        raise UnfoldError(f"{one_line(str(path))} cannot be read: {reason_of(error)}") from None
     try:
         bands = read_bands(path, largest)
     except UnfoldError:

@@ -112,6 +112,8 @@ def restore_and_tell(
     """
     check_measurement(image, net)
     inputs = check_inputs(net, inputs, image.shape)
+    if ensemble and net.measures:
+        raise UnfoldError(f"{type(net).__name__} measures the picture itself, and an ensemble would measure it 8 times")
     scale = int(inputs.get("scale", 1))
     where = device_of(net)
     if device is not None:
@@ -159,7 +161,7 @@ def restore_and_tell(
         if not _finished(partial(assemble, run, write, size, tiles, written, done), where):
             if not alone:
                 raise TooLargeError
-            if tile is None:
+            if tile is None or net.tiling.whole:
                 raise UnfoldError('out of memory for the whole picture at once; restore it in tiles (tile="auto")')
             tiles = halved(tiles, size)
             logger.info("note: out of memory; going on with tiles of %d pixels", tiles.side)
@@ -232,7 +234,7 @@ def to_network(window: Image, channels: int = 3) -> NDArray[np.float32]:
     """(H,W) or (H,W,C), integers or floats, -> (H,W,C) float32 in [0,1]; grey as three equal channels for a network
     that takes so many.
     """
-    y = window.astype(np.float32)
+    y = np.asarray(window).astype(np.float32)
     if window.dtype.kind == "u":
         y /= np.float32(np.iinfo(window.dtype).max)
     y = y.reshape(*y.shape[:2], -1)

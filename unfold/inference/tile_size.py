@@ -43,7 +43,9 @@ def choose_tiles(
     """
     check_tile(net, inputs, tile)
     multiple = _multiple(net, inputs)
-    if tile == "auto":
+    if net.tiling.whole:
+        side = max(size)
+    elif tile == "auto":
         side = affordable_side(net, inputs, size, device, spare=spare)
     elif tile is None:
         side = max(size)
@@ -93,7 +95,9 @@ def _multiple(net: UnfoldingNetwork, inputs: Named) -> int:
 
 
 def check_tile(net: UnfoldingNetwork, inputs: Named, tile: Tile) -> None:
-    """UnfoldError for a side that leaves nothing beside the halo."""
+    """UnfoldError for a side that leaves nothing beside the halo, or where the picture must not be cut."""
+    if isinstance(tile, int) and net.tiling.whole:
+        raise UnfoldError(f"{type(net).__name__} restores in one piece, without a tile: {net.tiling.whole}")
     least = smallest_tile(_multiple(net, inputs))
     if isinstance(tile, int) and tile < least:
         raise UnfoldError(f"tile is at least {least} pixels for this network, not {tile}")

@@ -12,7 +12,7 @@ from unfold.models.check_given import check_precision, checked_number
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.physics.kernels import centred_in_odd_square
 from unfold.util.arrays import Array, Named
-from unfold.util.value_checks import found_range, in_range
+from unfold.util.value_checks import MOST, found_range, in_range
 
 
 def check_measurement(image: Array, net: UnfoldingNetwork) -> None:
@@ -41,10 +41,8 @@ def check_image(image: Array, channels: int = 3) -> None:
         raise UnfoldError(f"an image is uint8, uint16 or floating-point in [0,1], not {image.dtype}")
     least, most = float(image.min()), float(image.max())
     if not in_range(least, most):
-        raise UnfoldError(
-            f"a floating-point image is in [0,1]; this one has values from {least:g} to {most:g}: divide by 255 what "
-            "is in 0..255"
-        )
+        how = ": divide by 255 what is in 0..255" if most > MOST else ""
+        raise UnfoldError(f"a floating-point image is in [0,1]; this one has {found_range(least, most)}{how}")
 
 
 def check_inputs(net: UnfoldingNetwork, given: Named, size: tuple[int, ...] | None = None) -> Named:
@@ -94,6 +92,8 @@ def _image_input(name: str, one: Input, value: Array, size: tuple[int, ...] | No
     if image.ndim != 3 or image.shape[2] not in (1, one.channels) or (size is not None and image.shape[:2] != size[:2]):
         wanted = f"({size[0]},{size[1]},{one.channels})" if size is not None else f"(H,W,{one.channels})"
         raise UnfoldError(f"{name} is as large as the picture, {wanted}, and this one is {value.shape}")
+    if image.dtype in (np.uint8, np.uint16) and image.size and image.max() == 1:  # else 1/255 of what is meant
+        raise UnfoldError(f"{name} holds whole numbers 0 and 1, and 1 is nearly 0: give 0 and 255, bool or floats")
     if image.dtype == bool or image.dtype in (np.uint8, np.uint16):
         image = image.astype(np.float32) / np.float32(1 if image.dtype == bool else np.iinfo(image.dtype).max)
     elif image.dtype.kind != "f":

@@ -54,8 +54,9 @@ def as_pair(
             _check_channels(a, channels)
         _check_values(*batches, peak)
     height, width = batches[0].shape[-2:]
-    if border < 0:
-        raise UnfoldError(f"a border is a number of pixels, 0 or more, not {border}")
+    if border < 0 or border != int(border):
+        raise UnfoldError(f"a border is a whole number of pixels, 0 or more, not {border}")
+    border = int(border)
     if 2 * border >= min(height, width):
         raise UnfoldError(f"a border of {border} pixels leaves nothing of an image of {height}x{width}")
     inside = (..., slice(border, height - border), slice(border, width - border))
@@ -69,7 +70,8 @@ def _batch(image: Image, peak: float | None) -> Tensor:
     floating = image.is_floating_point() if isinstance(image, Tensor) else image.dtype.kind == "f"
     if isinstance(image, Tensor):
         if image.ndim != 4:
-            raise UnfoldError(f"tensors of images have shape (B,C,H,W), and this one {tuple(image.shape)}")
+            hint = ": image[None] is a batch of one" if image.ndim == 3 else ""
+            raise UnfoldError(f"tensors of images have shape (B,C,H,W), and this one {tuple(image.shape)}{hint}")
     elif image.ndim not in (2, 3):
         raise UnfoldError(f"arrays of images have shape (H,W) or (H,W,C), and this one {image.shape}")
     whole = not floating and name != "bool" and "complex" not in name and "int" in name

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import inspect
-import json
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from functools import lru_cache
+from typing import Any
 
 import torch
 
 from unfold import registry
 from unfold.builtin import BUILTIN
 from unfold.errors import UnfoldError
+from unfold.facts import Input
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.registry import NETWORK, Options, Part
 from unfold.user_files import line_of
 from unfold.util.device import pick_device
-from unfold.util.nested import plain
 
 logger = logging.getLogger("unfold")
+SKELETONS = 8  # that are kept
+_skeletons: dict[tuple[Any, ...], UnfoldingNetwork] = {}
 LARGEST = 10_000  # a width or a number of stages above it is a mistake, or an attack on memory
 
 
@@ -90,10 +91,27 @@ def built(part: Part, options: Options, where: Callable[[str], str] | None = Non
 
 
 def _check_begin(net: UnfoldingNetwork) -> None:
-    """UnfoldError where the constructor did not call that of its base, or ``begin`` does not take the inputs."""
+    """UnfoldError where what it says of its inputs is none, ``begin`` does not take them, or the loop is replaced."""
     kind = type(net)
-    if "_modules" not in vars(net) or "_stages" not in vars(net):
-        raise UnfoldError(f"{line_of(kind)}: the constructor of {kind.__name__} has to call super().__init__(stages)")
+    inputs: Any = net.inputs
+    if not isinstance(inputs, Mapping) or not inputs or not all(isinstance(one, Input) for one in inputs.values()):
+        raise UnfoldError(
+            f"{line_of(kind)}: inputs of {kind.__name__} is a dict such as {{'y': image(3), 'sigma': level()}}, "
+            f"made by the functions of unfold.facts, and {str(inputs)[:80]} is not"
+        )
+    if (first := inputs[net.picture]).kind != "image":
+        raise UnfoldError(
+            f"{line_of(kind)}: the first of inputs of {kind.__name__} is the picture to be restored, an image, and "
+            f"{net.picture} is of the kind {first.kind}"
+        )
+    taken_by_forward = inspect.signature(net.forward).parameters
+    if "return_output" not in taken_by_forward and not any(
+        one.kind is one.VAR_KEYWORD for one in taken_by_forward.values()
+    ):
+        raise UnfoldError(
+            f"{line_of(kind.forward)}: {kind.__name__} has a forward of its own, which training, tests and restoring "
+            "do not run: leave it out, and say by begin and stage what it does (finish undoes a padding)"
+        )
     parameters = inspect.signature(net.begin).parameters
     if any(one.kind is one.VAR_KEYWORD for one in parameters.values()):
         return
@@ -107,26 +125,21 @@ def _check_begin(net: UnfoldingNetwork) -> None:
 
 def skeleton(name: str, options: Options) -> UnfoldingNetwork:
     """The network without numbers, to be asked and counted: takes no memory. Not to be changed."""
-    given = plain(options)
-    try:
-        text = json.dumps(given, sort_keys=True)
-        same = json.loads(text) == given
-    except TypeError:
-        same = False
-    return _cached_skeleton(name, text) if same else _skeleton(name, given)  # of what JSON changes, none is kept
+    part = network_part(name)
+    key = (part.make, name, repr(sorted(options.items())))  # a class of that name may be another by now
+    if key not in _skeletons:
+        _skeletons[key] = _without_numbers(part, options)
+    while len(_skeletons) > SKELETONS:
+        del _skeletons[next(iter(_skeletons))]
+    return _skeletons[key]
 
 
-@lru_cache(maxsize=8)
-def _cached_skeleton(name: str, options: str) -> UnfoldingNetwork:
-    return _skeleton(name, json.loads(options))
-
-
-def _skeleton(name: str, given: Options) -> UnfoldingNetwork:
+def _without_numbers(part: Part, options: Options) -> UnfoldingNetwork:
     try:
         with torch.device("meta"):
-            return plain_model(name, **given)
+            return built(part, options)
     except UnfoldError:
-        return plain_model(name, **given)  # what computes when it is built needs numbers; else the same error
+        return built(part, options)  # what computes when it is built needs numbers; else the same error
 
 
 def _whole_numbers(value: object) -> Iterator[int]:

@@ -100,6 +100,11 @@ class UnfoldingNetwork(nn.Module, ABC):
     bf16: str = "what the layers do under autocast"  # for people: what stays in float32
     other_inputs: Mapping[str, str] = MappingProxyType({})  # for people: in place of those of ``inputs``
     trained_on: str = "gaussian"  # the degradation whose samples `unfold bench --mode data` makes
+    measures: bool = False  # whether the picture that it takes is a clean one, which it measures itself
+    # Options that name files which weights need and do not hold, such as a matrix: option -> what it is. A checkpoint
+    # has their SHA-256 and never a path that is opened.
+    files: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    hands_out: bool = False  # whether the run that asks a stage looks at its extras, which may be spared where not
     not_for_pictures: str = ""  # why the command line cannot restore pictures with it; "" where it can
     unused_keys: str = ""  # regular expression of the parameters that no computation uses; published files hold them
     foreign_keys: str = ""  # of unused parameters that some published files hold and this network has not
@@ -114,6 +119,11 @@ class UnfoldingNetwork(nn.Module, ABC):
         By default nothing is recognised.
         """
         return None
+
+    @classmethod
+    def file_wanted(cls, given: Mapping[str, Any]) -> str:
+        """Which file weights cannot do without, and how to give it, where the options do not name it; else ""."""
+        return ""
 
     @staticmethod
     def official_layout(state: Mapping[str, Tensor]) -> Mapping[str, object]:
@@ -203,7 +213,8 @@ class UnfoldingNetwork(nn.Module, ABC):
     ) -> tuple[Tensor, Any] | tuple[Tensor, Any, dict[str, Tensor]]:
         """One data step and one prior step: x_k -> x_{k+1}, for k = 0..K-1. ``memory`` is None in the first stage.
 
-        Returns (x, memory), or (x, memory, extras): further tensors by name, for losses and traces.
+        Returns (x, memory), or (x, memory, extras): further tensors by name, for losses and traces. Those that cost
+        much may be left out where ``hands_out`` is false: nobody looks at them.
         """
 
     def finish(self, x: Tensor, context: Any) -> Tensor:
@@ -220,6 +231,9 @@ class UnfoldingNetwork(nn.Module, ABC):
 
     def states(self, *args: Any, **inputs: Any) -> Iterator[State]:
         """Yield x_0, x_1, ... as stages take them, each with the context, holding no more than one stage at a time."""
+        return self._states(args, inputs, hands_out=True)
+
+    def _states(self, args: tuple[Any, ...], inputs: dict[str, Any], *, hands_out: bool) -> Iterator[State]:
         if self.checks_inputs and not torch.compiler.is_compiling() and checking():
             args, inputs, judge = check_given(self, args, inputs)
             begun = self.begin(*args, **inputs)
@@ -239,16 +253,19 @@ class UnfoldingNetwork(nn.Module, ABC):
             if self.checkpoint_stages and torch.is_grad_enabled():
                 # Stages draw no random numbers, so the generator's state need not be kept for the second pass.
                 x, memory, extras = checkpoint(
-                    self._checked_stage, k, x, memory, context, use_reentrant=False, preserve_rng_state=False
+                    self._checked_stage, k, x, memory, context, hands_out, use_reentrant=False, preserve_rng_state=False
                 )
             else:
-                x, memory, extras = self._checked_stage(k, x, memory, context)
+                x, memory, extras = self._checked_stage(k, x, memory, context, hands_out)
             yield State(x, context, extras)
             if self.finished(memory):
                 return
 
-    def _checked_stage(self, k: int, x: Tensor, memory: Any, context: Any) -> tuple[Tensor, Any, dict[str, Tensor]]:
+    def _checked_stage(
+        self, k: int, x: Tensor, memory: Any, context: Any, hands_out: bool
+    ) -> tuple[Tensor, Any, dict[str, Tensor]]:
         """A stage's result; UnfoldError that names the method's line where it is none."""
+        self.hands_out = hands_out  # here: when a checkpointed stage is computed again, too
         result = self.stage(k, x, memory, context)
         wrong = ""
         if not isinstance(result, tuple) or len(result) not in (2, 3):
@@ -268,7 +285,7 @@ class UnfoldingNetwork(nn.Module, ABC):
 
     def iterate(self, *args: Any, **inputs: Any) -> Iterator[Tensor]:
         """Yield the estimate after each stage, finished, first stage first."""
-        for state in islice(self.states(*args, **inputs), 1, None):
+        for state in islice(self._states(args, inputs, hands_out=False), 1, None):
             yield self.finish(state.x, state.context)
 
     def run(self, *args: Any, **inputs: Any) -> Output:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 
@@ -14,3 +18,31 @@ def sample(x: Tensor, phi: Tensor, block: int) -> Tensor:
 def sample_adjoint(m: Tensor, phi: Tensor, block: int) -> Tensor:
     """Phi^T m on every block: m (B,M,h,w) -> (B,1,h*block,w*block)."""
     return F.conv_transpose2d(m, phi.view(-1, 1, block, block), stride=block)
+
+
+def to_blocks(x: Tensor, side: int) -> Tensor:
+    """(B,C,H,W), H and W multiples of side -> (B*h*w,C,side,side): the blocks of every image, row by row."""
+    parts = x.unflatten(-2, (-1, side)).unflatten(-1, (-1, side))  # B,C,h,side,w,side
+    return parts.permute(0, 2, 4, 1, 3, 5).flatten(0, 2)
+
+
+def from_blocks(blocks: Tensor, count: tuple[int, int]) -> Tensor:
+    """Back from :func:`to_blocks`: (B*h*w,C,side,side), with count (h,w) -> (B,C,h*side,w*side)."""
+    parts = blocks.unflatten(0, (-1, *count)).permute(0, 3, 1, 4, 2, 5)
+    return parts.flatten(-2).flatten(2, 3)
+
+
+def initial_by_least_squares(phi: NDArray[Any], blocks: NDArray[Any]) -> NDArray[np.float64]:
+    """Q = X Y^T (Y Y^T)^-1 with Y = Phi X: the matrix whose Q y is nearest to the blocks on the whole (ISTA-Net).
+
+    phi (M,n); blocks (N,n), N >= M, rows are blocks -> (n,M).
+    """
+    x = blocks.T.astype(np.float64)
+    y = phi.astype(np.float64) @ x
+    return np.linalg.solve(y @ y.T, y @ x.T).T
+
+
+def random_orthonormal(rows: int, columns: int, seed: int = 0) -> NDArray[np.float64]:
+    """Gaussian noise with orthonormal rows, (rows, columns), rows <= columns: the usual random sampling matrix."""
+    q, r = np.linalg.qr(np.random.default_rng(seed).standard_normal((columns, rows)))
+    return (q * np.sign(np.diag(r))).T

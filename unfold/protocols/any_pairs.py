@@ -33,6 +33,7 @@ class Pairs(Protocol):
 
     name: ClassVar = "pairs"
     inputs: ClassVar = ("y", "scale")
+    places: ClassVar = ("input", "target", "name")
 
     def __init__(
         self, crop: int = 0, channel: Channel = "rgb", input: str = "", target: str = "", name: str = ""
@@ -40,13 +41,13 @@ class Pairs(Protocol):
         if crop < 0:
             raise UnfoldError(f"crop is a number of pixels, or 0 for the whole picture, not {crop}")
         self.crop, self.channel = crop, channel
-        self.places = {key: value for key, value in (("input", input), ("target", target), ("name", name)) if value}
+        self.given = {key: value for key, value in (("input", input), ("target", target), ("name", name)) if value}
 
     def options(self) -> dict[str, object]:
-        return {"crop": self.crop, "channel": self.channel, **self.places}
+        return {"crop": self.crop, "channel": self.channel, **self.given}
 
     def cases(self, source: str, split: str = "test") -> list[Case]:
-        return [Case(pair.name, (pair.input, pair.target)) for pair in find_pairs(source, split, **self.places)]
+        return [Case(pair.name, (pair.input, pair.target)) for pair in find_pairs(source, split, **self.given)]
 
     def sample(self, case: Case) -> Sample:
         pair = Pair(case.name, *case.files)

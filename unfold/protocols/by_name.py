@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from inspect import Parameter
+
 import yaml
 
 from unfold import registry
 from unfold.errors import UnfoldError, nearest_or_all
 from unfold.protocols.protocol import Protocol
-from unfold.registry import PROTOCOL
+from unfold.registry import PROTOCOL, in_plain
+
+QUOTES = ("'", '"')
+_CLOSING = {"[": "]", "{": "}", "'": "'", '"': '"'}
 
 
 def parse_protocol(text: str) -> Protocol:
@@ -19,7 +25,7 @@ def parse_protocol(text: str) -> Protocol:
     part = registry.find(PROTOCOL, name)
     known = part.parameters()
     options: dict[str, object] = {}
-    for item in filter(None, told.split(",")):
+    for item in _items(told):
         key, equals, value = item.partition("=")
         if key in known and not equals:
             raise UnfoldError(f"{part.name}: {key} needs a value, as in {key}={part.defaults().get(key, 1)}")
@@ -28,17 +34,40 @@ def parse_protocol(text: str) -> Protocol:
             raise UnfoldError(f"{part.name} has no option {item!r}; {hint}")
         if key in options:
             raise UnfoldError(f"{text}: {key} is given twice")
-        options[key] = _value(value)
+        options[key] = _value(value, known.get(key), f"{part.name}: {key}")
     protocol: Protocol = part.build(options)
     if not hasattr(protocol, "name"):
         type(protocol).name = part.name
     return protocol
 
 
-def _value(text: str) -> object:
-    """The value of an option as YAML has it; text where it is no number, truth value or null."""
+def _items(told: str) -> Iterator[str]:
+    """The parts between commas; not those inside brackets or quotes."""
+    item, inside = "", ""
+    for one in told:
+        if one == "," and not inside:
+            yield from [item] if item else []
+            item = ""
+            continue
+        item += one
+        if inside and one == inside[-1]:
+            inside = inside[:-1]
+        elif one in _CLOSING and inside[-1:] not in QUOTES:
+            inside += _CLOSING[one]
+    yield from [item] if item else []
+
+
+def _value(text: str, p: Parameter | None, where: str) -> object:
+    """The value of an option as YAML has it; text where it is no number, truth value, null, list or section."""
+    if len(text) > 1 and text[0] == text[-1] and text[0] in QUOTES:
+        return text[1:-1]
+    nested = text[:1] in ("[", "{") and not (
+        p is not None and (p.annotation in (str, "str") or isinstance(p.default, str))  # a template of names
+    )
     try:
-        value = yaml.safe_load(text)
+        value = in_plain(yaml.safe_load(text)) if nested else yaml.safe_load(text)  # dates in lists stay text
     except yaml.YAMLError:
+        if nested:
+            raise UnfoldError(f"{where} is no list or section in YAML: {text}") from None
         return text
-    return value if value is None or isinstance(value, (bool, int, float)) else text
+    return value if nested or value is None or isinstance(value, (bool, int, float)) else text

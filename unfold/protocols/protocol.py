@@ -6,7 +6,7 @@ import inspect
 import os
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,11 +15,18 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from unfold.data.images import find_images
+from unfold.errors import UnfoldError
 from unfold.models.on_arrays import Image, Method
 from unfold.models.unfolding import UnfoldingNetwork
+from unfold.registry import in_plain
+from unfold.user_files import line_of
 from unfold.util.arrays import Named
+from unfold.util.value_checks import LEAST, MOST, found_range
+
+SLACK = 1e-3  # of what was computed and not clamped
 
 
 class Case(NamedTuple):
@@ -58,7 +65,8 @@ class Protocol(ABC):
 
     name: by which results call it; version: goes up with every change that moves a number, and stands in every result.
     inputs: what a network may ask for. scored: whether there are references. bands: channels that images are read in;
-    channels: those of a given y and its target, 0 for as the files have them; see :meth:`fit`.
+    channels: those of a given y and its target, 0 for as the files have them; see :meth:`fit`. places: options that say
+    where files lie, and nothing of what is scored.
     """
 
     name: ClassVar[str]
@@ -67,11 +75,12 @@ class Protocol(ABC):
     scored: ClassVar[bool] = True
     bands: ClassVar[int] = 3
     channels: ClassVar[tuple[int, int]] = (0, 0)
+    places: ClassVar[tuple[str, ...]] = ()
 
     def options(self) -> dict[str, Any]:
         """The arguments of the constructor, as far as they are kept under their names: what results say of it."""
         names = inspect.signature(type(self)).parameters
-        return {name: getattr(self, name) for name in names if hasattr(self, name)}
+        return {name: in_plain(getattr(self, name)) for name in names if hasattr(self, name)}
 
     def cases(self, source: str, split: str = "test") -> list[Case]:
         """The cases of a set, see :func:`unfold.data.images.find_images`; here, one per image."""
@@ -121,12 +130,44 @@ class Protocol(ABC):
         from PIL import Image as Picture
 
         pixels = result if result.dtype == np.uint8 else to_uint8(result)
+        (folder / case.name).parent.mkdir(parents=True, exist_ok=True)  # names may hold folders, as those of scenes do
         if pixels.shape[2] not in (1, 3):
             import tifffile
 
             tifffile.imwrite(folder / f"{case.name}.tif", pixels, photometric="minisblack", planarconfig="contig")
             return
         Picture.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).save(folder / f"{case.name}.png")
+
+
+def sample_of(protocol: Protocol, case: Case) -> Sample:
+    """The protocol's sample; UnfoldError, with the line of its method, where that is none, or lacks the reference."""
+    sample = protocol.sample(case)
+    kind, wrong = type(protocol).__name__, ""
+    if not isinstance(sample, Sample):
+        wrong = f"returns a {type(sample).__name__}, and Sample(inputs by name, target) is wanted"
+    elif sample.target is None and protocol.scored:
+        wrong = "returns no target, and there is nothing to score: give one, or derive the class from Unscored"
+    elif not isinstance(sample.inputs, Mapping) or any(isinstance(one, Tensor) for one in sample.inputs.values()):
+        wrong = "returns inputs that are no dict of arrays (H,W,C) and numbers by name: tensors are made of them later"
+    elif sample.target is not None and not (isinstance(sample.target, np.ndarray) and sample.target.ndim == 3):
+        wrong = "returns a target that is no array (H,W,C)"
+    else:
+        y, target = sample.inputs.get("y"), sample.target
+        if isinstance(y, np.ndarray) and y.ndim == 3 and (found := _beyond(y, LEAST, MOST)):
+            wrong = f"returns y with {found}, and floats in [0,1] are wanted, which noise may bring to [-2,3]"
+        elif target is not None and target.dtype != np.uint8 and (found := _beyond(target, -SLACK, 1 + SLACK)):
+            wrong = f"returns a target with {found}, and uint8 or floats in [0,1] are wanted"
+    if wrong:
+        raise UnfoldError(f"{line_of(protocol.sample)}: sample of {kind} {wrong}")
+    return sample
+
+
+def _beyond(image: Image, least: float, most: float) -> str:
+    """What of an image is no float between these, in words; "" where all is."""
+    if image.dtype.kind != "f":
+        return f"numbers of the kind {image.dtype}"
+    low, high = float(image.min(initial=0)), float(image.max(initial=0))
+    return "" if low >= least and high <= most else found_range(low, high)
 
 
 class Unscored(Protocol):

@@ -12,19 +12,23 @@ import numpy as np
 
 from unfold.data.catalog.inspect_sets import SMALLEST, Report, Set, Shared, examine
 from unfold.data.catalog.set_layout import Finding
+from unfold.data.pairs import UNSAID, Given
 from unfold.util.whole_files import whole_file
 
 SHOWN = 5  # examples of what is no error
 PAIRS = 3  # examples of a rule
 
 
-def run_doctor(paths: Sequence[str], json_file: Path | None = None, model: str | None = None) -> tuple[str, bool]:
+def run_doctor(
+    paths: Sequence[str], json_file: Path | None = None, model: str | None = None, given: Given = UNSAID
+) -> tuple[str, bool]:
     """Look data sets over (:mod:`unfold.data.catalog.inspect_sets`): the report, and whether it is free of errors.
 
-    json_file: also write all of it there; model: the network whose sizes are wanted. UnfoldError for bad arguments.
+    json_file: also write all of it there; model: the network whose sizes are wanted; given: how the pairs lie, where no
+    usual names tell it. UnfoldError for bad arguments.
     """
     multiple, smallest = _sizes(model) if model else (1, SMALLEST)
-    report = examine(paths, smallest)
+    report = examine(paths, smallest, given)
     if json_file:
         with whole_file(json_file) as file:
             file.write(json.dumps(as_json(report, multiple), indent=1).encode())

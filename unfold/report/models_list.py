@@ -1,18 +1,15 @@
-"""`unfold models`: what there is, and what it costs."""
+"""What networks cost and take, counted on the networks themselves."""
 
 from __future__ import annotations
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from unfold import registry
-from unfold.errors import UnfoldError
-from unfold.models.registry import about, list_models, network_part, skeleton
+from unfold.models.registry import about, network_part, skeleton
 from unfold.models.unfolding import UnfoldingNetwork
+from unfold.report.model_facts import SIZE, ModelRow
 from unfold.util.arrays import Named
 from unfold.weights.load_model import of_recipe
-
-SIZE = 256
 
 
 def count_parameters(net: UnfoldingNetwork) -> int:
@@ -38,20 +35,10 @@ def count_gmac(net: UnfoldingNetwork, given: Named) -> float:
     return float(counter.get_total_flops()) / 2e9
 
 
-def format_models() -> str:
-    """A table of all networks: the package's, and those of installed packages with their names."""
-    wide = max(22, *(len(name) + 2 for name in list_models()))
-    lines = [f"{'name':<{wide}}{'parameters':>12}{f'GMAC @ {SIZE}x{SIZE}':>17}{'size multiple':>15}   what"]
-    for name in list_models():
-        try:
-            part, net = network_part(name), skeleton(name, {})
-        except UnfoldError as error:  # of another package, or one with options that have no default
-            lines.append(f"{name:<{wide}}{'':>44}   {error}")
-            continue
-        figures = f"{count_parameters(net):>12,}{_gmac_or_not(net):>17}{net.size_multiple:>15}"
-        whose = registry.origin(registry.NETWORK, name)
-        lines.append(f"{name:<{wide}}{figures}   {about(part)}{f' ({whose})' if whose else ''}")
-    return "\n".join(lines)
+def costs(name: str) -> ModelRow:
+    """What the table of networks says of one. UnfoldError where it cannot be built without options."""
+    part, net = network_part(name), skeleton(name, {})
+    return ModelRow(f"{count_parameters(net):,}", _gmac_or_not(net), net.size_multiple, about(part))
 
 
 def _gmac_or_not(net: UnfoldingNetwork) -> str:
@@ -76,9 +63,10 @@ def describe_model(name: str) -> str:
             "tiles",
             "exact, where they overlap by the reaches of all stages"
             if tiling.exact
-            else f"approximate: {tiling.beyond}",
+            else (f"none: {tiling.whole}" if tiling.whole else f"approximate: {tiling.beyond}"),
         ),
         ("halo", f"{halo}: what one stage's convolutions look at around a pixel of the result"),
+        *(("file", f"{key}: {what}") for key, what in part.files().items()),
         ("arguments", ", ".join(f"{key}={value!r}" for key, value in part.full(options).items())),
         ("cost", f"{count_parameters(net):,} parameters, {_gmac_or_not(net)} GMAC for {SIZE}x{SIZE}"),
     ]

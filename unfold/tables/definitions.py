@@ -13,6 +13,7 @@ IMAGES = {
     "Set12": 12,
     "Set14": 14,
     "Set11": 11,
+    "BrainImages_test": 50,
     "BSD68": 68,
     "srbsd68": 68,
     "BSD100": 100,
@@ -42,7 +43,8 @@ class Setting:
     """One column of a row group: an evaluation on a set.
 
     row: labels outside of the method's; column: labels; key: what the CSV files call it; protocol: with options; data:
-    the set; times: cases that the protocol makes of an image; apart: whether the table's average leaves it out.
+    the set; times: cases that the protocol makes of an image; files: what the protocol reads beside the images; apart:
+    whether the table's average leaves it out.
     """
 
     row: tuple[str, ...]
@@ -51,6 +53,7 @@ class Setting:
     protocol: str
     data: str
     times: int = 1
+    files: tuple[str, ...] = ()
     apart: bool = False
 
     @property
@@ -106,6 +109,22 @@ _SENSING = tuple(
     Setting((), (data, f"{ratio} %"), (data, ratio), f"compressive_sensing:ratio={ratio}", data)
     for data in ("Set11", "BSD68")
     for ratio in ("1", "4", "10", "25", "50")
+)
+
+_ISTA_NET = tuple(
+    Setting((), (f"{ratio} %",), ("Set11", ratio), f"ista_net_cs:ratio={ratio}", "Set11")
+    for ratio in ("1", "4", "10", "25", "30", "40", "50")
+)
+_ISTA_NET_MRI = tuple(
+    Setting(
+        (),
+        (f"{ratio} %",),
+        ("BrainImages_test", ratio),
+        f"ista_net_mri:ratio={ratio}",
+        "BrainImages_test",
+        files=(f"ista_net/mask_{ratio}.mat",),
+    )
+    for ratio in ("20", "30", "40", "50")
 )
 
 
@@ -223,6 +242,21 @@ _ALL = (
         tuple(_degraded("noise", data, sigma) for data in ("CBSD68", "Urban100") for sigma in ("15", "25", "50")),
         {},
         {"noisy input": "identity"},
+    ),
+    Definition(
+        "ista_net_cs",
+        "Compressive sensing of Set11 by blocks: ISTA-Net and ISTA-Net+",
+        ("ista_net_cs", "ista_net_cs_paper"),
+        _ISTA_NET,
+        {"ISTA-Net": "ista_net", "ISTA-Net+": "ista_net_plus"},
+    ),
+    Definition(
+        "ista_net_mri",
+        "Magnetic resonance imaging by masks: ISTA-Net+",
+        ("ista_net_mri",),
+        _ISTA_NET_MRI,
+        {"ISTA-Net+": "ista_net_plus_mri"},
+        {"zero-filled": "identity"},
     ),
 )
 TABLES = {table.name: table for table in _ALL}

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unfold.models.on_arrays import Image
-from unfold.protocols.protocol import Case, Protocol, Sample, to_uint8
+from unfold.protocols.protocol import Case, Protocol, Sample, sample_of, to_uint8
 from unfold.tables.find_sets import image_of
 from unfold.tables.measure import Runner
 from unfold.tables.open_weights import Net
@@ -99,7 +99,7 @@ def _read(path: Path) -> dict[str, NDArray[np.uint8]] | None:
 
 def _restore(one: Candidate, runner: Runner) -> dict[str, Image]:
     protocol, runs = one.planned.protocol, one.planned.method.runs
-    sample = protocol.sample(one.case)
+    sample = sample_of(protocol, one.case)
     target = sample.target
     assert target is not None
     assert runs is not None

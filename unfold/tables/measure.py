@@ -15,7 +15,7 @@ from unfold.evaluation.methods import baseline
 from unfold.evaluation.run_protocol import evaluate_case, stage_results
 from unfold.models.on_arrays import Image, Method, network
 from unfold.models.unfolding import UnfoldingNetwork
-from unfold.protocols.protocol import Case, Protocol, Sample
+from unfold.protocols.protocol import Case, Protocol, Sample, sample_of
 from unfold.tables.open_weights import Net
 from unfold.tables.results import ImageScore
 from unfold.util.arrays import Named
@@ -67,7 +67,7 @@ class Runner:
     def run(self, task: Task) -> list[Measured]:
         """Degrade the case once and run all methods on it; an UnfoldError becomes text."""
         try:
-            sample = task.protocol.sample(task.case)
+            sample = sample_of(task.protocol, task.case)
         except UnfoldError as error:
             return [Measured(key, None, str(error)) for key in task.methods]
         return [self._measure(task, sample, key, what) for key, what in task.methods.items()]

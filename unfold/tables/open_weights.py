@@ -8,14 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from unfold.errors import UnfoldError
+from unfold.models.known.weight_facts import Weights
 from unfold.models.registry import network_part, same_network
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.protocols.protocol import Protocol
 from unfold.registry import NETWORK, absolute, is_code, is_known, short
 from unfold.util.download import sha256_of
+from unfold.util.matrix_files import digest_beside
 from unfold.util.nested import plain
 from unfold.weights.known_weights import WEIGHTS
-from unfold.weights.load_model import identify, load_named, open_weights
+from unfold.weights.load_model import check_files, identify, load_named, open_weights
+from unfold.weights.resolve_weights import known_as, published
 
 logger = logging.getLogger("unfold")
 
@@ -28,7 +31,7 @@ class Net:
 
     known: their name among published weights, as far as the name, the file's name or its digest tells; as_published:
     whether the network has the published widths and stages (and any sampling ratio); arguments: of its constructor, as
-    JSON; code: SHA-256 of the file that it is code in.
+    JSON; code: SHA-256 of the file that it is code in; key: which of the networks in the file, where that was asked.
     """
 
     model: str
@@ -38,6 +41,8 @@ class Net:
     as_published: bool
     arguments: str = "{}"
     code: str | None = None
+    beside: str = ""  # SHA-256 of the files that the weights need
+    key: str | None = None
 
     @property
     def name(self) -> str:
@@ -50,25 +55,46 @@ class Net:
         return self.as_published and not other and same_network(self.model, network)
 
     def load(self) -> UnfoldingNetwork:
-        return load_named(self.path, self.model, **json.loads(self.arguments))[2]
+        return load_named(self.path, self.model, json.loads(self.arguments), key=self.key)[2]
 
 
-def open_net(text: str) -> Net:
-    """The weights that ``text`` means: FILE, a published NAME, or MODEL=FILE where the file leaves it open."""
+def open_net(text: str, key: str | None = None) -> Net:
+    """The weights that ``text`` means: FILE, a published NAME, or MODEL=FILE where the file leaves it open.
+
+    key: which of several networks in the file.
+    """
     model, equals, rest = text.partition("=")
+    weights = WEIGHTS.get(model) if equals else None
     named = equals and (is_known(NETWORK, model) or is_code(model) or model.endswith((".yaml", ".yml")))
     source, name = (rest, absolute(model, Path.cwd())) if named else (text, None)
-    path, checkpoint, name = open_weights(source, name)
+    if weights is not None and not named:
+        source, name = rest, weights.model
+    path, checkpoint, name = open_weights(source, name, key)
+    weights = weights or published(source) or known_as(path)
+    weights = weights or next((w for w in WEIGHTS.values() if _called(w, path)), None)
+    if name is None and weights is not None and checkpoint.model is None:
+        name = weights.model
     name, arguments = identify(checkpoint, path, name)
+    part = network_part(name)
+    if weights is not None and part.files() and checkpoint.model is None and same_network(name, weights.model):
+        arguments = {**weights.beside, **weights.options, **arguments}
+    check_files(part, checkpoint, path, arguments)
+    beside = " ".join(digest_beside(arguments[key]) for key in part.files() if arguments.get(key) is not None)
     given = {key: tuple(value) if isinstance(value, list) else value for key, value in arguments.items()}
-    given.pop("ratio", None)
+    for key in ("ratio", *part.files()):
+        given.pop(key, None)
     digest = sha256_of(path)
     known = next((w.name for w in WEIGHTS.values() if digest == w.sha256 or source == w.name), None)
-    known = known or next((w.name for w in WEIGHTS.values() if w.sha256 is None and w.file == path.name), None)
-    published = plain(network_part(name).defaults())
-    as_published = all(key in published and published[key] == value for key, value in plain(given).items())
-    code = network_part(name).sha256
-    return Net(name, path, digest, known, as_published and is_known(NETWORK, name), json.dumps(plain(arguments)), code)
+    known = known or next((w.name for w in WEIGHTS.values() if _called(w, path)), None)
+    usual = plain(part.defaults())
+    as_published = all(key in usual and usual[key] == value for key, value in plain(given).items())
+    as_published = as_published and is_known(NETWORK, name)
+    return Net(name, path, digest, known, as_published, json.dumps(plain(arguments)), part.sha256, beside, key)
+
+
+def _called(weights: Weights, path: Path) -> bool:
+    """Whether a file has the name of weights whose digest nobody knows."""
+    return weights.sha256 is None and weights.file == path.name
 
 
 def why_not(net: Net, loaded: UnfoldingNetwork, protocol: Protocol) -> str:

@@ -91,12 +91,12 @@ def make_plan(
     check = cache(unlike)
     for setting in definition.settings:
         protocol = parse_protocol(setting.protocol)
-        sources[setting] = find_cases(setting, protocol, definition.files, limit, check)
+        sources[setting] = find_cases(setting, protocol, (*definition.files, *setting.files), limit, check)
     known = {key for _, key, _ in numbers}
     settings = [s for s in definition.settings if s.key in known or isinstance(sources[s], Source)]
     methods = _methods(definition, [name for one in files for name in one.methods], nets)
     refused = _refused(settings, nets)
-    key = partial(_key, precision=precision, device=device, digest=digest, files=_digests(definition, digest))
+    key = partial(_key, precision=precision, device=device, digest=digest)
 
     def planned(setting: Setting, method: Method) -> Planned:
         protocol = parse_protocol(setting.protocol)
@@ -117,7 +117,8 @@ def make_plan(
         if isinstance(source, str):
             return Planned(*about, "no data", source)
         cases = source.chosen
-        keys = [key(protocol, case, method.runs) for case in cases]
+        files = _digests((*definition.files, *setting.files), digest)
+        keys = [key(protocol, case, method.runs, files=files) for case in cases]
         return Planned(*about, None, source.note, cases, keys, max(setting.total, len(source.found)))
 
     cells = []
@@ -167,11 +168,11 @@ def _refused(settings: Sequence[Setting], nets: Sequence[Net]) -> dict[tuple[Set
     return found
 
 
-def _digests(definition: Definition, digest: Digest) -> list[str]:
+def _digests(names: Sequence[str], digest: Digest) -> list[str]:
     """Of the files beside the images, as far as they are there."""
     from unfold.data.images import data_root
 
-    paths = [data_root() / name for name in definition.files]
+    paths = [data_root() / name for name in names]
     return [digest(path) for path in paths if path.is_file()]
 
 
@@ -198,6 +199,10 @@ def _key(
         method = {"network": runs.name, "sha256": runs.sha256, "precision": precision, "device": device.type}
         if runs.code is not None:
             method |= {"code": runs.code, "arguments": runs.arguments}
+        if runs.beside:
+            method |= {"beside": runs.beside}
+        if runs.key is not None:
+            method["key"] = runs.key
     return key_of(
         {
             "protocol": protocol.name,

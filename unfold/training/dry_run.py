@@ -23,6 +23,7 @@ from unfold.evaluation.run_protocol import scored
 from unfold.from_config import bare_network, build_degradation, build_validation
 from unfold.inference.tile_memory import available, needed
 from unfold.models.on_arrays import Image, as_tensors, network
+from unfold.protocols.protocol import sample_of
 from unfold.report.models_list import count_gmac, count_parameters
 from unfold.settings import TrainSettings, settings_of
 from unfold.training.checkpoint import size_on_disk
@@ -269,7 +270,7 @@ def _restored(cfg: CfgNode, trainer: Trainer, last: Step) -> Restored:
     protocol = build_validation(cfg, net, build_degradation(cfg, net))
     cases = protocol.cases(settings_of(cfg).data.val, "val")
     protocol, case = protocol.of(cases[0])
-    sample = protocol.sample(case)
+    sample = sample_of(protocol, case)
     run = network(net, trainer.device)
     rate = last.seconds / last.pixels / 3 * net.count() / net.train().count()  # backward is two thirds of a step
     net.eval()

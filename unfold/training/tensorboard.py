@@ -15,7 +15,7 @@ from unfold.errors import UnfoldError
 from unfold.evaluation.run_protocol import evaluate_network
 from unfold.models.on_arrays import Image, as_tensors
 from unfold.models.unfolding import UnfoldingNetwork
-from unfold.protocols.protocol import Case, Protocol, Sample, windowed
+from unfold.protocols.protocol import Case, Protocol, Sample, sample_of, windowed
 from unfold.report.strip import Panel, some_stages, strip
 
 FOLDER = "board"
@@ -66,7 +66,7 @@ class Board:
         self.net.eval()
         for number, case in enumerate(self.cases):
             protocol, alone = self.protocol.of(case)
-            sample = protocol.sample(alone)
+            sample = sample_of(protocol, alone)
             score, stages = evaluate_network(self.net, protocol, sample, self.device)
             start, steps = self._begin(sample)
             panels = self._panels(protocol, sample, start, stages, score.stages)

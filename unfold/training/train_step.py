@@ -15,7 +15,7 @@ from torch.nn.utils import clip_grad_norm_
 from unfold.errors import UnfoldError
 from unfold.metrics import psnr
 from unfold.models.unfolding import Output, UnfoldingNetwork
-from unfold.user_files import their_errors
+from unfold.user_files import line_of, their_errors
 from unfold.util.arrays import Named
 from unfold.util.device import doubled
 from unfold.util.precision import autocast_for
@@ -102,6 +102,11 @@ class Update:
                 their_errors("a training step"),
             ):
                 output = self.model(**given, return_output=True)
+            if not isinstance(output, Output):
+                raise UnfoldError(
+                    f"{line_of(type(self.net).forward)}: forward of {type(self.net).__name__} returns a "
+                    f"{type(output).__name__} with return_output=True, and an Output is wanted: leave it out"
+                )
             if output.stages[-1].shape != target.shape:
                 sizes = f"{tuple(output.stages[-1].shape)} of a target of {tuple(target.shape)}"
                 raise UnfoldError(f"{type(self.net).__name__} makes a result of shape {sizes}: they have to be equal")

@@ -16,6 +16,14 @@ def as_path(text: str) -> Path:
     return Path(expanded(text))
 
 
+def is_file(path: Path) -> bool:
+    """Whether there is a file of that name; no name that is too long, or holds a null, is one."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
 def expanded(text: str) -> str:
     """``text`` with $VAR, ${VAR}, ~ and ~user replaced; ~user as it stands where there is no such user.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -38,8 +39,13 @@ def convert(
     net = skeleton(name, arguments)
     # Copies: parameters that are shared stand under several names, in full.
     state = {key: value.clone().contiguous() for key, value in fitted(net, checkpoint.state, path).items()}
+    part = network_part(name)
+    told = checkpoint.model[1] if checkpoint.model else {}
+    # Digests of the files beside it, as they were; of other people's weights none is known.
+    beside = {key: told.get(key) if checkpoint.model else {"sha256": None} for key in part.files()}
+    beside = {key: value if isinstance(value, Mapping) else {"sha256": None} for key, value in beside.items() if value}
     about = {
-        "model": json.dumps(model_record(network_part(name), arguments)),
+        "model": json.dumps(model_record(part, {**arguments, **beside})),
         "protocol": json.dumps(checkpoint.content.get("protocol") if checkpoint.model else None, default=str),
         "digest": digest(state),
         "source_sha256": sha256_of(path),
@@ -56,5 +62,5 @@ def convert(
     except (RuntimeError, OSError) as error:
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
         raise UnfoldError(f"{target} cannot be written: {reason}") from None
-    told = f" with {in_words(arguments)}" if arguments else ""
-    return f"{target}: {short(name)}{told}, {len(state)} entries"
+    words = f" with {in_words(arguments)}" if arguments else ""
+    return f"{target}: {short(name)}{words}, {len(state)} entries"

@@ -17,7 +17,7 @@ from unfold.errors import UnfoldError
 from unfold.models.registry import list_networks
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.weights.recognise import recognise
-from unfold.weights.refused_files import saving, some
+from unfold.weights.refused_files import arrays_for_tensors, saving, some
 
 logger = logging.getLogger("unfold")
 
@@ -100,7 +100,9 @@ def choose_network(
     """
     dicts = {place: state for place, state in _dicts(content) if state}
     if not dicts:
-        raise UnfoldError(f"{path} holds no state dict (names and tensors){_holds(content)}")
+        raise UnfoldError(
+            f"{path} holds no state dict (names and tensors){_holds(content)}{arrays_for_tensors(content, path)}"
+        )
     found: list[Found] = []
     if name is not None or like is None:
         known = _find(dicts, known_networks(), key)
@@ -250,7 +252,7 @@ def _tell(chosen: Found, found: list[Found], dicts: Mapping[str, State], path: P
     average = chosen.average or _AVERAGE.search(_words(chosen.key))
     copies = len(found) > 1
     what = ", the moving average" if average and copies else ""
-    logger.info("note: %s: taken is %s%s; left out: %s", path, chosen.key or "the dict itself", what, some(left))
+    logger.warning("note: %s: taken is %s%s; left out: %s", path, chosen.key or "the dict itself", what, some(left))
 
 
 def _most_alike(dicts: Mapping[str, State], net: UnfoldingNetwork, key: str | None, least: int) -> list[Found]:

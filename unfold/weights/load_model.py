@@ -5,22 +5,24 @@ from __future__ import annotations
 import logging
 import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
 
 from unfold.config import load_config, options_of
 from unfold.errors import UnfoldError, one_line
-from unfold.models.registry import for_people, network_part, plain_model, same_network, skeleton
+from unfold.models.registry import built, for_people, network_part, same_network, skeleton
 from unfold.models.unfolding import UnfoldingNetwork
-from unfold.registry import NETWORK, Part, code_in, is_known, short
+from unfold.registry import NETWORK, Part, code_in, is_known, origin, short
+from unfold.util.matrix_files import digest_beside
 from unfold.util.nested import plain
 from unfold.weights.open_file import Source, as_path_of
 from unfold.weights.read_checkpoint import Checkpoint, read_checkpoint
 from unfold.weights.recognise import recognise
-from unfold.weights.resolve_weights import find_weights, published
+from unfold.weights.resolve_weights import find_weights, known_as, published
 
 logger = logging.getLogger("unfold")
 SHOWN = 10  # keys per kind of difference
@@ -121,24 +123,41 @@ def load_model(
     name: only where neither says it (NRL-GDN's three variants share one layout), to insist, or of code of your own
     ("ista.py:ISTANet", or a recipe whose MODEL it is), which is never run because a file says so; key: which of several
     networks in a file, such as "g_ema" or "state_dict.generator"; overrides: constructor arguments, as for
-    :func:`unfold.create_model`. What the network is given it looks at, see
+    :func:`unfold.create_model`, among them files that weights need and do not hold, as in ``matrix="phi.mat"``: none is
+    opened because a checkpoint names it. What the network is given it looks at, see
     :attr:`unfold.models.unfolding.UnfoldingNetwork.checks_inputs`. Raises UnfoldError for a file, name, key or device
     that does not fit.
     """
+    if name is not None and not isinstance(name, str):
+        raise UnfoldError(f"name is text such as 'ista.py:ISTANet', not {_kind_of(name)}: unfold.register gives one")
     with as_path_of(path) as file:
-        return for_people(load_named(file, name, key=key, **overrides)[2], device)
+        return for_people(load_named(file, name, overrides, key=key)[2], device)
+
+
+def _kind_of(value: object) -> str:
+    return f"the class {value.__name__}" if isinstance(value, type) else f"a {type(value).__name__}"
 
 
 def load_named(
-    source: str | Path, name: str | None = None, *, key: str | None = None, **overrides: object
+    source: str | Path,
+    name: str | None = None,
+    overrides: Mapping[str, object] = MappingProxyType({}),
+    *,
+    key: str | None = None,
+    files: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[str, Path, UnfoldingNetwork]:
-    """As :func:`load_model` of a path, with the network's name and the file; what it is given it does not look at."""
+    """As :func:`load_model` of a path, with the network's name and the file; what it is given it does not look at.
+
+    files: some of these may be options of the network that name files; others are left alone.
+    """
     path, checkpoint, name = open_weights(source, name, key, overrides)
-    name, arguments = identify(checkpoint, path, name)
-    arguments = {**arguments, **overrides}
+    name, arguments = identify(checkpoint, path, name, {*files, *overrides})
+    part = network_part(name)
+    arguments = {**arguments, **{one: files[one] for one in part.files() if one in files}, **overrides}
+    check_files(part, checkpoint, path, arguments)
     # No memory is spent before names and shapes have been compared.
     state = fitted(skeleton(name, arguments), checkpoint.state, path)
-    net = plain_model(name, **arguments)
+    net = built(part, arguments)
     net.load_state_dict(state)
     return name, path, net.eval()
 
@@ -165,20 +184,28 @@ def open_weights(
     return path, read_checkpoint(path, key, name=known, like=like), name
 
 
-def identify(checkpoint: Checkpoint, path: str | Path, name: str | None = None) -> tuple[str, dict[str, object]]:
+def identify(
+    checkpoint: Checkpoint, path: str | Path, name: str | None = None, given: Collection[str] = ()
+) -> tuple[str, dict[str, object]]:
     """Name and constructor arguments of the network in a checkpoint; ``name`` decides where it could be several.
 
-    name: of a network, of its code, or a recipe (.yaml) whose MODEL it is. Code that only the file names is never
-    imported: UnfoldError, which asks for the name.
+    name: of a network, of its code, or a recipe (.yaml) whose MODEL it is; given: names of further arguments, which
+    decide, too. Code that only the file names is never imported: UnfoldError, which asks for the name. Of files that
+    weights need beside them only a recipe's are among the arguments (see :func:`check_files`).
     """
     if name is not None and _is_recipe(name):
         return _by_recipe(checkpoint, path, name)
     if checkpoint.model is None:
         found = recognise(checkpoint.state)
+        options: Mapping[str, object] = {}
+        if found is not None and any(network_part(one).files() for one in found[0]):
+            weights = known_as(path)
+            options = {} if weights is None else weights.options
+            name = weights.model if name is None and weights is not None else name
         if name is None:
-            name = _only_name(found, path, checkpoint.outline)
+            name = _only_name(found, path, checkpoint.outline, given)
         if found is not None and name in found[0]:
-            return name, found[1]
+            return name, {**found[1], **options}
         if options := network_part(name).full({}):  # such as a number of stages that share their weights
             logger.info("note: %s says no options of %s, so that they are %s", path, short(name), in_words(options))
         return name, {}
@@ -190,18 +217,28 @@ def identify(checkpoint: Checkpoint, path: str | Path, name: str | None = None) 
                 f"{path} holds {one_line(told[:80])}, which is not registered here, and code is never run because a "
                 "file of weights names it: say where it is by --model FILE.py:CLASS, in Python name="
             )
-    elif is_known(NETWORK, told) and not same_network(told, name):
-        raise UnfoldError(f"{path} says that it holds {told}, which is another network than {short(name)}")
+    elif _another(told, name):
+        raise UnfoldError(
+            f"{path} says that it holds {one_line(told[:80])}, which is another network than {short(name)}"
+        )
     if code := code_in(arguments):
         raise UnfoldError(
             f"{path} holds {one_line(told[:80])} with code, {one_line(code[0][:80])}, which is never run because a "
             "file of weights names it: say --model RECIPE.yaml, whose MODEL it is, in Python name="
         )
     part = network_part(name)
+    arguments = {key: value for key, value in arguments.items() if key not in part.files()}
     digest = checkpoint.content.get("model", {}).get("sha256")
     if part.sha256 is not None and digest is not None and digest != part.sha256:
         logger.info("note: %s is not as it was when the weights in %s were trained", part.file, path)
     return name, arguments
+
+
+def _another(told: str, name: str) -> bool:
+    """Whether a network is another one than a file says: not where code has a name by now, or has moved."""
+    if is_known(NETWORK, told):
+        return not same_network(told, name)
+    return is_known(NETWORK, name) and not origin(NETWORK, name)
 
 
 def _is_recipe(name: str) -> bool:
@@ -216,6 +253,7 @@ def _by_recipe(checkpoint: Checkpoint, path: str | Path, recipe: str) -> tuple[s
     told, arguments = checkpoint.model
     if is_known(NETWORK, told) and not same_network(told, name):
         raise UnfoldError(f"{path} says that it holds {told}, which is another network than {short(name)} of {recipe}")
+    arguments = {key: value for key, value in arguments.items() if key not in network_part(name).files()}
     if code_in(arguments):
         return name, options
     full = network_part(name).full
@@ -231,19 +269,67 @@ def of_recipe(recipe: str) -> tuple[str, dict[str, object]]:
 
 
 def model_record(part: Part, options: Mapping[str, object]) -> dict[str, object]:
-    """What a checkpoint says of its network: name, options and, of a part in a file, the file's SHA-256."""
-    return {"name": part.name, "arguments": dict(options), **({"sha256": part.sha256} if part.file else {})}
+    """What a checkpoint says of its network: name, options (of those that name files, the SHA-256 of each) and, of a
+    part in a file, the file's SHA-256.
+    """
+    told = dict(options)
+    for key in part.files():
+        if isinstance(told.get(key), str | Path):
+            told[key] = {"sha256": digest_beside(told[key])}
+    return {"name": part.name, "arguments": told, **({"sha256": part.sha256} if part.file else {})}
 
 
-def _only_name(found: tuple[list[str], dict[str, object]] | None, path: str | Path, outline: str) -> str:
+def check_files(part: Part, checkpoint: Checkpoint, path: str | Path, given: Mapping[str, object]) -> None:
+    """UnfoldError where the options do not name the files that the weights need, or name others than they were trained
+    with. No path in the checkpoint is opened: it has digests.
+    """
+    if not (files := part.files()):
+        return
+    wanted = getattr(part.make, "file_wanted", lambda given: "")
+    given = {key: value for key, value in given.items() if value is not None}
+    if checkpoint.model is None:
+        if why := wanted(given):
+            raise UnfoldError(f"{path} holds {part.name} and not what it needs beside, {why}")
+        return
+    for key in files:
+        told = checkpoint.model[1].get(key)
+        digest = told.get("sha256") if isinstance(told, Mapping) else None
+        what = f"a file {key}{f' ({files[key]})' if files[key] else ''}"
+        begins = f" whose SHA-256 begins with {one_line(str(digest))[:12]}" if digest else ""
+        if told is None and key in given:
+            raise UnfoldError(f"{path} was trained without {what}: leave {key} out")
+        if told is not None and key not in given:
+            which = wanted(given)
+            if which or digest or not isinstance(told, Mapping):  # one that nobody knows need not be given
+                raise UnfoldError(
+                    f"{path} was trained with {what}{begins}, which it does not hold: {which or f'give {key}=FILE'}"
+                )
+        elif digest and digest != (own := digest_beside(given[key])):
+            raise UnfoldError(f"{path} was trained with {what}{begins}, and that of {given[key]} with {own[:12]}")
+
+
+def _files_of(names: Iterable[str]) -> str:
+    """The files that networks of these names want, for a message."""
+    said = {}
+    for name in names:
+        part = network_part(name)
+        if part.files() and (why := part.make.file_wanted({})):  # type: ignore[attr-defined]
+            said[why] = name
+    return "".join(f"; {name} wants {why}" for why, name in said.items())
+
+
+def _only_name(
+    found: tuple[list[str], dict[str, object]] | None, path: str | Path, outline: str, given: Collection[str]
+) -> str:
     if found is None:
         raise UnfoldError(f"{path} holds no network that is known here; give its name (see `unfold models`){outline}")
     names, arguments = found
+    names = [name for name in names if network_part(name).files().keys() & given] or names
     whole = [plain(network_part(name).full(arguments)) for name in names]
     if any(one != whole[0] for one in whole):  # what no shape shows: they are different networks
         raise UnfoldError(
             f"{path} fits {', '.join(names)}, which share one layout: give its name to say which it is "
-            "(--model or --name, in Python name=)"
+            f"(--model or --name, in Python name=){_files_of(names)}"
         )
     if len(names) > 1:
         logger.info("note: %s fits %s; taken as %s, which runs the same", path, " and ".join(names), names[0])

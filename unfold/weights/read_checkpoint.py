@@ -21,7 +21,7 @@ from unfold.errors import UnfoldError
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.weights.find_network import choose_network, outline, without_prefixes
 from unfold.weights.inert_types import inert
-from unfold.weights.refused_files import torchscript, why_refused
+from unfold.weights.refused_files import names_all_arrays, numpy_archive, torchscript, why_refused
 
 LONGEST_NAME = 200
 
@@ -169,6 +169,10 @@ def _check_zip(path: Path) -> None:
         names = {member.filename.partition("/")[2] for member in members}
         if "constants.pkl" in names and any(name.startswith("code/") for name in names):
             raise UnfoldError(torchscript(path))
+        if names_all_arrays(archive):
+            raise UnfoldError(numpy_archive(path))
+        if not any("/" in member.filename for member in members):
+            raise UnfoldError(f"{path} is a zip file with {members[0].filename}: unpack it first")
         if any(member.compress_type != zipfile.ZIP_STORED for member in members):
             raise ValueError("it is compressed, which torch's files are not")
         if sum(member.file_size for member in members) > path.stat().st_size:

@@ -15,19 +15,27 @@ def recognise(
 ) -> tuple[list[str], dict[str, object]] | None:
     """The registry's names that the state dict fits, and the constructor arguments its shapes tell; None if no network.
 
-    Several names are the same network (dgunet_deblur and dgunet_denoise), or, for NRL-GDN, different networks that
-    share one layout. Any width is recognised: then the names are those of its family. Each network knows its own
-    (:meth:`unfold.models.unfolding.UnfoldingNetwork.recognise`). networks: those of the registry, where it is asked
-    often.
+    Several names are the same network (dgunet_deblur and dgunet_denoise), or, for NRL-GDN and ISTA-Net+, different
+    networks that share one layout. Any width is recognised: then the names are those of its family. Each network knows
+    its own (:meth:`unfold.models.unfolding.UnfoldingNetwork.recognise`). networks: those of the registry, where it is
+    asked often.
     """
+    found: tuple[list[str], dict[str, object]] | None = None
     for network in list_networks() if networks is None else networks:
         try:
             arguments = network.recognise(state)
         except (KeyError, IndexError, ValueError, ZeroDivisionError):  # names of it, and other shapes
-            return None
-        if arguments is not None:
-            return _named(network, arguments)
-    return None
+            if found is None:
+                return None
+            continue
+        if arguments is None:
+            continue
+        names, sizes = _named(network, arguments)
+        if found is None:
+            found = names, sizes
+        elif sizes == found[1]:  # another network of the same layout
+            found = [*found[0], *names], sizes
+    return found
 
 
 def _named(network: type[UnfoldingNetwork], arguments: dict[str, object]) -> tuple[list[str], dict[str, object]]:

@@ -60,7 +60,7 @@ def why_refused(path: Path) -> str:
         has = "it is a plain pickle" + (f" with {some(foreign)}" if foreign else "")
     elif not foreign:
         has = f"it is written with pickle protocol {scan.protocol}, and only 2 can be read safely"
-    lines = saving(path, load, _where_weights_are(path, foreign))
+    lines = saving(path, load, _where_weights_are(path, foreign, scan))
     return (
         f"{path} holds more than weights, and code in a file is never run: {has}. Where you trust its author, save "
         f"its weights alone, in Python: {lines}"
@@ -73,6 +73,31 @@ def torchscript(path: Path) -> str:
         f"Python: content = torch.jit.load({str(path)!r}, map_location='cpu'); "
         "torch.save(content.state_dict(), 'weights.pth')"
     )
+
+
+def names_all_arrays(archive: zipfile.ZipFile) -> bool:
+    """Whether a zip file is what numpy.savez writes."""
+    names = archive.namelist()
+    return bool(names) and all(name.endswith(".npy") for name in names)
+
+
+def numpy_archive(path: Path) -> str:
+    """What to say of arrays of NumPy, which may be of any kind of numbers: as tensors they are read."""
+    lines = saving(path, "numpy.load({0})", "{k: torch.as_tensor(content[k]) for k in content.files}")
+    return f"{path} holds arrays of NumPy; save them as tensors, in Python: {lines}"
+
+
+def arrays_for_tensors(content: object, path: Path) -> str:
+    """How to save as tensors what was left out in the place of weights; "" where there is no dict of such."""
+    places = [("content", content)]
+    if isinstance(content, Mapping):
+        places += [(f"content[{key!r}]", value) for key, value in content.items()]
+    for place, value in places:
+        if isinstance(value, Mapping) and sum(isinstance(one, LeftOut) for one in value.values()) > 1:
+            load = "torch.load({0}, map_location='cpu', weights_only=False)"
+            lines = saving(path, load, f"{{k: torch.as_tensor(v) for k, v in {place}.items()}}")
+            return f"; where these are arrays and you trust the author, save them as tensors, in Python: {lines}"
+    return ""
 
 
 def saving(path: Path, load: str, weights: str) -> str:
@@ -127,7 +152,7 @@ def _pickles(path: Path) -> IO[bytes]:
         return io.BytesIO(archive.read(name))
 
 
-def _where_weights_are(path: Path, foreign: list[str]) -> str:
+def _where_weights_are(path: Path, foreign: list[str], scan: _Scan) -> str:
     """What of ``content`` is a state dict, in Python; a guess where that cannot be seen.
 
     The file is read once more, without its numbers, and with nothing in the place of whatever it names.
@@ -149,4 +174,6 @@ def _where_weights_are(path: Path, foreign: list[str]) -> str:
     if any(name.startswith("torch.nn.modules.") for name in foreign):
         inside = "{k: v.state_dict() for k, v in content.items() if hasattr(v, 'state_dict')}"
         return f"getattr(content, 'state_dict', lambda: {inside})()"
+    if any(name.startswith("numpy.") for name in scan.types) and scan.plain:
+        return "{k: torch.as_tensor(v) for k, v in content.items() if hasattr(v, 'dtype')}"
     return "{k: v for k, v in content.items() if isinstance(v, (dict, torch.Tensor))}"

@@ -7,13 +7,16 @@ from pathlib import Path
 
 from unfold.errors import UnfoldError, nearest
 from unfold.models.known.weight_facts import Weights
-from unfold.util.download import check_digest, download
+from unfold.util.download import check_digest, download, sha256_of
 from unfold.util.paths import as_path, cache_folder
 from unfold.util.trust_on_first_use import compare_with_first_use
 from unfold.weights.known_weights import WEIGHTS
 
 # Where we are, beside the package, and in it.
 FOLDERS = (Path("pretrained"), Path(__file__).parents[2] / "pretrained", Path(__file__).parents[1] / "pretrained")
+
+# The weights in a run folder, or in the folder of its checkpoints.
+IN_RUNS = ("checkpoints/best.pth", "checkpoints/last.pth", "best.pth", "last.pth")
 
 
 def find_weights(text: str | Path) -> Path:
@@ -27,6 +30,10 @@ def find_weights(text: str | Path) -> Path:
     if weights is not None:
         return obtain(weights)[0]
     path = as_path(str(text))
+    if path.is_dir():
+        inside = [file for name in IN_RUNS if (file := path / name).is_file()]
+        there = f": it holds {' and '.join(map(str, inside))}" if inside else ": name the file in it"
+        raise UnfoldError(f"{text} is a folder, and weights are a file{there}")
     if not path.is_file():
         raise UnfoldError(f"there is no weights file {text}, and {_no_name(str(text))}")
     return path
@@ -38,6 +45,15 @@ def published(text: str | Path) -> Weights | None:
         return None if as_path(str(text)).is_file() else WEIGHTS.get(str(text))
     except OSError as error:  # a name that is too long for one, say
         raise UnfoldError(f"{str(text)[:40]!r} cannot be a file: {error.strerror}") from None
+
+
+def known_as(path: str | Path) -> Weights | None:
+    """The published weights that a file is: by its SHA-256, or where none is known by the place that is theirs."""
+    digest, file = sha256_of(Path(path)), Path(path)
+    for one in WEIGHTS.values():
+        if digest == one.sha256 or (one.sha256 is None and file == local_file(one)):
+            return one
+    return None
 
 
 def named(name: str) -> Weights:

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unfold.data.catalog.overlap import Corners, Image, Overlap, find_candidates, find_corners, overlay
-from unfold.data.catalog.set_layout import Finding, Rule, find_sets, listed_pairs, pair_up
+from unfold.data.catalog.set_layout import Finding, Rule, find_sets, given_pairs, listed_pairs, pair_up
 from unfold.data.images import EXTENSIONS, find_list, opened, pixel_digest, read_own
+from unfold.data.pairs import UNSAID, Given
 from unfold.data.parallel import in_parallel
 from unfold.errors import UnfoldError
 from unfold.util.arrays import Array
@@ -83,10 +84,11 @@ class Facts(NamedTuple):
     corners: Corners | None = None
 
 
-def examine(paths: Sequence[str], smallest: int = SMALLEST) -> Report:
+def examine(paths: Sequence[str], smallest: int = SMALLEST, given: Given = UNSAID) -> Report:
     """Look over files and folders, at any depth, as they are or under UNFOLD_DATA.
 
-    smallest: pixels that a side must have. Sets and pairs: see set_layout.py. Different sets are
+    smallest: pixels that a side must have. given: the folders of the two sides and the template of the inputs' names,
+    of every path, in place of usual names. Sets and pairs: see set_layout.py. Different sets are
     searched for the same photographs: of pairs the targets, or the inputs where targets cannot be read. Many images
     are read by all processors, see :func:`unfold.data.parallel.in_parallel`. Memory: up to 160 KB per image, and the
     pixels of one pair per process.
@@ -96,7 +98,10 @@ def examine(paths: Sequence[str], smallest: int = SMALLEST) -> Report:
     names = find_sets(paths)
     if not names:
         raise UnfoldError(f"{', '.join(paths)} holds no images ({', '.join(EXTENSIONS)})")
-    rules, findings = _paired(paths, names)
+    rules, findings = given_pairs(paths, given) if any(given) else _paired(paths, names)
+    if any(given):  # the two sides are one set
+        homes = {file: str(rule.place) for rule in rules for pair in rule.pairs for file in pair[1:]}
+        names = {path: homes.get(path, name) for path, name in names.items()}
     pairs = [pair for rule in rules for pair in rule.pairs]
     partners = {side for pair in pairs for side in (pair.input, pair.target)}
     units = [(pair.input, pair.target) for pair in pairs] + [(path,) for path in names if path not in partners]

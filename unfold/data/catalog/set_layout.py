@@ -11,8 +11,8 @@ from typing import NamedTuple
 from natsort import natsorted
 
 from unfold.data.images import data_root, find_list, is_image_name, listed_images
-from unfold.data.pair_names import ALL_SPLITS, Matched, Pair, match_sides, side_by_side, side_of, split_in
-from unfold.data.pairs import find_pairs, subfolder
+from unfold.data.pair_names import ALL_SPLITS, SPLITS, Matched, Pair, match_sides, side_by_side, side_of, split_in
+from unfold.data.pairs import Given, NoPairsError, find_paired_set, find_pairs, subfolder
 from unfold.errors import UnfoldError
 from unfold.util.paths import as_path, expanded
 
@@ -141,6 +141,28 @@ def pair_up(files: Iterable[Path]) -> tuple[list[Rule], list[Finding]]:
                 _add(folder, beside_one_another, rules, findings)
         except UnfoldError as error:
             findings.append(Finding("unpaired", True, str(error), (folder,)))
+    return rules, findings
+
+
+def given_pairs(paths: Sequence[str], given: Given) -> tuple[list[Rule], list[Finding]]:
+    """The pairs of each path as a training, its validation and a test find them by what is said of their layout."""
+    rules: list[Rule] = []
+    findings: list[Finding] = []
+    for text in paths:
+        seen: set[Path] = set()
+        problems: list[UnfoldError] = []
+        for split in SPLITS:
+            try:
+                found = find_paired_set(text, split, given)
+            except UnfoldError as error:
+                problems.append(error)
+                continue
+            if pairs := [pair for pair in found.pairs if pair.input not in seen]:
+                seen.update(pair.input for pair in pairs)
+                folders = {file.parent for pair in pairs for file in pair[1:]}
+                rules.append(Rule(Path(os.path.commonpath(folders)), found.rule, pairs))
+        told = [error for error in problems if not (seen and isinstance(error, NoPairsError))]  # no val, say
+        findings += [Finding("unpaired", True, line, (Path(text),)) for line in dict.fromkeys(map(str, told))]
     return rules, findings
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from unfold.data.stores.fingerprint import is_complete, key_of, sums_in
 from unfold.data.stores.image_stores import Pixels, Store, Window, inside
 
 
@@ -16,7 +17,10 @@ def centred(size: tuple[int, int], multiple: int) -> Window:
 
 
 class CutStore:
-    """A store whose images are so cut. ``scale`` is 1: what is in register stays so."""
+    """A store whose images are so cut. ``scale`` is 1: what is in register stays so.
+
+    Its fingerprint is of the whole images, and of the sizes that are left: so nothing has to be decoded for it anew.
+    """
 
     scale = 1
 
@@ -29,6 +33,16 @@ class CutStore:
     def size(self, index: int) -> tuple[int, int]:
         middle = centred(self.store.size(index), self.multiple)
         return middle.height, middle.width
+
+    @property
+    def key(self) -> str:
+        return f"{key_of(self.store)} {self.multiple}"
+
+    def complete(self) -> bool:
+        return is_complete(self.store)
+
+    def sums(self, index: int) -> list[int]:
+        return sums_in(self.store, index)
 
     def crop(self, index: int, window: Window) -> dict[str, Pixels]:
         inside(window, self.size(index))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from unfold.data.stores.image_stores import Store, Window
+from unfold.data.stores.image_stores import LateStore, Store, Window
 from unfold.data.stores.patch_cache import PatchCache, damage, opened
+from unfold.data.stores.shared_store import sums_of
+from unfold.util.progress import progress
 
 
 def fingerprint(store: Store) -> str:
@@ -17,7 +18,12 @@ def fingerprint(store: Store) -> str:
     changes with any pixel, be it by another decoder, and with the order, and not with names of files.
     """
     total = hashlib.sha256()
-    sums = _stored(store) if isinstance(store, PatchCache) else _computed(store)
+    if isinstance(store, PatchCache):
+        sums: Iterable[list[int]] = _stored(store)
+    elif isinstance(store, LateStore):
+        sums = map(store.sums, progress(range(len(store)), "fingerprint of the images", "image"))
+    else:
+        sums = _computed(store)
     for index, of_image in enumerate(sums):
         total.update(f"{store.size(index)} {of_image}\n".encode())
     return total.hexdigest()
@@ -29,7 +35,24 @@ def _stored(cache: PatchCache) -> list[list[int]]:
     return sums
 
 
+def key_of(store: Store) -> str:
+    """What tells the images of a store from others, without decoding more of them than it holds decoded anyway."""
+    key: str | None = getattr(store, "key", None)
+    return fingerprint(store) if key is None else key
+
+
+def is_complete(store: Store) -> bool:
+    """Whether all images of a store have been decoded once."""
+    return store.complete() if isinstance(store, LateStore) else True
+
+
+def sums_in(store: Store, index: int) -> list[int]:
+    """The sums of an image of any store, see :meth:`unfold.data.stores.image_stores.LateStore.sums`."""
+    if isinstance(store, LateStore):
+        return store.sums(index)
+    return sums_of(store.crop(index, Window(0, 0, *store.size(index))))
+
+
 def _computed(store: Store) -> Iterator[list[int]]:
     for index in range(len(store)):
-        images = store.crop(index, Window(0, 0, *store.size(index)))
-        yield [zlib.crc32(images[kind].tobytes()) for kind in sorted(images)]
+        yield sums_of(store.crop(index, Window(0, 0, *store.size(index))))

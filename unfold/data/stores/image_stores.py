@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from PIL import ExifTags
+from PIL.Image import Image as Picture
 from PIL.TiffImagePlugin import IMAGELENGTH, IMAGEWIDTH
 
 from unfold.data.images import as_channels, find_folder, find_images, find_list, opened, read_image, sliced
@@ -48,6 +50,17 @@ class Store(Protocol):
 
         ValueError where the window is not inside the image.
         """
+
+
+@runtime_checkable
+class LateStore(Store, Protocol):
+    """A store whose images are decoded when they are first needed."""
+
+    def complete(self) -> bool:
+        """Whether all images have been decoded once."""
+
+    def sums(self, index: int) -> list[int]:
+        """CRC-32 of the pixels of each kind of an image, in the order of their names. Decodes it where nobody has."""
 
 
 class FileStore:
@@ -140,9 +153,26 @@ def read_head(path: Path) -> Head:
         # Of a TIFF, some versions of Pillow give the size as turned, others as stored: the tags have the latter.
         tiff = image.format == "TIFF"
         width, height = (image.tag_v2[tag] for tag in (IMAGEWIDTH, IMAGELENGTH)) if tiff else image.size
-        lying = image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
+        plain = image.format == "PNG" and not _png_ends_with_more(path)
+        exif = Picture.getexif(image) if plain else image.getexif()
+        lying = exif.get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
         grey = image.mode in ("1", "L", "LA") or image.mode.startswith("I")
     return Head((width, height) if lying else (height, width), grey)
+
+
+def _png_ends_with_more(path: Path) -> bool:
+    """Whether a PNG has more than pixels from its first pixels on, or no end: Pillow decodes all of it to see that."""
+    with path.open("rb") as file:
+        file.seek(8)
+        seen = False
+        while len(head := file.read(8)) == 8:
+            if head[4:] == b"IEND":
+                return False
+            seen = seen or head[4:] == b"IDAT"
+            if seen and head[4:] != b"IDAT":
+                return True
+            file.seek(int.from_bytes(head[:4], "big") + 4, os.SEEK_CUR)
+    return True
 
 
 def inside(window: Window, size: tuple[int, int]) -> tuple[slice, slice]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 WITH_US = "the project's repository, folder pretrained"  # the source of our own
 
@@ -13,7 +15,8 @@ class Weights:
 
     model: which network they are for, a name of `unfold models`; file: the name they are kept under; source: the file's
     address, or where only a cloud drive has it, a sentence; sha256 and size in bytes where known. result: of our own,
-    what they reach, in a few words.
+    what they reach, in a few words. options: of the network, which the file does not show; beside: of those that name
+    files, what the authors call them, below UNFOLD_DATA.
     """
 
     name: str
@@ -23,6 +26,8 @@ class Weights:
     sha256: str | None = None
     size: int | None = None
     result: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    beside: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @property
     def ours(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import functools
+import math
 import multiprocessing
 import os
 import signal
@@ -42,7 +43,7 @@ from unfold.training.processes.distributed import Processes
 from unfold.training.processes.loader_worker import begin_worker
 from unfold.training.schedule import Factor, Rate, Schedule
 from unfold.training.train_step import Update
-from unfold.user_files import their_errors
+from unfold.user_files import line_of, their_errors
 from unfold.util.arrays import Named
 from unfold.util.device import WHOLE, place
 from unfold.util.processors import processors
@@ -212,6 +213,16 @@ def factor(cfg: CfgNode) -> Factor:
 
     def of(t: int) -> float:
         with their_errors("the learning-rate schedule"):
-            return rate.factor(t, units, settings.optim.lr)
+            value: object = rate.factor(t, units, settings.optim.lr)
+        try:
+            number = float(value)  # type: ignore[arg-type]
+        except (TypeError, ValueError):
+            number = math.nan
+        if not (math.isfinite(number) and number >= 0):
+            raise UnfoldError(
+                f"{line_of(rate.factor)}: factor of {type(rate).__name__} returns {value!r} for {t} units, and "
+                "a number from 0 on is wanted"
+            )
+        return number
 
     return of

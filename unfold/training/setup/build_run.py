@@ -6,7 +6,7 @@ import functools
 import logging
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -16,7 +16,7 @@ from yacs.config import CfgNode
 import unfold
 from unfold.config import dumped, options_of, part_of
 from unfold.data.mixtures import MixedStore
-from unfold.data.stores.image_stores import Store
+from unfold.data.stores.image_stores import LateStore, Store
 from unfold.degradations.degradation import Degradation
 from unfold.errors import UnfoldError, out_of_memory
 from unfold.evaluation.run_protocol import check_cases, validate
@@ -30,6 +30,7 @@ from unfold.from_config import (
 )
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.protocols.protocol import Case, Protocol
+from unfold.registry import in_plain
 from unfold.report.models_list import count_parameters
 from unfold.settings import Settings, TrainSettings, settings_of
 from unfold.training import tensorboard
@@ -41,8 +42,9 @@ from unfold.training.processes.distributed import Processes
 from unfold.training.schedule import Rate
 from unfold.training.setup import environment, user_code
 from unfold.training.setup.build_parts import build_loader, build_loss, build_rate, build_update
-from unfold.training.setup.going_on import compare_data, data_moved, run_to_resume, seen
-from unfold.training.setup.old_runs import by_its_rules
+from unfold.training.setup.environment import read_starts
+from unfold.training.setup.going_on import compare_data, data_moved, note_data, run_to_resume, seen
+from unfold.training.setup.old_runs import by_its_rules, dumped_for
 from unfold.training.setup.rank_consistency import check_data, check_recipes
 from unfold.training.setup.settings_check import check_scale, check_sizes, check_training, in_vain
 from unfold.training.setup.weight_init import fill, take_over
@@ -132,8 +134,8 @@ def build_trainer(
     loss = build_loss(cfg, device)  # may fetch VGG19's weights: after all that needs no network
     if not dry:
         check_memory(cfg, device, processes.world)
-    # Decodes the training set, which may take long: after all that is quick.
-    store, left_out = build_store(settings.data, degradation)
+    # May decode the training set, which may take long: after all that is quick.
+    store, left_out = build_store(settings.data, degradation, processes, dry)
     check_scale(cfg, store)
     check_data(processes, store, held_out)
     loader = build_loader(settings, degradation, store, processes, device)
@@ -143,7 +145,8 @@ def build_trainer(
     update, schedule = build_update(cfg, net, loss, processes, done, pending)
     writes = writes and (done < train.total_steps or pending)  # a run that is done is left as it is
     moved = found is not None and processes.from_first(lambda: data_moved(folder, cfg))
-    images = seen(store, held_out) if writes or (moved and processes.first) else {}
+    last = (read_starts(folder) or [{}])[-1] if found is not None else None
+    images = seen(store, held_out, last) if writes or (moved and processes.first) else {}
     if images and found is not None:
         compare_data(folder, cfg, images)
     if writes:
@@ -153,6 +156,8 @@ def build_trainer(
             make_newest(found[0])
         environment.record_start(folder, done, images, device, train.precision, processes)
     shown = train.board and writes
+    later = writes and "sha256" not in images["data"]  # images are decoded when they are first needed
+    note = functools.partial(note_data, folder, store) if later and isinstance(store, LateStore) else None
     trainer = Trainer(
         update=update,
         loader=loader,
@@ -160,7 +165,7 @@ def build_trainer(
             _rendered, train, settings.seed, degradation, {*net.inputs, *loss.needs, "part"}, processes.rank
         ),
         schedule=schedule,
-        validate=functools.partial(_validated, processes, net, protocol, held_out, device),
+        validate=functools.partial(_validated, processes, net, protocol, held_out, device, note),
         log=RunLog(folder, done - pending, write=writes),
         folder=folder,
         device=device,
@@ -175,7 +180,7 @@ def build_trainer(
         about={
             "unfold": unfold.__version__,
             "model": model_record(part_of(cfg, "MODEL"), options_of(cfg, "MODEL")),
-            "protocol": protocol.options(),
+            "protocol": in_plain(protocol.options()),
         },
     )
     if found is not None:
@@ -251,8 +256,11 @@ def _validated(
     protocol: Protocol,
     cases: Sequence[Case],
     device: torch.device,
+    note: Callable[[], None] | None = None,
 ) -> dict[str, float]:
-    """PSNR in dB of every case by its name; each process does its share of them."""
+    """PSNR in dB of every case by its name; each process does its share of them. note: is called first."""
+    if note is not None:
+        note()
     try:
         shares = processes.gather(validate(net, protocol, cases[processes.rank :: processes.world], device))
     except (MemoryError, RuntimeError) as error:
@@ -308,13 +316,14 @@ def _check_folder(folder: Path) -> None:
 def _prepare_folder(folder: Path, cfg: CfgNode, left_out: list[str], *, fresh: bool) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        text = dumped(cfg) if fresh else dumped_for(folder, cfg)
         if fresh:
             numbered = (*folder.glob("checkpoints/last-*.pth"), *folder.glob(f"{tensorboard.FOLDER}/events.*"))
             for old in (*numbered, *(folder / name for name in OF_A_RUN)):
                 old.unlink(missing_ok=True)
             shutil.rmtree(folder / user_code.FOLDER, ignore_errors=True)
         with whole_file(folder / "config.yaml") as file:
-            file.write(dumped(cfg).encode())
+            file.write(text.encode())
         if left_out:
             with whole_file(folder / "left_out.txt") as file:
                 file.write("".join(f"{reason}\n" for reason in left_out).encode())

@@ -40,6 +40,11 @@ def record_start(
             **images,
         }
     )
+    write_starts(folder, starts)
+
+
+def write_starts(folder: Path, starts: list[dict[str, object]]) -> None:
+    """Write the entries of environment.json."""
     with whole_file(folder / FILE) as file:
         file.write(json.dumps(starts, indent=1).encode() + b"\n")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,15 +13,15 @@ from yacs.config import CfgNode
 
 from unfold import registry
 from unfold.config import differences, load_kept
-from unfold.data.stores.fingerprint import fingerprint
-from unfold.data.stores.image_stores import Store
+from unfold.data.stores.fingerprint import fingerprint, key_of
+from unfold.data.stores.image_stores import LateStore, Store
 from unfold.errors import UnfoldError
 from unfold.protocols.protocol import Case
 from unfold.settings import ScheduleSettings, Settings, settings_of
 from unfold.training.checkpoint import newest_good
 from unfold.training.setup import user_code
 from unfold.training.setup.build_parts import factor
-from unfold.training.setup.environment import read_starts
+from unfold.training.setup.environment import read_starts, write_starts
 from unfold.training.setup.old_runs import by_its_rules
 from unfold.util.download import sha256_of
 from unfold.util.paths import as_path
@@ -33,6 +33,7 @@ MAY_DIFFER = (
     "OUTPUT",
     "DEVICE",
     "TRAIN.WORKERS",
+    "DATA.STORE",
     "TRAIN.SAVE_EVERY",
     "TRAIN.KEEP",
     "TRAIN.BOARD",
@@ -85,7 +86,7 @@ def _recipe_of(folder: Path, cfg: CfgNode) -> CfgNode:
 
     def moved(text: str) -> str:
         name, options = registry.split_options(text)
-        if not registry.is_file(name):
+        if not registry.names_file(name):
             return text
         path, _, attribute = name.rpartition(":")
         file = Path(path)
@@ -171,12 +172,31 @@ def _ways_out(before: Settings, now: ScheduleSettings) -> str:
     return f" ({WAYS_OUT})"
 
 
-def seen(store: Store, held_out: Sequence[Case]) -> dict[str, object]:
-    """What tells the images of a run from others, wherever they lie: for environment.json."""
-    return {
-        "data": {"images": len(store), "sha256": fingerprint(store)},
-        "validation": {"cases": len(held_out), "sha256": _digest(held_out)},
-    }
+def seen(store: Store, held_out: Sequence[Case], last: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What tells the images of a run from others, wherever they lie: for environment.json.
+
+    last: the run's last start, if any. Of images that are decoded when they are first needed, the fingerprint is left
+    to :func:`note_data`, but for a run that goes on with files that may have changed.
+    """
+    data: dict[str, Any] = {"images": len(store)}
+    found: dict[str, Any] = {"data": data, "validation": {"cases": len(held_out), "sha256": _digest(held_out)}}
+    if isinstance(store, LateStore):
+        found["files"] = key = key_of(store)
+        if not store.complete() and (last is None or last.get("files") == key):
+            known = (last or {}).get("data", {}).get("sha256")
+            data |= {"sha256": known} if known else {}
+            return found
+    data["sha256"] = fingerprint(store)
+    return found
+
+
+def note_data(folder: Path, store: LateStore) -> None:
+    """Add the fingerprint of the images to the run's last start, once all of them have been decoded."""
+    starts = read_starts(folder)
+    data = starts[-1].get("data") if starts else None
+    if isinstance(data, dict) and "sha256" not in data and store.complete():
+        data["sha256"] = fingerprint(store)
+        write_starts(folder, starts)
 
 
 def _digest(cases: Sequence[Case]) -> str:
@@ -216,6 +236,8 @@ def compare_data(folder: Path, cfg: CfgNode, now: dict[str, Any]) -> None:
                     place,
                     was,
                 )
+        elif "sha256" not in now[what]:
+            continue  # the same files
         elif then["sha256"] != now[what]["sha256"] and moved:
             raise UnfoldError(
                 f"--resume continues the same run, and {key} {place} holds other images than {was} did: "

@@ -4,27 +4,50 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import yaml
 from yacs.config import CfgNode
 
-from unfold.config import altered
+from unfold.config import altered, dumped
+from unfold.from_config import bare_network, build_degradation
 
 logger = logging.getLogger("unfold")
+
+
+def _before(folder: Path) -> dict[str, Any] | None:
+    """The configuration of an old run in ``folder``, as it was written; None where there is none."""
+    file = folder / "config.yaml"
+    if not file.is_file():
+        return None
+    before: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    return None if "DRAW" in before.get("DATA", {}) else before
+
+
+def dumped_for(folder: Path, cfg: CfgNode) -> str:
+    """The configuration as the run in ``folder`` keeps it: an old one is known by its lack of DATA.DRAW."""
+    text = dumped(cfg)
+    if _before(folder) is None:
+        return text
+    kept = yaml.safe_load(text)
+    del kept["DATA"]["DRAW"]
+    return yaml.safe_dump(kept, sort_keys=True)
 
 
 def by_its_rules(cfg: CfgNode, folder: Path) -> CfgNode:
     """The configuration of a run in ``folder``; of an old run as it began, whatever recipes say by now.
 
-    An old run draws with replacement (DATA.DRAW), and halves USRNet's rate one step later than published.
+    An old run draws with replacement (DATA.DRAW), halves USRNet's rate one step later than published, and validates
+    compressive sensing as it is tested.
     """
-    file = folder / "config.yaml"
-    if not file.is_file() or not any((folder / "checkpoints").glob("*.pth")):
-        return cfg
-    before = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-    if "DRAW" in before.get("DATA", {}):
+    before = _before(folder)
+    if before is None or not any((folder / "checkpoints").glob("*.pth")):
         return cfg
     changed = {"DATA.DRAW": "replacement"}
+    net = bare_network(cfg)
+    degradation = build_degradation(cfg, net)
+    if not cfg.DATA.VAL_PROTOCOL and degradation.validation(net) != degradation.protocol(net):
+        changed["DATA.VAL_PROTOCOL"] = degradation.protocol(net)
     plan = before.get("SCHEDULE", {})
     old = plan.get("ARGS", {}).get("milestones", plan.get("MILESTONES", []))
     new = cfg.SCHEDULE.ARGS.get("milestones", ())

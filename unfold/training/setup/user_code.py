@@ -20,9 +20,12 @@ FOLDER = "code"  # in the run folder
 
 
 def files_of(cfg: CfgNode) -> list[Path]:
-    """The files that the configuration names, and those beside them that they have imported so far."""
-    named = {as_path(name.rpartition(":")[0]).resolve() for name in _names(cfg) if registry.is_file(name)}
-    return sorted({file for path in named for file in (path, *user_files.files_loaded(path.parent))})
+    """The files that the configuration names, and those beside them that they import, or have imported so far."""
+    named = {as_path(name.rpartition(":")[0]).resolve() for name in _names(cfg) if registry.names_file(name)}
+    beside = (
+        file for path in named for file in (*user_files.files_loaded(path.parent), *user_files.files_imported(path))
+    )
+    return sorted({*named, *beside})
 
 
 def _names(cfg: CfgNode) -> Iterator[str]:

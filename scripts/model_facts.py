@@ -1,0 +1,10 @@
+#!/usr/bin/env python3
+"""Count parameters and multiply-accumulates of the package's networks anew: writes unfold/report/model_facts.json.
+
+python scripts/model_facts.py
+"""
+
+from unfold.report.model_facts import FILE, counted
+
+FILE.write_text(counted())
+print(f"wrote {FILE}")

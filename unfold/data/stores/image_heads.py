@@ -1,0 +1,69 @@
+"""Sizes of many images by the heads of their files."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from unfold.data.stores.image_stores import read_head
+from unfold.errors import UnfoldError
+from unfold.util.paths import cache_folder
+from unfold.util.progress import progress
+from unfold.util.whole_files import whole_file
+
+Size = tuple[int, int]
+THREADS = 8  # heads are a few reads each: what is waited for is the disk, or the network
+LONG = 2.0  # seconds of reading after which sizes are kept for the next time
+
+
+def sizes_of(paths: Sequence[Path], key: str, dry: bool = False) -> list[Size | None]:
+    """Height and width of each image as it is read, by its head alone; None where that does not say it.
+
+    key: a fingerprint of the files. Sizes that took LONG to read are kept in the cache folder under it; dry: they are
+    not.
+    """
+    kept = cache_folder() / "stores" / f"{key}.sizes.json"
+    if (known := _kept(kept, len(paths))) is not None:
+        return known
+    begin = time.perf_counter()
+    Image.init()
+    # Readers change the process's filters of warnings, each for a moment: what they leave behind is undone here.
+    with warnings.catch_warnings(), ThreadPoolExecutor(THREADS) as pool:
+        found = list(_shown(pool.map(_size, paths), paths))
+    if time.perf_counter() - begin > LONG and all(found) and not dry:
+        with contextlib.suppress(OSError), whole_file(kept) as file:
+            file.write(json.dumps(found).encode())
+    return found
+
+
+def _shown(results: Iterator[Size | None], paths: Sequence[Path]) -> Iterator[Size | None]:
+    for _ in progress(paths, "reading sizes", "image"):
+        yield next(results)
+
+
+def _kept(path: Path, count: int) -> list[Size | None] | None:
+    try:
+        sizes = [(int(height), int(width)) for height, width in json.loads(path.read_bytes())]
+    except (OSError, ValueError, TypeError):
+        return None
+    return [*sizes] if len(sizes) == count and all(min(size) > 0 for size in sizes) else None
+
+
+def _size(path: Path) -> Size | None:
+    try:
+        if path.suffix.lower() == ".npy":
+            shape = np.load(path, mmap_mode="r", allow_pickle=False).shape
+            return (shape[0], shape[1]) if len(shape) in (2, 3) else None
+        height, width = read_head(path).size
+    except (UnfoldError, OSError, ValueError, EOFError):
+        return None
+    # Too many for Pillow, which another thread may have kept from saying so.
+    return None if height * width > (Image.MAX_IMAGE_PIXELS or height * width) else (height, width)

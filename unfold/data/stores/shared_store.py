@@ -1,0 +1,131 @@
+"""Images that are decoded once for all processes of a machine, by the one that needs them first."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unfold.data.stores.image_stores import Window, inside
+from unfold.data.stores.pixel_file import FILLED, NUMBERS, SEEN, Entry, PixelFile
+from unfold.errors import UnfoldError
+
+Images = dict[str, NDArray[Any]]
+
+
+class SharedStore:
+    """A store (:class:`unfold.data.stores.image_stores.Store`) over a file of pixels, which it fills.
+
+    sources: of all images, those that are left out among them; read: decodes one; shrink: makes a smaller copy, of an
+    image and a factor; factors: of these copies, which follow the images; sizes: of the images, height and width;
+    scale: how many times as large targets are as inputs; key: what tells these images from others.
+    """
+
+    def __init__(
+        self,
+        file: PixelFile,
+        sources: Sequence[Any],
+        read: Callable[[Any], Images],
+        shrink: Callable[[Images, float], Images],
+        factors: Sequence[float],
+        sizes: Sequence[tuple[int, int]],
+        scale: int,
+        key: str,
+    ) -> None:
+        self.file, self.sources, self.read, self.shrink, self.scale, self.key = file, sources, read, shrink, scale, key
+        self.factors = (1.0, *factors)
+        self.sizes = list(sizes)
+        self.slots = list(range(len(sources) * len(self.factors)))  # of those that are not left out
+
+    def leave_out(self, sources: set[int]) -> None:
+        """Have no images of these sources, by their numbers."""
+        self.slots = [slot for slot in self.slots if slot % len(self.sources) not in sources]
+
+    def __len__(self) -> int:
+        return len(self.slots)
+
+    def size(self, index: int) -> tuple[int, int]:
+        copy, source = divmod(self.slots[index], len(self.sources))
+        height, width = self.sizes[source]
+        factor = self.factors[copy]
+        # As unfold.physics.resize.imresize has it.
+        return (height, width) if not copy else (int(np.ceil(height * factor)), int(np.ceil(width * factor)))
+
+    def crop(self, index: int, window: Window) -> Images:
+        slot = self.slots[index]
+        inside(window, self.size(index))
+        entry, images = self.filled(slot)
+        if images is None and entry.state == SEEN:
+            images = self._decode(slot)
+        parts = {}
+        for kind, part in entry.parts.items():
+            n = self.scale if kind == "input" else 1
+            rows = slice(window.row // n, (window.row + window.height) // n)
+            columns = slice(window.column // n, (window.column + window.width) // n)
+            parts[kind] = self.file.read(part, rows, columns) if images is None else images[kind][rows, columns]
+        return parts
+
+    def filled(self, slot: int) -> tuple[Entry, Images | None]:
+        """What is known of a slot once it is decoded; and the images, where that was done now."""
+        entry = self.file.entry(slot)
+        if entry.state == FILLED or (entry.state == SEEN and not self.file.takes):
+            return entry, None
+        with self.file.alone_at(slot):
+            entry = self.file.entry(slot)
+            if entry.state == FILLED:
+                return entry, None
+            images = self._decode(slot)
+            return self.file.put(slot, images), images
+
+    def _decode(self, slot: int) -> Images:
+        copy, source = divmod(slot, len(self.sources))
+        if copy:
+            entry, images = self.filled(source)
+            if images is None and entry.state == FILLED:
+                whole = {kind: (slice(0, part.height), slice(0, part.width)) for kind, part in entry.parts.items()}
+                images = {kind: self.file.read(entry.parts[kind], *window) for kind, window in whole.items()}
+            return self.shrink(images or self._decode(source), self.factors[copy])
+        images = self.read(self.sources[source])
+        self.check(source, images)
+        return images
+
+    def check(self, source: int, images: Images) -> None:
+        """UnfoldError where the images of a source are not as the others, or not as its head says."""
+        name = getattr(self.sources[source], "target", self.sources[source])
+        target = images["target"]
+        if set(images) != set(self.file.kinds) or any(str(image.dtype) not in NUMBERS for image in images.values()):
+            has = ", ".join(f"{kind} of {image.dtype}" for kind, image in images.items())
+            raise UnfoldError(
+                f"{name} is read as {has}, and a store of decoded images holds {' and '.join(self.file.kinds)} of "
+                f"{', '.join(NUMBERS)}"
+            )
+        if target.shape[:2] != self.sizes[source]:
+            height, width = self.sizes[source]
+            raise UnfoldError(
+                f"{name} has {target.shape[0]}x{target.shape[1]} pixels, and its head says {height}x{width}: save it "
+                "anew, or begin anew where it was changed just now"
+            )
+        scale = len(target) // len(images["input"]) if "input" in images else 1
+        if scale != self.scale:
+            raise UnfoldError(
+                f"{name} is {scale} times as large as its input, and the first target {self.scale} times: a set has "
+                "one scale"
+            )
+
+    def sums(self, index: int) -> list[int]:
+        """CRC-32 of the pixels of each kind of an image, in the order of their names. Decodes it where nobody has."""
+        parts = self.filled(self.slots[index])[0].parts
+        return [parts[kind].crc for kind in sorted(parts)]
+
+    def complete(self) -> bool:
+        """Whether all images have been decoded once."""
+        entries = self.file.entries()
+        return all(entries[slot].state in (FILLED, SEEN) for slot in self.slots)
+
+
+def sums_of(images: Images) -> list[int]:
+    """As :meth:`SharedStore.sums`."""
+    return [zlib.crc32(images[kind].tobytes()) for kind in sorted(images)]

@@ -1,0 +1,84 @@
+"""Matrices that a network or a picture is given beside it, in files: .npy, and .mat of both formats."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unfold.errors import UnfoldError, reason_of
+from unfold.util.download import sha256_of
+from unfold.util.paths import as_path
+
+ENDINGS = (".mat", ".npy")
+LARGEST = 2**28  # numbers: more are no matrix of a network
+
+
+def find_beside(text: str | Path) -> Path:
+    """The file of that path, or below UNFOLD_DATA (default: datasets). UnfoldError names both places."""
+    path = as_path(str(text))
+    below = as_path(os.environ.get("UNFOLD_DATA", "datasets")) / path
+    for place in (path, below):
+        if place.is_file():
+            return place
+    raise UnfoldError(f"there is no file {path}, nor {below} (UNFOLD_DATA says where data sets lie)")
+
+
+def digest_beside(text: object) -> str:
+    """SHA-256 of that file."""
+    return sha256_of(find_beside(str(text)))
+
+
+def read_matrix(text: str | Path, wanted: str = "") -> NDArray[Any]:
+    """The matrix in a file, real or complex, as :func:`find_beside` finds it: of a .mat the array ``wanted``, or the
+    only one there is, with its axes in MATLAB's order. UnfoldError for a file that is missing, damaged or no matrix.
+    """
+    path = find_beside(text)
+    try:
+        if path.suffix.lower() == ".mat":
+            found = _of_mat(path)
+        else:
+            found = {"": np.load(path, mmap_mode="r", allow_pickle=False)}
+    except (UnfoldError, MemoryError):
+        raise
+    except Exception as error:  # damaged files raise nearly anything
+        raise UnfoldError(f"{path} is damaged or no .mat or .npy file ({reason_of(error)})") from None
+    matrices = {name: value for name, value in found.items() if getattr(value, "ndim", 0) == 2 and value.size > 1}
+    if wanted not in matrices and len(matrices) != 1:
+        holds = ", ".join(f"{name} {np.shape(value)}".strip() for name, value in found.items()) or "nothing"
+        raise UnfoldError(f"{path} holds {holds}, and one matrix is wanted{f', called {wanted}' if wanted else ''}")
+    matrix = matrices[wanted] if wanted in matrices else next(iter(matrices.values()))
+    if matrix.dtype.kind not in "biufc" or matrix.size > LARGEST or not np.isfinite(matrix).all():
+        raise UnfoldError(f"{path} holds a matrix {matrix.shape} of {matrix.dtype} that is not of finite numbers")
+    return np.array(matrix)
+
+
+def _of_mat(path: Path) -> dict[str, Any]:
+    import h5py
+    from scipy.io import loadmat
+
+    if not h5py.is_hdf5(path):
+        return {name: value for name, value in loadmat(path).items() if not name.startswith("__")}
+    with h5py.File(path) as file:  # which has the axes the other way round
+        return {name: np.asarray(file[name][()]).T for name in file if isinstance(file[name], h5py.Dataset)}
+
+
+def read_mask(text: str | Path) -> NDArray[np.float32]:
+    """A mask (H,W) of numbers in [0,1], of a .mat (``mask_matrix``) or .npy file, or of a grey picture of 8 bits."""
+    path = find_beside(text)
+    if path.suffix.lower() in ENDINGS:
+        mask = read_matrix(path, "mask_matrix")
+    else:
+        from PIL import Image
+
+        try:
+            with Image.open(path) as picture:
+                mask = np.asarray(picture.convert("L")) / 255
+        except Exception as error:  # damage of any kind
+            raise UnfoldError(f"{path} is no picture of a mask ({reason_of(error)})") from None
+    if mask.dtype.kind == "c" or mask.min() < 0 or mask.max() > 1 or not mask.any():
+        raise UnfoldError(f"{path} is no mask: it has values from {mask.min():g} to {mask.max():g}, not of [0,1]")
+    return mask.astype(np.float32)
