@@ -18,9 +18,12 @@ from unfold.data.batches import BatchSampler, Key, collate
 from unfold.data.mixtures import MixedPatches, MixedStore, pass_counts
 from unfold.data.patches import Images, MemoryStore
 from unfold.data.stores.cut_store import CutStore
+from unfold.data.stores.fingerprint import fingerprint
 from unfold.data.stores.image_stores import Window
+from unfold.data.stores.shared_store import sums_of
 from unfold.degradations.paired import Paired
 from unfold.settings import settings_of
+from unfold.training.setup.going_on import seen as seen_at_start
 
 TASK = Path(__file__).parents[2] / "tasks" / "all_in_one" / "configs"
 REAL = {"WED": 4744 + 400, "RainTrainL": 200, "RESIDE/OTS": 72135, "GoPro": 2103, "LOL/train": 485}
@@ -131,3 +134,30 @@ def test_images_are_cut_in_their_middle_in_register() -> None:
     assert store.crop(0, Window(2, 3, 1, 1))["target"].item() == 2 * 47 + 10
     with pytest.raises(ValueError, match="not inside"):
         store.crop(0, Window(1, 0, 32, 32))
+
+
+class Late(MemoryStore):
+    """Decoded when first needed, as far as anybody can tell."""
+
+    key, done = "of files", False
+
+    def complete(self) -> bool:
+        return self.done
+
+    def sums(self, index: int) -> list[int]:
+        assert self.done, "nothing is decoded for a fingerprint alone"
+        return sums_of(self.images[index])
+
+
+def test_a_mixture_decodes_nothing_for_its_fingerprint_before_its_parts_are_decoded() -> None:
+    late = Late(flat(0, 1).images)
+    store = MixedStore({"a": CutStore(late, 16), "b": flat(5)}, [1, 1])
+    before = seen_at_start(store, [], None)
+    assert "sha256" not in before["data"]
+    assert before["files"] == store.key
+    assert "of files 16" in store.key
+    assert fingerprint(flat(5)) in store.key
+    late.done = True
+    found = seen_at_start(store, [], None)["data"]["sha256"]
+    assert found == fingerprint(MixedStore({"a": CutStore(flat(0, 1), 16), "b": flat(5)}, [1, 1]))
+    assert found != fingerprint(MixedStore({"a": flat(0, 1), "b": flat(5)}, [1, 1])), "others are left of the images"
