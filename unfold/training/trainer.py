@@ -72,8 +72,8 @@ class Trainer:
     spent: tuple[float, float] = (0.0, 0.0)  # seconds of this epoch so far, and of them waiting for data
 
     def __post_init__(self) -> None:
-        self.names = self.update.names
-        self.sums = torch.zeros(len(self.names) + 3 * len(self.update.mixture), dtype=torch.float64)
+        self.names, self.mixture = self.update.names, self.update.mixture
+        self.sums = torch.zeros(len(self.names) + 3 * len(self.mixture), dtype=torch.float64)
 
     def fit(self, until: int | None = None) -> None:
         """Train to the last step, or to the end of epoch ``until``.
@@ -211,7 +211,7 @@ class Trainer:
     def _by_part(self, sums: list[float]) -> dict[str, float | None]:
         """Loss and PSNR of the training by part of a mixture, None where no sample was of it."""
         row: dict[str, float | None] = {}
-        for i, name in enumerate(self.update.mixture):
+        for i, name in enumerate(self.mixture):
             loss, quality, count = sums[3 * i : 3 * i + 3]
             row |= {f"loss/{name}": loss / count if count else None}
             row |= {f"train_psnr/{name}": quality / count if count else None}
@@ -220,7 +220,7 @@ class Trainer:
     def _means(self, scores: dict[str, float]) -> dict[str, float]:
         """The mean PSNR of a validation, over images; of a mixture those of its parts, and the mean over these."""
         row = {}
-        for part in self.update.mixture:
+        for part in self.mixture:
             own = [score for name, score in scores.items() if name.startswith(f"{part}/")]
             row[f"val_psnr/{part}"] = sum(own) / len(own)
         means = list(row.values()) or list(scores.values())
