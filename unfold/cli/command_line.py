@@ -165,6 +165,8 @@ def restore(arguments: argparse.Namespace) -> int:
         ensemble=arguments.ensemble,
         form=arguments.form,
         quality=arguments.quality,
+        task=arguments.task,
+        strength=arguments.strength,
         jobs=arguments.jobs,
         **_network_options(arguments),
     )
