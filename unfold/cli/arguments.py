@@ -306,11 +306,13 @@ def _add_data(actions: Subparsers) -> None:
 
     bsd100 = sets.add_parser("bsd100", help="BSD100, cut out of BSDS500")
     bsd100.add_argument("--bsds", required=True, metavar="DIR", help=BSDS_HELP)
+    cbsd68 = sets.add_parser("cbsd68", help="CBSD68, 68 photographs of BSDS500")
+    cbsd68.add_argument("--bsds", required=True, metavar="DIR", help=BSDS_HELP)
     sidd = sets.add_parser("sidd", help="300 random 256x256 patches of every pair of SIDD")
     sidd.add_argument("source", metavar="DIR", help="folder of SIDD's *NOISY*.PNG and *GT*.PNG, at any depth")
     gopro = sets.add_parser("gopro", help="512x512 parts of GoPro's training pairs, on a grid of step 256")
     gopro.add_argument("source", metavar="DIR", help="folder of the pairs, or of scenes as published; or of `train`")
-    for cut in (bsd100, sidd, gopro):
+    for cut in (bsd100, cbsd68, sidd, gopro):
         cut.add_argument("--output", "-o", required=True, metavar="DIR", type=Path, help="folder to make")
 
     cache = sets.add_parser(
