@@ -25,8 +25,8 @@ _COLOUR_BILINEAR = np.array([[1, 2, 1], [2, 4, 2], [1, 2, 1]]) / 4
 class Camera(NamedTuple):
     """gain, read: variance of the noise at light x in [0,1] is gain x + read; white: factors of white balance of red,
     green and blue; colours: from the sensor's colours to the picture's, rows of sum 1; malvar: how it is demosaiced,
-    by Malvar's filters or bilinearly; smooth: standard deviations in pixels of the blurs of the noise's brightness and of
-    its colour, 0 for none: cameras smooth what they take, colour more than brightness, and leave blotches.
+    by Malvar's filters or bilinearly; smooth: standard deviations in pixels of the blurs of the noise's brightness and
+    of its colour, 0 for none: cameras smooth what they take, colour more than brightness, and leave blotches.
     """
 
     gain: float
@@ -78,10 +78,8 @@ def add_camera_noise(x: NDArray[np.float32], camera: Camera, rng: np.random.Gene
     noise = rng.standard_normal(sites.shape, dtype=np.float32) * np.sqrt(camera.gain * sites + camera.read)
     colours = (demosaic(noise.astype(np.float32), camera.malvar) * white) @ camera.colours.T
     grey = colours.mean(axis=2, keepdims=True)
-    brightness, colour = (
-        _blurred(part, width) for part, width in zip((grey, colours - grey), camera.smooth, strict=True)
-    )
-    colours = brightness.reshape(grey.shape) + colour
+    of_grey, of_colour = camera.smooth
+    colours = _blurred(grey, of_grey).reshape(grey.shape) + _blurred(colours - grey, of_colour)
     return (np.clip(light + colours, 0, 1) ** (1 / GAMMA)).astype(np.float32)
 
 
