@@ -23,7 +23,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import unfold.util.as_program  # isort: skip  # noqa: F401
+import unfold.util.as_program  # isort: skip
 
 import yaml
 from PIL import Image, ImageDraw
