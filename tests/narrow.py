@@ -15,6 +15,9 @@ from unfold.models.golden.golden_rules import fill
 from unfold.models.golden.usrnet_golden import usrnet_rule
 from unfold.models.unfolding import UnfoldingNetwork
 
+# Networks of our own, of which nobody published anything; all others are of the papers.
+OURS = ("composed", "hqs_denoiser", "dgunet_prompt", "dgunet_prompt_narrow")
+
 _DGUNET = {"width": 16, "growth": 4, "stages": 3}
 _USRNET = {"widths": (4, 6, 8, 8), "depth": 1, "stages": 3, "hyper_width": 8}
 _ISTA_NET = {"stages": 3, "width": 8}
@@ -22,6 +25,7 @@ _NRL_GDN = {"widths": (4, 6, 8, 8), "depth": 1, "width": 6, "train_stages": 3}
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "dgunet_deblur": {**_DGUNET, "tail": 4, "operator_width": 4},
     "dgunet_plus_deblur": {**_DGUNET, "operator_width": 4},
+    "dgunet_prompt": {**_DGUNET, "tail": 4, "operator_width": 4, "prompt_width": 4, "prompt_size": 3},
     "dgunet_cs": {**_DGUNET, "tail": 4, "ratio": 10},
     "dgunet_plus_cs": {**_DGUNET, "tail": 4, "ratio": 10, "stages": 4},
     "ista_net": {**_ISTA_NET, "block": 16},

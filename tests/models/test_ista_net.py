@@ -30,7 +30,7 @@ from unfold.physics.sampling import from_blocks, initial_by_least_squares, rando
 from unfold.protocols.by_name import parse_protocol
 from unfold.protocols.protocol import Case
 from unfold.steps import block_sampling, fourier_sampling
-from unfold.util import once
+from unfold.util import log_once
 from unfold.util.matrix_files import read_mask, read_matrix
 
 Command = Callable[..., tuple[int, str, str]]
@@ -287,7 +287,7 @@ def test_without_q_x_0_is_the_pseudo_inverse_and_that_is_said(
 ) -> None:
     given = files(tmp_path, 43)
     caplog.set_level("INFO", logger="unfold")
-    once.forget()
+    log_once.forget()
     net = unfold.load_model(theirs, matrix=given["matrix"])
     assert "pseudo-inverse of Phi, not by a published Q" in caplog.text
     block = torch.rand(1, 1, 33, 33)

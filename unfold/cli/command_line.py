@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from unfold.cli.arguments import FIRST_STEPS, parse
 from unfold.cli.exit_codes import INTERRUPTED, explained
 from unfold.errors import UnfoldError
-from unfold.util import once
+from unfold.util import log_once
 from unfold.util.paths import as_path
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def test(arguments: argparse.Namespace) -> int:
     from unfold.config import load_config
 
     cfg = load_config(arguments.config, arguments.overrides)  # mistakes in it come first: torch takes seconds to load
-    from unfold.evaluation.config_test import run_test
+    from unfold.evaluation.recipe_evaluation import run_test
     from unfold.settings import settings_of
 
     output = as_path(str(arguments.output)) if arguments.output else settings_of(cfg).run_folder / "test"
@@ -135,7 +135,7 @@ def _test_protocol(arguments: argparse.Namespace) -> int:
             "several side by side"
         )
     from unfold.cli.restore_command import pairs_of
-    from unfold.evaluation.protocol_test import run_protocol
+    from unfold.evaluation.protocol_evaluation import run_protocol
 
     table = run_protocol(
         arguments.protocol,
@@ -165,6 +165,8 @@ def restore(arguments: argparse.Namespace) -> int:
         ensemble=arguments.ensemble,
         form=arguments.form,
         quality=arguments.quality,
+        task=arguments.task,
+        strength=arguments.strength,
         jobs=arguments.jobs,
         **_network_options(arguments),
     )
@@ -318,13 +320,15 @@ def data(arguments: argparse.Namespace) -> int:
 
 def _prepare(arguments: argparse.Namespace) -> str:
     from unfold.data.prepare.cut_patches import prepare_gopro, prepare_sidd
-    from unfold.data.prepare.from_bsds500 import prepare_bsd100, prepare_rain100h
+    from unfold.data.prepare.from_bsds500 import prepare_bsd100, prepare_cbsd68, prepare_rain100h
     from unfold.data.stores.patch_cache_writing import prepare_cache
 
     if arguments.set == "rain100h":
         return prepare_rain100h(arguments.bsds, arguments.rain, arguments.output)
     if arguments.set == "bsd100":
         return prepare_bsd100(arguments.bsds, arguments.output)
+    if arguments.set == "cbsd68":
+        return prepare_cbsd68(arguments.bsds, arguments.output)
     prepare = {"sidd": prepare_sidd, "gopro": prepare_gopro, "cache": prepare_cache}[arguments.set]
     return prepare(arguments.source, arguments.output)
 
@@ -366,10 +370,10 @@ def _carry_out(arguments: argparse.Namespace) -> int:
         if isinstance(stream, io.TextIOWrapper):
             with contextlib.suppress(OSError):  # where the stream has been put to other use
                 stream.reconfigure(errors="backslashreplace")  # names of files hold what a terminal's encoding may not
-    once.forget()
+    log_once.forget()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     logging.raiseExceptions = False  # nobody reads any more: the work goes on, and says so no more
-    notes = once.Notes()
+    notes = log_once.Notes()
     logging.getLogger("unfold").addFilter(notes)
     try:
         code = COMMANDS[arguments.command](arguments)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from unfold.errors import UnfoldError
-from unfold.models.on_arrays import Image, Method, as_tensors, channelwise, network
+from unfold.models.run_on_arrays import Image, Method, as_tensors, channelwise, network
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.protocols.protocol import Case, Protocol, Sample, sample_of, windowed
 from unfold.report.text_table import Score
@@ -200,9 +200,10 @@ def validate(net: UnfoldingNetwork, protocol: Protocol, cases: Sequence[Case], d
     net.eval()
     restore, scores = network(net, device), []
     for case in cases:
-        sample = sample_of(protocol, case)
+        own, alone = protocol.of(case)
+        sample = sample_of(own, alone)
         assert sample.target is not None
-        scores.append(scored(protocol, protocol.restore(restore, sample), sample.target)["psnr"])
+        scores.append(scored(own, own.restore(restore, sample), sample.target)["psnr"])
     net.train(training)
     return scores
 

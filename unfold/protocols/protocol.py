@@ -19,7 +19,7 @@ from torch import Tensor
 
 from unfold.data.images import find_images
 from unfold.errors import UnfoldError
-from unfold.models.on_arrays import Image, Method
+from unfold.models.run_on_arrays import Image, Method
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.registry import in_plain
 from unfold.user_files import line_of
@@ -99,6 +99,10 @@ class Protocol(ABC):
 
     def check(self, net: UnfoldingNetwork) -> None:  # noqa: B027  (most take any)
         """Raise UnfoldError for a network that takes these inputs and yet belongs to other options."""
+
+    def of(self, case: Case) -> tuple[Protocol, Case]:
+        """The protocol that a case goes by, and the case as that one calls it: others in a mixture; here, this one."""
+        return self, case
 
     @abstractmethod
     def sample(self, case: Case) -> Sample:

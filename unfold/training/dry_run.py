@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import platform
 import shutil
@@ -21,7 +22,7 @@ from unfold.errors import UnfoldError
 from unfold.evaluation.run_protocol import scored
 from unfold.from_config import bare_network, build_degradation, build_validation
 from unfold.inference.tile_memory import available, needed
-from unfold.models.on_arrays import Image, as_tensors, network
+from unfold.models.run_on_arrays import Image, as_tensors, network
 from unfold.protocols.protocol import sample_of
 from unfold.report.models_list import count_gmac, count_parameters
 from unfold.settings import TrainSettings, settings_of
@@ -34,8 +35,8 @@ from unfold.training.setup.settings_check import check_sizes, check_training
 from unfold.training.train_step import SUMS
 from unfold.training.trainer import Trainer
 from unfold.util.arrays import Named
+from unfold.util.atomic_files import nearest
 from unfold.util.processors import processors
-from unfold.util.whole_files import nearest
 
 ENOUGH = 3.0  # seconds for one size of steps; none larger is tried after one that takes as long by itself
 SHARE = 0.5  # of the free memory that measured steps may take
@@ -225,8 +226,8 @@ def sizes_to_try(cfg: CfgNode, world: int = 1) -> Iterator[tuple[int, int]]:
 
 
 def _step(trainer: Trainer, patch: int, batch: int, epoch: int, scale: int) -> Step:
-    given = cast("Patches", trainer.loader.dataset)
-    patches = Patches(given.store, patch, given.seed, given.make, given.passes)
+    patches = copy.copy(cast("Patches", trainer.loader.dataset))
+    patches.patch = patch
     samples = collate([patches[Key(epoch, number, scale)] for number in range(batch)])
     begin = time.perf_counter()
     trainer.update.net.train()
@@ -268,7 +269,8 @@ def _restored(cfg: CfgNode, trainer: Trainer, last: Step) -> Restored:
     net = trainer.update.net.eval()
     protocol = build_validation(cfg, net, build_degradation(cfg, net))
     cases = protocol.cases(settings_of(cfg).data.val, "val")
-    sample = sample_of(protocol, cases[0])
+    protocol, case = protocol.of(cases[0])
+    sample = sample_of(protocol, case)
     run = network(net, trainer.device)
     rate = last.seconds / last.pixels / 3 * net.count() / net.train().count()  # backward is two thirds of a step
     net.eval()

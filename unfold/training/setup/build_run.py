@@ -15,8 +15,8 @@ from yacs.config import CfgNode
 
 import unfold
 from unfold.config import dumped, options_of, part_of
-from unfold.data.stores.image_stores import Store
-from unfold.data.stores.shared_store import SharedStore
+from unfold.data.mixtures import MixedStore
+from unfold.data.stores.image_stores import LateStore, Store
 from unfold.degradations.degradation import Degradation
 from unfold.errors import UnfoldError, out_of_memory
 from unfold.evaluation.run_protocol import check_cases, validate
@@ -43,17 +43,17 @@ from unfold.training.schedule import Rate
 from unfold.training.setup import environment, user_code
 from unfold.training.setup.build_parts import build_loader, build_loss, build_rate, build_update
 from unfold.training.setup.environment import read_starts
-from unfold.training.setup.going_on import compare_data, data_moved, note_data, run_to_resume, seen
 from unfold.training.setup.old_runs import by_its_rules, dumped_for
 from unfold.training.setup.rank_consistency import check_data, check_recipes
+from unfold.training.setup.resume_check import compare_data, data_moved, note_data, run_to_resume, seen
 from unfold.training.setup.settings_check import check_scale, check_sizes, check_training, in_vain
 from unfold.training.setup.weight_init import fill, take_over
 from unfold.training.trainer import Trainer
 from unfold.user_files import their_errors
-from unfold.util import once
+from unfold.util import log_once
 from unfold.util.arrays import Named
+from unfold.util.atomic_files import nearest, whole_file
 from unfold.util.device import pick_device, place
-from unfold.util.whole_files import nearest, whole_file
 from unfold.weights.load_model import check_files, load_state, model_record
 from unfold.weights.read_checkpoint import Checkpoint, read_checkpoint
 from unfold.weights.resolve_weights import find_weights
@@ -92,7 +92,7 @@ def build_trainer(
     Raises UnfoldError.
     """
     processes = processes or Processes()
-    once.forget()
+    log_once.forget()
     writes = processes.first and not dry
     folder = settings_of(cfg).run_folder
     cfg = by_its_rules(cfg, folder) if resume else cfg
@@ -158,12 +158,12 @@ def build_trainer(
         environment.record_start(folder, done, images, device, train.precision, processes)
     shown = train.board and writes
     later = writes and "sha256" not in images["data"]  # images are decoded when they are first needed
-    note = functools.partial(note_data, folder, store) if later and isinstance(store, SharedStore) else None
+    note = functools.partial(note_data, folder, store) if later and isinstance(store, LateStore) else None
     trainer = Trainer(
         update=update,
         loader=loader,
         render=functools.partial(
-            _rendered, train, settings.seed, degradation, {*net.inputs, *loss.needs}, processes.rank
+            _rendered, train, settings.seed, degradation, {*net.inputs, *loss.needs, "part"}, processes.rank
         ),
         schedule=schedule,
         validate=functools.partial(_validated, processes, net, protocol, held_out, device, note),
@@ -225,6 +225,11 @@ def _describe(settings: Settings, trainer: Trainer, store: Store, held_out: int,
     images = len(store) // (1 + len(settings.data.reduced))
     copies = f" and {len(store) - images} smaller copies" if settings.data.reduced else ""
     logger.info("%d training images%s, %d for validation, run folder %s", images, copies, held_out, trainer.folder)
+    if isinstance(store, MixedStore):
+        parts = " + ".join(f"{name} {count:,}" for name, count in zip(store.parts, store.counts, strict=True))
+        logger.info(
+            "a pass is %s = %s samples, an epoch %s", parts, f"{store.samples:,}", f"{settings.train.patches:,}"
+        )
     small = sum(min(store.size(i)) < settings.train.patch for i in range(len(store)))
     if small:
         which = "training images or their copies" if copies else "training images"
