@@ -5,10 +5,7 @@ python scripts/model_facts.py
 """
 
 import unfold.util.as_program  # isort: skip  # noqa: F401
-<<<<<<< HEAD
-=======
 
->>>>>>> main
 from unfold.report.model_facts import FILE, counted
 
 FILE.write_text(counted())
