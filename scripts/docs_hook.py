@@ -23,7 +23,7 @@ def outside() -> list[str]:
     return [*OUTSIDE, *sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("tasks/**/README.md"))]
 
 
-def on_site(path: str) -> str:
+def site_place(path: str) -> str:
     """Where a file of the repository is on the site."""
     return "index.md" if path == "README.md" else path.removeprefix("docs/")
 
@@ -43,7 +43,7 @@ def moved(uri: str, link: str) -> tuple[str, str]:
     target = posixpath.normpath(posixpath.join(posixpath.dirname(in_repository(uri)), path))
     if (ROOT / target).is_dir():
         target += "/README.md"
-    return posixpath.relpath(on_site(target), posixpath.dirname(uri) or ".") + hash_ + anchor, target
+    return posixpath.relpath(site_place(target), posixpath.dirname(uri) or ".") + hash_ + anchor, target
 
 
 def on_files(files: Any, config: Any) -> Any:
@@ -54,14 +54,14 @@ def on_files(files: Any, config: Any) -> Any:
             files.append(File.generated(config, uri, abs_src_path=str(path)))
 
     for path in outside():
-        add(on_site(path), ROOT / path)
+        add(site_place(path), ROOT / path)
     for page in sorted(REFERENCE.rglob("*.md")):
         add(f"reference/{page.relative_to(REFERENCE).as_posix()}", page)
     for page in list(files.documentation_pages()):
         for _, link, _ in LINK.findall(Path(page.abs_src_path).read_text(encoding="utf-8")):
             _, target = moved(page.src_uri, link)
             if target and (ROOT / target).is_file():
-                add(on_site(target), ROOT / target)
+                add(site_place(target), ROOT / target)
     return files
 
 

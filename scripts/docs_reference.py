@@ -14,13 +14,14 @@ import inspect
 import io
 import re
 import sys
+import textwrap
 import tokenize
 import typing
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import unfold.util.as_program  # isort: skip  # noqa: F401
+import unfold.util.as_program  # isort: skip
 
 import unfold
 from unfold import builtin, config, merge_recipes, registry, settings
@@ -32,7 +33,11 @@ KINDS = {
     "network": (registry.NETWORK, "MODEL.NAME", "MODEL.ARGS"),
     "degradation": (registry.DEGRADATION, "DATA.KIND", "DATA.ARGS"),
     "loss": (registry.LOSS, "LOSS.TERMS, NAME", "ARGS of the term"),
-    "protocol": (registry.PROTOCOL, "--protocol, DATA.VAL_PROTOCOL, TEST.PROTOCOL", "behind the name: NAME:OPTION=VALUE"),
+    "protocol": (
+        registry.PROTOCOL,
+        "--protocol, DATA.VAL_PROTOCOL, TEST.PROTOCOL",
+        "behind the name: NAME:OPTION=VALUE",
+    ),
     "optimizer": (registry.OPTIMIZER, "OPTIM.NAME", "OPTIM.ARGS"),
     "schedule": (registry.SCHEDULE, "SCHEDULE.NAME", "SCHEDULE.ARGS"),
     "data step": (registry.DATA_STEP, "MODEL.ARGS.data.name of `composed`", "beside it"),
@@ -57,8 +62,8 @@ def cell(text: object) -> str:
 
 
 def code(text: object) -> str:
-    """The same as code; "|" needs no backslash in other code, but in a table it does."""
-    text = re.sub(r"\s+", " ", str(text)).replace("|", "\\|")
+    """The same as code, in which mkdocs wants no backslash before "|"."""
+    text = re.sub(r"\s+", " ", str(text))
     return f"`{text}`" if text else ""
 
 
@@ -113,7 +118,11 @@ def types() -> dict[str, str]:
 def type_name(hint: Any) -> str:
     text = inspect.formatannotation(hint) if not isinstance(hint, str) else hint
     text = text.replace("collections.abc.", "").replace("typing.", "").replace("~", "")
-    return re.sub(r"\b(?:\w+\.)+(\w+)", r"\1", text).replace("Mapping[str, Any]", "section").replace("tuple[section, ...]", "list of sections")
+    return (
+        re.sub(r"\b(?:\w+\.)+(\w+)", r"\1", text)
+        .replace("Mapping[str, Any]", "section")
+        .replace("tuple[section, ...]", "list of sections")
+    )
 
 
 def setting_keys() -> list[str]:
@@ -145,7 +154,9 @@ def settings_page() -> str:
             value: Any = config._C
             for name in key.split("."):
                 value = value[name]
-            rows.append([f'<a id="{key}"></a>{code(key)}', code(kinds[key]), code(default(plain(value))), cell(about[key])])
+            rows.append(
+                [f'<a id="{key}"></a>{code(key)}', code(kinds[key]), code(default(plain(value))), cell(about[key])]
+            )
         text.append(table(["key", "type", "default", "meaning"], rows))
         if section == "LOSS":
             text.append("Each item of `LOSS.TERMS` has the keys\n")
@@ -173,8 +184,8 @@ def parts() -> Iterator[tuple[str, list[str], list[registry.Part]]]:
 def parts_page() -> str:
     text = [
         "# Parts: every network, degradation, loss, protocol and their options\n",
-        "What a recipe or a command line may name, from `unfold/builtin.py`, with the arguments of the constructor: types and "
-        "defaults are those of its signature. Where several names stand for one class, each has its own defaults. "
+        "What a recipe or a command line may name, from `unfold/builtin.py`, with the arguments of the constructor: "
+        "types and defaults are those of its signature. Where several names stand for one class, each has its own defaults. "
         "A part of your own is one file: [own network](../guides/own_network.md).\n",
     ]
     last = ""
@@ -232,12 +243,17 @@ def described(part: registry.Part, names: list[str]) -> dict[str, str]:
     make = part.make
     docs = [make.__doc__ or ""]
     if isinstance(make, type):
-        docs += [make.__init__.__doc__ or "", *(base.__doc__ or "" for base in make.__mro__[1:] if base.__module__.startswith("unfold."))]
+        docs += [
+            make.__init__.__doc__ or "",
+            *(base.__doc__ or "" for base in make.__mro__[1:] if base.__module__.startswith("unfold.")),
+        ]
     found: dict[str, str] = {}
     for doc in docs:
         text = plain_text(inspect.cleandoc(doc))
         for name in names:
-            clause = re.search(rf"(?:^|[;.(]\s+|\n|, ){re.escape(name)}(?:, [\w, ]+)?: (.+?)(?=;\s|\.\s|\.$|\n\n|\Z)", text, re.DOTALL)
+            clause = re.search(
+                rf"(?:^|[;.(]\s+|\n|, ){re.escape(name)}(?:, [\w, ]+)?: (.+?)(?=;\s|\.\s|\.$|\n\n|\Z)", text, re.DOTALL
+            )
             if clause and name not in found:
                 found[name] = clause[1]
     return found
@@ -261,16 +277,24 @@ def _commands(one: argparse.ArgumentParser, about: str) -> Iterator[tuple[str, a
 
 
 def commands_page() -> str:
-    text = ["# Commands: every command and every option\n", "From the parsers of `unfold/cli/arguments.py`; `unfold COMMAND --help` prints the same.\n"]
+    text = [
+        "# Commands: every command and every option\n",
+        "From the parsers of `unfold/cli/arguments.py`; `unfold COMMAND --help` prints the same.\n",
+    ]
     for name, one, about in commands():
         if name == "unfold":
             continue
         text.append(f"{'##' if name.count(' ') == 1 else '###'} {name}\n")
         text.append(prose(one.description or about) + "\n")
         usage = " ".join(one.format_usage().removeprefix("usage: ").split())
+        usage = textwrap.fill(usage, 84, subsequent_indent="    ", break_on_hyphens=False, break_long_words=False)
         text.append(f"```text\n{usage}\n```\n")
         rows = [
-            [code(called(action)), code(choices(action)), cell(prose((action.help or "") % {"default": action.default, "prog": name}))]
+            [
+                code(called(action)),
+                code(choices(action)),
+                cell(prose((action.help or "") % {"default": action.default, "prog": name})),
+            ]
             for action in one._actions
             if not isinstance(action, argparse._HelpAction | argparse._SubParsersAction)
         ]
@@ -312,11 +336,19 @@ def python_pages() -> Iterator[tuple[str, str]]:
         "[metrics](metrics.md).\n\n" + "\n".join(public),
     )
     for name, title in SINGLE.items():
-        yield name, f"# {title}: unfold.{name}\n\n::: unfold.{name}\n"
+        yield name, f"# {title}\n\n" + module_block(f"unfold.{name}")
     for folder, title in FOLDERS.items():
-        modules = sorted(p.stem for p in (PACKAGE / folder).glob("*.py") if not p.stem.startswith("_"))
-        blocks = [f"## unfold.{folder}.{module}\n\n::: unfold.{folder}.{module}\n" for module in modules]
-        yield folder, f"# {title}: unfold.{folder}\n\n{'' .join(block + chr(10) for block in blocks)}"
+        bases = [kind.base.partition(":")[0].rpartition(".")[2] for kind, *_ in KINDS.values()]  # of people's own parts
+        modules = [p.stem for p in (PACKAGE / folder).glob("*.py") if not p.stem.startswith("_")]
+        modules.sort(key=lambda module: (module not in bases, module))
+        yield (
+            folder,
+            f"# {title}: unfold.{folder}\n\n" + "\n".join(module_block(f"unfold.{folder}.{m}") for m in modules),
+        )
+
+
+def module_block(name: str) -> str:
+    return f"## {name}\n\n::: {name}\n    options: {{show_root_heading: false}}\n"
 
 
 def write(folder: Path) -> None:
