@@ -185,8 +185,8 @@ def parts_page() -> str:
     text = [
         "# Parts: every network, degradation, loss, protocol and their options\n",
         "What a recipe or a command line may name, from `unfold/builtin.py`, with the arguments of the constructor: "
-        "types and defaults are those of its signature. Where several names stand for one class, each has its own defaults. "
-        "A part of your own is one file: [own network](../guides/own_network.md).\n",
+        "types and defaults are those of its signature. Where several names stand for one class, each has its own "
+        "defaults. A part of your own is one file: [own network](../guides/own_network.md).\n",
     ]
     last = ""
     for what, names, found in parts():
