@@ -1,8 +1,8 @@
 """What mkdocs does beside its own: pages from outside docs/, links as the repository has them, equations as MathML.
 
-Pages keep their place in the repository, so that a link works in both: README.md is the site's index.md, docs/a.md is
-a.md, and tasks/sr/README.md is itself. A link to another file of the repository, such as a script, puts the file on the
 Pages keep their place in the repository, so that a link works in both: README.md is index.md of the site, docs/a.md is
+a.md, and tasks/sr/README.md is itself. A link to another file of the repository, such as a script, puts the file on the
+site; one to a folder is one to its README.md. Equations, $...$ in a page, become MathML, which browsers draw.
 """
 
 from __future__ import annotations

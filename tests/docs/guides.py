@@ -49,11 +49,10 @@ def run_page(page: Path, folder: Path) -> None:
     for name in ("configs", "datasets", "pretrained", "scripts", "tasks"):
         (folder / name).symlink_to(ROOT / name)
     (folder / "bin").mkdir()
-    for name, module in (("unfold", "unfold"), ("torchrun", "torch.distributed.run")):
+    for name, options in (("unfold", "-m unfold"), ("torchrun", "-m torch.distributed.run"), ("python", "")):
         script = folder / "bin" / name
-        script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m {module} "$@"\n')
+        script.write_text(f'#!/bin/sh\nexec "{sys.executable}" {options} "$@"\n')
         script.chmod(0o755)
-    (folder / "bin" / "python").symlink_to(sys.executable)
     environment = {
         **os.environ,
         "PATH": f"{folder / 'bin'}:{os.environ['PATH']}",

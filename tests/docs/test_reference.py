@@ -10,7 +10,7 @@ import pytest
 
 from scripts import docs_reference as reference
 from unfold import builtin, registry
-from unfold.config import SECTIONS, _C
+from unfold.config import _C, SECTIONS
 from unfold.merge_recipes import TERM
 
 
