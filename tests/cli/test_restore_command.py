@@ -365,7 +365,7 @@ def test_a_picture_too_large_beside_others_is_restored_alone_and_as_it_would_be(
 ) -> None:
     """In the process of this test, in place of one of its own."""
     options = module.Options({}, False, "auto", False, "float32", alone=False)
-    worker = module._Worker(str(blind), None, None, "cpu", options)
+    worker = module._Worker(str(blind), None, None, {}, "cpu", options)
     try:
         (job, *_) = find_jobs([str(pictures)], tmp_path / "out", None, Counter())
         done = worker.run(job)
