@@ -29,13 +29,13 @@ from unfold.from_config import (
     check_parts,
     smallest_image,
 )
-from unfold.models.on_arrays import Image
+from unfold.models.run_on_arrays import Image
 from unfold.protocols.gaussian_denoising import GaussianDenoising
 from unfold.protocols.protocol import Case, Protocol, Sample, sample_of, windowed
 from unfold.protocols.synthetic_validation import Mixed
 from unfold.registry import Part
 from unfold.report.numbers import finite
-from unfold.report.strip import Panel, draw_strip, some_stages
+from unfold.report.picture_strip import Panel, draw_strip, some_stages
 from unfold.report.text_table import Score, format_table, mean_score
 from unfold.settings import settings_of
 from unfold.user_files import their_errors
