@@ -20,7 +20,7 @@ from unfold.config import options_of, part_of
 from unfold.data.images import EXTENSIONS, check_images
 from unfold.errors import UnfoldError
 from unfold.evaluation.classical_methods import CLASSICAL, tune, tuning_cases
-from unfold.evaluation.run_protocol import distinct, evaluate_stages
+from unfold.evaluation.run_protocol import distinct, evaluate_stages, scored
 from unfold.from_config import (
     bare_network,
     build_degradation,
@@ -218,14 +218,14 @@ def _without_network(protocol: Protocol, sample: Sample, strengths: dict[str, fl
     y = sample.inputs.get("y")
     row = {}
     if y is not None and windowed(y, sample.window).shape == sample.target.shape:  # else it is no picture of that size
-        row[INPUT] = _score(protocol.score(protocol.finish(windowed(y, sample.window)), sample.target))
+        row[INPUT] = _score(scored(protocol, protocol.finish(windowed(y, sample.window)), sample.target))
     for name, strength in strengths.items():
         assert isinstance(protocol, GaussianDenoising)
         assert y is not None
         start = time.perf_counter()
         result = protocol.finish(CLASSICAL[name][0](y, protocol.sigma / 255, strength))
         seconds = time.perf_counter() - start
-        row[name] = _score(protocol.score(result, sample.target), seconds)
+        row[name] = _score(scored(protocol, result, sample.target), seconds)
     return row
 
 

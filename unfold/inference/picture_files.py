@@ -146,11 +146,9 @@ def _simple(image: Image.Image) -> Image.Image:
 
 def _read_deep(path: Path, transparent: object) -> Pixels:
     """16 bits per channel; of grey with alpha, or with one value that is transparent, two channels."""
-    array = read_deep(path)
-    if array.ndim == 2:
-        if transparent is None:
-            return array
-        return np.dstack([array, np.where(array == transparent, 0, 65535).astype(np.uint16)])
+    array = read_deep(path, transparent)
+    if array.ndim == 2 or array.shape[2] == 2:
+        return array
     grey = (array[..., :1] == array[..., 1:3]).all() and _grey_by_header(path)
     return array[..., [0, 3]] if grey else array
 

@@ -54,7 +54,7 @@ from unfold.util import once
 from unfold.util.arrays import Named
 from unfold.util.device import pick_device, place
 from unfold.util.whole_files import nearest, whole_file
-from unfold.weights.load_model import load_state, model_record
+from unfold.weights.load_model import check_finite, load_state, model_record
 from unfold.weights.read_checkpoint import Checkpoint, read_checkpoint
 from unfold.weights.resolve_weights import find_weights
 
@@ -201,9 +201,11 @@ def begin_with(net: UnfoldingNetwork, name: str, source: str, partial: bool, key
         try:
             load_state(net, checkpoint.state, path)
         except UnfoldError as error:
-            raise UnfoldError(f"--init: {error} (--partial takes over what fits)") from None
+            hint = " (--partial takes over what fits)" if "do not fit" in str(error) else ""
+            raise UnfoldError(f"--init: {error}{hint}") from None
         logger.info("beginning with the weights of %s", path)
         return
+    check_finite(net, checkpoint.state, path)
     fresh = take_over(net, checkpoint.state)
     if len(fresh) == len(net.state_dict()):
         raise UnfoldError(f"--init: nothing in {path} fits {name}")
