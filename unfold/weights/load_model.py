@@ -56,7 +56,7 @@ def fitted(net: UnfoldingNetwork, given: Mapping[str, Tensor], path: str | Path)
     for key in state:
         if _kind(state[key]) != _kind(own[key]):
             raise UnfoldError(f"{path}: {key} is no plain tensor of {_kind(own[key])} numbers")
-    check_finite(net, state, path)
+    check_finite(net, given, path)
     unused = [key for key in own if key not in state and re.fullmatch(net.unused_keys, key)]
     state |= {key: torch.zeros(own[key].shape) for key in unused}
     foreign = [key for key in given if key not in own and re.fullmatch(net.foreign_keys, key)]
