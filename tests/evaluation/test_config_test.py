@@ -132,7 +132,7 @@ def test_networks_of_other_kinds_stand_beside_the_recipes_each_with_the_numbers_
     record = {"name": "dgunet_denoise", "arguments": {**SMALL, "width": 12}}
     torch.save({"state_dict": wide.state_dict(), "model": record}, tmp_path / "wide.pth")
     files = [own, tmp_path / "other.pth", tmp_path / "wide.pth", "dgunet_denoise_small"]
-    code, out, err = command("test", "--config", recipe, "--weights", *files)
+    code, _, err = command("test", "--config", recipe, "--weights", *files)
     assert (code, [line for line in err.splitlines() if "trained as protocol" not in line]) == (0, [])
     together = results(tmp_path / "run" / "test")
     columns = ["own", "other", "wide", "dgunet_denoise_small"]
@@ -216,10 +216,32 @@ def test_weights_that_are_not_finite_are_no_result_by_a_protocol_that_rounds(
 ) -> None:
     file = save_network(tmp_path / "net.pth")
     content = torch.load(file, weights_only=True)
-    content["state_dict"]["tail.weight"].fill_(float("nan"))
+    content["state_dict"]["tail.weight"].fill_(3e38)  # finite, and what comes of it is not
     torch.save(content, file)
     words = ("TEST.PROTOCOL", "derain_synthetic")
     assert_one_line(command("test", "--config", recipe, "--weights", file, *words), "not finite", "net.pth")
+
+
+NAN_SCORE = """
+from unfold.metrics import psnr
+from unfold.protocols.gaussian_denoising import GaussianDenoising
+class Mine(GaussianDenoising):
+    def score(self, result, target):
+        return {"psnr": psnr(result, target), "ssim": float("nan")}
+"""
+
+
+def test_a_score_that_is_no_number_of_a_finite_image_passes_into_no_mean(
+    recipe: Path, tmp_path: Path, command: Command
+) -> None:
+    (tmp_path / "mine.py").write_text(NAN_SCORE)
+    weights = ("--weights", save_network(tmp_path / "net.pth"))
+    told = ("mine.py", "score of Mine returns NaN for ssim")
+    own = f"{tmp_path / 'mine.py'}:Mine"
+    assert_one_line(command("test", "--config", recipe, *weights, "TEST.PROTOCOL", own), *told)
+    data = ("--data", tmp_path / "pictures")
+    assert_one_line(command("test", "--protocol", own, *weights, *data), *told)
+    assert_one_line(command("test", "--protocol", own, "--model", "identity", *data), *told)
 
 
 def test_a_project_of_ones_own_is_tested_on_other_images(
