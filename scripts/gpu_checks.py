@@ -46,6 +46,7 @@ STEP_PRECISIONS = ("tf32", "bfloat16")
 # Batch and patch of the published training.
 PUBLISHED = {"usrnet": (48, 96), "usrnet_tiny": (48, 96), "dgunet_cs": (32, 32), "dgunet_plus_cs": (32, 32)}
 PUBLISHED |= {"dgunet_denoise": (16, 128), "dgunet_plus_denoise": (16, 128)}
+PUBLISHED |= {"ista_net": (64, 33), "ista_net_plus": (64, 33), "ista_net_plus_mri": (4, 256)}
 PUBLISHED |= dict.fromkeys(("nrl_gdn", "nrl_gdn_y0", "rgdn_uniform"), (8, 256))
 PUBLISHED |= {f"dgunet_{task}": (16, 256) for task in ("deblur", "derain", "plus_deblur", "plus_derain")}
 Build = Callable[[str], UnfoldingNetwork]

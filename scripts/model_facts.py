@@ -4,6 +4,8 @@
 python scripts/model_facts.py
 """
 
+import unfold.util.as_program  # isort: skip  # noqa: F401
+
 from unfold.report.model_facts import FILE, counted
 
 FILE.write_text(counted())

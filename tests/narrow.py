@@ -22,6 +22,7 @@ _NRL_GDN = {"widths": (4, 6, 8, 8), "depth": 1, "width": 6, "train_stages": 3}
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "dgunet_deblur": {**_DGUNET, "tail": 4, "operator_width": 4},
     "dgunet_plus_deblur": {**_DGUNET, "operator_width": 4},
+    "dgunet_prompt": {**_DGUNET, "tail": 4, "operator_width": 4, "prompt_width": 4, "prompt_size": 3},
     "dgunet_cs": {**_DGUNET, "tail": 4, "ratio": 10},
     "dgunet_plus_cs": {**_DGUNET, "tail": 4, "ratio": 10, "stages": 4},
     "ista_net": {**_ISTA_NET, "block": 16},

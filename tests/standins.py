@@ -17,7 +17,23 @@ from unfold.physics.sampling import random_orthonormal
 from unfold.protocols.sidd import CLEAN, NOISY
 
 PAIRS = ("GoPro/train", "GoPro/test", "Rain13K/train", "Rain100L", "SIDD_patches", "mine")
-CLEAN_SETS = ("DIV2K/DIV2K_train_HR", "Flickr2K/Flickr2K_HR", "BSDS500/train", "BSDS500/test", "BSDS500/val")
+# Of all-in-one trainings: input and target as the sets call them.
+OTHER_PAIRS = (
+    ("RainTrainL/rainy/rain-{}.png", "RainTrainL/gt/norain-{}.png"),
+    ("RESIDE/OTS/synthetic/part1/{}_0.8_0.2.jpg", "RESIDE/OTS/original/{}.jpg"),
+    ("SOTS/input/{}_0.8_0.2.jpg", "SOTS/target/{}.png"),
+    ("LOL/train/low/{}.png", "LOL/train/gt/{}.png"),
+    ("LOL/test/low/{}.png", "LOL/test/gt/{}.png"),
+)
+CLEAN_SETS = (
+    "WED",
+    "CBSD68",
+    "DIV2K/DIV2K_train_HR",
+    "Flickr2K/Flickr2K_HR",
+    "BSDS500/train",
+    "BSDS500/test",
+    "BSDS500/val",
+)
 
 
 def stand_ins(root: Path, height: int, width: int, block: int, count: int) -> None:
@@ -32,6 +48,9 @@ def stand_ins(root: Path, height: int, width: int, block: int, count: int) -> No
         for pairs in PAIRS:
             picture(root / pairs / "input" / f"{i}.png", i)
             picture(root / pairs / "target" / f"{i}.png", i + 10)
+        for y, target in OTHER_PAIRS:
+            picture(root / y.format(i), i)
+            picture(root / target.format(i), i + 10)
         for clean in CLEAN_SETS:
             picture(root / clean / f"{i}.png", i)
         picture(root / "Set5" / f"{i}.bmp", i)

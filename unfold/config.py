@@ -20,7 +20,7 @@ from yacs.config import CfgNode
 
 from unfold import old_keys, registry
 from unfold.errors import UnfoldError
-from unfold.merge_recipes import PARTS, TERM, Merging, read_with_bases
+from unfold.merge_recipes import MIXED, PARTS, TERM, Merging, read_with_bases
 from unfold.util.nested import leaves, plain
 from unfold.util.paths import as_path
 
@@ -59,6 +59,11 @@ _C.DATA.TEST = "photographs"
 # Clean images: factors, e.g. [0.6], by which smaller copies are made; each is trained on as often as an image.
 _C.DATA.REDUCED = []
 _C.DATA.VAL_PROTOCOL = ""  # e.g. usrnet_table1:scale=2,kernel=1; empty: what fits KIND, as its class says
+# A mixture in place of KIND and ARGS: a list of parts, each {KIND, ARGS, TRAIN, REPEAT, NAME, VAL, TEST, VAL_PROTOCOL}.
+# REPEAT: how often a pass goes through its images; NAME: in log, curve and board, its KIND by default; what else is
+# left out is DATA's. On the command line, DATA.MIX.1.REPEAT 3 changes the second one.
+_C.DATA.MIX = []
+_C.DATA.MULTIPLE = 1  # training images are cut in their middle to sides that are multiples of it
 # Which images an epoch's patches are of: passes, all in a random order, and again in another where TRAIN.PATCHES are
 # more; replacement, any image for each patch, so that an epoch as long as the set misses 37 % (as runs did before 0.2).
 _C.DATA.DRAW = "passes"
@@ -126,6 +131,7 @@ _POSITIVE = (
     "TRAIN.KEEP",
     "TRAIN.PATCH",
     "TRAIN.VALIDATE_EVERY",
+    "DATA.MULTIPLE",
 )
 _NOT_NEGATIVE = (
     "SEED",
@@ -263,6 +269,10 @@ def _in_full(cfg: CfgNode) -> dict[str, Any]:
         whole = {**TERM, **term, "NAME": part.name, "ARGS": _short_code(plain(part.full(term.get("ARGS", {}))))}
         full["LOSS"][f"TERMS.{i}"] = whole
     del full["LOSS"]["TERMS"]
+    for i, item in enumerate(full["DATA"].pop("MIX")):
+        part = registry.find(registry.DEGRADATION, item["KIND"])
+        whole = {**MIXED, **item, "KIND": part.name, "ARGS": _short_code(plain(part.full(item.get("ARGS", {}))))}
+        full["DATA"][f"MIX.{i}"] = {**whole, "VAL_PROTOCOL": _short_protocol(whole["VAL_PROTOCOL"])}
     for key in _PROTOCOLS:
         section, name = key.split(".")
         full[section][name] = _short_protocol(full[section][name])
@@ -339,12 +349,17 @@ def _check(cfg: CfgNode, sources: dict[str, str]) -> None:
             fail(key, f"must not be negative, and is {values[key]}")
     named = [(f"{section}.{key}", kind, cfg[section][key]) for section, (key, kind) in PARTS.items()]
     named += [(f"LOSS.TERMS.{i}.NAME", registry.LOSS, term["NAME"]) for i, term in enumerate(cfg.LOSS.TERMS)]
+    for i, item in enumerate(cfg.DATA.MIX):
+        named.append((f"DATA.MIX.{i}.KIND", registry.DEGRADATION, item["KIND"]))
+        if item.get("VAL_PROTOCOL"):
+            protocol = registry.split_options(item["VAL_PROTOCOL"])[0]
+            named.append((f"DATA.MIX.{i}.VAL_PROTOCOL", registry.PROTOCOL, protocol))
     named += [(key, registry.PROTOCOL, registry.split_options(values[key])[0]) for key in _PROTOCOLS if values[key]]
     for key, kind, name in named:
         try:
             registry.check_name(kind, name)
         except UnfoldError as error:
-            whole = next((k for k in (key, "LOSS.TERMS") if k in sources), key)
+            whole = next((k for k in (key, ".".join(key.split(".")[:2])) if k in sources), key)
             fail(whole, f"{registry.short(name)}: {error}")
     if not cfg.OUTPUT:
         fail("OUTPUT", "names the run folder, and is empty")
@@ -356,6 +371,8 @@ def _check(cfg: CfgNode, sources: dict[str, str]) -> None:
         fail("TRAIN.ACCUMULATE", f"must not exceed TRAIN.BATCH, {cfg.TRAIN.BATCH}, and is {cfg.TRAIN.ACCUMULATE}")
     if not all(isinstance(factor, (int, float)) and 0.1 <= factor < 1 for factor in cfg.DATA.REDUCED):
         fail("DATA.REDUCED", f"is a list of numbers from 0.1 to below 1, not {plain(cfg.DATA.REDUCED)}")
+    if cfg.DATA.REDUCED and cfg.DATA.MIX:
+        fail("DATA.REDUCED", "makes copies of clean images, and DATA.MIX says how often each is taken: set it '[]'")
     if cfg.DATA.REDUCED and cfg.DATA.TRAIN.endswith(".h5"):
         fail(
             "DATA.REDUCED",

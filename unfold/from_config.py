@@ -11,22 +11,26 @@ from yacs.config import CfgNode
 from unfold import registry
 from unfold.config import build_part, found_part, options_of, part_of, source_of, where
 from unfold.data.images import find_file
+from unfold.data.mixtures import MixedStore
 from unfold.data.pairs import NoPartnerError, marked_inputs
 from unfold.data.patches import Images, MemoryStore, read_store, reduced
 from unfold.data.stores.choose_store import POSSIBLE, Peers, Wish, shared_store
+from unfold.data.stores.cut_store import CutStore
 from unfold.data.stores.image_stores import Converted, Store
 from unfold.data.stores.patch_cache import PatchCache
 from unfold.data.stores.shared_store import SharedStore
 from unfold.degradations.degradation import Degradation
+from unfold.degradations.mixture import Mixture
 from unfold.errors import UnfoldError
 from unfold.metrics.ssim import WINDOW
 from unfold.models.registry import built, skeleton
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.protocols.by_name import parse_protocol
 from unfold.protocols.protocol import Protocol
-from unfold.protocols.synthetic_validation import Synthetic
+from unfold.protocols.synthetic_validation import Mixed, Synthetic
 from unfold.settings import DataSettings, ModelSettings, settings_of
 from unfold.user_files import their_errors
+from unfold.util.nested import plain
 
 JOINT = " + "  # between several folders of one training set
 
@@ -62,8 +66,29 @@ def check_parts(cfg: CfgNode) -> UnfoldingNetwork:
     return net
 
 
+def parts_of(cfg: CfgNode) -> dict[str, CfgNode]:
+    """The parts of DATA.MIX by name: for each the configuration of a training on it alone. None without a mixture."""
+    parts: dict[str, CfgNode] = {}
+    for i, (name, data) in enumerate(settings_of(cfg).data.parts.items()):
+        copy = cfg.clone()
+        copy.defrost()
+        copy.DATA.KIND, copy.DATA.ARGS, copy.DATA.MIX = data.kind, CfgNode(plain(data.args), new_allowed=True), ()
+        for key in ("TRAIN", "VAL", "TEST", "VAL_PROTOCOL"):
+            copy.DATA[key] = getattr(data, key.lower())
+        copy.freeze()
+        sources = {key: at for key, at in vars(cfg).get("sources", {}).items() if not key.startswith("DATA.ARGS.")}
+        own = ["ARGS", *(key for key in cfg.DATA.MIX[i] if key in cfg.DATA)]
+        sources |= {f"DATA.{key}": f"{source_of(cfg, 'DATA.MIX')}: DATA.MIX.{i}" for key in own}
+        vars(copy)["sources"] = sources
+        parts[name] = copy
+    return parts
+
+
 def check_inputs(model: ModelSettings, data: DataSettings, net: UnfoldingNetwork, degradation: Degradation) -> None:
     """UnfoldError where the samples do not hold what the network takes."""
+    if isinstance(degradation, Mixture):
+        for part, own in data.parts.items():
+            check_inputs(model, own, net, degradation.parts[part])
     wanted, name = set(net.required), model.short_name
     if not wanted <= set(degradation.inputs):
         raise UnfoldError(
@@ -76,7 +101,11 @@ def check_inputs(model: ModelSettings, data: DataSettings, net: UnfoldingNetwork
 
 def build_degradation(cfg: CfgNode, net: UnfoldingNetwork) -> Degradation:
     """What training samples are made of, by DATA.KIND and DATA.ARGS, in the network's number of channels."""
-    degradation: Degradation = build_part(cfg, "DATA")
+    degradation: Degradation = (
+        Mixture({name: build_degradation(part, net) for name, part in parts_of(cfg).items()})
+        if cfg.DATA.MIX
+        else build_part(cfg, "DATA")
+    )
     degradation.channels, degradation.asked = net.channels, net.inputs
     return degradation
 
@@ -86,11 +115,54 @@ def build_store(
 ) -> tuple[Store, list[str]]:
     """The images of DATA.TRAIN, a patch cache (.h5) or files, as DATA.STORE says; and the reason for each left out.
 
-    Files are followed by their copies by the factors of DATA.REDUCED. processes: those that share the run; dry: write
-    nothing.
+    Files are followed by their copies by the factors of DATA.REDUCED. Of a mixture, a
+    :class:`unfold.data.mixtures.MixedStore`. processes: those that share the run; dry: write nothing.
 
     UnfoldError where there are none, or they are not what DATA.KIND is made of.
     """
+    if isinstance(degradation, Mixture):
+        return _mixed_store(data, degradation, processes, dry)
+    store, left_out = _one_store(data, degradation, processes, dry)
+    if data.multiple == 1:
+        return store, left_out
+    if store.scale != 1:
+        raise UnfoldError(
+            f"DATA.MULTIPLE cuts images that keep their size, and the targets of {data.train} are {store.scale} times "
+            "as large as their inputs: set it 1"
+        )
+    if small := [i for i in range(len(store)) if min(store.size(i)) < data.multiple]:
+        raise UnfoldError(
+            f"DATA.TRAIN {data.train} holds {len(small)} images below {data.multiple} pixels, of which DATA.MULTIPLE "
+            "leaves nothing"
+        )
+    return CutStore(store, data.multiple), left_out
+
+
+def _mixed_store(
+    data: DataSettings, degradation: Mixture, processes: Peers | None, dry: bool
+) -> tuple[MixedStore, list[str]]:
+    """The parts' stores. Clean images that several parts read in the same way are held once."""
+    stores: dict[str, Store] = {}
+    known: dict[object, tuple[Store, list[str]]] = {}
+    bad: dict[str, None] = {}
+    for name, part in data.parts.items():
+        kind = degradation.parts[name]
+        own = (part.training_set, _rule(kind)) if kind.clean and _rule(kind) else name
+        if own not in known:
+            known[own] = build_store(part, kind, processes, dry)
+        stores[name], left_out = known[own]
+        bad |= dict.fromkeys(left_out)
+        if stores[name].scale != 1:
+            raise UnfoldError(
+                f"DATA.MIX: the targets of {name} are {stores[name].scale} times as large as their inputs, and images "
+                "of a mixture keep their size"
+            )
+    return MixedStore(stores, data.repeats), list(bad)
+
+
+def _one_store(
+    data: DataSettings, degradation: Degradation, processes: Peers | None, dry: bool
+) -> tuple[Store, list[str]]:
     if data.training_set.endswith(".h5"):
         cache = _open_cache(data, degradation)
         return (cache if degradation.channels == 3 else Converted(cache, degradation.channels)), []
@@ -141,6 +213,10 @@ def _open_cache(data: DataSettings, degradation: Degradation) -> PatchCache:
 
 def check_training_set(data: DataSettings, degradation: Degradation) -> None:
     """UnfoldError where DATA.TRAIN is not there, or not what DATA.KIND is made of by its names. Reads no image."""
+    if isinstance(degradation, Mixture):
+        for name, part in data.parts.items():
+            check_training_set(part, degradation.parts[name])
+        return
     if data.training_set.endswith(".h5"):
         _open_cache(data, degradation)
     else:
@@ -169,6 +245,8 @@ def _sources(data: DataSettings, degradation: Degradation) -> Sequence[object]:
 
 def build_validation(cfg: CfgNode, net: UnfoldingNetwork, degradation: Degradation) -> Protocol:
     """The protocol that validates a training run. UnfoldError for one without references, or not for this network."""
+    if isinstance(degradation, Mixture):
+        return _mixed_protocol(cfg, net, degradation)
     protocol = _protocol(cfg, "DATA.VAL_PROTOCOL", cfg.DATA.VAL_PROTOCOL or degradation.validation(net), degradation)
     if why := _misfit(protocol, net):
         name = settings_of(cfg).model.short_name
@@ -179,6 +257,8 @@ def build_validation(cfg: CfgNode, net: UnfoldingNetwork, degradation: Degradati
 
 def build_test(cfg: CfgNode, net: UnfoldingNetwork, degradation: Degradation) -> Protocol:
     """The protocol of `unfold test --config`: TEST.PROTOCOL, the degradation's own, or what validates."""
+    if isinstance(degradation, Mixture) and not cfg.TEST.PROTOCOL:
+        return _mixed_protocol(cfg, net, degradation)
     as_validated = cfg.DATA.VAL_PROTOCOL or degradation.validation(net) == degradation.protocol(net)
     if not cfg.TEST.PROTOCOL and not degradation.own_test and as_validated:
         return build_validation(cfg, net, degradation)
@@ -187,6 +267,14 @@ def build_test(cfg: CfgNode, net: UnfoldingNetwork, degradation: Degradation) ->
         raise UnfoldError(f"{protocol.name} {why}: set TEST.PROTOCOL, or test by --protocol")
     protocol.fit(net)
     return protocol
+
+
+def _mixed_protocol(cfg: CfgNode, net: UnfoldingNetwork, degradation: Mixture) -> Mixed:
+    parts = parts_of(cfg)
+    places: dict[str, dict[str, str]] = {}
+    for name, item in zip(parts, cfg.DATA.MIX, strict=True):
+        places[name] = {key.lower(): item[key] for key in ("VAL", "TEST") if item.get(key)}
+    return Mixed({name: build_validation(part, net, degradation.parts[name]) for name, part in parts.items()}, places)
 
 
 def _misfit(protocol: Protocol, net: UnfoldingNetwork) -> str:

@@ -23,6 +23,8 @@ from unfold.util.paths import as_path
 
 logger = logging.getLogger("unfold")
 TERM = {"NAME": "", "WEIGHT": 1.0, "STAGES": "last", "CLAMP": False, "ARGS": {}}  # of LOSS.TERMS, with defaults
+# Of DATA.MIX, with defaults; "" is DATA's.
+MIXED = {"KIND": "", "ARGS": {}, "TRAIN": "", "REPEAT": 1, "NAME": "", "VAL": "", "TEST": "", "VAL_PROTOCOL": ""}
 # Sections that name a part: the key of its name, and what it is.
 PARTS = {
     "MODEL": ("NAME", registry.NETWORK),
@@ -77,8 +79,8 @@ class Merging:
         names = [f"{section}.{key}" for section, (key, _) in PARTS.items()]
         for key, said in sorted(_pairs(overrides), key=lambda pair: pair[0] not in names):
             value, (section, *rest) = _said(said, key), key.split(".")
-            if (section, rest[:1]) == ("LOSS", ["TERMS"]) and len(rest) > 1:
-                self.term(rest[1:], value, key)
+            if len(rest) > 1 and f"{section}.{rest[0]}" in _LISTS:
+                self.item(section, rest[0], rest[1:], value, key)
                 continue
             if not _is_key(key, self.keys):
                 raise UnfoldError(f"{COMMAND_LINE}: there is no key {key}{_suggest(key, self.keys)}")
@@ -136,8 +138,8 @@ class Merging:
                     raise UnfoldError(f"{source}: {name} is a section with keys {', '.join(node[key])}, not a value")
                 self.section(node[key], value, source, folder, f"{name}.")
             else:
-                value = _coerce(value, node[key], name, source)
-                node[key] = _with_places(value, folder, key) if name != "LOSS.TERMS" else _terms(value, source, folder)
+                value = _coerce(value, [] if name in _LISTS else node[key], name, source)
+                node[key] = _LISTS[name](value, source, folder) if name in _LISTS else _with_places(value, folder, key)
                 self.sources[name] = source
 
     def options(self, section: str, value: Any, source: str, folder: Path) -> None:
@@ -171,20 +173,24 @@ class Merging:
         if not old_keys.is_default(name, value):
             self.notes.setdefault(source, {})[name] = new
 
-    def term(self, keys: Sequence[str], value: Any, name: str) -> None:
-        """LOSS.TERMS.1.WEIGHT and the like."""
-        terms = [plain(term) for term in self.cfg.LOSS.TERMS]
+    def item(self, section: str, key: str, keys: Sequence[str], value: Any, name: str) -> None:
+        """LOSS.TERMS.1.WEIGHT, DATA.MIX.0.TRAIN and the like."""
+        whole, known = f"{section}.{key}", TERM if key == "TERMS" else MIXED
+        items = [plain(item) for item in self.cfg[section][key]]
         number, *below = keys
-        if not number.isdecimal() or int(number) >= len(terms):
-            raise UnfoldError(f"{COMMAND_LINE}: {name}: LOSS.TERMS has {len(terms)} items, counted from 0")
+        if not number.isdecimal() or int(number) >= len(items):
+            raise UnfoldError(f"{COMMAND_LINE}: {name}: {whole} has {len(items)} items, counted from 0")
         tree: Any = value
         for part in reversed(below):
             tree = {part: tree}
         if not isinstance(tree, dict):
-            raise UnfoldError(f"{COMMAND_LINE}: {name} is a section with keys {', '.join(TERM)}, not a value")
-        args = {**terms[int(number)].get("ARGS", {}), **tree.get("ARGS", {})}
-        terms[int(number)] |= {**tree, **({"ARGS": args} if args else {})}
-        self.cfg.LOSS.TERMS = _terms(terms, COMMAND_LINE, Path())
+            raise UnfoldError(f"{COMMAND_LINE}: {name} is a section with keys {', '.join(known)}, not a value")
+        item, part = items[int(number)], "NAME" if key == "TERMS" else "KIND"
+        before = item.pop("ARGS", {})  # another part of a mixture has other options
+        stays = key == "TERMS" or tree.get(part, item[part]) == item[part]
+        args = {**(before if stays else {}), **tree.get("ARGS", {})}
+        item |= {**tree, **({"ARGS": args} if args else {})}
+        self.cfg[section][key] = _LISTS[whole](items, COMMAND_LINE, Path())
         self.sources[name] = COMMAND_LINE
 
 
@@ -227,29 +233,63 @@ def _with_places(value: Any, folder: Path, key: Any = None) -> Any:
 
 def _terms(value: Any, source: str, folder: Path) -> list[dict[str, Any]]:
     """LOSS.TERMS, each item checked."""
-    terms: list[dict[str, Any]] = []
     if not value:
         raise UnfoldError(f"{source}: LOSS.TERMS is a list of one loss or more, and is empty")
-    for i, term in enumerate(value):
+    terms = _items(value, source, folder, "LOSS.TERMS", "NAME", TERM, "a loss, such as {NAME: l1, WEIGHT: 0.5}")
+    for i, term in enumerate(terms):
         name = f"LOSS.TERMS.{i}"
-        if not isinstance(term, dict) or not isinstance(term.get("NAME"), str):
-            raise UnfoldError(f"{source}: {name} is a loss, such as {{NAME: l1, WEIGHT: 0.5}}, and {term!r} is not")
-        for key in term:
-            if key not in TERM:
-                hint = nearest(str(key), TERM)
-                raise UnfoldError(f"{source}: there is no key {name}.{key}{hint and '; '}{hint}")
-        made = {key: _coerce(item, TERM[key], f"{name}.{key}", source) for key, item in term.items() if key != "ARGS"}
-        if "ARGS" in term:
-            if not isinstance(term["ARGS"], dict):
-                raise UnfoldError(f"{source}: {name}.ARGS is a section of options and their values")
-            _check_plain(term["ARGS"], f"{name}.ARGS", source)
-            made["ARGS"] = dict(term["ARGS"])
-        if made.get("STAGES", "last") not in ("all", "last"):
-            raise UnfoldError(f"{source}: {name}.STAGES is one of all, last, not {made['STAGES']!r}")
-        if not math.isfinite(made.get("WEIGHT", 1.0)) or made.get("WEIGHT", 1.0) < 0:
-            raise UnfoldError(f"{source}: {name}.WEIGHT is a number that is not negative, not {made['WEIGHT']}")
-        terms.append(_with_places(made, folder))
+        if term.get("STAGES", "last") not in ("all", "last"):
+            raise UnfoldError(f"{source}: {name}.STAGES is one of all, last, not {term['STAGES']!r}")
+        if not math.isfinite(term.get("WEIGHT", 1.0)) or term.get("WEIGHT", 1.0) < 0:
+            raise UnfoldError(f"{source}: {name}.WEIGHT is a number that is not negative, not {term['WEIGHT']}")
     return terms
+
+
+def _mix(value: Any, source: str, folder: Path) -> list[dict[str, Any]]:
+    """DATA.MIX, each item checked."""
+    like = "a part of a mixture, such as {KIND: gaussian, ARGS: {sigma: 25}, TRAIN: my_photos, REPEAT: 2}"
+    items = _items(value, source, folder, "DATA.MIX", "KIND", MIXED, like)
+    taken: dict[str, int] = {}
+    for i, item in enumerate(items):
+        name, key = mixed_name(item), f"DATA.MIX.{i}"
+        if item.get("REPEAT", 1) < 1:
+            raise UnfoldError(f"{source}: {key}.REPEAT is a whole number, 1 or more, not {item['REPEAT']}")
+        if "/" in name:
+            raise UnfoldError(f"{source}: {key}.NAME is a name without /, not {name!r}")
+        if (other := taken.setdefault(name, i)) != i:
+            raise UnfoldError(f"{source}: DATA.MIX.{other} and {key} are both called {name}: give each a NAME")
+    return items
+
+
+def mixed_name(item: Mapping[str, Any]) -> str:
+    """How an item of DATA.MIX is called in logs."""
+    return item.get("NAME") or registry.short(item["KIND"])
+
+
+def _items(
+    value: Any, source: str, folder: Path, whole: str, must: str, known: Mapping[str, Any], like: str
+) -> list[dict[str, Any]]:
+    """A list of sections, each with the key ``must`` and none beyond those known, in their types."""
+    items: list[dict[str, Any]] = []
+    for i, item in enumerate(value):
+        name = f"{whole}.{i}"
+        if not isinstance(item, dict) or not isinstance(item.get(must), str) or not item[must]:
+            raise UnfoldError(f"{source}: {name} is {like}, and {item!r} is not")
+        for key in item:
+            if key not in known:
+                hint = nearest(str(key), known)
+                raise UnfoldError(f"{source}: there is no key {name}.{key}{hint and '; '}{hint}")
+        made = {key: _coerce(one, known[key], f"{name}.{key}", source) for key, one in item.items() if key != "ARGS"}
+        if "ARGS" in item:
+            if not isinstance(item["ARGS"], dict):
+                raise UnfoldError(f"{source}: {name}.ARGS is a section of options and their values")
+            _check_plain(item["ARGS"], f"{name}.ARGS", source)
+            made["ARGS"] = dict(item["ARGS"])
+        items.append(_with_places(made, folder))
+    return items
+
+
+_LISTS = {"LOSS.TERMS": _terms, "DATA.MIX": _mix}
 
 
 def _is_key(key: str, known: Sequence[str]) -> bool:

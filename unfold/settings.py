@@ -5,13 +5,14 @@ The tree (:mod:`unfold.config`) is where they are set, checked and written; what
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
 from yacs.config import CfgNode
 
 from unfold import registry
+from unfold.merge_recipes import mixed_name
 from unfold.registry import Options
 from unfold.util.paths import as_path, expanded
 
@@ -42,6 +43,8 @@ class DataSettings:
     test: str
     reduced: tuple[float, ...]
     val_protocol: str
+    mix: tuple[Options, ...]
+    multiple: int
     draw: str
     store: str
     skip_bad: bool
@@ -50,6 +53,21 @@ class DataSettings:
     def training_set(self) -> str:
         """DATA.TRAIN with the variables of its environment replaced, of which one may stand for several folders."""
         return expanded(self.train)
+
+    @property
+    def parts(self) -> dict[str, DataSettings]:
+        """The parts of a mixture by name: each as if it were trained on alone. None without a mixture."""
+        found: dict[str, DataSettings] = {}
+        for item in self.mix:
+            said = {key.lower(): item[key] for key in ("TRAIN", "VAL", "TEST", "VAL_PROTOCOL") if item.get(key)}
+            alone = replace(self, kind=str(item["KIND"]), args=item.get("ARGS", {}), mix=())
+            found[mixed_name(item)] = replace(alone, **said)
+        return found
+
+    @property
+    def repeats(self) -> list[int]:
+        """How often a pass goes through the images of each part."""
+        return [item.get("REPEAT", 1) for item in self.mix]
 
 
 @dataclass(frozen=True)

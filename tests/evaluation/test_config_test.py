@@ -55,6 +55,10 @@ def assert_one_line(result: tuple[int, str, str], *told: str) -> None:
         assert part in err
 
 
+def first_two(item: Any, cfg: Any) -> str:
+    return f"{(item.get('TEST') or cfg.DATA.TEST).partition('[')[0]}[:2]"
+
+
 @pytest.mark.parametrize(
     "recipe", [pytest.param(recipe, marks=pytest.mark.slow) if recipe in TWINS else recipe for recipe in RECIPES]
 )
@@ -75,6 +79,14 @@ def test_every_recipe_is_tested_by_its_protocol_with_the_numbers_that_the_protoc
     path = TASKS / task / "configs" / f"{name}.yaml"
     given = ("--weights", tmp_path / "net.pth", "--data", data)
     settings = (*words, "OUTPUT", tmp_path / "run", "TEST.BASELINES", "[]")
+    if cfg.DATA.MIX:  # each part by its own protocol, on its own set
+        few = [word for i, item in enumerate(cfg.DATA.MIX) for word in (f"DATA.MIX.{i}.TEST", first_two(item, cfg))]
+        code, _, err = command("test", "--config", path, *given[:2], *settings, *few)
+        assert (code, err) == (0, "")
+        tested = results(tmp_path / "run" / "test")
+        assert list(tested["parts"]) == [item["NAME"] for item in cfg.DATA.MIX]
+        assert len(tested["images"]) == 2 * len(cfg.DATA.MIX)
+        return
     code, _, err = command("test", "--config", path, *given, *settings)
     assert (code, err) == (0, "")
     tested = results(tmp_path / "run" / "test")

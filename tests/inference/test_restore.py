@@ -254,7 +254,7 @@ def test_what_does_not_fit_is_told() -> None:
         (lambda: restore(image[..., :2], blind), r"not \(32, 32, 2\)"),
         (lambda: restore(image.astype(np.int32), blind), "not int32"),
         (lambda: restore(image.astype(np.float32), blind), "in \\[0,1\\]; this one has values from"),
-        (lambda: restore(np.full((9, 9), np.nan), blind), "values from nan"),
+        (lambda: restore(np.full((9, 9), np.nan), blind), "not finite"),
         (lambda: restore(image, blind, kernel=good["kernel"]), "DGUNet does not take kernel"),
         (lambda: restore(image, net, scale=2), "USRNet also takes kernel, sigma: give them"),
         (lambda: restore(image, net, **{**good, "scale": 1.5}), "whole number"),

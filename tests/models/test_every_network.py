@@ -16,7 +16,7 @@ from unfold.metrics import psnr
 from unfold.util.value_checks import unchecked
 
 GUESTS = ("ista_net", "ista_net_plus", "ista_net_plus_mri")
-OURS = ("composed", "hqs_denoiser")
+OURS = ("composed", "hqs_denoiser", "dgunet_prompt", "dgunet_prompt_narrow")
 PUBLISHED = [name for name in list_models() if name not in (*OURS, *GUESTS)]  # of the papers
 
 
@@ -31,6 +31,7 @@ def dead_in_compressive_sensing(stages: list[str]) -> set[str]:
 
 DEAD = {
     "dgunet_deblur": {"basic.concat12.weight"},
+    "dgunet_prompt": {"basic.concat12.weight"},
     "dgunet_cs": dead_in_compressive_sensing(["stage_model"]),
     "dgunet_plus_cs": dead_in_compressive_sensing(["body.0", "body.1"]),
 }

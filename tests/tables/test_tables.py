@@ -111,6 +111,10 @@ def cells(folder: Path, **wanted: Any) -> list[Any]:
         ("derain", 36, ("DGUNet", ("Rain100L",), "ssim"), 0.969),
         ("deblur", 12, ("DGUNet+", ("GoPro",), "psnr"), 33.17),
         ("denoise", 12, ("DGUNet", ("DND",), "ssim"), 0.956),
+        ("all_in_one_five", 70, ("DGUNet", ("LOL", ""), "psnr"), 21.87),
+        ("all_in_one_five", 70, ("VLU-Net", ("CBSD68", "25"), "ssim"), 0.891),
+        ("all_in_one_three", 30, ("PromptIR", ("CBSD68", "50"), "psnr"), 28.06),
+        ("denoise_gaussian", 6, ("DGUNet", ("Urban100", "50"), "psnr"), 27.94),
         ("compressive_sensing", 40, ("DGUNet+", ("BSD68", "4"), "psnr"), 25.45),
     ],
 )
@@ -120,6 +124,40 @@ def test_the_published_numbers_are_those_of_the_papers(name: str, count: int, ke
     assert found.numbers[key].value == value
     assert found.source
     assert ("no paper" in found.numbers[key].note) == name.endswith(("_tiny", "_inputs"))
+
+
+def test_a_number_that_is_probably_copied_is_marked_as_such_and_no_other() -> None:
+    for name, key in (("all_in_one_five", "psnr"), ("denoise_gaussian", "psnr")):
+        notes = {(method, *of): one.note for (method, of, m), one in read_published(name).numbers.items() if m == key}
+        assert "probably copied" in notes.pop(("DGUNet", "CBSD68", "25"))
+        assert set(notes.values()) == {""}
+
+
+def test_pairs_at_hand_are_columns_that_the_average_leaves_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pages: Any, command: Command
+) -> None:
+    monkeypatch.setenv("UNFOLD_DATA", str(tmp_path / "data"))
+    for data, ends in (("SOTS", ("_0.8_0.2.png", ".png")), ("Rain100L", (".png", ".png")), ("LOL/test", 2 * (".png",))):
+        for side, end in zip(("input", "target"), ends, strict=True):
+            picture(tmp_path / "data" / data / side / f"0{end}", len(side))
+    for i in range(2):
+        for side, seed in (("input_0.8", i), ("target", i + 5)):
+            end = side.removeprefix("input").removeprefix("target")
+            picture(tmp_path / "data" / "all_in_one" / "SOTS" / side.split("_")[0] / f"{i}{end}.png", seed)
+        picture(tmp_path / "data" / "GoPro" / "test" / "input" / f"{i}.png", i)
+        picture(tmp_path / "data" / "GoPro" / "test" / "target" / f"{i}.png", i + 3)
+        picture(tmp_path / "data" / "CBSD68" / f"{i}.png", i)
+    code, _, err = command("tables", "all_in_one_five", "-o", tmp_path / "t")
+    assert code == 0, err
+    found = {cell.column: cell for cell in cells(tmp_path / "t", row=("degraded input",), metric="psnr")}
+    five = ("SOTS", "Rain100L", "CBSD68", "GoPro", "LOL")
+    values = [cell.measured for column, cell in found.items() if column[-1] in five]
+    assert len(values) == 5
+    assert found[("Average",)].measured == pytest.approx(np.mean(values))
+    assert found[("haze", "SOTS_pairs")].status == "done"
+    (copied,) = cells(tmp_path / "t", row=("DGUNet",), column=("noise, sigma 25", "CBSD68"), metric="psnr")
+    assert (copied.published, copied.status) == (31.1, "published only")
+    assert "probably copied" in copied.note
 
 
 def test_every_published_number_belongs_to_a_cell_and_every_cell_to_a_known_set() -> None:

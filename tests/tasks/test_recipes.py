@@ -37,6 +37,9 @@ NRL_GDN = {"LOSS.PIXEL": "l1", "LOSS.STAGES": "last", "LOSS.WEIGHT": 1 / 16, "OP
 NRL_GDN |= {"OPTIM.START": "xavier", "TRAIN.BATCH": 8, "TRAIN.PATCH": 256, "DATA.SIGMA": 12.75}
 CS = {"LOSS.PIXEL": "mse", "LOSS.STAGES": "all", "LOSS.CLAMP": True, "OPTIM.LR": 1e-4, "TRAIN.BATCH": 32}
 FINE = {**CS, "TRAIN.EPOCHS": 100, "SCHEDULE.NAME": "multistep", "SCHEDULE.MILESTONES": [60], "SCHEDULE.GAMMA": 0.5}
+AIO = {"LOSS.PIXEL": "l1", "LOSS.STAGES": "last", "OPTIM.NAME": "AdamW", "OPTIM.LR": 2e-4, "OPTIM.WEIGHT_DECAY": 0.01}
+AIO |= {"OPTIM.BETAS": [0.9, 0.999], "SCHEDULE.WARMUP": 15, "TRAIN.EPOCHS": 120, "TRAIN.BATCH": 32, "TRAIN.PATCH": 128}
+AIO |= {"DATA.MULTIPLE": 16}
 CS |= {"TRAIN.EPOCHS": 400, "TRAIN.PATCH": 32, "SCHEDULE.NAME": "constant", "SCHEDULE.WARMUP": 0}
 ISTA_NET = {"OPTIM.LR": 1e-4, "TRAIN.BATCH": 64, "TRAIN.EPOCHS": 200, "TRAIN.PATCHES": 88912, "TRAIN.PATCH": 33}
 ISTA_NET |= {"SCHEDULE.NAME": "constant", "SCHEDULE.WARMUP": 0, "OPTIM.BETAS": [0.9, 0.999]}
@@ -57,6 +60,13 @@ PUBLISHED: dict[str, tuple[str, int, dict[str, Any]]] = {
     "denoise/gaussian": ("dgunet_denoise", 17_331_512, {**DENOISE, "DATA.KIND": "gaussian"}),
     "sr/usrnet": ("usrnet", 17_016_016, USRNET),
     "sr/usrnet_tiny": ("usrnet_tiny", 590_332, USRNET),
+    **{
+        f"all_in_one/{name}": ("dgunet_denoise", 17_331_512, {**AIO, "TRAIN.PATCHES": patches})
+        for name, patches in (
+            *(("aio3", 142_431), ("aio5", 162_646), ("denoise", 46_296), ("derain", 24_000), ("dehaze", 72_135)),
+            *(("deblur", 10_515), ("low_light", 9_700)),
+        )
+    },
     "compressive_sensing/dgunet": ("dgunet_cs", 2_546_748, CS),
     "compressive_sensing/dgunet_fine": ("dgunet_cs", 2_546_748, FINE),
     "compressive_sensing/dgunet_plus": ("dgunet_plus_cs", 7_072_284, CS),
@@ -66,9 +76,13 @@ PUBLISHED: dict[str, tuple[str, int, dict[str, Any]]] = {
     "compressive_sensing/ista_net_plus_mri": ("ista_net_plus_mri", 336_978, ISTA_NET_MRI),
 }
 OURS = {
+    "all_in_one/aio5_prompt",
+    "all_in_one/small",
+    "all_in_one/small_prompt",
     "compressive_sensing/dgunet_small",
     "compressive_sensing/ista_net_plus_smoke",
     "deblur/nrl_gdn_small",
+    "denoise/camera_small",
     "denoise/finetune",
     "denoise/gaussian_small",
     "denoise/quickstart",
@@ -121,6 +135,7 @@ def test_the_recipe_is_the_published_training(recipe: str) -> None:
 def test_the_published_schedules_end_at_their_published_rates() -> None:
     assert factor(config("deblur/dgunet"))(2997 - 1) * 1e-4 == pytest.approx(1e-6, rel=1e-3)
     assert factor(config("denoise/dgunet"))(80 - 4) * 1e-4 == pytest.approx(2.8e-5, rel=0.01)
+    assert factor(config("all_in_one/aio5"))(135) == pytest.approx(0, abs=1e-9), "at epoch 150, beyond the run's end"
     assert factor(config("deblur/nrl_gdn"))(1499) == pytest.approx(0.9**49)
     assert [factor(config("sr/usrnet"))(t) for t in (99_998, 99_999, 499_999)] == [1, 0.5, 0.0625], "at step 100000"
 
@@ -174,7 +189,13 @@ def sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.mark.parametrize("recipe", PUBLISHED)
+# Recipes that are a part of another, or differ from one by the network alone.
+ALIKE = {f"all_in_one/{name}" for name in ("aio3", "aio5_prompt", "denoise", "derain", "deblur", "low_light", "small")}
+
+
+@pytest.mark.parametrize(
+    "recipe", [pytest.param(recipe, marks=pytest.mark.slow) if recipe in ALIKE else recipe for recipe in PUBLISHED]
+)
 def test_the_recipe_trains_on_its_sets(
     recipe: str, sets: Path, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -190,6 +211,7 @@ def test_the_recipe_trains_on_its_sets(
 
 # Recipes that differ from another one by the network alone.
 TWINS = {"deblur/nrl_gdn_y0", "deblur/rgdn_uniform", "deblur/usrnet", "sr/usrgan_tiny"}
+TWINS |= {*ALIKE, "all_in_one/dehaze"}
 TWINS |= {recipe for recipe in RECIPES if "dgunet_plus" in recipe}
 
 

@@ -306,11 +306,13 @@ def _add_data(actions: Subparsers) -> None:
 
     bsd100 = sets.add_parser("bsd100", help="BSD100, cut out of BSDS500")
     bsd100.add_argument("--bsds", required=True, metavar="DIR", help=BSDS_HELP)
+    cbsd68 = sets.add_parser("cbsd68", help="CBSD68, 68 photographs of BSDS500")
+    cbsd68.add_argument("--bsds", required=True, metavar="DIR", help=BSDS_HELP)
     sidd = sets.add_parser("sidd", help="300 random 256x256 patches of every pair of SIDD")
     sidd.add_argument("source", metavar="DIR", help="folder of SIDD's *NOISY*.PNG and *GT*.PNG, at any depth")
     gopro = sets.add_parser("gopro", help="512x512 parts of GoPro's training pairs, on a grid of step 256")
     gopro.add_argument("source", metavar="DIR", help="folder of the pairs, or of scenes as published; or of `train`")
-    for cut in (bsd100, sidd, gopro):
+    for cut in (bsd100, cbsd68, sidd, gopro):
         cut.add_argument("--output", "-o", required=True, metavar="DIR", type=Path, help="folder to make")
 
     cache = sets.add_parser(
@@ -333,14 +335,24 @@ def _add_restore(commands: Subparsers) -> None:
         "searched with all folders in them; results keep names, formats (PNG where theirs is not written) and places; "
         "results that are there already are left as they are, so that a run can be continued. Exit code 1: some "
         "pictures failed, as listed at the end; 2: all did.",
-        epilog="Example: unfold restore holiday -o sharper --weights usrnet_tiny --kernel gauss:1.6 --sigma estimate. "
+        epilog="Example: unfold restore photo.jpg -o large.png --task enlarge --scale 2. With a blur that is known: "
+        "unfold restore holiday -o sharper --weights usrnet_tiny --kernel gauss:1.6 --sigma 2.55. "
         "Which kernel? unfold restore photo.png -o sheet.png --weights usrnet_tiny --kernel grid",
     )
     restore.add_argument("inputs", nargs="+", metavar="INPUT", help="files, folders, or patterns such as 'a/*.jpg'")
     restore.add_argument(
         "-o", "--output", required=True, metavar="OUT", type=Path, help="folder, or for one picture a file"
     )
-    _add_network(restore, "|grid", "grid: a sheet of several to choose from. ")
+    restore.add_argument(
+        "--task",
+        choices=["denoise", "enlarge", "deblur", "derain"],
+        help="what is wanted, of a photograph of which nothing else is known: weights that come with the package, and "
+        "settings by what the picture shows; nothing is made worse knowingly (docs/photographs.md)",
+    )
+    restore.add_argument(
+        "--strength", type=float, metavar="S", help="with --task: times what is assumed, 0 to 4 (default 1)"
+    )
+    _add_network(restore, "|grid", "grid: a sheet of several to choose from. ", required=False)
     restore.add_argument(
         "--tile",
         default="auto",
@@ -401,9 +413,9 @@ def _add_key(command: argparse.ArgumentParser, prefix: str = "") -> None:
     )
 
 
-def _add_network(command: argparse.ArgumentParser, more: str = "", about: str = "") -> None:
+def _add_network(command: argparse.ArgumentParser, more: str = "", about: str = "", *, required: bool = True) -> None:
     """The network, what it takes beside a picture, how it runs; more, about: another kernel, and what it is."""
-    command.add_argument("--weights", required=True, metavar="FILE|NAME", help="checkpoint, or published weights")
+    command.add_argument("--weights", required=required, metavar="FILE|NAME", help="checkpoint, or published weights")
     _add_key(command)
     command.add_argument(
         "--model",

@@ -165,6 +165,8 @@ def restore(arguments: argparse.Namespace) -> int:
         ensemble=arguments.ensemble,
         form=arguments.form,
         quality=arguments.quality,
+        task=arguments.task,
+        strength=arguments.strength,
         jobs=arguments.jobs,
         **_network_options(arguments),
     )
@@ -318,13 +320,15 @@ def data(arguments: argparse.Namespace) -> int:
 
 def _prepare(arguments: argparse.Namespace) -> str:
     from unfold.data.prepare.cut_patches import prepare_gopro, prepare_sidd
-    from unfold.data.prepare.from_bsds500 import prepare_bsd100, prepare_rain100h
+    from unfold.data.prepare.from_bsds500 import prepare_bsd100, prepare_cbsd68, prepare_rain100h
     from unfold.data.stores.patch_cache_writing import prepare_cache
 
     if arguments.set == "rain100h":
         return prepare_rain100h(arguments.bsds, arguments.rain, arguments.output)
     if arguments.set == "bsd100":
         return prepare_bsd100(arguments.bsds, arguments.output)
+    if arguments.set == "cbsd68":
+        return prepare_cbsd68(arguments.bsds, arguments.output)
     prepare = {"sidd": prepare_sidd, "gopro": prepare_gopro, "cache": prepare_cache}[arguments.set]
     return prepare(arguments.source, arguments.output)
 

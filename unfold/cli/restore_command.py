@@ -23,6 +23,8 @@ from unfold.errors import UnfoldError, one_line
 from unfold.facts import Input
 from unfold.inference.collect_files import Job, by_kind, find_jobs
 from unfold.inference.kernel_and_noise import NOISE, assumed_width, estimated_sigma, gaussian, named_kernel
+from unfold.inference.photographs.evidence import gather, jpeg_error_of
+from unfold.inference.photographs.tasks import WEIGHTS, Task, bounded, check_task, restore_photograph
 from unfold.inference.picture_files import (
     BANDS,
     KEEPS,
@@ -59,7 +61,8 @@ MEMORY = 0.5  # of what is free: as much as a picture and its result may take
 @dataclass(frozen=True)
 class Options:
     """How to restore: see `unfold restore --help`. estimate: sigma is to be estimated for each picture; reduce: results
-    lose what their format cannot keep; alone: not beside others that need memory, too.
+    lose what their format cannot keep; task: everything is by the evidence of each picture, times strength; alone: not
+    beside others that need memory, too.
     """
 
     inputs: Named
@@ -70,9 +73,13 @@ class Options:
     reduce: bool = False
     quality: int | None = None
     alone: bool = True
+    task: Task | None = None
+    strength: float = 1
 
-    def inputs_for(self, picture: Picture) -> Named:
-        return {**self.inputs, "sigma": min(estimated_sigma(picture.pixels), 1)} if self.estimate else self.inputs
+    def inputs_for(self, picture: Picture, source: Path) -> Named:
+        if not self.estimate:
+            return self.inputs
+        return {**self.inputs, "sigma": min(estimated_sigma(picture.pixels, jpeg_error_of(picture.pixels, source)), 1)}
 
 
 class Outcome(NamedTuple):
@@ -85,7 +92,7 @@ class Outcome(NamedTuple):
 def run_restore(
     sources: Sequence[str],
     output: Path,
-    weights: str,
+    weights: str | None = None,
     model: str | None = None,
     *,
     key: str | None = None,
@@ -100,10 +107,13 @@ def run_restore(
     overwrite: bool = False,
     form: str | None = None,
     quality: int | None = None,
+    task: Task | None = None,
+    strength: float | None = None,
     jobs: int | None = None,
 ) -> Outcome:
     """Restore pictures into files; what is there already is left, unless ``overwrite``.
 
+    task: what is wanted, in place of weights and inputs, which the evidence of each picture then chooses.
     form: png, jpg, tiff or webp for all results, in place of the pictures' own; quality: of JPEG and WebP, 1 to 100;
     jobs: processes, which take turns on the GPUs where there are several. Their results are those of one process, byte
     by byte: each has as many threads, and a picture for which memory does not suffice beside others is restored when
@@ -111,12 +121,16 @@ def run_restore(
     A picture that fails does not stop the others. Raises UnfoldError for arguments that do not fit, before any work;
     OSError for a full disk and KeyboardInterrupt, after logging what has been done so far.
     """
+    own: dict[str, Any] = {"--weights": weights, "--model": model, "--key": key, "--kernel": kernel, "--sigma": sigma}
+    own |= {"--input": others or None}
+    check_task(task, scale, strength, [option for option, value in own.items() if value is not None])
     left_out: Counter[str] = Counter()
     devices = devices_for(device, 1 if jobs is None else jobs)
     work = find_jobs(sources, output, form, left_out)
     _check_quality(quality, work)
     if kernel == "grid" and (form or quality):
         raise UnfoldError("--kernel grid writes a sheet as PNG: leave --format and --quality out")
+    weights = WEIGHTS[task] if task else str(weights)
     files_given = pairs_of(others)
     name, _, net = load_named(weights, model, key=key, files=files_given)
     others = without_files(others, name)
@@ -125,20 +139,23 @@ def run_restore(
         raise UnfoldError(net.not_for_pictures)
     if sigma is None and "sigma=estimate" in others:
         sigma, others = "estimate", [text for text in others if text != "sigma=estimate"]
-    inputs = told_inputs(short(name), net, scale, kernel, sigma, others)
+    fitting = kernel == "grid" and sigma in (None, "estimate") and "sigma" in net.inputs
+    if fitting:
+        sigma = "estimate"
+    inputs = {"scale": scale or 1} if task else told_inputs(short(name), net, scale, kernel, sigma, others)
     if kernel == "grid":
         from unfold.inference.kernel_sheet import write_grid
 
-        return Outcome(
-            0, write_grid(work, net, inputs, estimate=sigma == "estimate", precision=precision, overwrite=overwrite)
-        )
-    check_inputs(
-        net,
-        {key: value for key, value in inputs.items() if not isinstance(value, Path)}
-        | {key: np.zeros((1, 1, net.inputs[key].channels)) for key, value in inputs.items() if isinstance(value, Path)},
-    )
+        return Outcome(0, write_grid(work, net, inputs, fitting=fitting, precision=precision, overwrite=overwrite))
+    if not task:
+        blank = {key: np.zeros((1, 1, net.inputs[key].channels)) for key, v in inputs.items() if isinstance(v, Path)}
+        check_inputs(net, inputs | blank)
     check_tile(net, inputs, tile)
-    options = Options(inputs, sigma == "estimate", tile, ensemble, precision, form is not None, quality)
+    options = Options(
+        *(inputs, sigma == "estimate", tile, ensemble, precision, form is not None, quality),
+        task=task,
+        strength=1 if strength is None else strength,
+    )
     if form is None and work[0].target != output:
         _tell_endings(work)
     left = [job for job in work if overwrite or not os.path.isfile(job.target)]  # noqa: PTH113  (of any length)
@@ -419,6 +436,8 @@ def _assumed(name: str, key: str, one: Input, times: int, *, alone: bool) -> Nam
     if one.kind == "kernel" and not alone:
         width = assumed_width(times)
         logger.info("note: no --kernel is given; assumed is a Gaussian of %g pixels (gauss:%g)", width, width)
+        if times > 1:
+            logger.info("note: for pictures that software made small that is too wide: --task enlarge looks at them")
         if times == 1:
             logger.info("note: at scale 1 that is hardly a blur, and next to nothing will change: give --kernel")
         return {key: gaussian(width, times)}
@@ -492,7 +511,9 @@ def restore_file(job: Job, net: UnfoldingNetwork, options: Options) -> tuple[Pic
     if BANDS in picture.holds() and (channels := picture.pixels.shape[2]) != net.measured_channels:
         raise UnfoldError(f"{job.source} has {channels} channels, and the network takes {net.measured_channels}")
     check_format(job.target, picture, scale, reduce=options.reduce)
-    inputs = with_images(options.inputs_for(picture), job.source, picture.pixels.shape)
+    inputs = (
+        {} if options.task else with_images(options.inputs_for(picture, job.source), job.source, picture.pixels.shape)
+    )
     if options.estimate:
         logger.info("%s: estimated noise %.2f (of 255)", name, 255 * inputs["sigma"])
     with bar(picture.pixels.size, name[:30], "pixel") as tiles_bar:
@@ -503,24 +524,37 @@ def restore_file(job: Job, net: UnfoldingNetwork, options: Options) -> tuple[Pic
             tiles_bar.total = pixels  # a reset would show the bar, and at once
             return tiles_bar.update
 
-        restored = restore_and_tell(
-            picture.pixels,
-            net,
-            inputs=inputs,
-            tile=options.tile,
-            ensemble=options.ensemble,
-            precision=options.precision,
-            announce=announce,
-            alone=options.alone,
-        )
+        def run(inputs: Named) -> Restored:
+            return restore_and_tell(
+                picture.pixels,
+                net,
+                inputs=inputs,
+                tile=options.tile if not options.task else bounded(options.tile, picture.pixels, scale),
+                ensemble=options.ensemble,
+                precision=options.precision,
+                announce=announce,
+                alone=options.alone,
+            )
+
+        if options.task:
+            evidence = gather(picture.pixels, job.source)
+            image, sentence = restore_photograph(
+                *(picture.pixels, options.task, evidence, net, lambda given: run(given).image),
+                *(scale, options.strength),
+            )
+            logger.info("%s: %s", name, sentence)
+            restored = None
+        else:
+            restored = run(inputs)
+            image = restored.image
     alpha = None if picture.alpha is None else enlarge_alpha(picture.alpha, scale)
-    result = replace(picture, pixels=restored.image, alpha=alpha)
+    result = replace(picture, pixels=image, alpha=alpha)
     lost: list[str] = []
     if options.reduce:
         result, lost = reduced(result, job.target.suffix.lower())
     write = write_picture if options.quality is None else partial(write_picture, quality=options.quality)
     write(job.target, result)
-    if restored.parts > 1:
+    if restored and restored.parts > 1:
         _tell_difference(name, picture, net, restored, inputs, options.precision)
     return picture, lost
 

@@ -15,6 +15,7 @@ from unfold.cli.restore_command import MEMORY, pairs_of, told_inputs, with_image
 from unfold.data.choose_detail import busiest_crop
 from unfold.errors import UnfoldError
 from unfold.inference.kernel_and_noise import estimated_sigma
+from unfold.inference.photographs.evidence import jpeg_error_of
 from unfold.inference.picture_files import read_picture
 from unfold.inference.restore import to_network
 from unfold.inference.tile_memory import available
@@ -85,7 +86,7 @@ def run_trace(
             f"--target {target} is {wanted.shape[0]}x{wanted.shape[1]}, and the result {expected[0]}x{expected[1]}"
         )
     if sigma == "estimate":
-        inputs["sigma"] = min(estimated_sigma(picture), 1)
+        inputs["sigma"] = min(estimated_sigma(picture, jpeg_error_of(picture, as_path(source))), 1)
         logger.info("%s: estimated noise %.2f (of 255)", Path(source).name, 255 * inputs["sigma"])
     notes = []
     if window := affordable_part(picture, net, given, count):

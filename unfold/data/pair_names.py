@@ -134,8 +134,8 @@ def match_sides(inputs: Sequence[Path], targets: Sequence[Path], homes: tuple[Pa
     The rules: one name; one name without marks (rain-001 and norain-001, 0_lq and 0_gt); without the scale behind the
     input's (0x4 and 0); the target's name, a separator and more (0001_0.8_0.2 and 0001), by which many inputs have one
     target. Folders below the two sides count as parts of names, but not one in which all files of a side lie, where
-    their partners lie in none. UnfoldError where a partner is not clear, with both
-    candidates.
+    their partners lie in none; nor where many inputs have one target and no target lies in one (part1/0001_0.8_0.2 and
+    0001). UnfoldError where a partner is not clear, with both candidates.
     """
 
     def key(path: Path, side: int, change: Callable[[str], str]) -> str:
@@ -148,7 +148,12 @@ def match_sides(inputs: Sequence[Path], targets: Sequence[Path], homes: tuple[Pa
 
     def many(on_input: Callable[[str], str], on_target: Callable[[str], str], rule: str) -> Matched:
         of_target = _by_key(targets, lambda path: key(path, 1, on_target))
-        return one_to_many(inputs, lambda path: _beginnings(key(path, 0, on_input)), of_target, rule)
+        flat = _flat(of_target)
+
+        def candidates(path: Path) -> list[str]:
+            return _beginnings(on_input(path.stem) if flat else key(path, 0, on_input))
+
+        return one_to_many(inputs, candidates, of_target, rule)
 
     def same(stem: str) -> str:
         return stem
@@ -222,16 +227,18 @@ def match_template(inputs: Sequence[Path], targets: Mapping[str, Path], template
     """Inputs that are called as the template says, {id} being the name of a target: "{id}_*" and "{id}x4".
 
     * is any text, ? any character; with an ending (.jpg) the whole name counts. Several inputs may have one target.
-    UnfoldError where {id} fits two targets.
+    Folders below the inputs do not count where no target lies in one (RESIDE's part1, part2). UnfoldError where {id}
+    fits two targets.
     """
     before, after = template.split("{id}")
     whole = after.lower().endswith(EXTENSIONS)
     head, tail = re.compile(_wild(before)), re.compile(_wild(after))
     lengths = None if re.search(r"[*?]", before) else [len(before)]
+    flat = _flat(targets)
 
     def ids(path: Path) -> list[str]:
         name = path.name if whole else path.stem
-        prefix = below(path, home)
+        prefix = "" if flat else below(path, home)
         found = []
         for start in range(len(name)) if lengths is None else lengths:
             if head.fullmatch(name[:start]):
@@ -244,6 +251,11 @@ def match_template(inputs: Sequence[Path], targets: Mapping[str, Path], template
         return found
 
     return one_to_many(inputs, ids, targets, f"the template {template}")
+
+
+def _flat(keys: Iterable[str]) -> bool:
+    """Whether no file lies in a folder below its side."""
+    return not any("/" in key for key in keys)
 
 
 def check_template(template: str) -> None:

@@ -34,6 +34,7 @@ from unfold.models.registry import network_part, same_network
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.protocols.gaussian_denoising import GaussianDenoising
 from unfold.protocols.protocol import Case, Protocol, Sample, sample_of, windowed
+from unfold.protocols.synthetic_validation import Mixed
 from unfold.registry import NETWORK, Part, is_known, short
 from unfold.report.numbers import finite
 from unfold.report.strip import Panel, draw_strip, some_stages
@@ -108,6 +109,11 @@ def run_test(
             _check_beside(protocol, name, one.net, bare)
     smallest = max(smallest_image(net) for net in nets.values())
 
+    if data is not None and isinstance(protocol, Mixed) and any("test" in own for own in protocol.sets.values()):
+        raise UnfoldError(
+            f"--data {data} stands in place of DATA.TEST, and parts of DATA.MIX have a TEST of their own: leave --data "
+            "out, or test one part by --protocol"
+        )
     said = "DATA.TEST" if data is None else "--data"
     hint = "; --data names the test images" if data is None and source == "photographs" else ""
     cases = _cases(protocol, source, said, hint)
@@ -122,13 +128,15 @@ def run_test(
     rows = {}
     for case in progress(cases, "testing", "image"):
         with their_errors(f"the protocol {protocol.name}"):
-            sample = sample_of(protocol, case)
-            row = rows[case.name] = _without_network(protocol, sample, strengths)
+            own, alone = protocol.of(case)
+            sample = sample_of(own, alone)
+            row = rows[case.name] = _without_network(own, sample, strengths)
             stages = {}
             for name, net in nets.items():
-                row[name], stages[name] = evaluate_stages(net, protocol, case, sample, device, files[name][1])
+                row[name], stages[name] = evaluate_stages(net, own, alone, sample, device, files[name][1])
         _draw(output / "strips" / f"{case.name}.png", sample, row, stages)
-    mean = {method: mean_score([row[method] for row in rows.values()]) for method in next(iter(rows.values()))}
+    means = _means(rows, list(protocol.parts) if isinstance(protocol, Mixed) else [])
+    mean = means.pop("")
     results = {
         "unfold": unfold.__version__,
         "torch": torch.__version__,
@@ -140,9 +148,19 @@ def run_test(
         "baselines": strengths,
         "images": {image: {method: _plain(score) for method, score in row.items()} for image, row in rows.items()},
         "mean": {method: _plain(score) for method, score in mean.items()},
+        **({"parts": {name: {m: _plain(s) for m, s in row.items()} for name, row in means.items()}} if means else {}),
     }
     (output / "results.json").write_text(json.dumps(results, indent=1, allow_nan=False, default=str) + "\n")
-    return format_table(rows, mean)
+    return format_table({**rows, **{f"mean of {name}": row for name, row in means.items()}}, mean)
+
+
+def _means(rows: dict[str, dict[str, Score]], parts: list[str]) -> dict[str, dict[str, Score]]:
+    """By part, and at "" the mean of all: over images, or where there are parts over these."""
+    methods = list(next(iter(rows.values())))
+    groups = {part: [row for name, row in rows.items() if name.startswith(f"{part}/")] for part in parts}
+    means = {part: {m: mean_score([row[m] for row in own]) for m in methods} for part, own in groups.items()}
+    over = list(means.values()) or list(rows.values())
+    return {**means, "": {m: mean_score([row[m] for row in over]) for m in methods}}
 
 
 class _Loaded(NamedTuple):

@@ -210,9 +210,10 @@ def validate(net: UnfoldingNetwork, protocol: Protocol, cases: Sequence[Case], d
     net.eval()
     restore, scores = network(net, device), []
     for case in cases:
-        sample = sample_of(protocol, case)
+        own, alone = protocol.of(case)
+        sample = sample_of(own, alone)
         assert sample.target is not None
-        scores.append(scored(protocol, protocol.restore(restore, sample), sample.target)["psnr"])
+        scores.append(scored(own, own.restore(restore, sample), sample.target)["psnr"])
     net.train(training)
     return scores
 

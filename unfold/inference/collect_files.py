@@ -37,11 +37,11 @@ def find_jobs(
     Folders are searched with all folders in them, by file name, in natural order; what begins with a dot, links to
     folders and the output folder itself are passed over. Results keep their place below the folder that was given, and
     their names; the ending is that of ``form``, a key of SUFFIXES, or, without it, the picture's, and .png where such
-    pictures are not written. Where two of a folder would then have one name (a.gif and a.png), the one whose ending is
-    another keeps it in the name (a.gif.png), which is logged. The output is a file where it has a picture's ending and there is one input, a file; else
-    a folder. A folder that cannot be read is a job with a problem. left_out: counts by ending the files of folders and
-    patterns that are no pictures by their names. UnfoldError where there is nothing, where two results would have one
-    name or one the place of a picture.
+    pictures are not written. Where two would then have one name (a.gif and a.png), the one that has another ending
+    keeps that, too (a.gif.png), which is logged. The output is a file where it has a picture's ending and there is one
+    input, a file; else a folder. A folder that cannot be read is a job with a problem. left_out: counts by ending the
+    files of folders and patterns that are no pictures by their names. UnfoldError where there is nothing, where two
+    results would have one name or one the place of a picture.
     """
     others: Counter[str] = Counter()
     files: list[tuple[Path, Path, str | None]] = []  # with the name below the output

@@ -65,8 +65,10 @@ def named_kernel(text: str, scale: int) -> Kernel:
     return kernels[0]
 
 
-def estimated_sigma(image: Array) -> float:
+def estimated_sigma(image: Array, jpeg: float = 0) -> float:
     """Standard deviation of white noise in an image (H,W,C), integer or floating-point, in [0,1] units.
+
+    jpeg: what compression took of a JPEG, in the same units. The details do not show it: it is added, as independent.
 
     The mean over channels of the median of the absolute diagonal wavelet details over that of a normal number (Donoho,
     Johnstone: Ideal spatial adaptation by wavelet shrinkage, Biometrika 1994), the estimator of scikit-image's
@@ -84,4 +86,4 @@ def estimated_sigma(image: Array) -> float:
         details = np.abs(details[::2, ::2])
         there = details[details > 1e-6 * peak]  # none in flat areas: cut off, or painted
         levels.append(float(np.median(there)) / MEDIAN_OF_NORMAL / peak if there.size else 0.0)
-    return float(np.mean(levels))
+    return float(np.hypot(np.mean(levels), jpeg))

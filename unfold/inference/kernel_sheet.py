@@ -10,11 +10,14 @@ from numpy.typing import NDArray
 from unfold.data.choose_detail import busiest_crop
 from unfold.errors import UnfoldError
 from unfold.inference.collect_files import Job
-from unfold.inference.kernel_and_noise import estimated_sigma, gaussian
+from unfold.inference.kernel_and_noise import gaussian
+from unfold.inference.photographs.evidence import Evidence, gather
+from unfold.inference.photographs.guard import implausible
+from unfold.inference.photographs.reductions import LENS, WAYS, kernel_of
+from unfold.inference.photographs.tasks import fitting_level
 from unfold.inference.picture_files import read_picture
 from unfold.inference.restore import restore_and_tell
 from unfold.models.unfolding import UnfoldingNetwork
-from unfold.physics.kernels import bicubic_kernel
 from unfold.report.sheet import draw_sheet
 from unfold.util.arrays import Array, Named
 from unfold.util.precision import Precision
@@ -32,14 +35,15 @@ def write_grid(
     net: UnfoldingNetwork,
     inputs: Named,
     *,
-    estimate: bool,
+    fitting: bool,
     precision: Precision,
     overwrite: bool,
 ) -> str:
     """Write the contact sheet of one picture as a PNG; returns what to tell. UnfoldError where that cannot be.
 
-    Gaussians of WIDTHS and, where the network enlarges, the kernel of bicubic reduction.
-    inputs: all that the network takes beside y and the kernel; estimate: sigma is that of the picture instead.
+    Gaussians of WIDTHS and, where the network enlarges, the kernels of what software makes pictures small by; the one
+    that the picture speaks for is marked.
+    inputs: all that the network takes beside y and the kernel; fitting: sigma is the one that fits the picture instead.
     """
     if len(jobs) != 1:
         raise UnfoldError(f"--kernel grid takes one picture, and there are {len(jobs)}")
@@ -48,20 +52,37 @@ def write_grid(
     if target.exists() and not overwrite:
         raise UnfoldError(f"{target} is there already; --overwrite makes it anew")
     picture = read_picture(job.source).pixels
-    if estimate:
-        inputs = {**inputs, "sigma": min(estimated_sigma(picture), 1)}
+    evidence = gather(picture, job.source)
+    if fitting:
+        inputs = {**inputs, "sigma": fitting_level(evidence) / 255}
+    level = 255 * inputs.get("sigma", fitting_level(evidence) / 255)
     scale = int(inputs.get("scale", 1))
     window = _detail(picture, scale)
+    refused = ": edges are sharp"
     panels = [("input", _enlarged(picture[window], scale))]
-    kernels = {f"gauss:{width:g}": gaussian(width, scale) for width in WIDTHS}
+    widths = WIDTHS if scale == 1 else WIDTHS[1:-1]
+    kernels = {f"gauss:{width:g}": gaussian(width, scale) for width in widths}
     if scale > 1:
-        kernels["bicubic"] = bicubic_kernel(scale)
+        kernels |= {way: kernel_of(way, scale) for way in WAYS}
+    favoured = _favoured(evidence, scale)
     for name, kernel in progress(list(kernels.items()), "trying kernels", "kernel"):
-        panels.append((name, _restored(picture, window, net, {**inputs, "kernel": kernel}, precision)))
+        result = _restored(picture, window, net, {**inputs, "kernel": kernel}, precision)
+        if name == favoured and (why := implausible(picture[window], result, scale, level)):
+            favoured, refused = None, f": with {name} {why}"
+        panels.append((name + (" (favoured)" if name == favoured else ""), _enlarged(result, 1)))
     with whole_file(target) as file:
-        draw_sheet(panels, PANEL, 3 if len(panels) == 9 else 5).save(file, format="PNG")
-    or_bicubic = ", or bicubic where software made the picture small" if scale > 1 else ""
-    return f"{target}: the same detail with several kernels; choose the widest without ringing{or_bicubic}"
+        draw_sheet(panels, PANEL, 3 if scale == 1 else 5).save(file, format="PNG")
+    given = f", at noise of {level:.1f} (of 255)" if "sigma" in inputs else ""
+    verdict = f"the picture speaks for {favoured}" if favoured else f"nothing helps here{refused}"
+    return f"{target}: the same detail with several kernels{given}; {evidence.sentence()}: {verdict}"
+
+
+def _favoured(evidence: Evidence, scale: int) -> str | None:
+    """The panel that the evidence speaks for: the widest Gaussian within the blur, or the likeliest reduction."""
+    if evidence.blur > LENS:
+        within = [width for width in WIDTHS[scale > 1 :] if width <= 1.1 * evidence.blur * scale]
+        return f"gauss:{within[-1]:g}" if within else None
+    return evidence.ways[0] if scale > 1 else None
 
 
 def _detail(picture: Array, scale: int) -> tuple[slice, slice]:
@@ -86,7 +107,7 @@ def _restored(
     net: UnfoldingNetwork,
     inputs: Named,
     precision: Precision,
-) -> NDArray[np.float32]:
+) -> Array:
     """The detail, restored with what lies around it."""
     scale = int(inputs.get("scale", 1))
     around = -(-AROUND // scale)
@@ -95,4 +116,4 @@ def _restored(
     rows, columns = (
         slice(scale * (s.start - w.start), scale * (s.stop - w.start)) for s, w in zip(window, wide, strict=True)
     )
-    return _enlarged(result[rows, columns], 1)
+    return result[rows, columns]

@@ -216,8 +216,8 @@ def _about_the_picture(exif: Image.Exif) -> Image.Exif:
 
 
 def reduced(picture: Picture, suffix: str) -> tuple[Picture, list[str]]:
-    """The picture as a format can keep it, and what it loses: numbers with a point are rounded to 16 bits, 16 bits to 8,
-    alpha is laid on white, a profile is left out.
+    """The picture as a format can keep it, and what it loses: numbers with a point are rounded to 16 bits, 16 bits to
+    8, alpha is laid on white, a profile is left out.
     """
     lost = [what for what in picture.holds() if what not in KEEPS[suffix] | {BANDS}]
     if FLOATS in lost:

@@ -106,10 +106,15 @@ class Family(UnfoldingNetwork):
         """v_k: one gradient step."""
         return gradient_step(x, context.y, s.step, s.operator, s.adjoint)
 
+    def features(self, s: Stage, v: Tensor, context: Any) -> Tensor:
+        """The first features of the prior."""
+        features: Tensor = s.shallow(v)
+        return features
+
     def stage(self, k: int, x: Tensor, memory: Memory | None, context: Any) -> tuple[Tensor, Memory | None]:
         s = self.modules_of(k)
         v = self.data_step(s, x, context)
-        f = s.shallow(v)
+        f = self.features(s, v, context)
         if s.merge is not None and memory is not None:
             f = s.merge(f, memory.features)
         if s.unet is None:
@@ -202,7 +207,7 @@ class DGUNet(_DGUNet):
 
     @classmethod
     def recognise(cls, state: Mapping[str, Tensor]) -> dict[str, Any] | None:
-        if "basic.phi_1.body.0.weight" not in state:
+        if "basic.phi_1.body.0.weight" not in state or "prompts" in state:
             return None
         arguments = widths_in(state)
         arguments["tail"] = state["concat67.weight"].shape[0] - arguments["width"]

@@ -26,6 +26,15 @@ def gaussian_noise(shape: tuple[int, ...], sigma: float | Array, rng: Rng) -> ND
     return sigma * rng.standard_normal(shape)
 
 
+def truncated_gaussian(x: NDArray[np.uint8], sigma: float, normal: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """x of 8 bits, with noise, in 8 bits again: cut off at 0 and 255, and fractions dropped, not rounded.
+
+    sigma: standard deviation in 255 units; normal: as large as x, white, of standard deviation 1. Dropping fractions
+    darkens by half a level: so the data of all-in-one restoration are made.
+    """
+    return np.clip(x + sigma * normal, 0, 255).astype(np.uint8)
+
+
 def quadrant_noise(
     shape: tuple[int, int, int], sigmas: tuple[float, float, float, float], rng: Rng
 ) -> NDArray[np.float64]:

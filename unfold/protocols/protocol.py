@@ -100,6 +100,10 @@ class Protocol(ABC):
     def check(self, net: UnfoldingNetwork) -> None:  # noqa: B027  (most take any)
         """Raise UnfoldError for a network that takes these inputs and yet belongs to other options."""
 
+    def of(self, case: Case) -> tuple[Protocol, Case]:
+        """The protocol that a case goes by, and the case as that one calls it: others in a mixture; here, this one."""
+        return self, case
+
     @abstractmethod
     def sample(self, case: Case) -> Sample:
         """Read and degrade. The same case gives the same sample, always."""

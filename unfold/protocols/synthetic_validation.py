@@ -1,8 +1,9 @@
-"""Validation and tests on clean images that are degraded as training samples are, by whatever DATA.KIND names."""
+"""Validation and tests of what DATA.KIND names, on clean images degraded as training samples are, and of mixtures."""
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar, NoReturn
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from unfold.degradations.degradation import Degradation
 from unfold.errors import UnfoldError
 from unfold.metrics import psnr, ssim
 from unfold.models.on_arrays import Image
+from unfold.models.unfolding import UnfoldingNetwork
 from unfold.protocols.protocol import Case, Protocol, Sample, generator_of
 from unfold.user_files import their_errors
 
@@ -72,3 +74,49 @@ def _array(value: Any) -> Any:
     if one.ndim != 3:
         return one.numpy()
     return one.permute(1, 2, 0).numpy()
+
+
+class Mixed(Protocol):
+    """The validation and the tests of a mixture (DATA.MIX): each part's images by the part's own protocol.
+
+    Cases are called part/case. :meth:`of` says by which protocol a case goes, which is to be asked for everything.
+
+    parts: protocols by the names of their parts; sets: of each, the set by split ("val", "test").
+    """
+
+    name: ClassVar = "mixed"
+
+    def __init__(self, parts: Mapping[str, Protocol], sets: Mapping[str, Mapping[str, str]]) -> None:
+        self.parts, self.sets = parts, sets
+
+    def options(self) -> dict[str, Any]:
+        return {name: {"protocol": part.name, **part.options()} for name, part in self.parts.items()}
+
+    def cases(self, source: str, split: str = "test") -> list[Case]:
+        """The cases of all parts, each from its own set; source: of parts whose split has no set of its own."""
+        found = []
+        for name, part in self.parts.items():
+            try:
+                cases = part.cases(self.sets[name].get(split, source), split)
+            except UnfoldError as error:
+                raise UnfoldError(f"{name}: {error}") from None
+            found += [case._replace(name=f"{name}/{case.name}") for case in cases]
+        return found
+
+    def fit(self, net: UnfoldingNetwork) -> None:
+        for part in self.parts.values():
+            part.fit(net)
+
+    def of(self, case: Case) -> tuple[Protocol, Case]:
+        part, _, name = case.name.partition("/")
+        return self.parts[part], case._replace(name=name)
+
+    def sample(self, case: Case) -> Sample:
+        part, own = self.of(case)
+        return part.sample(own)
+
+    def finish(self, result: Image) -> NoReturn:
+        raise AssertionError("a part of the mixture does this")
+
+    def score(self, result: Image, target: Image) -> NoReturn:
+        raise AssertionError("a part of the mixture does this")

@@ -46,15 +46,17 @@ def mean(images: list[ImageScore], metric: str) -> float | None:
 
 
 def with_averages(plan: Plan, cells: list[Cell]) -> list[Cell]:
-    """The cells, with the unweighted mean over the sets at the end of each row where the table has that."""
+    """The cells, with the unweighted mean over the sets (but those apart) at the end of each row where there is one."""
     title = plan.definition.average
     if not title:
         return cells
     labels = {planned.method.label: planned.method.published for planned in plan.cells}
+    apart = {planned.setting.column for planned in plan.cells if planned.setting.apart}
     result = []
     for row in dict.fromkeys(cell.row for cell in cells):
         own = [cell for cell in cells if cell.row == row]
         result += own
+        own = [cell for cell in own if cell.column not in apart]
         for metric in plan.definition.metrics:
             number = plan.averages.get((labels[row[-1]], metric))
             result.append(_average([c for c in own if c.metric == metric], title, number.value if number else None))

@@ -30,6 +30,11 @@ IMAGES = {
     "DND": 50,
     "CSun80": 80,
     "Flickr30": 30,
+    "CBSD68": 68,
+    "SOTS": 500,
+    "LOL": 15,
+    "SOTS_pairs": 2,
+    "Rain100L_pairs": 2,
 }
 
 
@@ -38,7 +43,8 @@ class Setting:
     """One column of a row group: an evaluation on a set.
 
     row: labels outside of the method's; column: labels; key: what the CSV files call it; protocol: with options; data:
-    the set; times: cases that the protocol makes of an image; files: what the protocol reads beside the images.
+    the set; times: cases that the protocol makes of an image; files: what the protocol reads beside the images; apart:
+    whether the table's average leaves it out.
     """
 
     row: tuple[str, ...]
@@ -48,6 +54,7 @@ class Setting:
     data: str
     times: int = 1
     files: tuple[str, ...] = ()
+    apart: bool = False
 
     @property
     def total(self) -> int:
@@ -126,6 +133,17 @@ def _sets(protocols: Mapping[str, str]) -> tuple[Setting, ...]:
     return tuple(Setting((), (data,), (data,), protocol, data) for data, protocol in protocols.items())
 
 
+def _degraded(task: str, data: str, sigma: str = "", apart: bool = False) -> Setting:
+    """A column of an all-in-one table: a task and its set."""
+    protocol = f"aio:sigma={sigma},noise=published" if sigma else "aio"
+    title = f"{task}, sigma {sigma}" if sigma else task
+    return Setting((), (title, data), (data, sigma), protocol, data, apart=apart)
+
+
+_HAZE_AND_RAIN = (_degraded("haze", "SOTS"), _degraded("rain", "Rain100L"))
+_PAIRS = (_degraded("haze", "SOTS_pairs", apart=True), _degraded("rain", "Rain100L_pairs", apart=True))
+
+
 def _dgunet(task: str) -> dict[str, str]:
     return {"DGUNet": f"dgunet_{task}", "DGUNet+": f"dgunet_plus_{task}"}
 
@@ -195,6 +213,35 @@ _ALL = (
         ("compressive_sensing",),
         _SENSING,
         _dgunet("cs"),
+    ),
+    Definition(
+        "all_in_one_three",
+        "One network for haze, rain and noise; the sets of pairs are two pairs each of SOTS and Rain100L",
+        ("all_in_one_three",),
+        (*_HAZE_AND_RAIN, *(_degraded("noise", "CBSD68", sigma) for sigma in ("15", "25", "50")), *_PAIRS),
+        {},
+        {"degraded input": "identity"},
+        average="Average",
+    ),
+    Definition(
+        "all_in_one_five",
+        "One network for haze, rain, noise, blur and low light; the sets of pairs are two pairs each",
+        ("all_in_one_five",),
+        (
+            *(*_HAZE_AND_RAIN, _degraded("noise", "CBSD68", "25"), _degraded("blur", "GoPro")),
+            *(_degraded("low light", "LOL"), *_PAIRS, _degraded("blur", "GoPro_pairs", apart=True)),
+        ),
+        {},
+        {"degraded input": "identity"},
+        average="Average",
+    ),
+    Definition(
+        "denoise_gaussian",
+        "Removing Gaussian noise from colour images of 8 bits, by networks trained for that alone",
+        ("denoise_gaussian",),
+        tuple(_degraded("noise", data, sigma) for data in ("CBSD68", "Urban100") for sigma in ("15", "25", "50")),
+        {},
+        {"noisy input": "identity"},
     ),
     Definition(
         "ista_net_cs",

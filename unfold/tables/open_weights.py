@@ -79,10 +79,10 @@ def open_net(text: str, key: str | None = None) -> Net:
     if weights is not None and part.files() and checkpoint.model is None and same_network(name, weights.model):
         arguments = {**weights.beside, **weights.options, **arguments}
     check_files(part, checkpoint, path, arguments)
-    beside = " ".join(digest_beside(arguments[key]) for key in part.files() if arguments.get(key) is not None)
-    given = {key: tuple(value) if isinstance(value, list) else value for key, value in arguments.items()}
-    for key in ("ratio", *part.files()):
-        given.pop(key, None)
+    beside = " ".join(digest_beside(arguments[one]) for one in part.files() if arguments.get(one) is not None)
+    given = {one: tuple(value) if isinstance(value, list) else value for one, value in arguments.items()}
+    for one in ("ratio", *part.files()):
+        given.pop(one, None)
     digest = sha256_of(path)
     known = next((w.name for w in WEIGHTS.values() if digest == w.sha256 or source == w.name), None)
     known = known or next((w.name for w in WEIGHTS.values() if _called(w, path)), None)

@@ -29,18 +29,22 @@ def read_published(name: str) -> Published:
     """The numbers of FOLDER/name.csv.
 
     Lines that begin with # tell the source and, perhaps, a note. Columns: the method, the parts of the key, and psnr
-    (dB) and ssim; or in place of these a column of psnr for each value of the key's last part. Empty: no number.
+    (dB) and ssim; or in place of these a column of psnr for each value of the key's last part. Empty: no number. A
+    last column note says of the numbers of its row what is to be known of them.
     """
     lines = (FOLDER / f"{name}.csv").read_text().splitlines()
     told = dict(line[2:].split(": ", 1) for line in lines if line.startswith("#"))
     note = told.get("note", "")
     head, *rows = csv.reader(line for line in lines if not line.startswith("#"))
     wide = "psnr" not in head
+    noted = head[-1] == "note"
+    head = head[: len(head) - noted]
     keys = sum(column in LABELS for column in head)
     numbers = {}
     for row in rows:
-        for column, text in zip(head[keys:], row[keys:], strict=True):
+        own = (row[-1] if noted else "") or note
+        for column, text in zip(head[keys:], row[keys : len(row) - noted], strict=True):
             key = (*row[1:keys], column) if wide else tuple(row[1:keys])
             if text:
-                numbers[row[0], key, "psnr" if wide else column] = Number(float(text), note)
+                numbers[row[0], key, "psnr" if wide else column] = Number(float(text), own)
     return Published(numbers, list(dict.fromkeys(row[0] for row in rows)), told["source"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import platform
 import shutil
@@ -225,8 +226,8 @@ def sizes_to_try(cfg: CfgNode, world: int = 1) -> Iterator[tuple[int, int]]:
 
 
 def _step(trainer: Trainer, patch: int, batch: int, epoch: int, scale: int) -> Step:
-    given = cast("Patches", trainer.loader.dataset)
-    patches = Patches(given.store, patch, given.seed, given.make, given.passes)
+    patches = copy.copy(cast("Patches", trainer.loader.dataset))
+    patches.patch = patch
     samples = collate([patches[Key(epoch, number, scale)] for number in range(batch)])
     begin = time.perf_counter()
     trainer.update.net.train()
@@ -268,7 +269,8 @@ def _restored(cfg: CfgNode, trainer: Trainer, last: Step) -> Restored:
     net = trainer.update.net.eval()
     protocol = build_validation(cfg, net, build_degradation(cfg, net))
     cases = protocol.cases(settings_of(cfg).data.val, "val")
-    sample = sample_of(protocol, cases[0])
+    protocol, case = protocol.of(cases[0])
+    sample = sample_of(protocol, case)
     run = network(net, trainer.device)
     rate = last.seconds / last.pixels / 3 * net.count() / net.train().count()  # backward is two thirds of a step
     net.eval()

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from unfold.report.curve import draw_curves
+from unfold.report.curve import Curve, draw_curves
 from unfold.util.whole_files import whole_file
 
 
@@ -41,7 +41,7 @@ class RunLog:
             file.write(json.dumps({"step": step, "psnr": scores}, indent=1).encode())
 
     def draw(self) -> None:
-        """Training loss, validation PSNR and learning rate against the epoch."""
+        """Training loss, validation PSNR and learning rate against the epoch; of a mixture a row for each part."""
         validated = [row for row in self.rows if row["val_psnr"] is not None and math.isfinite(row["val_psnr"])]
         best = max(validated, key=lambda row: row["val_psnr"], default=None)
         told = f", best {best['val_psnr']:.2f} in epoch {best['epoch']}" if best else ""
@@ -51,9 +51,25 @@ class RunLog:
                 ("training loss", [(row["epoch"], row["loss"]) for row in self.rows]),
                 (f"validation PSNR (dB){told}", [(row["epoch"], row["val_psnr"]) for row in validated]),
                 ("learning rate", [(row["epoch"], row["lr"]) for row in self.rows]),
+                *self._of_parts(),
             ],
             xlabel="epoch",
+            columns=3,
         )
+
+    def _of_parts(self) -> list[Curve]:
+        """Loss, validation PSNR and training PSNR of each part of a mixture."""
+        first = self.rows[0] if self.rows else {}
+        parts = [key.removeprefix("loss/") for key in first if key.startswith("loss/")]
+        shown = {"loss": "training loss", "val_psnr": "validation PSNR (dB)", "train_psnr": "training PSNR (dB)"}
+        return [
+            (
+                f"{part}: {title}",
+                [(row["epoch"], row[f"{key}/{part}"]) for row in self.rows if row.get(f"{key}/{part}") is not None],
+            )
+            for part in parts
+            for key, title in shown.items()
+        ]
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:

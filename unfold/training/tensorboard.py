@@ -65,10 +65,11 @@ class Board:
         training = self.net.training
         self.net.eval()
         for number, case in enumerate(self.cases):
-            sample = sample_of(self.protocol, case)
-            score, stages = evaluate_network(self.net, self.protocol, sample, self.device)
+            protocol, alone = self.protocol.of(case)
+            sample = sample_of(protocol, alone)
+            score, stages = evaluate_network(self.net, protocol, sample, self.device)
             start, steps = self._begin(sample)
-            panels = self._panels(sample, start, stages, score.stages)
+            panels = self._panels(protocol, sample, start, stages, score.stages)
             self._writer.add_image(f"stages/{case.name}", np.asarray(strip(panels, SIDE)), step, dataformats="HWC")
             if number == 0:
                 for name, values in {"psnr": score.stages, **steps}.items():
@@ -85,16 +86,19 @@ class Board:
         steps = {name: [float(stage[name].flatten()[0]) for stage in stages] for name in stages[0]}
         return start, steps
 
-    def _panels(self, sample: Sample, start: Image, stages: list[Image], quality: list[float]) -> list[Panel]:
-        assert sample.target is not None
-        start = self._finished(start, sample)
-        first = Panel(_picture(start), "start", self.protocol.score(start, sample.target)["psnr"])
-        chosen = [*some_stages(len(stages), STAGES), len(stages) - 1]
-        shown = [Panel(_picture(self._finished(stages[k], sample)), f"stage {k + 1}", quality[k]) for k in chosen]
-        return [first, *shown, Panel(_picture(sample.target), "target", None)]
+    @staticmethod
+    def _panels(
+        protocol: Protocol, sample: Sample, start: Image, stages: list[Image], quality: list[float]
+    ) -> list[Panel]:
+        def finished(image: Image) -> Image:
+            return protocol.finish(windowed(image, sample.window))
 
-    def _finished(self, image: Image, sample: Sample) -> Image:
-        return self.protocol.finish(windowed(image, sample.window))
+        assert sample.target is not None
+        start = finished(start)
+        first = Panel(_picture(start), "start", protocol.score(start, sample.target)["psnr"])
+        chosen = [*some_stages(len(stages), STAGES), len(stages) - 1]
+        shown = [Panel(_picture(finished(stages[k])), f"stage {k + 1}", quality[k]) for k in chosen]
+        return [first, *shown, Panel(_picture(sample.target), "target", None)]
 
 
 def _picture(image: Image) -> NDArray[np.float32]:

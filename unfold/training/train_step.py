@@ -34,8 +34,11 @@ class Update:
     the gradient, 0 for none; ema: decay of the weights' moving average, 0 for none, less in
     the first steps (see :meth:`decay`); autocast: run in bfloat16.
 
+    mixture: names of the parts that samples are of, where the batch says it ("part", (B,) numbers); a step then returns
+    three sums more for each, in their order: loss, PSNR and samples.
+
     A step whose gradient is not finite changes neither weights nor optimiser, which is told on the device, so that
-    nobody waits. names: what a step returns, SUMS and whatever a kind of update adds.
+    nobody waits. names: what a step returns, SUMS and whatever a kind of update adds, before the sums of parts.
     """
 
     names: ClassVar[tuple[str, ...]] = SUMS
@@ -48,6 +51,7 @@ class Update:
     clip: float = 0.0
     ema: float = 0.0
     autocast: bool = False
+    mixture: tuple[str, ...] = ()
     average: dict[str, Tensor] = field(default_factory=dict)
     averaged: int = 0  # steps that are in the average
     bad_in_a_row: Tensor = field(default_factory=lambda: torch.zeros(()))
@@ -73,7 +77,8 @@ class Update:
         self.optimizer.zero_grad(set_to_none=True)
         patches = len(batch["target"])
         found = [self._part(part, patches, share, last) for part, last in parts(batch, self.accumulate)]
-        loss, quality, *others = torch.stack(found).sum(0)
+        added = torch.stack(found).sum(0)
+        loss, quality, *others = added[: added.numel() - 3 * len(self.mixture)]
         norm = self._apply()
         fine = norm.isfinite()
         self.bad_in_a_row = torch.where(fine, 0, self.bad_in_a_row + 1)
@@ -81,8 +86,9 @@ class Update:
         patches = patches if share else 0
         sums = [patches * loss, patches * quality, norm, patches * one, one, 0 * one]
         sums += [patches * value for value in others]
+        sums += [value if share else 0 * value for value in added[added.numel() - 3 * len(self.mixture) :]]
         whole = doubled(torch.stack(sums))
-        skipped = whole.new_tensor([name == "skipped" for name in self.names])
+        skipped = whole.new_tensor([i == SUMS.index("skipped") for i in range(len(sums))])
         return torch.where(fine.to(whole.device), whole, skipped)
 
     def _part(self, part: Named, patches: int, share: float, last: bool) -> Tensor:
@@ -111,7 +117,24 @@ class Update:
                 backward(loss * share)
         # A patch that is exact counts 100 dB: infinite ones would hide all others.
         quality = psnr(output.stages[-1].detach().clamp(0, 1), target).clamp(max=100).sum() / patches
-        return torch.stack([loss.detach(), quality.to(loss), *others])
+        by_part = self._by_part(output, part) if self.mixture else []
+        return torch.stack([loss.detach(), quality.to(loss), *others, *by_part])
+
+    @torch.no_grad()
+    def _by_part(self, output: Output, batch: Named) -> list[Tensor]:
+        """Of each part of the mixture the sums of loss and PSNR, and how many samples.
+
+        Losses are means over a batch: those of single samples are asked for one by one. Nothing is asked of the device,
+        so that nobody waits.
+        """
+        target = batch["target"]
+        sums = target.new_zeros(len(self.mixture), 3)
+        if "part" in batch:
+            count = len(target)
+            losses = torch.stack([self.loss(*_sample(output, batch, i, count)) for i in range(count)]).to(sums)
+            quality = psnr(output.stages[-1].detach().clamp(0, 1), target).clamp(max=100).to(sums)
+            sums.index_add_(0, batch["part"], torch.stack([losses, quality, torch.ones_like(quality)], dim=1))
+        return [*sums.flatten()]
 
     def _losses(self, output: Output, batch: Mapping[str, object]) -> tuple[Tensor, ...]:
         """The network's loss, and those that are only written down, one for each name beyond SUMS."""
@@ -158,6 +181,16 @@ class Update:
         self.averaged = state.get("averaged", 0)
         self.optimizer.load_state_dict(state["optimizer"])
         self.bad_in_a_row = state["bad_in_a_row"].to(self.bad_in_a_row.device)
+
+
+def _sample(output: Output, batch: Named, i: int, count: int) -> tuple[Output, Named]:
+    """Sample i of a batch of ``count``, as a batch of one."""
+
+    def cut(value: Any) -> Any:
+        return value[i : i + 1] if isinstance(value, Tensor) and value.ndim and len(value) == count else value
+
+    extras = {name: [cut(value) for value in values] for name, values in output.extras.items()}
+    return Output([cut(stage) for stage in output.stages], extras), {name: cut(value) for name, value in batch.items()}
 
 
 class _Touched(torch.autograd.Function):

@@ -72,8 +72,8 @@ class Trainer:
     spent: tuple[float, float] = (0.0, 0.0)  # seconds of this epoch so far, and of them waiting for data
 
     def __post_init__(self) -> None:
-        self.names = self.update.names
-        self.sums = torch.zeros(len(self.names), dtype=torch.float64)
+        self.names, self.mixture = self.update.names, self.update.mixture
+        self.sums = torch.zeros(len(self.names) + 3 * len(self.mixture), dtype=torch.float64)
 
     def fit(self, until: int | None = None) -> None:
         """Train to the last step, or to the end of epoch ``until``.
@@ -168,7 +168,8 @@ class Trainer:
         epoch = -(-self.step // self.per_epoch)
         if epoch == 1:
             self.save()  # else a run killed below could leave a best.pth and nothing to go on from
-        sums = dict(zip(self.names, torch.stack(self.processes.gather(self.sums.cpu())).sum(0).tolist(), strict=True))
+        added = torch.stack(self.processes.gather(self.sums.cpu())).sum(0).tolist()
+        sums = dict(zip(self.names, added, strict=False))
         patches, steps = max(sums["patches"], 1), max(sums["steps"], 1)
         row: dict[str, Any] = {
             "epoch": epoch,
@@ -179,13 +180,14 @@ class Trainer:
             "lr": self.update.optimizer.param_groups[0]["lr"],
             "gradient": sums["gradient"] / steps,
             **{name: sums[name] / patches for name in self.names[len(SUMS) :]},
+            **self._by_part(added[len(self.names) :]),
             "skipped": int(sums["skipped"]) // self.processes.world,
             "seconds": round(self.spent[0], 2),
             **self._speed(sums["patches"]),
         }
         if epoch % self.validate_every == 0 or self.step == self.steps:
             scores = self._validated(request)
-            row["val_psnr"] = sum(scores.values()) / len(scores)
+            row |= self._means(scores)
             if self.processes.first:
                 self.log.validated(self.step, scores)
         if finished and not self.schedule_in_steps:
@@ -205,6 +207,24 @@ class Trainer:
         # Last, for it ends the epoch: a run killed before this line repeats what came after its last checkpoint.
         self.save()
         self._show(bar, row)
+
+    def _by_part(self, sums: list[float]) -> dict[str, float | None]:
+        """Loss and PSNR of the training by part of a mixture, None where no sample was of it."""
+        row: dict[str, float | None] = {}
+        for i, name in enumerate(self.mixture):
+            loss, quality, count = sums[3 * i : 3 * i + 3]
+            row |= {f"loss/{name}": loss / count if count else None}
+            row |= {f"train_psnr/{name}": quality / count if count else None}
+        return row
+
+    def _means(self, scores: dict[str, float]) -> dict[str, float]:
+        """The mean PSNR of a validation, over images; of a mixture those of its parts, and the mean over these."""
+        row = {}
+        for part in self.mixture:
+            own = [score for name, score in scores.items() if name.startswith(f"{part}/")]
+            row[f"val_psnr/{part}"] = sum(own) / len(own)
+        means = list(row.values()) or list(scores.values())
+        return {"val_psnr": sum(means) / len(means), **row}
 
     def _validated(self, request: Request) -> dict[str, float]:
         """Validate the weights to be used. Where a signal stops that, the run's state is kept as it was before."""

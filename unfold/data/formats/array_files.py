@@ -15,7 +15,8 @@ from unfold.util.value_checks import in_range
 def read_array_image(path: Path, largest: float = float("inf"), *, noisy: bool = False) -> Array:
     """A file .npy of (H,W) or (H,W,C) as (H,W,C): uint8, uint16, or float32 in [0,1], with noise in [-2,3].
 
-    largest: bytes that it may take. UnfoldError where it is missing, damaged, holds objects, or other shapes or numbers; the head is read first.
+    largest: bytes that it may take. UnfoldError where it is missing, damaged, holds objects, or other shapes or
+    numbers; the head is read first.
     """
     try:
         mapped = np.load(path, mmap_mode="r", allow_pickle=False)

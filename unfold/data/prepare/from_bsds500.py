@@ -27,6 +27,10 @@ RAIN100H: dict[str, str] = json.loads(Path(__file__).with_name("rain100h.json").
 BSD100: list[str] = json.loads(Path(__file__).with_name("bsd100.json").read_text())
 
 
+# The photographs of CBSD68.
+CBSD68: list[str] = json.loads(Path(__file__).with_name("cbsd68.json").read_text())
+
+
 def prepare_rain100h(bsds: str, rain: str = "Rain100H", output: Path | None = None) -> str:
     """Make the clean side of Rain100H, which are the photographs of BSDS without their last row and column.
 
@@ -78,6 +82,21 @@ def prepare_bsd100(bsds: str, output: Path) -> str:
         for place, number in progress(list(enumerate(BSD100, start=1)), "preparing BSD100", "image"):
             written += _write(_clean(photographs[number]), folder / f"img_{place:03}_SRF_2_HR.png")
     return f"BSD100 in {output}: {written} images written, {len(BSD100) - written} were there already"
+
+
+def prepare_cbsd68(bsds: str, output: Path) -> str:
+    """Make CBSD68: copies of the 68 photographs of BSDS500, called by their numbers.
+
+    bsds: as of :func:`prepare_rain100h`. Resumable (see whole_folder). Returns what was done, in one line. UnfoldError
+    where photographs are missing.
+    """
+    photographs = _photographs(find_folder(bsds), CBSD68)
+    with whole_folder(output, {"set": "cbsd68"}) as folder:
+        if folder is None:
+            return f"CBSD68 in {output}: all was there already"
+        for number in progress(CBSD68, "preparing CBSD68", "image"):
+            _copy(photographs[number], folder / f"{number}.jpg")
+    return f"CBSD68 in {output}: {len(CBSD68)} images"
 
 
 def _inputs_of(home: Path) -> list[Path]:

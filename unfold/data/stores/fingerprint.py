@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator
 
-from unfold.data.stores.image_stores import Store, Window
+from unfold.data.stores.image_stores import LateStore, Store, Window
 from unfold.data.stores.patch_cache import PatchCache, damage, opened
-from unfold.data.stores.shared_store import SharedStore, sums_of
+from unfold.data.stores.shared_store import sums_of
 from unfold.util.progress import progress
 
 
@@ -20,7 +20,7 @@ def fingerprint(store: Store) -> str:
     total = hashlib.sha256()
     if isinstance(store, PatchCache):
         sums: Iterable[list[int]] = _stored(store)
-    elif isinstance(store, SharedStore):
+    elif isinstance(store, LateStore):
         sums = map(store.sums, progress(range(len(store)), "fingerprint of the images", "image"))
     else:
         sums = _computed(store)
@@ -33,6 +33,24 @@ def _stored(cache: PatchCache) -> list[list[int]]:
     with opened(cache.path) as file, damage(cache.path):
         sums: list[list[int]] = file["crc32"][()].tolist()
     return sums
+
+
+def key_of(store: Store) -> str:
+    """What tells the images of a store from others, without decoding more of them than it holds decoded anyway."""
+    key: str | None = getattr(store, "key", None)
+    return fingerprint(store) if key is None else key
+
+
+def is_complete(store: Store) -> bool:
+    """Whether all images of a store have been decoded once."""
+    return store.complete() if isinstance(store, LateStore) else True
+
+
+def sums_in(store: Store, index: int) -> list[int]:
+    """The sums of an image of any store, see :meth:`unfold.data.stores.image_stores.LateStore.sums`."""
+    if isinstance(store, LateStore):
+        return store.sums(index)
+    return sums_of(store.crop(index, Window(0, 0, *store.size(index))))
 
 
 def _computed(store: Store) -> Iterator[list[int]]:

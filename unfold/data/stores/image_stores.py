@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from PIL import ExifTags
 from PIL.Image import Image as Picture
@@ -50,6 +50,17 @@ class Store(Protocol):
 
         ValueError where the window is not inside the image.
         """
+
+
+@runtime_checkable
+class LateStore(Store, Protocol):
+    """A store whose images are decoded when they are first needed."""
+
+    def complete(self) -> bool:
+        """Whether all images have been decoded once."""
+
+    def sums(self, index: int) -> list[int]:
+        """CRC-32 of the pixels of each kind of an image, in the order of their names. Decodes it where nobody has."""
 
 
 class FileStore:

@@ -26,9 +26,11 @@ from unfold.config import (
     where,
 )
 from unfold.data.batches import BatchSampler, collate
+from unfold.data.mixtures import MixedPatches, MixedStore
 from unfold.data.patches import Patches
 from unfold.data.stores.image_stores import Store
 from unfold.degradations.degradation import Degradation
+from unfold.degradations.mixture import Mixture
 from unfold.errors import UnfoldError
 from unfold.losses.adversarial import Adversarial
 from unfold.losses.loss import ImageLoss, Term, TotalLoss
@@ -62,7 +64,7 @@ def build_loader(
     if workers:
         atexit.register(_end_workers)
     return DataLoader(
-        Patches(store, train.patch, settings.seed, degradation.make, settings.data.draw == "passes"),
+        build_patches(settings, degradation, store),
         batch_sampler=BatchSampler(
             train.patches, train.batch, settings.seed, degradation.scales, processes.rank, processes.world
         ),
@@ -74,6 +76,15 @@ def build_loader(
         persistent_workers=workers > 0,
         pin_memory=device.type == "cuda",
     )
+
+
+def build_patches(settings: Settings, degradation: Degradation, store: Store) -> Patches:
+    """The samples by their keys."""
+    patch, seed, passes = settings.train.patch, settings.seed, settings.data.draw == "passes"
+    if isinstance(degradation, Mixture):
+        assert isinstance(store, MixedStore)
+        return MixedPatches(store, patch, seed, degradation.make_part, passes)
+    return Patches(store, patch, seed, degradation.make, passes)
 
 
 def _end_workers() -> None:
@@ -112,6 +123,7 @@ def build_update(
         clip=settings.optim.clip,
         ema=train.ema,
         autocast=train.precision == "bfloat16",
+        mixture=tuple(settings.data.parts),
     )
     return update, schedule
 

@@ -15,8 +15,8 @@ from yacs.config import CfgNode
 
 import unfold
 from unfold.config import dumped, options_of, part_of
-from unfold.data.stores.image_stores import Store
-from unfold.data.stores.shared_store import SharedStore
+from unfold.data.mixtures import MixedStore
+from unfold.data.stores.image_stores import LateStore, Store
 from unfold.degradations.degradation import Degradation
 from unfold.errors import UnfoldError, out_of_memory
 from unfold.evaluation.run_protocol import check_cases, validate
@@ -157,12 +157,12 @@ def build_trainer(
         environment.record_start(folder, done, images, device, train.precision, processes)
     shown = train.board and writes
     later = writes and "sha256" not in images["data"]  # images are decoded when they are first needed
-    note = functools.partial(note_data, folder, store) if later and isinstance(store, SharedStore) else None
+    note = functools.partial(note_data, folder, store) if later and isinstance(store, LateStore) else None
     trainer = Trainer(
         update=update,
         loader=loader,
         render=functools.partial(
-            _rendered, train, settings.seed, degradation, {*net.inputs, *loss.needs}, processes.rank
+            _rendered, train, settings.seed, degradation, {*net.inputs, *loss.needs, "part"}, processes.rank
         ),
         schedule=schedule,
         validate=functools.partial(_validated, processes, net, protocol, held_out, device, note),
@@ -226,6 +226,11 @@ def _describe(settings: Settings, trainer: Trainer, store: Store, held_out: int,
     images = len(store) // (1 + len(settings.data.reduced))
     copies = f" and {len(store) - images} smaller copies" if settings.data.reduced else ""
     logger.info("%d training images%s, %d for validation, run folder %s", images, copies, held_out, trainer.folder)
+    if isinstance(store, MixedStore):
+        parts = " + ".join(f"{name} {count:,}" for name, count in zip(store.parts, store.counts, strict=True))
+        logger.info(
+            "a pass is %s = %s samples, an epoch %s", parts, f"{store.samples:,}", f"{settings.train.patches:,}"
+        )
     small = sum(min(store.size(i)) < settings.train.patch for i in range(len(store)))
     if small:
         which = "training images or their copies" if copies else "training images"

@@ -13,9 +13,8 @@ from yacs.config import CfgNode
 
 from unfold import registry
 from unfold.config import differences, load_kept
-from unfold.data.stores.fingerprint import fingerprint
-from unfold.data.stores.image_stores import Store
-from unfold.data.stores.shared_store import SharedStore
+from unfold.data.stores.fingerprint import fingerprint, key_of
+from unfold.data.stores.image_stores import LateStore, Store
 from unfold.errors import UnfoldError
 from unfold.protocols.protocol import Case
 from unfold.settings import ScheduleSettings, Settings, settings_of
@@ -181,9 +180,9 @@ def seen(store: Store, held_out: Sequence[Case], last: Mapping[str, Any] | None)
     """
     data: dict[str, Any] = {"images": len(store)}
     found: dict[str, Any] = {"data": data, "validation": {"cases": len(held_out), "sha256": _digest(held_out)}}
-    if isinstance(store, SharedStore):
-        found["files"] = store.key
-        if not store.complete() and (last is None or last.get("files") == store.key):
+    if isinstance(store, LateStore):
+        found["files"] = key = key_of(store)
+        if not store.complete() and (last is None or last.get("files") == key):
             known = (last or {}).get("data", {}).get("sha256")
             data |= {"sha256": known} if known else {}
             return found
@@ -191,7 +190,7 @@ def seen(store: Store, held_out: Sequence[Case], last: Mapping[str, Any] | None)
     return found
 
 
-def note_data(folder: Path, store: SharedStore) -> None:
+def note_data(folder: Path, store: LateStore) -> None:
     """Add the fingerprint of the images to the run's last start, once all of them have been decoded."""
     starts = read_starts(folder)
     data = starts[-1].get("data") if starts else None

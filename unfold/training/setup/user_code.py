@@ -10,6 +10,7 @@ from yacs.config import CfgNode
 
 from unfold import registry, user_files
 from unfold.merge_recipes import PARTS
+from unfold.settings import settings_of
 from unfold.util.nested import plain
 from unfold.util.paths import as_path
 from unfold.util.whole_files import whole_file
@@ -32,6 +33,9 @@ def _names(cfg: CfgNode) -> Iterator[str]:
     yield from (term["NAME"] for term in cfg.LOSS.TERMS)
     yield from (registry.split_options(text)[0] for text in (cfg.DATA.VAL_PROTOCOL, cfg.TEST.PROTOCOL))
     yield from (name for section in PARTS for name in registry.code_in(plain(cfg[section].ARGS)))
+    for part in settings_of(cfg).data.parts.values():
+        yield from (part.kind, registry.split_options(part.val_protocol)[0])
+        yield from registry.code_in(plain(part.args))
 
 
 def keep(files: Sequence[Path], folder: Path) -> None:

@@ -1,0 +1,307 @@
+"""What a photograph says of itself, and what the four tasks make of it: never worse than before."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import skimage.data
+from numpy.typing import NDArray
+from PIL import Image
+from scipy.ndimage import gaussian_filter
+
+from unfold.inference.kernel_and_noise import gaussian
+from unfold.inference.photographs.evidence import Evidence, gather, jpeg_error_of
+from unfold.inference.photographs.reductions import WAYS, kernel_of, likely_ways
+from unfold.inference.photographs.tasks import TASKS, WEIGHTS, bicubic, blended, restore_photograph
+from unfold.inference.restore import restore_and_tell
+from unfold.metrics import psnr
+from unfold.physics.degrade import blur_array
+from unfold.weights.load_model import load_model
+
+Command = Callable[..., tuple[int, str, str]]
+NOTHING = Evidence(jpeg=0, quality=None, noise=0, blur=0, ways=WAYS)
+
+
+def photograph(side: int = 192, seed: int = 0) -> NDArray[np.uint8]:
+    """What evidence looks at: sharp discs of many sizes and colours over one another, and a sky."""
+    rng = np.random.default_rng(seed)
+    large = np.full((2 * side, 2 * side, 3), 150.0)
+    large += np.linspace(-30, 30, 2 * side)[:, None, None]
+    rows, columns = np.mgrid[: 2 * side, : 2 * side]
+    for _ in range(260):
+        row, column, radius = rng.uniform(0, 2 * side), rng.uniform(0.3, 1) * 2 * side, 3 / rng.uniform(0.02, 1)
+        inside = (rows - row) ** 2 + (columns - column) ** 2 < radius**2
+        large[inside] = rng.uniform(40, 215) + rng.uniform(-25, 25, 3)
+    return np.rint(large.reshape(side, 2, side, 2, 3).mean(axis=(1, 3))).astype(np.uint8)
+
+
+def as_jpeg(picture: NDArray[np.uint8], path: Path, quality: int) -> NDArray[np.uint8]:
+    Image.fromarray(picture).save(path, quality=quality)
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+def luma(picture: NDArray[Any]) -> NDArray[np.floating]:
+    return picture @ np.array([0.299, 0.587, 0.114])
+
+
+@pytest.mark.parametrize("quality", [50, 75, 90])
+def test_what_jpeg_took_is_known_from_its_tables_and_rather_too_much(quality: int, tmp_path: Path) -> None:
+    sharp = photograph()
+    packed = as_jpeg(sharp, tmp_path / "a.jpg", quality)
+    truth = np.std(luma(packed) - luma(sharp))
+    found = gather(packed, tmp_path / "a.jpg")
+    assert 0.9 * truth < found.jpeg < 1.7 * truth
+    assert found.quality == quality
+    assert 255 * jpeg_error_of(packed, tmp_path / "a.jpg") == pytest.approx(found.jpeg, rel=1e-3)
+
+
+@pytest.mark.parametrize("cut", [(0, 0), (3, 5)])
+def test_a_png_that_was_a_jpeg_is_found_out_even_where_it_was_cut(cut: tuple[int, int], tmp_path: Path) -> None:
+    packed = as_jpeg(photograph(), tmp_path / "a.jpg", 70)
+    Image.fromarray(packed[cut[0] :, cut[1] :]).save(tmp_path / "a.png")
+    found = gather(packed[cut[0] :, cut[1] :], tmp_path / "a.png")
+    assert found.quality == 70
+    assert found.jpeg == pytest.approx(gather(packed, tmp_path / "a.jpg").jpeg, rel=0.1)
+
+
+def test_a_picture_that_was_never_compressed_has_no_trace_of_it_and_no_noise() -> None:
+    for seed in range(3):
+        found = gather(photograph(seed=seed))
+        assert (found.jpeg, found.quality, found.noise) == (0, None, 0)
+        assert found.blur < 0.45
+
+
+@pytest.mark.parametrize("sigma", [6, 15])
+def test_noise_is_found_to_a_third_also_where_jpeg_smoothed_it(sigma: float, tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    sharp = photograph()
+    noisy = np.rint((sharp + rng.normal(0, sigma, sharp.shape)).clip(0, 255)).astype(np.uint8)
+    of_luma = sigma * np.linalg.norm([0.299, 0.587, 0.114])
+    assert gather(noisy).noise == pytest.approx(of_luma, rel=0.35)
+    packed = as_jpeg(noisy, tmp_path / "a.jpg", 92)
+    assert gather(packed, tmp_path / "a.jpg").error() == pytest.approx(of_luma, rel=0.45)
+    grey = noisy[..., :1]
+    assert gather(grey).noise == pytest.approx(sigma, rel=0.35)
+
+
+@pytest.mark.parametrize("width", [0.8, 1.2, 2.0])
+def test_blur_is_found_to_a_third_and_rather_too_narrow(width: float) -> None:
+    soft = gaussian_filter(photograph().astype(float), (width, width, 0)).astype(np.uint8)
+    assert 0.66 * width < gather(soft).blur < 1.1 * width
+
+
+def test_sixteen_bits_say_what_eight_say() -> None:
+    soft = gaussian_filter(photograph().astype(float), (1, 1, 0)).astype(np.uint8)
+    eight, deep = gather(soft), gather(soft.astype(np.uint16) * 257)
+    assert deep.blur == pytest.approx(eight.blur, rel=1e-3)
+    assert deep.ways == eight.ways
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_kernels_of_reductions_are_those_of_pillow(scale: int) -> None:
+    """Away from the border, to the rounding of 8 bits."""
+    large = photograph(96)
+    for way, filter_ in zip(WAYS, (Image.BICUBIC, Image.BOX, Image.LANCZOS), strict=True):
+        small = np.asarray(Image.fromarray(large).resize((96 // scale, 96 // scale), filter_))
+        ours = 255 * blur_array(large / 255, kernel_of(way, scale))[::scale, ::scale].clip(0, 1)
+        inside = slice(16 // scale + 3, -(16 // scale) - 3)
+        assert np.abs(ours - small)[inside, inside].max() < 1.6, way
+
+
+def test_area_means_are_told_from_bicubic_reduction() -> None:
+    for name in ("astronaut", "chelsea"):
+        large = Image.fromarray(getattr(skimage.data, name)()[:300, :448])
+        for way, filter_ in (("bicubic", Image.BICUBIC), ("area", Image.BOX), ("lanczos", Image.LANCZOS)):
+            small = luma(np.asarray(large.resize((224, 150), filter_)))
+            assert (likely_ways(small, jpeg=False)[0] == "area") == (way == "area"), (name, way)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (5, 200, 1), (8, 8, 3), (40, 33, 3)])
+def test_evidence_of_the_smallest_and_of_flat_pictures_is_that_nothing_is_wrong(shape: tuple[int, ...]) -> None:
+    found = gather(np.full(shape, 77, np.uint8))
+    assert (found.jpeg, found.noise, found.blur) == (0, 0, 0)
+
+
+def test_with_nothing_wrong_nothing_is_changed_and_that_is_said() -> None:
+    def never(inputs: dict[str, Any]) -> Any:
+        raise AssertionError("the network is not asked")
+
+    sharp = photograph()
+    for task in ("denoise", "deblur"):
+        image, sentence = restore_photograph(sharp, task, NOTHING, load_model(WEIGHTS[task]), never)
+        assert image is sharp
+        assert "left as it is" in sentence
+
+
+def test_a_result_that_rings_is_refused_for_a_safer_kernel_and_at_last_for_bicubic_interpolation() -> None:
+    small = photograph(64)
+    good, bad = bicubic(small, 2), np.random.default_rng(0).integers(0, 256, (128, 128, 3)).astype(np.uint8)
+    net = load_model(WEIGHTS["enlarge"])
+    asked = []
+
+    def run(inputs: dict[str, Any]) -> Any:
+        asked.append(inputs["kernel"])
+        return bad if len(asked) == 1 else good
+
+    image, sentence = restore_photograph(small, "enlarge", NOTHING, net, run, scale=2)
+    np.testing.assert_array_equal(image, good)
+    np.testing.assert_array_equal(asked[1], kernel_of("area", 2))
+    assert "made small by area (bicubic was refused: it overshoots" in sentence
+    image, sentence = restore_photograph(small, "enlarge", NOTHING, net, lambda inputs: bad, scale=2)
+    np.testing.assert_array_equal(image, good)
+    assert "enlarged by bicubic interpolation instead" in sentence
+    soft = Evidence(jpeg=0, quality=None, noise=0, blur=1, ways=WAYS)
+    image, sentence = restore_photograph(small, "deblur", soft, net, lambda inputs: bad[:64, :64])
+    np.testing.assert_array_equal(image, small)
+    assert "refused" in sentence
+
+
+def test_what_denoising_takes_is_no_more_than_the_noise_assumed() -> None:
+    sharp = photograph(64)
+    paint = np.full_like(sharp, 128)
+    noisy = Evidence(jpeg=0, quality=None, noise=5, blur=0, ways=WAYS)
+    image, sentence = restore_photograph(sharp, "denoise", noisy, load_model(WEIGHTS["denoise"]), lambda inputs: paint)
+    change = np.sqrt(np.mean((luma(image) - luma(sharp)) ** 2))
+    assert change == pytest.approx(1.3 * 5, rel=0.02)
+    assert "% of the change kept" in sentence
+
+
+def test_a_denoiser_that_takes_no_level_works_too_and_keeps_half_where_only_jpeg_speaks_for_noise() -> None:
+    picture = photograph(32)
+    net = load_model("dgunet_denoise_small")
+    given: list[dict[str, Any]] = []
+
+    def run(inputs: dict[str, Any]) -> Any:
+        given.append(inputs)
+        return picture + np.uint8(2)
+
+    packed = Evidence(jpeg=6, quality=70, noise=0, blur=0, ways=WAYS)
+    image, _ = restore_photograph(picture, "denoise", packed, net, run)
+    assert given == [{}]
+    np.testing.assert_array_equal(image, picture + np.uint8(1))
+
+
+def test_strength_scales_what_is_assumed_and_zero_changes_nothing() -> None:
+    picture, levels = photograph(32), []
+    noisy = Evidence(jpeg=0, quality=None, noise=5, blur=0, ways=WAYS)
+
+    def run(inputs: dict[str, Any]) -> Any:
+        levels.append(255 * inputs["sigma"])
+        return picture
+
+    for strength in (0.5, 1, 2, 4):
+        restore_photograph(picture, "denoise", noisy, load_model(WEIGHTS["denoise"]), run, strength=strength)
+    np.testing.assert_allclose(levels, [4, 8, 16, 24])  # no more than the weights have seen
+    assert (
+        restore_photograph(picture, "denoise", noisy, load_model(WEIGHTS["denoise"]), run, strength=0).image is picture
+    )
+
+
+def test_rain_is_bright_and_a_change_that_is_not_is_refused() -> None:
+    picture, net = photograph(32), load_model("dgunet_derain_small")
+    for change, taken in ((-6, True), (6, False), (0, False)):
+        result = (picture.astype(int) + change).clip(0, 255).astype(np.uint8)
+        image, sentence = restore_photograph(picture, "derain", NOTHING, net, lambda inputs, x=result: x)
+        assert (image is picture, "found no rain" in sentence) == (not taken, not taken)
+
+
+def test_blending_rounds_and_keeps_the_kind() -> None:
+    y, x = np.full((300, 2, 3), 10, np.uint16), np.full((300, 2, 3), 21, np.uint16)
+    mixed = blended(y, x, 0.5)
+    assert mixed.dtype == np.uint16
+    assert (mixed == 16).all()
+
+
+@pytest.mark.parametrize("quality", [None, 80])
+def test_enlarging_beats_bicubic_interpolation_whatever_made_the_picture_small(
+    quality: int | None, tmp_path: Path
+) -> None:
+    large = photograph(192, seed=5)
+    net = load_model(WEIGHTS["enlarge"])
+    for filter_ in (Image.BICUBIC, Image.BOX, Image.LANCZOS):
+        file = io.BytesIO()
+        Image.fromarray(large).resize((96, 96), filter_).save(
+            file, **({"format": "PNG"} if quality is None else {"format": "JPEG", "quality": quality})
+        )
+        path = tmp_path / "small"
+        path.write_bytes(file.getvalue())
+        with Image.open(path) as image:
+            small = np.asarray(image)
+        found = restore_photograph(
+            *(small, "enlarge", gather(small, path), net),
+            *(lambda inputs, y=small: restore_and_tell(y, net, inputs=inputs, tile=None).image, 2),
+        ).image
+        assert psnr(found, large, 4) > psnr(bicubic(small, 2), large, 4) + 0.2
+
+
+def test_a_soft_picture_becomes_sharper_and_nearer_to_the_truth() -> None:
+    sharp = photograph(128, seed=2)
+    soft = np.rint(blur_array(sharp / 255, gaussian(1.0, 1)) * 255).clip(0, 255).astype(np.uint8)
+    net = load_model(WEIGHTS["deblur"])
+    image, sentence = restore_photograph(
+        soft, "deblur", gather(soft), net, lambda inputs: restore_and_tell(soft, net, inputs=inputs, tile=None).image
+    )
+    assert psnr(image, sharp, 8) > psnr(soft, sharp, 8) + 1
+    assert "assumed a Gaussian of" in sentence
+
+
+def test_every_task_is_a_command_with_one_sentence_and_keeps_grey_alpha_and_sixteen_bits(
+    tmp_path: Path, command: Command, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "unfold")
+    from unfold.inference.picture_files import Picture, read_picture, write_picture
+
+    deep = photograph(40).astype(np.uint16) * 257
+    write_picture(tmp_path / "a.png", Picture(deep, alpha=deep[..., 0]))
+    write_picture(tmp_path / "g.png", Picture(photograph(40)[..., :1]))
+    for task in TASKS:
+        scale = 2 if task == "enlarge" else 1
+        words = [
+            "restore",
+            tmp_path / "a.png",
+            "-o",
+            tmp_path / task,
+            "--task",
+            task,
+            *(["--scale", 2] if scale > 1 else []),
+        ]
+        caplog.clear()
+        assert command(*words)[0] == 0
+        assert sum("a.png: " in record.getMessage() for record in caplog.records) == 1
+        found = read_picture(tmp_path / task / "a.png")
+        assert found.pixels.shape == (40 * scale, 40 * scale, 3)
+        assert found.pixels.dtype == np.uint16
+        assert found.alpha is not None
+        words[1:4] = [tmp_path / "g.png", "-o", tmp_path / f"{task}.png"]
+        assert command(*words)[0] == 0
+        assert read_picture(tmp_path / f"{task}.png").pixels.shape == (40 * scale, 40 * scale, 1)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "give --task denoise|enlarge|deblur|derain, or --weights"),
+        (["--task", "denoise", "--weights", "usrnet_tiny_small"], "leave --weights out"),
+        (["--task", "deblur", "--kernel", "gauss:1"], "leave --kernel out"),
+        (["--task", "denoise", "--sigma", "3", "--input", "a=b"], "leave --sigma, --input out"),
+        (["--task", "enlarge"], "--task enlarge needs --scale 2, 3, 4"),
+        (["--task", "enlarge", "--scale", "5"], "--task enlarge needs --scale 2, 3, 4"),
+        (["--task", "denoise", "--scale", "2"], "--scale goes with --task enlarge"),
+        (["--task", "denoise", "--strength", "-1"], "--strength is a number from 0 to 4"),
+        (["--task", "denoise", "--strength", "nan"], "--strength is a number from 0 to 4"),
+        (["--weights", "usrnet_tiny_small", "--strength", "1"], "--strength goes with --task"),
+    ],
+)
+def test_words_that_do_not_go_together_are_refused_in_one_line(
+    words: list[str], said: str, tmp_path: Path, command: Command
+) -> None:
+    Image.fromarray(photograph(16)).save(tmp_path / "a.png")
+    code, _, err = command("restore", tmp_path / "a.png", "-o", tmp_path / "o", *words)
+    assert (code, err.count("\n")) == (2, 1)
+    assert said in err

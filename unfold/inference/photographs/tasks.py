@@ -1,0 +1,222 @@
+"""One word for what is wanted: denoise, enlarge, deblur, derain. Which weights, which settings, and what was assumed.
+
+The guard looks at whatever a network makes. What it refuses is tried again with a safer assumption; at last the picture
+stays as it is, or is enlarged by bicubic interpolation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from unfold.errors import UnfoldError
+from unfold.inference.kernel_and_noise import gaussian
+from unfold.inference.photographs.evidence import SOFT, Evidence
+from unfold.inference.photographs.guard import implausible, share_to_keep, takes_rain
+from unfold.inference.photographs.reductions import LENS, kernel_of
+from unfold.inference.tile_size import Tile
+from unfold.models.unfolding import UnfoldingNetwork
+from unfold.physics.kernels import Kernel
+
+Task = Literal["denoise", "enlarge", "deblur", "derain"]
+TASKS: tuple[Task, ...] = get_args(Task)
+DENOISER = "usrnet_tiny_small"
+WEIGHTS: dict[Task, str] = {
+    "denoise": DENOISER,
+    "enlarge": "usrnet_tiny_small",
+    "deblur": "usrnet_tiny_small",
+    "derain": "dgunet_derain_small",
+}
+SCALES = (2, 3, 4)
+AT_ONCE, TILE = 2_000_000, 1024  # pixels of the result, and the side of a tile: usrnet_tiny then takes 1.5 GB
+Pixels = NDArray[Any]
+Run = Callable[[dict[str, Any]], Pixels]  # what the network takes beside the picture -> its result
+
+# What the network is given for noise that neighbours share, and for what JPEG took, as it was trained for neither:
+# measured on BSDS500's val (docs/photographs.md).
+NOISE_GIVEN, JPEG_GIVEN, JPEG_NOTHING = 1.6, 1.9, 0.7
+ENLARGED_JPEG, ENLARGED_NOISE = 1.5, 1.0
+MOST_GIVEN, MOST_FOR_JPEG = 24.0, 16.0  # more noise the weights have not seen; for JPEG more is worse
+WEAK = 3.0  # of 255: what so weak a JPEG took from a soft picture cannot be given back without undoing the blur
+LEAST_GIVEN = {"enlarge": 1.0, "deblur": 3.0}
+BLIND_SHARE = 0.5  # of the change kept, of a network that takes no level, where JPEG alone speaks for one
+
+
+class Restored(NamedTuple):
+    """The picture, and one sentence on what was assumed and how to change it."""
+
+    image: Pixels
+    sentence: str
+
+
+def check_task(task: Task | None, scale: int | None, strength: float | None, own: Sequence[str]) -> None:
+    """UnfoldError where options do not go together. own: those given that choose network and inputs by hand."""
+    if task is None:
+        if strength is not None:
+            raise UnfoldError("--strength goes with --task")
+        if "--weights" not in own:
+            raise UnfoldError(f"give --task {'|'.join(TASKS)}, or --weights for a network of your choice")
+        return
+    if own:
+        raise UnfoldError(f"--task chooses weights and settings itself: leave {', '.join(own)} out, or --task")
+    if strength is not None and not 0 <= strength <= 4:
+        raise UnfoldError(f"--strength is a number from 0 to 4, 1 as measured, not {strength:g}")
+    if task == "enlarge" and scale not in SCALES:
+        raise UnfoldError(f"--task enlarge needs --scale {', '.join(map(str, SCALES))}")
+    if task != "enlarge" and scale not in (None, 1):
+        raise UnfoldError(f"--scale goes with --task enlarge, not with {task}")
+
+
+def bounded(tile: Tile, picture: Pixels, scale: int) -> Tile:
+    """The tile of --tile; large pictures are not restored at once, though memory might allow it."""
+    large = picture.shape[0] * picture.shape[1] * scale**2 > AT_ONCE
+    return TILE if tile == "auto" and large else tile
+
+
+def point() -> Kernel:
+    """No blur."""
+    kernel = np.zeros((3, 3))
+    kernel[1, 1] = 1
+    return kernel
+
+
+def restore_photograph(
+    picture: Pixels,
+    task: Task,
+    evidence: Evidence,
+    net: UnfoldingNetwork,
+    run: Run,
+    scale: int = 1,
+    strength: float = 1,
+) -> Restored:
+    """Restore a picture (H,W,1|3), uint8 or uint16, by the evidence, never to something implausible.
+
+    net: of WEIGHTS[task]; run: its result for the inputs beside the picture. strength: times what is assumed, 1 as
+    measured; 0 changes nothing.
+    """
+    if task == "enlarge":
+        return _enlarge(picture, evidence, run, scale, strength)
+    if strength == 0:
+        return Restored(picture, "strength 0: the picture is left as it is")
+    if task == "denoise":
+        return _denoise(picture, evidence, net, run, strength)
+    return _deblur(picture, evidence, run, strength) if task == "deblur" else _derain(picture, run, strength)
+
+
+def _denoise(picture: Pixels, evidence: Evidence, net: UnfoldingNetwork, run: Run, strength: float) -> Restored:
+    from_jpeg = _given_for_jpeg(evidence)
+    if evidence.blur > SOFT and evidence.jpeg < WEAK:
+        from_jpeg = 0.0
+    given = strength * float(np.hypot(NOISE_GIVEN * evidence.noise, from_jpeg))
+    found = evidence.sentence()
+    if given < 1:
+        more = "; --task deblur sharpens it" if evidence.blur > SOFT else ""
+        how = "give --sigma LEVEL with --weights to denoise it all the same"
+        return Restored(picture, f"found {found}: nothing here to remove, left as it is ({how}{more})")
+    inputs: dict[str, Any] = {"sigma": min(given, MOST_GIVEN) / 255} if "sigma" in net.inputs else {}
+    if "kernel" in net.inputs:
+        inputs |= {"kernel": point(), "scale": 1}
+    result = run(inputs)
+    share = share_to_keep(picture, result, strength * evidence.error())
+    if "sigma" not in inputs and not evidence.noise:
+        share *= BLIND_SHARE
+    kept = "" if share > 0.99 else f"; {100 * share:.0f} % of the change kept, as more would be more than that"
+    return Restored(
+        blended(picture, result, share),
+        f"found {found}: assumed noise of {min(given, MOST_GIVEN):.0f} (of 255){kept}; "
+        "--strength 0.5 removes less, 2 more",
+    )
+
+
+def _given_for_jpeg(evidence: Evidence) -> float:
+    return min(MOST_FOR_JPEG, max(0.0, JPEG_GIVEN * (evidence.jpeg - JPEG_NOTHING)))
+
+
+def fitting_level(evidence: Evidence, strength: float = 1) -> float:
+    """The noise, of 255, to be given with a kernel: what JPEG took and the noise together, never none."""
+    level = float(np.hypot(ENLARGED_JPEG * evidence.jpeg, ENLARGED_NOISE * evidence.noise))
+    return min(MOST_GIVEN, max(LEAST_GIVEN["enlarge"], strength * level))
+
+
+def _enlarge(picture: Pixels, evidence: Evidence, run: Run, scale: int, strength: float) -> Restored:
+    level = fitting_level(evidence, strength)
+    ways = ["lens"] if evidence.blur > LENS else []
+    refused: list[tuple[str, str]] = []
+    for way in dict.fromkeys([*ways, evidence.ways[0], "area"]):
+        kernel = kernel_of(way, scale, evidence.blur)
+        result = run({"kernel": kernel, "scale": scale, "sigma": level / 255})
+        why = implausible(picture, result, scale, level)
+        if why is None:
+            tried = f" ({refused[0][0]} was refused: {refused[0][1]})" if refused else ""
+            return Restored(
+                result,
+                f"found {evidence.sentence()}: assumed it was made small by {way}{tried}, with noise of {level:.0f} "
+                "(of 255); --kernel and --sigma with --weights assume something else",
+            )
+        refused.append((way, why))
+    return Restored(
+        bicubic(picture, scale),
+        f"found {evidence.sentence()}: the network's results were refused ({refused[0][1]}); enlarged by bicubic "
+        "interpolation instead",
+    )
+
+
+def _deblur(picture: Pixels, evidence: Evidence, run: Run, strength: float) -> Restored:
+    found = evidence.sentence()
+    if evidence.blur <= LENS:
+        return Restored(
+            picture, f"found {found}: no blur to undo, left as it is (--weights with --kernel gauss:WIDTH undoes one)"
+        )
+    level = float(np.hypot(_given_for_jpeg(evidence), NOISE_GIVEN * evidence.noise))
+    level = min(MOST_GIVEN, max(LEAST_GIVEN["deblur"], level))
+    why: str | None = None
+    for share in (1.0, 0.7):
+        width = strength * share * evidence.blur
+        result = run({"kernel": gaussian(width, 1), "scale": 1, "sigma": level / 255})
+        problem = implausible(picture, result, 1, level)
+        if problem is None:
+            tried = f" (wider was refused: {why})" if why else ""
+            return Restored(
+                result,
+                f"found {found}: assumed a Gaussian of {width:.2f} pixels{tried} and noise of {level:.0f} (of 255); "
+                "--strength 0.8 sharpens less, 1.2 more",
+            )
+        why = why or problem
+    return Restored(picture, f"found {found}: the network's results were refused ({why}); left as it is")
+
+
+def _derain(picture: Pixels, run: Run, strength: float) -> Restored:
+    result = run({})
+    if not takes_rain(picture, result):
+        return Restored(picture, "found no rain: what the network would remove is not bright streaks; left as it is")
+    return Restored(
+        blended(picture, result, min(1.0, strength)),
+        "assumed bright streaks of rain over a sharp picture; --strength 0.5 removes half of them",
+    )
+
+
+def blended(picture: Pixels, result: Pixels, share: float) -> Pixels:
+    """picture + share (result - picture), rounded; by rows, for memory."""
+    if share >= 1:
+        return result
+    mixed = np.empty_like(result)
+    for first in range(0, len(mixed), 256):
+        rows = slice(first, first + 256)
+        y = picture[rows].astype(np.float32)
+        mixed[rows] = np.rint(y + np.float32(share) * (result[rows].astype(np.float32) - y)).astype(mixed.dtype)
+    return mixed
+
+
+def bicubic(picture: Pixels, scale: int) -> Pixels:
+    """Bicubic interpolation, each channel by itself, of 8 and 16 bits."""
+    peak = np.iinfo(picture.dtype).max
+    size = (picture.shape[1] * scale, picture.shape[0] * scale)
+    planes = []
+    for c in range(picture.shape[2]):
+        plane = Image.fromarray(picture[..., c].astype(np.float32)).resize(size, Image.Resampling.BICUBIC)
+        planes.append(np.rint(np.asarray(plane).clip(0, peak)).astype(picture.dtype))
+    return np.stack(planes, axis=2)
