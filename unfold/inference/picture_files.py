@@ -215,14 +215,18 @@ def _about_the_picture(exif: Image.Exif) -> Image.Exif:
     return alone
 
 
+def in_integers(pixels: Pixels) -> Pixels:
+    """Pixels of an array with a point, cut off at 0 and 1, in 16 bits; others as they are."""
+    return np.rint(pixels.clip(0, 1) * np.float32(65535)).astype(np.uint16) if pixels.dtype.kind == "f" else pixels
+
+
 def reduced(picture: Picture, suffix: str) -> tuple[Picture, list[str]]:
     """The picture as a format can keep it, and what it loses: numbers with a point are rounded to 16 bits, 16 bits to
     8, alpha is laid on white, a profile is left out.
     """
     lost = [what for what in picture.holds() if what not in KEEPS[suffix] | {BANDS}]
     if FLOATS in lost:
-        deep = np.rint(picture.pixels.clip(0, 1) * np.float32(65535)).astype(np.uint16)
-        rest, more = reduced(replace(picture, pixels=deep), suffix)
+        rest, more = reduced(replace(picture, pixels=in_integers(picture.pixels)), suffix)
         return rest, [FLOATS, *more]
     if ALPHA in lost and picture.alpha is not None:
         peak = np.iinfo(picture.pixels.dtype).max
