@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -211,11 +212,25 @@ def _open_cache(data: DataSettings, degradation: Degradation) -> PatchCache:
     return cache
 
 
+@contextmanager
+def said_by(cfg: CfgNode, key: str) -> Iterator[None]:
+    """Errors that begin with a key begin with the file that sets it."""
+    try:
+        yield
+    except UnfoldError as error:
+        if not str(error).startswith(f"{key} "):
+            raise
+        raise type(error)(f"{source_of(cfg, key)}: {error}") from None
+
+
 def check_training_set(data: DataSettings, degradation: Degradation) -> None:
     """UnfoldError where DATA.TRAIN is not there, or not what DATA.KIND is made of by its names. Reads no image."""
     if isinstance(degradation, Mixture):
         for name, part in data.parts.items():
-            check_training_set(part, degradation.parts[name])
+            try:
+                check_training_set(part, degradation.parts[name])
+            except UnfoldError as error:
+                raise type(error)(f"DATA.MIX {name}: {error}") from None
         return
     if data.training_set.endswith(".h5"):
         _open_cache(data, degradation)
@@ -228,12 +243,11 @@ def _sources(data: DataSettings, degradation: Degradation) -> Sequence[object]:
         with their_errors("finding the training set"):
             parts = data.training_set.split(JOINT)
             sources = [source for part in parts for source in degradation.sources(part.strip())]
-    except NoPartnerError as error:
-        if not data.skip_bad:
-            raise
-        raise UnfoldError(
-            f"{error} (DATA.SKIP_BAD leaves out what cannot be read, and not what has no partner)"
-        ) from None
+    except UnfoldError as error:
+        hint = ""
+        if isinstance(error, NoPartnerError) and data.skip_bad:
+            hint = " (DATA.SKIP_BAD leaves out what cannot be read, and not what has no partner)"
+        raise type(error)(f"DATA.TRAIN {data.train}: {error}{hint}") from error.__cause__
     if degradation.clean and (inputs := marked_inputs(source for source in sources if isinstance(source, Path))):
         raise UnfoldError(
             f"DATA.TRAIN {data.train} holds pairs side by side, such as {inputs[0].name}, and DATA.KIND "

@@ -26,6 +26,7 @@ from unfold.from_config import (
     build_store,
     build_validation,
     check_training_set,
+    said_by,
     smallest_image,
 )
 from unfold.models.unfolding import UnfoldingNetwork
@@ -129,8 +130,10 @@ def build_trainer(
 
     degradation = build_degradation(cfg, net)
     protocol = build_validation(cfg, net, degradation)
-    check_training_set(settings.data, degradation)
-    held_out = _validation_cases(settings.data.val, net, protocol, processes)
+    with said_by(cfg, "DATA.TRAIN"), said_by(cfg, "DATA.MIX"):
+        check_training_set(settings.data, degradation)
+    with said_by(cfg, "DATA.VAL"):
+        held_out = _validation_cases(settings.data.val, net, protocol, processes)
     loss = build_loss(cfg, device)  # may fetch VGG19's weights: after all that needs no network
     if not dry:
         check_memory(cfg, device, processes.world)
