@@ -232,10 +232,15 @@ def check_training_set(data: DataSettings, degradation: Degradation) -> None:
             except UnfoldError as error:
                 raise type(error)(f"DATA.MIX {name}: {error}") from None
         return
-    if data.training_set.endswith(".h5"):
-        _open_cache(data, degradation)
-    else:
-        _sources(data, degradation)
+    try:
+        if data.training_set.endswith(".h5"):
+            _open_cache(data, degradation)
+        else:
+            _sources(data, degradation)
+    except UnfoldError as error:
+        if str(error).startswith("DATA."):
+            raise
+        raise type(error)(f"DATA.TRAIN {data.train}: {error}") from error.__cause__
 
 
 def _sources(data: DataSettings, degradation: Degradation) -> Sequence[object]:
@@ -243,11 +248,12 @@ def _sources(data: DataSettings, degradation: Degradation) -> Sequence[object]:
         with their_errors("finding the training set"):
             parts = data.training_set.split(JOINT)
             sources = [source for part in parts for source in degradation.sources(part.strip())]
-    except UnfoldError as error:
-        hint = ""
-        if isinstance(error, NoPartnerError) and data.skip_bad:
-            hint = " (DATA.SKIP_BAD leaves out what cannot be read, and not what has no partner)"
-        raise type(error)(f"DATA.TRAIN {data.train}: {error}{hint}") from error.__cause__
+    except NoPartnerError as error:
+        if not data.skip_bad:
+            raise
+        raise UnfoldError(
+            f"{error} (DATA.SKIP_BAD leaves out what cannot be read, and not what has no partner)"
+        ) from None
     if degradation.clean and (inputs := marked_inputs(source for source in sources if isinstance(source, Path))):
         raise UnfoldError(
             f"DATA.TRAIN {data.train} holds pairs side by side, such as {inputs[0].name}, and DATA.KIND "
