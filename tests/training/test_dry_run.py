@@ -156,7 +156,7 @@ def test_a_ring_sends_twice_what_the_others_hold() -> None:
         ("DATA.TRAIN nowhere.h5", "nowhere.h5: `unfold data prepare cache` makes one"),
         (
             "DATA.VAL nowhere",
-            "command line: DATA.VAL nowhere (for the protocol gaussian_denoise): there is no folder nowhere",
+            "DATA.VAL nowhere (for the protocol gaussian_denoise): there is no folder nowhere",
         ),
         ("DATA.VAL_PROTOCOL dnd", "DATA.VAL_PROTOCOL dnd has no references"),
         ("DEVICE cuda:99", "the device cuda:99 cannot be used here"),

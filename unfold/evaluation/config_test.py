@@ -27,7 +27,6 @@ from unfold.from_config import (
     build_network,
     build_test,
     check_parts,
-    said_by,
     smallest_image,
 )
 from unfold.models.on_arrays import Image
@@ -117,8 +116,7 @@ def run_test(
         )
     said = "DATA.TEST" if data is None else "--data"
     hint = "; --data names the test images" if data is None and source == "photographs" else ""
-    with said_by(cfg, "DATA.TEST"):
-        cases = _cases(protocol, source, said, hint)
+    cases = _cases(protocol, source, said, hint)
     check_images(_pictures(cases), smallest, bare.channels)
     tuning = tuning_cases(protocol.cases(settings.data.training_set, "train")) if baselines else []
     check_images(_pictures(tuning), smallest, bare.channels)

@@ -207,12 +207,12 @@ def _checked(state: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
         if len(key) > LONGEST_NAME or not key.isprintable():
             raise UnfoldError(f"{path} holds a parameter with an impossible name, {key[:40]!r}")
         if value.is_meta:
-            raise UnfoldError(f"{path}: {key} has no numbers: it was saved from the device meta")
+            raise UnfoldError(f"{path}: {key} is no plain tensor: it was saved from the device meta, without numbers")
         if value.layout != torch.strided or value.is_quantized:
             kind, call = ("quantized", "dequantize") if value.is_quantized else ("sparse", "to_dense")
             lines = saving(path, "torch.load({0})", f"{{k: v.{call}() for k, v in content.items()}}")
             raise UnfoldError(
-                f"{path}: {key} is {kind}, which is no plain tensor; save all as such, in Python: {lines}"
+                f"{path}: {key} is no plain tensor: it is {kind}; save all as dense ones, in Python: {lines}"
             )
         plain = value.layout == torch.strided and value.device.type == "cpu" and not value.is_quantized
         if not plain or value.untyped_storage().nbytes() < value.numel() * value.element_size():

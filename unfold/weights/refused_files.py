@@ -100,9 +100,11 @@ def instead_of_weights(path: Path) -> str:
             f"{path} holds an array of NumPy; where it is a dict of arrays and you trust its author, in Python: {lines}"
         )
     if start[257:262] == b"ustar":
-        return f"{path} is {_COMPRESSED.format('tar')}"
+        return f"{path} is no checkpoint: it is {_COMPRESSED.format('tar')}"
     head = start.removeprefix(b"\xef\xbb\xbf").lstrip(b" \t\r\n").lower()
-    return next((f"{path} is {what}" for mark, what in _INSTEAD.items() if head.startswith(mark)), "")
+    return next(
+        (f"{path} is no checkpoint: it is {what}" for mark, what in _INSTEAD.items() if head.startswith(mark)), ""
+    )
 
 
 def torchscript(path: Path) -> str:

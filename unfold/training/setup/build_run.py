@@ -132,8 +132,7 @@ def build_trainer(
     protocol = build_validation(cfg, net, degradation)
     with said_by(cfg, "DATA.TRAIN"), said_by(cfg, "DATA.MIX"):
         check_training_set(settings.data, degradation)
-    with said_by(cfg, "DATA.VAL"):
-        held_out = _validation_cases(settings.data.val, net, protocol, processes)
+    held_out = _validation_cases(settings.data.val, net, protocol, processes)
     loss = build_loss(cfg, device)  # may fetch VGG19's weights: after all that needs no network
     if not dry:
         check_memory(cfg, device, processes.world)
