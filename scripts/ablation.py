@@ -51,8 +51,8 @@ from unfold.report.curve import ticks
 from unfold.report.draw import ACCENT, GRID, INK, PAPER, SOFT, text
 from unfold.settings import settings_of
 from unfold.steps.data_step import ClosedForm
+from unfold.util.atomic_files import make_folder, whole_file
 from unfold.util.progress import progress
-from unfold.util.whole_files import make_folder, whole_file
 
 RECIPE = Path(__file__).parent.parent / "configs" / "small.yaml"
 SEEDS = (0, 1)

@@ -23,6 +23,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import unfold.util.as_program  # isort: skip
+
 import yaml
 from PIL import Image, ImageDraw
 

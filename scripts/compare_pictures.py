@@ -20,11 +20,11 @@ import torch
 from unfold.errors import UnfoldError
 from unfold.evaluation.methods import BASELINES, baseline
 from unfold.evaluation.run_protocol import evaluate
-from unfold.models.on_arrays import Image, Method, network
+from unfold.models.run_on_arrays import Image, Method, network
 from unfold.protocols.by_name import parse_protocol
 from unfold.protocols.protocol import Protocol
-from unfold.report.sheet import draw_sheet
-from unfold.util.whole_files import whole_file
+from unfold.report.contact_sheet import draw_sheet
+from unfold.util.atomic_files import whole_file
 from unfold.weights.load_model import load_named
 
 SIDE = 256

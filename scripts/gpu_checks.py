@@ -36,8 +36,8 @@ from unfold import create_model, list_models
 from unfold.losses.loss import Term, TotalLoss
 from unfold.losses.pixel import Charbonnier
 from unfold.models.unfolding import Output, UnfoldingNetwork
+from unfold.util.atomic_files import whole_file
 from unfold.util.device import place
-from unfold.util.whole_files import whole_file
 
 SECONDS = 390.0  # after which no measurement begins; the tests are ended after half of them
 REPEATS = 10  # at most

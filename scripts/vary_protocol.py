@@ -21,7 +21,7 @@ import torch
 from unfold import load_model
 from unfold.errors import UnfoldError
 from unfold.metrics import psnr
-from unfold.models.on_arrays import Image, network
+from unfold.models.run_on_arrays import Image, network
 from unfold.physics.degrade import blur_array, decimate_array
 from unfold.physics.kernels import normalised, shift_kernel
 from unfold.protocols.protocol import Sample

@@ -78,7 +78,7 @@ def test(
     weights: one or several, side by side; output: folder, by default OUTPUT/test; data: the images, in place of
     DATA.TEST. Raises UnfoldError.
     """
-    from unfold.evaluation.config_test import run_test
+    from unfold.evaluation.recipe_evaluation import run_test
 
     cfg = load_config(config, overrides)
     folder = Path(output) if output is not None else settings_of(cfg).run_folder / "test"

@@ -25,7 +25,7 @@ from unfold.protocols.any_pairs import Pairs
 from unfold.protocols.deblur import Deblur
 from unfold.protocols.gaussian_denoising import GaussianDenoising
 from unfold.protocols.nrl_gdn_evaluations import NRLGDNReal
-from unfold.util import once
+from unfold.util import log_once
 
 Command = Callable[..., tuple[int, str, str]]
 DEEP = np.random.default_rng(0).integers(0, 65536, (24, 32, 3)).astype(np.uint16)
@@ -36,7 +36,7 @@ SHORT = "{PATCH: 16, BATCH: 1, PATCHES: 1, EPOCHS: 1, WORKERS: 0}"
 
 @pytest.fixture(autouse=True)
 def _fresh() -> None:
-    once.forget()
+    log_once.forget()
 
 
 def png16(pixels: np.ndarray, transparent: np.ndarray) -> bytes:
@@ -216,7 +216,7 @@ def test_that_grey_becomes_three_channels_is_said_once_per_run(tmp_path: Path, c
         save(scene(40, 40, seed=i)[..., 0], tmp_path / f"{i}.png")
     caplog.set_level(logging.INFO, "unfold")
     for run in (1, 2):
-        once.forget()
+        log_once.forget()
         protocol = GaussianDenoising()
         for case in protocol.cases(str(tmp_path)):
             protocol.sample(case)

@@ -23,7 +23,7 @@ from unfold.data.stores.image_stores import Window
 from unfold.data.stores.shared_store import sums_of
 from unfold.degradations.paired import Paired
 from unfold.settings import settings_of
-from unfold.training.setup.going_on import seen as seen_at_start
+from unfold.training.setup.resume_check import seen as seen_at_start
 
 TASK = Path(__file__).parents[2] / "tasks" / "all_in_one" / "configs"
 REAL = {"WED": 4744 + 400, "RainTrainL": 200, "RESIDE/OTS": 72135, "GoPro": 2103, "LOL/train": 485}

@@ -20,7 +20,7 @@ from unfold import registry, user_files
 from unfold.config import differences, dumped, load_config, options_of, terms_of
 from unfold.errors import UnfoldError
 from unfold.evaluation.run_protocol import evaluate
-from unfold.models.on_arrays import network
+from unfold.models.run_on_arrays import network
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.protocols.derain import Derain
 from unfold.tables.export import read_table

@@ -20,7 +20,7 @@ from tests.synthetic import scene
 from unfold.data.images import read_grey
 from unfold.evaluation.run_protocol import evaluate
 from unfold.models.dgunet_cs import measurements_of
-from unfold.models.on_arrays import network
+from unfold.models.run_on_arrays import network
 from unfold.protocols.compressive_sensing import CompressiveSensing
 
 Command = Callable[..., tuple[int, str, str]]

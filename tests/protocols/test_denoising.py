@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from tests.synthetic import scene
-from unfold.data.choose_detail import busiest_crop
+from unfold.data.crop_to_show import busiest_crop
 from unfold.degradations.gaussian_noise import GaussianNoise
 from unfold.evaluation.classical_methods import CLASSICAL, tune
 from unfold.metrics import psnr

@@ -21,7 +21,7 @@ from tests.synthetic import scene
 from unfold.errors import UnfoldError
 from unfold.evaluation.methods import baseline
 from unfold.evaluation.run_protocol import Result, evaluate
-from unfold.models.on_arrays import Method, network
+from unfold.models.run_on_arrays import Method, network
 from unfold.protocols.by_name import parse_protocol
 from unfold.protocols.nrl_gdn_evaluations import NRLGDNNonUniform, NRLGDNReal, NRLGDNSimulated, NRLGDNUniform
 from unfold.protocols.protocol import Case, Protocol

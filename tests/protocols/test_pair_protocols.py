@@ -20,7 +20,7 @@ from tests.synthetic import scene
 from unfold.errors import UnfoldError
 from unfold.evaluation.methods import BASELINES
 from unfold.evaluation.run_protocol import evaluate
-from unfold.models.on_arrays import network
+from unfold.models.run_on_arrays import network
 from unfold.protocols.deblur import Deblur, RealBlur
 from unfold.protocols.derain import Derain, DerainSynthetic
 from unfold.protocols.given_pairs import PairProtocol

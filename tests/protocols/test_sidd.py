@@ -20,7 +20,7 @@ from tests.synthetic import scene
 from unfold.errors import UnfoldError
 from unfold.evaluation.run_protocol import evaluate
 from unfold.metrics import ssim
-from unfold.models.on_arrays import network
+from unfold.models.run_on_arrays import network
 from unfold.models.self_ensemble import ensembled
 from unfold.protocols.gaussian_denoising import GaussianDenoising
 from unfold.protocols.sidd import CLEAN, NOISY, SIDD

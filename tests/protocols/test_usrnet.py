@@ -23,7 +23,7 @@ from tests.synthetic import scene
 from unfold.errors import UnfoldError
 from unfold.evaluation.run_protocol import evaluate
 from unfold.metrics import psnr, ssim
-from unfold.models.on_arrays import as_tensors, network
+from unfold.models.run_on_arrays import as_tensors, network
 from unfold.physics.boundary import periodic
 from unfold.physics.kernels import gaussian_kernel, normalised, shift_kernel
 from unfold.protocols.by_name import parse_protocol

@@ -11,14 +11,14 @@ import pytest
 from PIL import Image
 
 from tests.synthetic import scene
-from unfold.evaluation.config_test import _plain
+from unfold.evaluation.recipe_evaluation import _plain
 from unfold.models.dgunet import DGUNet
 from unfold.models.registry import skeleton
+from unfold.report.contact_sheet import draw_sheet
 from unfold.report.curve import draw_curves, log_ticks, ticks
 from unfold.report.model_facts import FILE, counted, format_models
 from unfold.report.models_list import count_parameters, gmac
-from unfold.report.sheet import draw_sheet
-from unfold.report.strip import PANEL, Panel, draw_strip, some_stages
+from unfold.report.picture_strip import PANEL, Panel, draw_strip, some_stages
 from unfold.report.text_table import Score, format_table, mean_score
 
 

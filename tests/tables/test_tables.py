@@ -25,7 +25,7 @@ from unfold.evaluation.methods import baseline
 from unfold.evaluation.run_protocol import evaluate, evaluate_case
 from unfold.models.golden.golden_rules import fill
 from unfold.models.golden.usrnet_golden import usrnet_rule
-from unfold.models.on_arrays import network
+from unfold.models.run_on_arrays import network
 from unfold.protocols import derain, usrnet_evaluations
 from unfold.tables import examples, measure
 from unfold.tables.compare import compare

@@ -17,7 +17,7 @@ from unfold.metrics import psnr
 from unfold.physics.batched_degrade import blur_levels
 from unfold.training.processes.distributed import Processes
 from unfold.util import device as module
-from unfold.util import once
+from unfold.util import log_once
 from unfold.util.device import can, count, devices_for, free_memory, pick_device
 from unfold.util.precision import autocast_for
 
@@ -70,11 +70,11 @@ def test_an_accelerator_that_is_not_here_is_refused_in_one_line(name: str) -> No
 @pytest.fixture
 def poor(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The CPU stands for a device without Fourier transforms, float64 and bfloat16."""
-    once.forget()
+    log_once.forget()
     monkeypatch.setattr(module, "WHOLE", ("meta",))
     monkeypatch.setattr(module, "_tried", lambda kind, ability: False)
     yield
-    once.forget()
+    log_once.forget()
 
 
 def test_what_a_device_lacks_is_said_once_each(poor: None, caplog: pytest.LogCaptureFixture) -> None:

@@ -14,8 +14,8 @@ from unfold.bench.sample_loading import rates
 from unfold.bench.variants import Mode
 from unfold.errors import UnfoldError
 from unfold.report.provenance import provenance
+from unfold.util.atomic_files import whole_file
 from unfold.util.device import pick_device
-from unfold.util.whole_files import whole_file
 
 
 def measure(

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from unfold.cli.arguments import FIRST_STEPS, parse
 from unfold.cli.exit_codes import INTERRUPTED, explained
 from unfold.errors import UnfoldError
-from unfold.util import once
+from unfold.util import log_once
 from unfold.util.paths import as_path
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def test(arguments: argparse.Namespace) -> int:
     from unfold.config import load_config
 
     cfg = load_config(arguments.config, arguments.overrides)  # mistakes in it come first: torch takes seconds to load
-    from unfold.evaluation.config_test import run_test
+    from unfold.evaluation.recipe_evaluation import run_test
     from unfold.settings import settings_of
 
     output = as_path(str(arguments.output)) if arguments.output else settings_of(cfg).run_folder / "test"
@@ -135,7 +135,7 @@ def _test_protocol(arguments: argparse.Namespace) -> int:
             "several side by side"
         )
     from unfold.cli.restore_command import pairs_of
-    from unfold.evaluation.protocol_test import run_protocol
+    from unfold.evaluation.protocol_evaluation import run_protocol
 
     table = run_protocol(
         arguments.protocol,
@@ -370,10 +370,10 @@ def _carry_out(arguments: argparse.Namespace) -> int:
         if isinstance(stream, io.TextIOWrapper):
             with contextlib.suppress(OSError):  # where the stream has been put to other use
                 stream.reconfigure(errors="backslashreplace")  # names of files hold what a terminal's encoding may not
-    once.forget()
+    log_once.forget()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     logging.raiseExceptions = False  # nobody reads any more: the work goes on, and says so no more
-    notes = once.Notes()
+    notes = log_once.Notes()
     logging.getLogger("unfold").addFilter(notes)
     try:
         code = COMMANDS[arguments.command](arguments)

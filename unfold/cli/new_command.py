@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from unfold.errors import UnfoldError
-from unfold.util.whole_files import make_folder
+from unfold.util.atomic_files import make_folder
 
 TEMPLATE = Path(__file__).parents[1] / "template"
 

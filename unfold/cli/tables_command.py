@@ -30,10 +30,10 @@ from unfold.tables.results import Status, Table
 from unfold.tables.score_cache import Cache, Entry
 from unfold.tables.table_page import write_page
 from unfold.tables.work_plan import Plan, make_plan
+from unfold.util.atomic_files import make_folder
 from unfold.util.device import devices_for
 from unfold.util.paths import as_path
 from unfold.util.precision import Precision
-from unfold.util.whole_files import make_folder
 from unfold.weights.resolve_weights import local_file, published
 
 logger = logging.getLogger("unfold")

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from unfold.cli.restore_command import MEMORY, pairs_of, told_inputs, with_images, without_files
-from unfold.data.choose_detail import busiest_crop
+from unfold.data.crop_to_show import busiest_crop
 from unfold.errors import UnfoldError
 from unfold.inference.kernel_and_noise import estimated_sigma
 from unfold.inference.photographs.evidence import jpeg_error_of
@@ -25,14 +25,14 @@ from unfold.inference.validate_inputs import check_inputs
 from unfold.models.number_of_stages import with_stages
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.registry import short
+from unfold.report.picture_strip import Panel, draw_strip, some_stages
 from unfold.report.stage_table import StageRecord, format_stages, stages_as_json
-from unfold.report.strip import Panel, draw_strip, some_stages
 from unfold.report.trace_page import trace_page
 from unfold.util.arrays import Array, Named
+from unfold.util.atomic_files import make_folder, whole_file
 from unfold.util.device import device_of, pick_device, place
 from unfold.util.paths import as_path
 from unfold.util.precision import Precision
-from unfold.util.whole_files import make_folder, whole_file
 from unfold.weights.load_model import load_named
 
 logger = logging.getLogger("unfold")

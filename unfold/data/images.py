@@ -38,7 +38,7 @@ from unfold.data.formats.sixteen_bit import jpeg2000_bits, read_deep
 from unfold.data.formats.tiff_bands import read_bands
 from unfold.errors import UnfoldError, reason_of
 from unfold.util.arrays import Array
-from unfold.util.once import say_once
+from unfold.util.log_once import say_once
 from unfold.util.paths import as_path, expanded
 from unfold.util.progress import progress
 

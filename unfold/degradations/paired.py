@@ -16,7 +16,7 @@ from unfold.data.pairs import Given, Pair, find_paired_set, read_pair, scale_of
 from unfold.data.patches import Images
 from unfold.degradations.degradation import Degradation, Rng
 from unfold.util.arrays import Array, Named
-from unfold.util.once import say_once
+from unfold.util.log_once import say_once
 
 
 class Paired(Degradation):

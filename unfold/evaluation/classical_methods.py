@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from unfold.data.choose_detail import busiest_crop
+from unfold.data.crop_to_show import busiest_crop
 from unfold.metrics import psnr
 from unfold.protocols.gaussian_denoising import GaussianDenoising
 from unfold.protocols.protocol import Case, sample_of

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from unfold.errors import UnfoldError
 from unfold.evaluation.classical_methods import non_local_means, total_variation
-from unfold.models.on_arrays import Image, Method, tensors
+from unfold.models.run_on_arrays import Image, Method, tensors
 from unfold.physics.resize import imresize
 from unfold.protocols.protocol import Protocol
 from unfold.steps.inverse_filter import inverse_filter

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from unfold.errors import UnfoldError
-from unfold.models.on_arrays import Image, Method, as_tensors, channelwise, network
+from unfold.models.run_on_arrays import Image, Method, as_tensors, channelwise, network
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.protocols.protocol import Case, Protocol, Sample, sample_of, windowed
 from unfold.report.text_table import Score

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from unfold.data.choose_detail import busiest_crop
+from unfold.data.crop_to_show import busiest_crop
 from unfold.errors import UnfoldError
 from unfold.inference.collect_files import Job
 from unfold.inference.kernel_and_noise import gaussian
@@ -18,11 +18,11 @@ from unfold.inference.photographs.tasks import fitting_level
 from unfold.inference.picture_files import in_integers, read_picture
 from unfold.inference.restore import restore_and_tell
 from unfold.models.unfolding import UnfoldingNetwork
-from unfold.report.sheet import draw_sheet
+from unfold.report.contact_sheet import draw_sheet
 from unfold.util.arrays import Array, Named
+from unfold.util.atomic_files import whole_file
 from unfold.util.precision import Precision
 from unfold.util.progress import progress
-from unfold.util.whole_files import whole_file
 
 WIDTHS = (0.4, 0.7, 1.0, 1.3, 1.6, 2.0, 2.5, 3.0)  # pixels of the result
 PANEL = 240

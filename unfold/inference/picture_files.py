@@ -17,7 +17,7 @@ from unfold.data.images import bit_depth, turned
 from unfold.errors import UnfoldError, one_line, reason_of
 from unfold.inference.encode_picture import encode
 from unfold.util.arrays import Array
-from unfold.util.whole_files import whole_file
+from unfold.util.atomic_files import whole_file
 
 Pixels = Array
 DEEP, ALPHA, PROFILE = "16 bits per channel", "an alpha channel", "a colour profile"

@@ -18,7 +18,7 @@ from unfold.inference.picture_kinds import restore_any
 from unfold.inference.tile_size import Tile, choose_tiles, halved, kernel_side
 from unfold.inference.tiling import Pixels, Span, Tiles, assemble
 from unfold.inference.validate_inputs import check_inputs, check_measurement
-from unfold.models.on_arrays import Method, network, unwrapped
+from unfold.models.run_on_arrays import Method, network, unwrapped
 from unfold.models.self_ensemble import ensembled
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.physics.boundary import periodic

@@ -11,7 +11,7 @@ import torch
 from unfold.errors import UnfoldError
 from unfold.inference.tile_memory import available, needed
 from unfold.inference.tiling import Tiles
-from unfold.models.on_arrays import as_tensors
+from unfold.models.run_on_arrays import as_tensors
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.util.arrays import Named
 

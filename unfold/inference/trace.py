@@ -15,7 +15,7 @@ from unfold.inference.restore import NOT_FINITE, continued, framed, measurement
 from unfold.inference.validate_inputs import check_image, check_inputs, check_measurement
 from unfold.metrics import psnr
 from unfold.models.number_of_stages import with_stages
-from unfold.models.on_arrays import as_tensors
+from unfold.models.run_on_arrays import as_tensors
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.report.stage_table import UNITS, StageRecord
 from unfold.util.arrays import Array

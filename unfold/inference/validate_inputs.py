@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from unfold.errors import UnfoldError
 from unfold.facts import Input
 from unfold.inference.picture_kinds import as_array
-from unfold.models.check_given import check_precision, checked_number
+from unfold.models.check_call import check_precision, checked_number
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.physics.kernels import centred_in_odd_square
 from unfold.util.arrays import Array, Named

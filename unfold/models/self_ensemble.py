@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from unfold.errors import UnfoldError
-from unfold.models.on_arrays import Image, Method
+from unfold.models.run_on_arrays import Image, Method
 from unfold.util.arrays import Array, Named
 
 

@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from unfold.errors import UnfoldError
 from unfold.facts import Border, Input, Preset, Tiling, image
-from unfold.models.check_given import check_given
+from unfold.models.check_call import check_given
 from unfold.user_files import line_of
 from unfold.util.arrays import Named
 from unfold.util.value_checks import checking

@@ -16,7 +16,7 @@ from unfold.data.stores.cut_store import centred
 from unfold.data.stores.image_stores import inside, read_head
 from unfold.errors import UnfoldError
 from unfold.metrics import psnr, ssim
-from unfold.models.on_arrays import Image
+from unfold.models.run_on_arrays import Image
 from unfold.physics.noise import truncated_gaussian
 from unfold.protocols.protocol import Case, Protocol, Sample, generator_of
 

@@ -9,7 +9,7 @@ from unfold.data.pairs import Pair, find_pairs, read_pair
 from unfold.errors import UnfoldError
 from unfold.metrics import psnr, ssim
 from unfold.metrics.colour import Channel
-from unfold.models.on_arrays import Image
+from unfold.models.run_on_arrays import Image
 from unfold.protocols.given_pairs import middle_of_pair
 from unfold.protocols.protocol import Case, Protocol, Sample
 

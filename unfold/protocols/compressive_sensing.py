@@ -11,7 +11,7 @@ from unfold.data.images import read_grey, to_float
 from unfold.errors import UnfoldError
 from unfold.metrics import psnr, ssim
 from unfold.models.dgunet_cs import BLOCK, measurements_of
-from unfold.models.on_arrays import Image, Method
+from unfold.models.run_on_arrays import Image, Method
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.protocols.protocol import Case, Protocol, Sample
 

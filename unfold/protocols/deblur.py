@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from unfold.metrics import psnr, ssim
 from unfold.metrics.aligned import aligned_scores
-from unfold.models.on_arrays import Image
+from unfold.models.run_on_arrays import Image
 from unfold.protocols.given_pairs import PairProtocol
 
 

@@ -10,7 +10,7 @@ from unfold.data.pairs import marked_inputs
 from unfold.degradations.synthetic_rain import SyntheticRain
 from unfold.errors import UnfoldError
 from unfold.metrics import psnr, ssim
-from unfold.models.on_arrays import Image
+from unfold.models.run_on_arrays import Image
 from unfold.protocols.given_pairs import PairProtocol, middle
 from unfold.protocols.protocol import Case, Sample, generator_of
 

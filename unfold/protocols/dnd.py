@@ -11,10 +11,10 @@ import numpy as np
 from unfold.data.formats.dnd_files import count_images, read_crops
 from unfold.data.images import find_folder
 from unfold.errors import UnfoldError
-from unfold.models.on_arrays import Image, Method
+from unfold.models.run_on_arrays import Image, Method
 from unfold.models.self_ensemble import check_number, ensembled
 from unfold.protocols.protocol import Case, Sample, Unscored
-from unfold.util.whole_files import whole_file
+from unfold.util.atomic_files import whole_file
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import ClassVar
 from unfold.data.images import read_channels, to_float
 from unfold.errors import UnfoldError
 from unfold.metrics import psnr, ssim
-from unfold.models.on_arrays import Image
+from unfold.models.run_on_arrays import Image
 from unfold.physics.noise import add_gaussian
 from unfold.protocols.protocol import Case, Protocol, Sample, generator_of
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from unfold.data.images import eight_bits, to_float
 from unfold.data.pairs import Pair, find_pairs, read_pair, scale_of
 from unfold.errors import UnfoldError
-from unfold.models.on_arrays import Image
+from unfold.models.run_on_arrays import Image
 from unfold.protocols.protocol import Case, Protocol, Sample, to_uint8
 from unfold.util.arrays import Array
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from unfold.data.images import read_grey, to_float
 from unfold.errors import UnfoldError
 from unfold.metrics import psnr, ssim
-from unfold.models.on_arrays import Image
+from unfold.models.run_on_arrays import Image
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.protocols.protocol import Case, Protocol, Sample
 from unfold.steps.block_sampling import measurements_of

@@ -14,7 +14,7 @@ from unfold.data.images import eight_bits, find_images, read_grey
 from unfold.errors import UnfoldError
 from unfold.metrics import psnr, ssim
 from unfold.metrics.shifted import undo_shift
-from unfold.models.on_arrays import Image
+from unfold.models.run_on_arrays import Image
 from unfold.physics.boundary import wrap_boundary
 from unfold.physics.kernels import normalised
 from unfold.protocols.protocol import Case, Protocol, Sample, to_uint8

@@ -15,7 +15,7 @@ from unfold.data.images import find_folder, find_images, read_channels, to_float
 from unfold.errors import UnfoldError, check_choice
 from unfold.metrics import psnr, ssim
 from unfold.metrics.colour import Channel, convert
-from unfold.models.on_arrays import Image, Method
+from unfold.models.run_on_arrays import Image, Method
 from unfold.physics.degrade import blur_array
 from unfold.physics.kernels import normalised
 from unfold.physics.noise import gaussian_noise, impulse_noise, poisson_gaussian

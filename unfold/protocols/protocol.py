@@ -19,7 +19,7 @@ from torch import Tensor
 
 from unfold.data.images import find_images
 from unfold.errors import UnfoldError
-from unfold.models.on_arrays import Image, Method
+from unfold.models.run_on_arrays import Image, Method
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.registry import in_plain
 from unfold.user_files import line_of

@@ -14,11 +14,11 @@ from unfold.data.formats.mat_files import read_array
 from unfold.data.images import find_folder, to_float
 from unfold.errors import UnfoldError
 from unfold.metrics import psnr, ssim
-from unfold.models.on_arrays import Image, Method
+from unfold.models.run_on_arrays import Image, Method
 from unfold.models.self_ensemble import check_number, ensembled
 from unfold.protocols.protocol import Case, Protocol, Sample
 from unfold.util.arrays import Array
-from unfold.util.whole_files import whole_file
+from unfold.util.atomic_files import whole_file
 
 NOISY, CLEAN = "ValidationNoisyBlocksSrgb", "ValidationGtBlocksSrgb"
 HEADER = b"MATLAB 7.3 MAT-file, HDF5".ljust(116) + bytes(8) + b"\x00\x02IM"

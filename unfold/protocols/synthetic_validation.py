@@ -13,7 +13,7 @@ from unfold.data.patches import plain_sample
 from unfold.degradations.degradation import Degradation
 from unfold.errors import UnfoldError
 from unfold.metrics import psnr, ssim
-from unfold.models.on_arrays import Image
+from unfold.models.run_on_arrays import Image
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.protocols.protocol import Case, Protocol, Sample, generator_of
 from unfold.user_files import their_errors

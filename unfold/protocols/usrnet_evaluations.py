@@ -12,7 +12,7 @@ from unfold.data.formats.kernel_files import Kernel, published_kernels
 from unfold.data.images import read_channels, read_uint8, to_float
 from unfold.errors import UnfoldError
 from unfold.metrics import psnr, ssim
-from unfold.models.on_arrays import Image
+from unfold.models.run_on_arrays import Image
 from unfold.physics.boundary import periodic
 from unfold.physics.degrade import blur_uint8, crop_to_multiple, decimate_array
 from unfold.physics.kernels import ASSUMED, gaussian_for

@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 from unfold.report.draw import ACCENT, GRID, INK, PAPER, SOFT, text
-from unfold.util.whole_files import whole_file
+from unfold.util.atomic_files import whole_file
 
 WIDTH, HEIGHT = 480, 300  # of one panel
 LEFT, RIGHT, TOP, BOTTOM = 62, 18, 36, 40  # margins inside it

@@ -13,7 +13,7 @@ import numpy as np
 from unfold.data.catalog.inspect_sets import SMALLEST, Report, Set, Shared, examine
 from unfold.data.catalog.set_layout import Finding
 from unfold.data.pairs import UNSAID, Given
-from unfold.util.whole_files import whole_file
+from unfold.util.atomic_files import whole_file
 
 SHOWN = 5  # examples of what is no error
 PAIRS = 3  # examples of a rule

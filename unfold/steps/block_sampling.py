@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from unfold.errors import UnfoldError
 from unfold.physics.sampling import from_blocks, random_orthonormal, to_blocks
+from unfold.util.log_once import say_once
 from unfold.util.matrix_files import read_matrix
-from unfold.util.once import say_once
 from unfold.util.padding import crop_to, pad_to_multiple
 from unfold.util.precision import at_least_float32, full_precision
 

@@ -10,15 +10,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from unfold.models.on_arrays import Image
+from unfold.models.run_on_arrays import Image
 from unfold.protocols.protocol import Case, Protocol, Sample, sample_of, to_uint8
 from unfold.tables.find_sets import image_of
 from unfold.tables.measure import Runner
 from unfold.tables.open_weights import Net
 from unfold.tables.results import Cell, ImageScore, Shown
 from unfold.tables.work_plan import Planned
+from unfold.util.atomic_files import whole_file
 from unfold.util.progress import progress
-from unfold.util.whole_files import whole_file
 
 logger = logging.getLogger("unfold")
 EACH = 6  # best, and as many worst

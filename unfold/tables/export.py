@@ -15,7 +15,7 @@ from unfold.report.numbers import finite
 from unfold.report.text_table import markdown
 from unfold.tables.results import Cell, Table
 from unfold.tables.score_cache import plain, score_of
-from unfold.util.whole_files import whole_file
+from unfold.util.atomic_files import whole_file
 
 NUMBERS = ("published", "measured", "difference")
 COLUMNS = ("status", "images", "of", "protocol", "data", "ran", "note")

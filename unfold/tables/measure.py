@@ -13,7 +13,7 @@ from unfold.data.parallel import in_parallel
 from unfold.errors import UnfoldError, out_of_memory
 from unfold.evaluation.methods import baseline
 from unfold.evaluation.run_protocol import evaluate_case, stage_results
-from unfold.models.on_arrays import Image, Method, network
+from unfold.models.run_on_arrays import Image, Method, network
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.protocols.protocol import Case, Protocol, Sample, sample_of
 from unfold.tables.open_weights import Net

@@ -28,7 +28,7 @@ from unfold.tables.html_grid import (
     unit,
 )
 from unfold.tables.results import Cell, ImageScore, Shown, Table
-from unfold.util.whole_files import whole_file
+from unfold.util.atomic_files import whole_file
 
 LARGEST = 14_999_000  # bytes of a page, but for the words on how its pictures are kept
 MOST = 20_000  # images that it lists; a browser becomes slow with more

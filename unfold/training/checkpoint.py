@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from unfold.errors import UnfoldError
-from unfold.util.whole_files import whole_file
+from unfold.util.atomic_files import whole_file
 from unfold.weights.read_checkpoint import Checkpoint, read_checkpoint
 
 logger = logging.getLogger("unfold")

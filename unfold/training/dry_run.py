@@ -22,7 +22,7 @@ from unfold.errors import UnfoldError
 from unfold.evaluation.run_protocol import scored
 from unfold.from_config import bare_network, build_degradation, build_validation
 from unfold.inference.tile_memory import available, needed
-from unfold.models.on_arrays import Image, as_tensors, network
+from unfold.models.run_on_arrays import Image, as_tensors, network
 from unfold.protocols.protocol import sample_of
 from unfold.report.models_list import count_gmac, count_parameters
 from unfold.settings import TrainSettings, settings_of
@@ -35,8 +35,8 @@ from unfold.training.setup.settings_check import check_sizes, check_training
 from unfold.training.train_step import SUMS
 from unfold.training.trainer import Trainer
 from unfold.util.arrays import Named
+from unfold.util.atomic_files import nearest
 from unfold.util.processors import processors
-from unfold.util.whole_files import nearest
 
 ENOUGH = 3.0  # seconds for one size of steps; none larger is tried after one that takes as long by itself
 SHARE = 0.5  # of the free memory that measured steps may take

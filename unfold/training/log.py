@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from unfold.report.curve import Curve, draw_curves
-from unfold.util.whole_files import whole_file
+from unfold.util.atomic_files import whole_file
 
 
 class RunLog:

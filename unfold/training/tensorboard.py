@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from unfold.errors import UnfoldError
 from unfold.evaluation.run_protocol import evaluate_network
-from unfold.models.on_arrays import Image, as_tensors
+from unfold.models.run_on_arrays import Image, as_tensors
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.protocols.protocol import Case, Protocol, Sample, sample_of, windowed
-from unfold.report.strip import Panel, some_stages, strip
+from unfold.report.picture_strip import Panel, some_stages, strip
 
 FOLDER = "board"
 IMAGES, STAGES, SIDE = 3, 4, 128  # validation images that are shown, stages of each before the last, pixels of a crop

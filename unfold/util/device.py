@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from unfold.errors import UnfoldError
-from unfold.util.once import say_once
+from unfold.util.log_once import say_once
 
 Net = TypeVar("Net", bound=nn.Module)
 Ability = Literal["fft", "float64", "bfloat16"]

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from unfold.errors import UnfoldError
+from unfold.util.atomic_files import whole_file
 from unfold.util.download import alone
-from unfold.util.whole_files import whole_file
 
 logger = logging.getLogger("unfold")
 

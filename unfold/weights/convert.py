@@ -14,8 +14,8 @@ import unfold
 from unfold.errors import UnfoldError
 from unfold.models.registry import network_part, skeleton
 from unfold.registry import short
+from unfold.util.atomic_files import whole_file
 from unfold.util.download import sha256_of
-from unfold.util.whole_files import whole_file
 from unfold.weights.load_model import fitted, identify, in_words, model_record, open_weights
 from unfold.weights.read_checkpoint import digest
 

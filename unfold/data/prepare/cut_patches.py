@@ -17,10 +17,10 @@ from PIL import Image
 from unfold.data.images import find_folder
 from unfold.data.pairs import Pair, find_pairs, subfolder
 from unfold.data.parallel import in_parallel
-from unfold.data.prepare.whole_folders import whole_folder
+from unfold.data.prepare.atomic_folders import whole_folder
 from unfold.data.stores.image_stores import Window, files_of, read_files, read_head
 from unfold.errors import UnfoldError
-from unfold.util.whole_files import whole_file
+from unfold.util.atomic_files import whole_file
 
 SIDD_SIZE, SIDD_COUNT = 256, 300
 GOPRO_SIZE, GOPRO_STEP = 512, 256

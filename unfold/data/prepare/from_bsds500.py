@@ -16,10 +16,10 @@ from PIL import Image
 
 from unfold.data.images import find_folder, images_in, is_image_name, read_image
 from unfold.data.pairs import INPUTS, subfolder
-from unfold.data.prepare.whole_folders import whole_folder
+from unfold.data.prepare.atomic_folders import whole_folder
 from unfold.errors import UnfoldError
+from unfold.util.atomic_files import whole_file
 from unfold.util.progress import progress
-from unfold.util.whole_files import whole_file
 
 # Name of each image of Rain100H -> number of the photograph in BSDS that it shows.
 RAIN100H: dict[str, str] = json.loads(Path(__file__).with_name("rain100h.json").read_text())

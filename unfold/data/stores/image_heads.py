@@ -15,9 +15,9 @@ from PIL import Image
 
 from unfold.data.stores.image_stores import read_head
 from unfold.errors import UnfoldError
+from unfold.util.atomic_files import whole_file
 from unfold.util.paths import cache_folder
 from unfold.util.progress import progress
-from unfold.util.whole_files import whole_file
 
 Size = tuple[int, int]
 THREADS = 8  # heads are a few reads each: what is waited for is the disk, or the network

@@ -44,17 +44,17 @@ from unfold.training.schedule import Rate
 from unfold.training.setup import environment, user_code
 from unfold.training.setup.build_parts import build_loader, build_loss, build_rate, build_update
 from unfold.training.setup.environment import read_starts
-from unfold.training.setup.going_on import compare_data, data_moved, note_data, run_to_resume, seen
 from unfold.training.setup.old_runs import by_its_rules, dumped_for
 from unfold.training.setup.rank_consistency import check_data, check_recipes
+from unfold.training.setup.resume_check import compare_data, data_moved, note_data, run_to_resume, seen
 from unfold.training.setup.settings_check import check_scale, check_sizes, check_training, in_vain
 from unfold.training.setup.weight_init import fill, take_over
 from unfold.training.trainer import Trainer
 from unfold.user_files import their_errors
-from unfold.util import once
+from unfold.util import log_once
 from unfold.util.arrays import Named
+from unfold.util.atomic_files import nearest, whole_file
 from unfold.util.device import pick_device, place
-from unfold.util.whole_files import nearest, whole_file
 from unfold.weights.load_model import check_finite, load_state, model_record
 from unfold.weights.read_checkpoint import Checkpoint, read_checkpoint
 from unfold.weights.resolve_weights import find_weights
@@ -93,7 +93,7 @@ def build_trainer(
     Raises UnfoldError.
     """
     processes = processes or Processes()
-    once.forget()
+    log_once.forget()
     writes = processes.first and not dry
     folder = settings_of(cfg).run_folder
     cfg = by_its_rules(cfg, folder) if resume else cfg

@@ -11,8 +11,8 @@ import torch
 
 from unfold.report.provenance import provenance
 from unfold.training.processes.distributed import Processes
+from unfold.util.atomic_files import whole_file
 from unfold.util.processors import chosen_by_a_person, processors
-from unfold.util.whole_files import whole_file
 
 FILE = "environment.json"
 logger = logging.getLogger("unfold")
@@ -23,7 +23,7 @@ def record_start(
 ) -> None:
     """Add an entry to environment.json: how, when and after which step the run was started, on what.
 
-    images: with what data, see :func:`unfold.training.setup.going_on.seen`.
+    images: with what data, see :func:`unfold.training.setup.resume_check.seen`.
     """
     starts = read_starts(folder)
     starts.append(

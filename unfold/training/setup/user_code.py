@@ -11,9 +11,9 @@ from yacs.config import CfgNode
 from unfold import registry, user_files
 from unfold.merge_recipes import PARTS
 from unfold.settings import settings_of
+from unfold.util.atomic_files import whole_file
 from unfold.util.nested import plain
 from unfold.util.paths import as_path
-from unfold.util.whole_files import whole_file
 
 logger = logging.getLogger("unfold")
 FOLDER = user_files.KEPT

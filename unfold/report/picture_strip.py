@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from unfold.data.choose_detail import busiest_crop
+from unfold.data.crop_to_show import busiest_crop
 from unfold.report.draw import INK, PAPER, SOFT, text, to_picture
 
 PANEL, GAP, CAPTION = 160, 6, 40

@@ -16,7 +16,7 @@ from tests.synthetic import scene
 from tests.tasks.test_recipes import RECIPES, TASKS, TWINS, config, narrow
 from unfold import api
 from unfold.config import load_config, options_of, part_of
-from unfold.evaluation.config_test import _differing
+from unfold.evaluation.recipe_evaluation import _differing
 from unfold.from_config import build_degradation, build_network
 from unfold.models.registry import create_model
 from unfold.protocols.any_pairs import Pairs

@@ -29,15 +29,15 @@ from unfold.from_config import (
     check_parts,
     smallest_image,
 )
-from unfold.models.on_arrays import Image
 from unfold.models.registry import network_part, same_network
+from unfold.models.run_on_arrays import Image
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.protocols.gaussian_denoising import GaussianDenoising
 from unfold.protocols.protocol import Case, Protocol, Sample, sample_of, windowed
 from unfold.protocols.synthetic_validation import Mixed
 from unfold.registry import NETWORK, Part, is_known, short
 from unfold.report.numbers import finite
-from unfold.report.strip import Panel, draw_strip, some_stages
+from unfold.report.picture_strip import Panel, draw_strip, some_stages
 from unfold.report.text_table import Score, format_table, mean_score
 from unfold.settings import settings_of
 from unfold.user_files import their_errors

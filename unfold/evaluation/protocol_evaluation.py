@@ -18,17 +18,17 @@ from unfold.errors import UnfoldError, nearest_or_all
 from unfold.evaluation.methods import BASELINES, baseline
 from unfold.evaluation.run_protocol import Result, evaluate
 from unfold.models.number_of_stages import with_stages
-from unfold.models.on_arrays import Method, network
 from unfold.models.registry import list_models, network_part
+from unfold.models.run_on_arrays import Method, network
 from unfold.protocols.by_name import parse_protocol
 from unfold.protocols.protocol import Case, Protocol
 from unfold.registry import short
 from unfold.report.numbers import finite
 from unfold.user_files import their_errors
+from unfold.util.atomic_files import make_folder, whole_file
 from unfold.util.device import pick_device, place
 from unfold.util.download import sha256_of
 from unfold.util.matrix_files import digest_beside
-from unfold.util.whole_files import make_folder, whole_file
 from unfold.weights.load_model import load_named
 
 

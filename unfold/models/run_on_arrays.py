@@ -12,7 +12,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from unfold.errors import UnfoldError
-from unfold.models.check_given import weights_kind
+from unfold.models.check_call import weights_kind
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.user_files import their_errors
 from unfold.util.arrays import Array, Named
