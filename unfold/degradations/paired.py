@@ -65,7 +65,8 @@ class Paired(Degradation):
 
     def read(self, source: Pair) -> Images:
         images = read_pair(source, self._counts())
-        self.scales = (scale_of(source, *images),)  # of all pairs of a store, which sees to it
+        if "scales" not in vars(self):  # of the first pair: its store has others left out, or stops
+            self.scales = (scale_of(source, *images),)
         return dict(zip(("input", "target"), images, strict=True))
 
     def make(self, images: Images, rng: Rng, scale: int) -> Named:

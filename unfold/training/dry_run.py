@@ -43,7 +43,7 @@ SHARE = 0.5  # of the free memory that measured steps may take
 PATIENCE = 8.0  # seconds that restoring an image may take; of a larger one, a part is restored
 
 LEAST = 64  # pixels of such a part's side
-MARGIN = 1.3  # what is taken was up to so much more than what is counted (docs/training.md)
+MARGIN = 1.3  # what is taken was up to so much more than what is counted (docs/experiments.md)
 
 
 class Step(NamedTuple):

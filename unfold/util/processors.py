@@ -74,7 +74,8 @@ def threads_for(environment: MutableMapping[str, str], parent: Path | None = Non
     them. parent: the environment that torchrun was started with; it sets one thread for each process where nobody said
     otherwise, whatever there is.
     """
-    local = int(environment.get("LOCAL_WORLD_SIZE", "1"))
+    several = environment.get("LOCAL_WORLD_SIZE", "")
+    local = max(int(several), 1) if several.isdecimal() else 1
     said = [name for name in THREADS if environment.get(name)]
     if said and not (local > 1 and said == [THREADS[0]] and _by_torchrun(environment, parent)):
         return None
@@ -115,8 +116,8 @@ OURS = "UNFOLD_THREADS"  # how many threads were chosen here, and not by a perso
 
 def chosen_by_a_person() -> bool:
     """Whether somebody set the number of threads, and no run is to change it."""
-    said = [name for name in THREADS if os.environ.get(name)]
-    return bool(said) and os.environ.get(OURS) != os.environ.get(THREADS[0])
+    said = {name: value for name in THREADS if (value := os.environ.get(name))}
+    return bool(said) and said.get(THREADS[0]) != os.environ.get(OURS, "")
 
 
 @contextmanager
