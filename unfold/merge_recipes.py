@@ -90,12 +90,13 @@ class Merging:
             self.file(tree, COMMAND_LINE, Path())
 
     def names(self, values: dict[Any, Any], source: str, folder: Path) -> None:
-        """Another part has other options: those that the tree has by now are dropped."""
+        """Another part has other options: those that the tree has by now are dropped, but where its file has moved."""
         for section, (key, kind) in PARTS.items():
             said = values.get(section)
             if isinstance(said, dict) and isinstance(said.get(key), str):
                 name = registry.absolute(said[key], folder)
-                if name != (before := self.cfg[section][key]):
+                before = self.cfg[section][key]
+                if name != before and not registry.has_moved(before, name):
                     for option in [one for one in self.cfg[section].ARGS if one not in self.kept[section]]:
                         value = self.cfg[section].ARGS.pop(option)
                         change = Change(source, f"{section}.{key}", kind, before, name)

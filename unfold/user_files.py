@@ -33,6 +33,7 @@ logger = logging.getLogger("unfold")
 __path__: list[str] = []  # makes this module a package, below which theirs stand
 
 PREFIX = f"{__name__}."
+KEPT = "code"  # the folder in a run folder that holds copies of the files
 digests: dict[Path, str] = {}  # SHA-256 of the files that were run, as they were then
 packages: set[str] = set()  # installed packages whose parts are in use: what fails in them is theirs, too
 

@@ -104,6 +104,8 @@ class UnfoldingNetwork(nn.Module, ABC):
     # Options that name files which weights need and do not hold, such as a matrix: option -> what it is. A checkpoint
     # has their SHA-256 and never a path that is opened.
     files: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    # Options that change results and that recognise() may leave out: a default is assumed, and said.
+    not_in_shapes: ClassVar[tuple[str, ...]] = ("stages",)
     hands_out: bool = False  # whether the run that asks a stage looks at its extras, which may be spared where not
     not_for_pictures: str = ""  # why the command line cannot restore pictures with it; "" where it can
     unused_keys: str = ""  # regular expression of the parameters that no computation uses; published files hold them
