@@ -132,7 +132,7 @@ def test_a_grey_picture_stays_grey_and_it_is_told(blind: Path, tmp_path: Path, c
     write_picture(tmp_path / "g.png", Picture(grey))
     code, told, _ = command("restore", tmp_path / "g.png", "-o", tmp_path / "o", "--weights", blind)
     assert code == 0
-    assert f"three equal channels, of which the result is the mean: {tmp_path / 'g.png'}" in told
+    assert f"three equal channels and averaged: {tmp_path / 'g.png'}" in told
     found = read_picture(tmp_path / "o" / "g.png").pixels
     net = narrow("dgunet_deblur")
     with torch.inference_mode():
@@ -175,8 +175,8 @@ def test_assumptions_of_usrnet_are_the_published_ones_and_told(
     Image.fromarray(scene(16, 16)).save(tmp_path / "a.png")
     words = ("restore", tmp_path / "a.png", "--weights", usrnet, "-o")
     assert command(*words, tmp_path / "3", "--scale", 3)[0] == 0
-    assert "assumed is a Gaussian of 1.5 pixels (gauss:1.5)" in caplog.text
-    assert "assumed is noise of 2 (of 255)" in caplog.text
+    assert "assuming a Gaussian of 1.5 pixels (gauss:1.5)" in caplog.text
+    assert "assuming noise of 2 (of 255)" in caplog.text
     assert "next to nothing will change" not in caplog.text
     kernel = normalised(shift_kernel(gaussian_kernel(25, 1.5), 3))
     found = read_picture(tmp_path / "3" / "a.png").pixels.astype(int)
