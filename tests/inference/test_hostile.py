@@ -23,7 +23,7 @@ from unfold.cli import main
 from unfold.cli import restore_command as module
 from unfold.errors import UnfoldError, one_line
 from unfold.inference.picture_files import Picture, read_picture, write_picture
-from unfold.inference.silence_decoders import quiet_decoders
+from unfold.inference.silence_decoders import silence_decoders
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 DEEP = scene(20, 30).astype(np.uint16) * 251
@@ -168,7 +168,7 @@ def test_a_result_too_large_for_its_format_is_told_before_the_work(
     def restores(*arguments: Any, **options: Any) -> None:
         raise AssertionError("work has begun")
 
-    monkeypatch.setattr(module, "restore_and_tell", restores)
+    monkeypatch.setattr(module, "restore_with_tiles", restores)
     Image.fromarray(scene(4, 9000)).save(tmp_path / "a.webp")
     usrnet = saved("usrnet", tmp_path / "usrnet.pth")
     code, told, _ = command("restore", tmp_path / "a.webp", "-o", tmp_path / "o", "--weights", usrnet, "--scale", 2)
@@ -305,7 +305,7 @@ def test_small_pictures_show_no_bar(
         announce(100)(100)
         return module.Restored(image, None, 1)
 
-    monkeypatch.setattr(module, "restore_and_tell", restored)
+    monkeypatch.setattr(module, "restore_with_tiles", restored)
     monkeypatch.setattr(sys, "stderr", Terminal())
     module.run_restore([str(pictures)], tmp_path / "out", str(blind))
     assert "pixel" not in sys.stderr.getvalue()
@@ -319,7 +319,7 @@ def test_decoders_are_quiet_and_others_are_heard_again(tmp_path: Path, capfd: py
     with pytest.raises(UnfoldError):
         read_picture(tmp_path / "a.tif")
     assert "Decode" in capfd.readouterr().err, "this file makes no noise, and the test would show nothing"
-    with quiet_decoders(), pytest.raises(UnfoldError):
+    with silence_decoders(), pytest.raises(UnfoldError):
         read_picture(tmp_path / "a.tif")
     assert capfd.readouterr().err == ""
     os.write(2, b"heard")
