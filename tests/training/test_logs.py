@@ -101,7 +101,7 @@ def run_line(clock: Clock, steps: int, seconds: float) -> None:
         for _ in range(steps):
             clock.now += seconds
             shown.update(2)
-            shown.tell(WORDS)
+            shown.show(WORDS)
 
 
 @pytest.mark.parametrize(("columns", "seen"), [(80, 5), (120, 7)])

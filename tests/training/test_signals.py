@@ -129,10 +129,10 @@ def test_the_second_ctrl_c_ends_at_once_and_one_at_a_time_is_heeded_at_once() ->
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
     request = Request()
-    with request.heeded_at_once(), pytest.raises(Stopped, match=r"^stopped by SIGUSR1$"):
+    with request.raising_at_once(), pytest.raises(Stopped, match=r"^stopped by SIGUSR1$"):
         request.receive(signal.SIGUSR1, None)
     request.receive(signal.SIGTERM, None)
-    with pytest.raises(Stopped), request.heeded_at_once():
+    with pytest.raises(Stopped), request.raising_at_once():
         pytest.fail("it was asked before")
-    with request.heeded_at_once(False):
+    with request.raising_at_once(False):
         request.receive(signal.SIGTERM, None)

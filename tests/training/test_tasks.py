@@ -250,9 +250,7 @@ def test_images_without_a_partner_are_not_left_out_by_skip_bad(tmp_path: Path, p
     assert "SKIP_BAD" not in command("train", "--config", recipe)[2]
     code, _, err = command("train", "--config", recipe, "DATA.SKIP_BAD", "true")
     assert code == 2
-    assert (
-        "1 without a partner of the same name: target/3.png (DATA.SKIP_BAD leaves out what cannot be read, and" in err
-    )
+    assert "1 without a partner of the same name: target/3.png (DATA.SKIP_BAD leaves out unreadable images, not" in err
 
 
 def test_a_cache_is_taken_on_the_terms_of_its_files(
