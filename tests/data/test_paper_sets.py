@@ -198,7 +198,7 @@ def test_sets_without_an_address_say_where_to_get_them(data: Path, command: Comm
     assert "did you mean GoPro" in command("data", "get", "Gopro")[2]
     code, _, err = command("data", "get", "xyz")
     assert code == 2
-    assert "no set is called xyz; `unfold data list` tells the names" in err
+    assert "no set is called xyz; `unfold data list` lists the names" in err
 
 
 def put(folder: Path, count: int) -> None:

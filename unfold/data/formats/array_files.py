@@ -1,4 +1,4 @@
-"""Images as arrays of NumPy, in files .npy."""
+"""Images in NumPy's .npy files."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from unfold.util.arrays import Array
 
 
 def read_array_image(path: Path) -> Array:
-    """A file .npy of (H,W) or (H,W,C) as (H,W,C): uint8, uint16, or float32 in [0,1].
+    """Read a .npy file of (H,W) or (H,W,C) as (H,W,C): uint8, uint16, or float32 in [0,1].
 
-    UnfoldError where it is missing, damaged, holds objects, or other shapes or numbers; the head is read first.
+    UnfoldError where it is missing, damaged, or has objects, other shapes or other numbers; the header is read first.
     """
     try:
         mapped = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -41,7 +41,7 @@ def checked_numbers(array: Array, path: Path) -> Array:
     if array.dtype.kind != "f":
         raise UnfoldError(f"{path} holds numbers of kind {array.dtype}; uint8, uint16 and floats in [0,1] are taken")
     low, high = array.min(), array.max()
-    if not (low >= 0 and high <= 1):  # also where one is no number
+    if not (low >= 0 and high <= 1):  # also where one is NaN
         raise UnfoldError(
             f"{path} holds floats from {low:g} to {high:g}, and they have to be in [0,1]: divide by the peak"
         )
