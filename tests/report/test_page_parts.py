@@ -24,7 +24,7 @@ def test_pictures_are_kept_without_loss_where_there_is_room_and_else_as_well_as_
     noise = np.random.default_rng(0).integers(0, 255, (60, 80, 3)).astype(np.uint8)
     pictures = [Image.fromarray(noise), Image.fromarray(scene(60, 80)[..., 0])]
     lossless = embedded_within(pictures)
-    assert lossless.told == "PNG, without loss"
+    assert lossless.encoding == "PNG, without loss"
     for address, picture in zip(lossless.addresses, pictures, strict=True):
         np.testing.assert_array_equal(np.asarray(opened(address)), np.asarray(picture))
     sizes = []
@@ -32,8 +32,8 @@ def test_pictures_are_kept_without_loss_where_there_is_room_and_else_as_well_as_
         kept = embedded_within(pictures, budget)
         sizes.append(sum(map(len, kept.addresses)))
         assert sizes[-1] <= budget
-        assert kept.told.startswith("WebP")
-        assert told in kept.told, kept.told
+        assert kept.encoding.startswith("WebP")
+        assert told in kept.encoding, kept.told
     assert opened(kept.addresses[0]).size == (20, 15)
     with pytest.raises(UnfoldError, match="2 pictures cannot be kept in 100 bytes"):
         embedded_within(pictures, 100)
