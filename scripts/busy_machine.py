@@ -59,8 +59,8 @@ def measure(arguments: argparse.Namespace, runs: int, waiting: str, processors: 
     for one in each:
         one.stdin.write("begin\n")
         one.stdin.flush()
-    told = [json.loads(one.communicate()[0]) for one in each]
-    return statistics.mean(one["seconds"] for one in told), told[0]["threads"]
+    results = [json.loads(one.communicate()[0]) for one in each]
+    return statistics.mean(one["seconds"] for one in results), results[0]["threads"]
 
 
 def main() -> int:

@@ -100,8 +100,8 @@ def comes_back(path: Path, state: State, name: str | None) -> bool:
 def loaded(folder: Path, manifests: Path | None) -> Iterator[tuple[str, int, int, int, int]]:
     """(what, entries, files, of them recognised without a name, of them equal bit for bit)."""
     for name in (name for name in list_models() if name != "composed"):  # whose parts a bare state dict does not show
-        told = name if network_part(name).make is NRLGDN else None  # three networks share that layout
-        yield _tried(folder, name, state_of(name), told, [("zip", "state_dict", "module.")])
+        given_name = name if network_part(name).make is NRLGDN else None  # three networks share that layout
+        yield _tried(folder, name, state_of(name), given_name, [("zip", "state_dict", "module.")])
     for path in sorted(manifests.glob("*.json")) if manifests else []:
         shapes = json.loads(path.read_text())
         if isinstance(shapes, list) and "discriminator" not in path.stem:
@@ -113,8 +113,8 @@ def loaded(folder: Path, manifests: Path | None) -> Iterator[tuple[str, int, int
         if wrapper is None or container != "safetensors"
     ]
     for name, arguments in NARROW.items():
-        told = name if name == "nrl_gdn" else None
-        yield _tried(folder, f"{name}, narrow", state_of(name, **arguments), told, layouts)
+        given_name = name if name == "nrl_gdn" else None
+        yield _tried(folder, f"{name}, narrow", state_of(name, **arguments), given_name, layouts)
 
 
 def _tried(
