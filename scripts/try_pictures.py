@@ -143,9 +143,7 @@ def try_folder(trial: Trial, output: Path) -> None:
         other = found.total() - found[RESTORED] - found[REFUSED] - found[LEFT_OUT]
         print(f"{kind:<34}{found.total():>6}{found[RESTORED]:>10}{found[REFUSED]:>21}{found[LEFT_OUT]:>10}{other:>15}")
     reported = [int(number) for number in re.findall(r"^(?:restored|failed) (\d+)", result.stdout, re.MULTILINE)]
-    print(
-        f"\nthe run: exit code {result.returncode}, {reported[0]} restored and {reported[1]} failed by its report; {took:.0f} s"
-    )
+    print(f"\nthe run: exit code {result.returncode}, {reported[0]} restored, {reported[1]} failed; {took:.0f} s")
     print(f"peak memory (RSS) {peak / 1e6:.0f} MB; standard error: {len(result.stderr)} bytes")
     trial.expect(
         reported == [total[RESTORED], total[REFUSED]] and len(lines) == reported[1], f"the count is off: {reported}"

@@ -15,6 +15,9 @@ from unfold.models.golden.golden_rules import fill
 from unfold.models.golden.usrnet_golden import usrnet_rule
 from unfold.models.unfolding import UnfoldingNetwork
 
+# Networks of our own, of which nobody published anything; all others are of the papers.
+OURS = ("composed", "hqs_denoiser", "dgunet_prompt", "dgunet_prompt_narrow")
+
 _DGUNET = {"width": 16, "growth": 4, "stages": 3}
 _USRNET = {"widths": (4, 6, 8, 8), "depth": 1, "stages": 3, "hyper_width": 8}
 _ISTA_NET = {"stages": 3, "width": 8}

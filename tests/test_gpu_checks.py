@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.narrow import narrow
+from tests.narrow import OURS, narrow
 from unfold import list_models
 
 ROOT = Path(__file__).parent.parent
@@ -29,7 +29,7 @@ def test_bad():
 def test_left_out(): pass
 """
 
-PUBLISHED = [name for name in list_models() if name not in ("composed", "hqs_denoiser")]  # of the papers
+PUBLISHED = [name for name in list_models() if name not in OURS]  # of the papers
 
 
 @pytest.fixture

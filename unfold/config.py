@@ -42,7 +42,7 @@ _C.DEVICE = "auto"  # auto (a GPU where there is one), cpu, cuda, cuda:1, mps, x
 # constructor; a missing one has the constructor's default, or the value of the named preset.
 _C.MODEL = CfgNode()
 _C.MODEL.NAME = "dgunet_denoise"  # see `unfold models`; `unfold models NAME` lists its arguments
-_C.MODEL.ARGS = CfgNode(new_allowed=True)
+_C.MODEL.ARGS = CfgNode(new_allowed=True)  # options of the network
 
 _C.DATA = CfgNode()
 # The degradation: paired (degraded and clean images, paired by name), or clean images that are degraded in training:
@@ -80,7 +80,7 @@ _C.LOSS.TERMS = [{"NAME": "charbonnier", "STAGES": "all"}]
 
 _C.OPTIM = CfgNode()
 _C.OPTIM.NAME = "Adam"  # of torch.optim (without closure or sparse gradients), or code
-_C.OPTIM.LR = 2.0e-4
+_C.OPTIM.LR = 2.0e-4  # learning rate after the warm-up
 _C.OPTIM.ARGS = CfgNode(new_allowed=True)  # e.g. {betas: [0.9, 0.999], weight_decay: 1.0e-4}
 _C.OPTIM.CLIP = 0.0  # largest norm of the gradient; 0: none
 # Weight initialisation: default (by the constructors), orthogonal (gain 0.2, no biases; USRNet), xavier (normal;
@@ -95,7 +95,7 @@ _C.SCHEDULE.ARGS = CfgNode(new_allowed=True)
 _C.SCHEDULE.WARMUP = 3  # linear, before the schedule
 
 _C.TRAIN = CfgNode()
-_C.TRAIN.EPOCHS = 100
+_C.TRAIN.EPOCHS = 100  # length of the run, in epochs of PATCHES patches
 _C.TRAIN.ITERATIONS = 0  # steps of the run, instead of EPOCHS
 _C.TRAIN.PATCHES = 1600  # random patches that make one epoch
 _C.TRAIN.BATCH = 16  # patches per step, over all GPUs

@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_leaves
 
 from tests.gpu.published import published
 from tests.gpu.setting import random_inputs
-from tests.narrow import ARGUMENTS, NAMES
+from tests.narrow import ARGUMENTS, NAMES, OURS
 from unfold import create_model, list_models
 from unfold.losses.loss import Term, TotalLoss
 from unfold.losses.pixel import Charbonnier
@@ -25,7 +25,7 @@ from unfold.util.device import place
 CUDA = pytest.param("cuda", marks=pytest.mark.gpu)
 Record = Callable[[str, object], None]
 
-PUBLISHED = [name for name in list_models() if name not in ("composed", "hqs_denoiser")]  # of the papers
+PUBLISHED = [name for name in list_models() if name not in OURS]  # of the papers
 
 
 class Transfers(TorchDispatchMode):

@@ -9,14 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.narrow import NAMES, inputs, narrow, of_sample
+from tests.narrow import NAMES, OURS, inputs, narrow, of_sample
 from tests.watching import watch_precision
 from unfold import create_model, list_models
 from unfold.metrics import psnr
 from unfold.util.value_checks import unchecked
 
 GUESTS = ("ista_net", "ista_net_plus", "ista_net_plus_mri")
-OURS = ("composed", "hqs_denoiser", "dgunet_prompt", "dgunet_prompt_narrow")
 PUBLISHED = [name for name in list_models() if name not in (*OURS, *GUESTS)]  # of the papers
 
 

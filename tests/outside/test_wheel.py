@@ -7,6 +7,9 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
+import tarfile
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -25,12 +28,7 @@ def digests(folder: Path) -> dict[str, str]:
 
 @pytest.mark.slow
 def test_a_project_works_with_an_installed_wheel_whose_files_stay_as_they_are(tmp_path: Path, pictures: Path) -> None:
-    site, source = tmp_path / "site", tmp_path / "source"
-    source.mkdir()
-    for name in ("unfold", "pretrained"):  # a copy: building leaves files beside the source
-        shutil.copytree(ROOT / name, source / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, source / name)
+    site, source = tmp_path / "site", copied_source(tmp_path / "source")  # a copy: building leaves files beside it
     pip = [
         sys.executable,
         "-m",
@@ -98,3 +96,71 @@ def test_a_project_works_with_an_installed_wheel_whose_files_stay_as_they_are(tm
     )
     assert tests.returncode == 0, tests.stdout
     assert digests(site) == before
+
+
+def copied_source(to: Path) -> Path:
+    """What a package is built of, without what a checkout has beside it."""
+    to.mkdir()
+    for name in ("unfold", "pretrained"):
+        shutil.copytree(ROOT / name, to / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__", "*.pth"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, to / name)
+    return to
+
+
+def built(what: str, source: Path, to: Path) -> Path:
+    """The sdist or the wheel of a folder, by the build backend that pyproject.toml names."""
+    code = f"from setuptools import build_meta; print(build_meta.build_{what}({str(to)!r}))"
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=source, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return to / done.stdout.splitlines()[-1]
+
+
+@pytest.mark.slow
+def test_the_sdist_makes_a_wheel_that_works_in_a_fresh_environment(tmp_path: Path) -> None:
+    """From source to sdist, unpacked, to wheel, installed by pip: all files are there, and the commands run."""
+    source = copied_source(tmp_path / "source")
+    sdist = built("sdist", source, tmp_path)
+    with tarfile.open(sdist) as archive:
+        archive.extractall(tmp_path / "unpacked", filter="data")
+    (unpacked,) = (tmp_path / "unpacked").iterdir()
+    wheel = built("wheel", unpacked, tmp_path)
+    with zipfile.ZipFile(wheel) as archive:
+        packed = set(archive.namelist())
+    tracked = subprocess.run(
+        ["git", "ls-files", "unfold", "pretrained/*.safetensors"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split()
+    wanted = {f"unfold/{name}" if name.startswith("pretrained/") else name for name in tracked} - {"unfold/pretrained"}
+    assert wanted <= packed, f"not in the wheel: {sorted(wanted - packed)}"
+    assert not [name for name in packed if not name.startswith(("unfold/", "unfold_restoration-"))]
+
+    fresh = tmp_path / "fresh"
+    subprocess.run([sys.executable, "-m", "venv", fresh], check=True)
+    bin_ = fresh / ("Scripts" if os.name == "nt" else "bin")
+    (site,) = fresh.glob("lib/python*/site-packages")
+    here = sysconfig.get_paths()["purelib"]  # what unfold depends on, without what is installed there in place
+    (site / "dependencies.pth").write_text(f"{here}\n")
+    environment = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "VIRTUAL_ENV")}
+
+    def run(*words: object) -> str:
+        done = subprocess.run(
+            [str(word) for word in words], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    run(bin_ / "python", "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", wheel)
+    place = run(bin_ / "python", "-c", "import unfold; print(unfold.__file__)")
+    assert Path(place.strip()).is_relative_to(site)
+    unfold = bin_ / "unfold"
+    assert run(unfold, "--version").startswith("unfold ")
+    assert "dgunet_denoise_small" in run(unfold, "weights", "list")
+    Image.fromarray(scene(40, 32, seed=3)).save(tmp_path / "a.png")
+    run(unfold, "restore", "a.png", "-o", "b.png", "--weights", "dgunet_denoise_small")
+    assert Image.open(tmp_path / "b.png").size == (32, 40)
+    run(unfold, "new", tmp_path / "project")
+    assert (tmp_path / "project" / "ista.py").is_file()
+    assert "usrnet_bicubic" in run(unfold, "tables", "list")

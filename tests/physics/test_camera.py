@@ -26,7 +26,7 @@ def test_sites_keep_their_own_colour_and_demosaicing_is_linear(malvar: bool) -> 
 
 
 def test_noise_at_a_site_has_the_variance_of_its_light() -> None:
-    plain = Camera(gain=2e-3, read=1e-5, white=(1, 1, 1), colours=colour_matrix(0), malvar=True, smooth=0)
+    plain = Camera(gain=2e-3, read=1e-5, white=(1, 1, 1), colours=colour_matrix(0), malvar=True, smooth=(0, 0))
     for light in (0.2, 0.6):
         x = np.full((400, 400, 3), light ** (1 / GAMMA), np.float32)
         green = add_camera_noise(x, plain, np.random.default_rng(1))[::2, 1::2, 1].astype(np.float64) ** GAMMA
@@ -35,7 +35,7 @@ def test_noise_at_a_site_has_the_variance_of_its_light() -> None:
 
 
 def test_white_balance_amplifies_the_noise_of_red_and_blue() -> None:
-    camera = Camera(gain=1e-3, read=0.0, white=(2.0, 1.0, 1.5), colours=colour_matrix(0), malvar=True, smooth=0)
+    camera = Camera(gain=1e-3, read=0.0, white=(2.0, 1.0, 1.5), colours=colour_matrix(0), malvar=True, smooth=(0, 0))
     x = np.full((400, 400, 3), 0.5 ** (1 / GAMMA), np.float32)
     taken = add_camera_noise(x, camera, np.random.default_rng(2)).astype(np.float64) ** GAMMA
     red, green, blue = taken[::2, ::2, 0].var(), taken[::2, 1::2, 1].var(), taken[1::2, 1::2, 2].var()
@@ -50,7 +50,7 @@ def test_colour_matrices_leave_grey_alone() -> None:
 
 def test_without_noise_the_picture_stays() -> None:
     x = np.random.default_rng(3).random((20, 22, 3)).astype(np.float32)
-    still = Camera(0.0, 0.0, (2.0, 1.0, 1.7), colour_matrix(0.3), False, 0.5)
+    still = Camera(0.0, 0.0, (2.0, 1.0, 1.7), colour_matrix(0.3), False, (0.5, 2.0))
     np.testing.assert_allclose(add_camera_noise(x, still, np.random.default_rng(0)), x, atol=2e-6)
 
 
@@ -62,3 +62,14 @@ def test_jpeg_keeps_the_size_and_begins_its_blocks_where_asked() -> None:
     assert (moved != jpeg(x, 30)).any()
     smooth = np.repeat(np.linspace(40, 200, 48).astype(np.uint8)[None, :, None], 40, axis=0).repeat(3, axis=2)
     assert np.abs(jpeg(smooth, 95).astype(int) - smooth).max() < 6
+
+
+def test_smoothing_blurs_the_noise_of_colour_apart_from_that_of_brightness() -> None:
+    x = np.full((200, 200, 3), 0.5, np.float32)
+    plain, smooth = (
+        add_camera_noise(x, Camera(1e-3, 0.0, (1, 1, 1), colour_matrix(0), True, widths), np.random.default_rng(5)) - x
+        for widths in ((0.0, 0.0), (0.0, 2.0))
+    )
+    assert np.std(smooth.mean(2) - plain.mean(2)) < 0.15 * np.std(plain.mean(2))  # the tone curve mixes them a little
+    colour = [np.std(noise - noise.mean(2, keepdims=True)) for noise in (plain, smooth)]
+    assert colour[1] < 0.5 * colour[0]

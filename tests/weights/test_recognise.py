@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from tests.narrow import ARGUMENTS, NAMES, narrow
+from tests.narrow import ARGUMENTS, NAMES, OURS, narrow
 from unfold import create_model, list_models, load_model
 from unfold.errors import UnfoldError
 from unfold.models.unfolding import UnfoldingNetwork
@@ -28,7 +28,7 @@ Command = Callable[..., tuple[int, str, str]]
 AMBIGUOUS = ("nrl_gdn", "nrl_gdn_y0", "rgdn_uniform", "ista_net_plus_mri")
 TWINS = ("dgunet_deblur", "dgunet_denoise", "ista_net_plus", "ista_net_plus_mri")  # two of one layout
 
-PUBLISHED = [name for name in list_models() if name not in ("composed", "hqs_denoiser")]  # of the papers
+PUBLISHED = [name for name in list_models() if name not in OURS]  # of the papers
 
 
 def same_weights(a: UnfoldingNetwork, b: UnfoldingNetwork) -> bool:

@@ -76,4 +76,5 @@ class CameraNoise(Degradation):
         read = float(np.exp(2.18 * np.log(gain) + 1.2 + 0.26 * rng.standard_normal()))
         white = (rng.uniform(1.9, 2.4), 1.0, rng.uniform(1.5, 1.9))
         colours = colour_matrix(rng.uniform(0.1, 0.6))
-        return Camera(gain, read, white, colours, rng.uniform() < 0.5, rng.uniform(0.3, 0.9) * (rng.uniform() < 0.5))
+        smooth = (rng.uniform(0.3, 1.2), rng.uniform(0.5, 2.5)) if rng.uniform() < 0.6 else (0.0, 0.0)
+        return Camera(gain, read, white, colours, rng.uniform() < 0.5, smooth)

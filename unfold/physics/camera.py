@@ -25,7 +25,8 @@ _COLOUR_BILINEAR = np.array([[1, 2, 1], [2, 4, 2], [1, 2, 1]]) / 4
 class Camera(NamedTuple):
     """gain, read: variance of the noise at light x in [0,1] is gain x + read; white: white balance factors of red,
     green and blue; colours: matrix from the sensor's colours to the picture's, rows of sum 1; malvar: demosaicing by
-    Malvar's filters or bilinear; smooth: standard deviation in pixels of a blur of the noise, 0 for none.
+    Malvar's filters or bilinear; smooth: standard deviations in pixels of the blurs of the noise's brightness and of
+    its colour, 0 for none: cameras smooth their pictures, colour more than brightness, and leave blotches.
     """
 
     gain: float
@@ -33,7 +34,7 @@ class Camera(NamedTuple):
     white: tuple[float, float, float]
     colours: NDArray[np.float32]
     malvar: bool
-    smooth: float
+    smooth: tuple[float, float]
 
 
 def colour_matrix(saturation: float) -> NDArray[np.float32]:
@@ -76,9 +77,14 @@ def add_camera_noise(x: NDArray[np.float32], camera: Camera, rng: np.random.Gene
     sites[::2, ::2], sites[1::2, 1::2] = sensor[::2, ::2, 0], sensor[1::2, 1::2, 2]
     noise = rng.standard_normal(sites.shape, dtype=np.float32) * np.sqrt(camera.gain * sites + camera.read)
     colours = (demosaic(noise.astype(np.float32), camera.malvar) * white) @ camera.colours.T
-    if camera.smooth:
-        colours = cv2.GaussianBlur(colours, (0, 0), camera.smooth)
+    grey = colours.mean(axis=2, keepdims=True)
+    of_grey, of_colour = camera.smooth
+    colours = _blurred(grey, of_grey).reshape(grey.shape) + _blurred(colours - grey, of_colour)
     return (np.clip(light + colours, 0, 1) ** (1 / GAMMA)).astype(np.float32)
+
+
+def _blurred(noise: NDArray[np.float32], width: float) -> NDArray[np.float32]:
+    return np.asarray(cv2.GaussianBlur(noise, (0, 0), width)) if width else noise
 
 
 def jpeg(x: NDArray[np.uint8], quality: int, offset: tuple[int, int] = (0, 0)) -> NDArray[np.uint8]:
