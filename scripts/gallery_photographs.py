@@ -22,7 +22,7 @@ from scipy.ndimage import gaussian_filter
 
 from unfold.metrics import psnr
 from unfold.physics.noise import poisson_gaussian
-from unfold.report.sheet import draw_sheet
+from unfold.report.contact_sheet import draw_sheet
 
 SIDE = 200
 

@@ -20,7 +20,7 @@ import skimage.data
 from unfold import load_model, restore
 from unfold.inference.kernel_and_noise import gaussian
 from unfold.physics.degrade import blur_array
-from unfold.report.sheet import draw_sheet
+from unfold.report.contact_sheet import draw_sheet
 
 SIDE, TILE, TIMES = 256, 96, 20
 

@@ -47,11 +47,11 @@ def results(folder: Path) -> dict[str, Any]:
     return found
 
 
-def assert_one_line(result: tuple[int, str, str], *told: str) -> None:
+def assert_one_line(result: tuple[int, str, str], *expected: str) -> None:
     code, _, err = result
     assert code == 2, result
     assert err.count("\n") == 1, err
-    for part in told:
+    for part in expected:
         assert part in err
 
 

@@ -114,7 +114,7 @@ def test_kernels_of_reductions_are_those_of_pillow(scale: int) -> None:
         assert np.abs(ours - small)[inside, inside].max() < 1.6, way
 
 
-def test_area_means_are_told_from_bicubic_reduction() -> None:
+def test_area_means_are_distinguished_from_bicubic_reduction() -> None:
     for name in ("astronaut", "chelsea"):
         large = Image.fromarray(getattr(skimage.data, name)()[:300, :448])
         for way, filter_ in (("bicubic", Image.BICUBIC), ("area", Image.BOX), ("lanczos", Image.LANCZOS)):

@@ -1,4 +1,4 @@
-"""`unfold train --check`, and mistakes in a recipe that are told before anything is read or written."""
+"""`unfold train --check`, and mistakes in a recipe that are reported before anything is read or written."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def files(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_a_check_tells_what_the_run_will_take_and_writes_nothing(
+def test_a_check_reports_what_the_run_will_take_and_writes_nothing(
     recipe: Path, tmp_path: Path, command: Command
 ) -> None:
     before = files(tmp_path)
@@ -126,7 +126,7 @@ def test_the_size_of_a_checkpoint_is_that_of_its_file(tmp_path: Path) -> None:
     assert size_on_disk(content) == pytest.approx((tmp_path / "last.pth").stat().st_size, rel=0.02)
 
 
-def test_a_check_of_several_processes_tells_the_memory_of_each_and_what_they_exchange(
+def test_a_check_of_several_processes_reports_the_memory_of_each_and_what_they_exchange(
     recipe: Path, tmp_path: Path
 ) -> None:
     words = ["train", "--check", "--config", str(recipe), "TRAIN.BATCH", "6", "TRAIN.PATCHES", "24"]
@@ -149,7 +149,7 @@ def test_a_ring_sends_twice_what_the_others_hold() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "expected"),
     [
         ("TRAIN.PATCH 7", "TRAIN.PATCH 7 is below the 8 pixels that dgunet_denoise needs"),
         ("DATA.TRAIN nowhere", "there is no folder nowhere"),
@@ -177,7 +177,7 @@ def test_a_ring_sends_twice_what_the_others_hold() -> None:
         ("OUTPUT {recipe}/run", "tiny.yaml/run cannot be written:"),
     ],
 )
-def test_what_cannot_be_is_one_line_before_the_training_set_is_read(
+def test_invalid_settings_are_one_line_before_the_training_set_is_read(
     recipe: Path, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch, words: str, lines: str
 ) -> None:
     monkeypatch.setattr("unfold.from_config.read_store", lambda *arguments: pytest.fail("it is being read"))
@@ -190,7 +190,7 @@ def test_what_cannot_be_is_one_line_before_the_training_set_is_read(
     assert not (tmp_path / "run").exists()
 
 
-def test_a_missing_training_set_is_told_before_the_validation_set_is_read(
+def test_a_missing_training_set_is_reported_before_the_validation_set_is_read(
     recipe: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
@@ -205,7 +205,7 @@ def test_more_processes_than_patches_in_a_step_are_refused(recipe: Path) -> None
         build_trainer(load_config(recipe, ["TRAIN.BATCH", "2"]), processes=Processes(1, 3))
 
 
-def test_weights_of_another_network_are_not_resumed_and_told_before_the_training_set_is_read(
+def test_weights_of_another_network_are_not_resumed_and_reported_before_the_training_set_is_read(
     recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     build_trainer(load_config(recipe)).fit(1)
@@ -219,7 +219,7 @@ def test_weights_of_another_network_are_not_resumed_and_told_before_the_training
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "expected"),
     [
         ("SCHEDULE.WARMUP 3", "SCHEDULE.WARMUP 3 lasts no shorter than the run, 3 epochs"),
         (
@@ -233,7 +233,7 @@ def test_weights_of_another_network_are_not_resumed_and_told_before_the_training
         ("TRAIN.VALIDATE_EVERY 99 TRAIN.SAVE_EVERY 99 LOSS.EDGE 0.1 TRAIN.ITERATIONS 9 SCHEDULE.WARMUP 8", ""),
     ],
 )
-def test_settings_in_vain_are_told_and_not_refused(
+def test_settings_without_effect_are_reported_and_not_refused(
     recipe: Path, words: str, lines: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     cfg = load_config(recipe, words.split())

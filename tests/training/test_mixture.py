@@ -1,4 +1,4 @@
-"""Training on a mixture: every part in log, curve, board, validation and test, and what cannot be mixed is refused."""
+"""Training on a mixture: every part in log, curve, board, validation and test, and errors for other parts."""
 
 from __future__ import annotations
 
@@ -180,7 +180,7 @@ def test_two_recipes_differ_in_what_their_parts_differ_in(recipe: Path) -> None:
         (["DATA.MULTIPLE", "64"], "below 64 pixels, of which DATA.MULTIPLE leaves nothing"),
     ],
 )
-def test_what_cannot_be_mixed_is_told_in_one_line(
+def test_parts_that_do_not_mix_are_one_line(
     recipe: Path, command: Command, words: list[str], said: str, tmp_path: Path
 ) -> None:
     code, _, err = command("train", "--config", recipe, *words)

@@ -122,7 +122,7 @@ def test_handlers_are_as_before_when_a_run_is_done(recipe: Path) -> None:
     assert before == after
 
 
-def test_the_second_ctrl_c_ends_at_once_and_one_at_a_time_is_heeded_at_once() -> None:
+def test_the_second_ctrl_c_ends_at_once_and_one_at_a_time_is_obeyed_at_once() -> None:
     with requests_to_stop() as request:
         signal.raise_signal(signal.SIGINT)
         assert request.signal == signal.SIGINT

@@ -129,13 +129,13 @@ def test_a_part_longer_than_the_file_means_a_fresh_start(server: Server, target:
 
 
 def test_another_file_than_expected_is_not_kept(server: Server, target: Path) -> None:
-    told = refused(server, target, "ab" * 32)
-    assert "ab" * 32 in told
-    assert digest(server) in told
+    expected = refused(server, target, "ab" * 32)
+    assert "ab" * 32 in expected
+    assert digest(server) in expected
     assert left(target) == []
 
 
-def test_another_file_under_the_target_is_told_and_left_alone(server: Server, target: Path) -> None:
+def test_another_file_under_the_target_is_reported_and_left_alone(server: Server, target: Path) -> None:
     target.parent.mkdir()
     target.write_text("mine")
     with pytest.raises(UnfoldError, match=rf"file\.pth is another file .* not {digest(server)}"):
@@ -162,9 +162,9 @@ def test_pauses_grow_and_end(server: Server, target: Path, monkeypatch: pytest.M
     monkeypatch.setattr(module, "PAUSES", (1.0, 2.0, 4.0))
     monkeypatch.setattr(module.time, "sleep", pauses.append)
     server.acts = ["500"] * 9
-    told = refused(server, target)
+    expected = refused(server, target)
     assert pauses == [1, 2, 4]
-    assert str(target) in told, "where to put it by hand"
+    assert str(target) in expected, "where to put it by hand"
 
 
 def test_no_connection_is_one_line(server: Server, target: Path) -> None:

@@ -88,14 +88,14 @@ def test_flipped_bytes_never_end_in_another_error(tmp_path: Path, zipped: bool) 
 
 
 def test_a_file_that_names_its_network_badly_is_refused(tmp_path: Path) -> None:
-    for told in (
+    for expected in (
         None,
         {},
         {"name": "dgunet_denoise"},
         {"name": "dgunet_denoise", "arguments": None},
         {"name": 3, "arguments": {}},
     ):
-        torch.save({"state_dict": {"a": torch.zeros(1)}, "model": told}, tmp_path / "w.pth")
+        torch.save({"state_dict": {"a": torch.zeros(1)}, "model": expected}, tmp_path / "w.pth")
         with pytest.raises(UnfoldError):
             load_model(tmp_path / "w.pth")
 
@@ -109,7 +109,7 @@ def test_weights_of_another_network_are_refused_with_the_keys_and_nothing_is_cop
     state["tail.weight"] = torch.zeros(3, 5, 3, 3)
     with pytest.raises(UnfoldError) as caught:
         load_state(net, state, "w.pth")
-    told = str(caught.value)
+    expected = str(caught.value)
     for part in (
         "w.pth",
         "DGUNet",
@@ -117,7 +117,7 @@ def test_weights_of_another_network_are_refused_with_the_keys_and_nothing_is_cop
         "1 unknown (extra.weight)",
         "1 of another shape (tail.weight (3, 5, 3, 3) for (3, 12, 3, 3))",
     ):
-        assert part in told
+        assert part in expected
     assert all(torch.equal(value, net.state_dict()[name]) for name, value in before.items())
     plus = create_model("dgunet_plus_denoise", stages=3, width=8, growth=4)
     with pytest.raises(UnfoldError, match=r"missing \(.*, \.\.\.\); .* unknown"):

@@ -556,8 +556,10 @@ def test_a_choice_among_copies_is_a_warning_so_that_python_shows_it(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     load_model(saved(tmp_path / "w.pth", {"g": usrnet(), "g_ema": usrnet(1)}))
-    told = [record for record in caplog.records if "taken is g_ema, the moving average; left out: g" in record.message]
-    assert [record.levelname for record in told] == ["WARNING"]
+    expected = [
+        record for record in caplog.records if "taken is g_ema, the moving average; left out: g" in record.message
+    ]
+    assert [record.levelname for record in expected] == ["WARNING"]
 
 
 def test_a_folder_is_no_file_of_weights_and_those_in_it_are_named(tmp_path: Path) -> None:
