@@ -135,8 +135,8 @@ def build_store(
         )
     if small := [i for i in range(len(store)) if min(store.size(i)) < data.multiple]:
         raise UnfoldError(
-            f"DATA.TRAIN {data.train} holds {len(small)} images below {data.multiple} pixels, of which DATA.MULTIPLE "
-            "leaves nothing"
+            f"DATA.TRAIN {data.train} holds {len(small)} images below {data.multiple} pixels, and DATA.MULTIPLE "
+            "leaves nothing of those"
         )
     return CutStore(store, data.multiple), left_out
 
@@ -210,7 +210,7 @@ def _open_cache(data: DataSettings, degradation: Degradation) -> PatchCache:
     if data.store != "auto":
         raise UnfoldError(f"DATA.STORE is for files, and {cache.path} is a cache, which is read as it is: leave it out")
     if data.skip_bad:
-        raise UnfoldError(f"DATA.SKIP_BAD leaves out files, and {cache.path} is a cache, of which nothing is left out")
+        raise UnfoldError(f"DATA.SKIP_BAD leaves out files, and {cache.path} is a cache, which is used whole")
     return cache
 
 

@@ -571,7 +571,7 @@ def _sequence(value: object, kind: Any, hints: Sequence[Any]) -> Any:
     try:
         items = [_coerced(item, hint) for item, hint in zip(value, each, strict=True)]
     except _UnfitError as unfit:
-        raise _UnfitError(f"a list, of which each is {unfit}") from None
+        raise _UnfitError(f"a list in which each item is {unfit}") from None
     return kind(items) if kind in (tuple, set, frozenset) else items
 
 

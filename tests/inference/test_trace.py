@@ -1,4 +1,4 @@
-"""unfold.inference.trace: every stage of one picture, the last of which is what restore gives."""
+"""unfold.inference.trace: every stage of one picture; the last one equals the result of restore."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `unfold models NAME` promises of every network holds."""
+"""What `unfold models NAME` states about every network holds."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def test_a_check_reports_what_the_run_will_take_and_writes_nothing(
     before = files(tmp_path)
     code, out, err = command("train", "--check", "--config", recipe, "TRAIN.EMA", "0.9")
     assert code == 0, err
-    for lines in (
+    for expected in (
         r"network +dgunet_denoise, 150,652 parameters, float32 on cpu",
         r"first steps +1 of 8x8: loss 0\.\d+, then 0\.\d+",
         r"memory +\d+ MB for a step of 2 of 16x16 \(estimated\); [\d.]+ [MG]B are free",
@@ -49,7 +49,7 @@ def test_a_check_reports_what_the_run_will_take_and_writes_nothing(
         r"run +9 steps, \S+ minutes \(estimated\)",
         r"disk +\d+ MB for a checkpoint",
     ):
-        assert re.search(lines, out), lines
+        assert re.search(expected, out), expected
     assert files(tmp_path) == before
     assert not (tmp_path / "run").exists()
 
@@ -132,7 +132,7 @@ def test_a_check_of_several_processes_reports_the_memory_of_each_and_what_they_e
     words = ["train", "--check", "--config", str(recipe), "TRAIN.BATCH", "6", "TRAIN.PATCHES", "24"]
     (code, out, err), (other, silent, _) = ended(start(2, tmp_path / "ranks", commands, words), tmp_path / "ranks")
     assert (code, other, silent) == (0, 0, ""), err
-    for lines in (
+    for expected in (
         r"processes +2 on 1 machine, of each step 3 of 16x16 at most in each",
         r"memory +\d+ MB in each process for its part \(estimated\); free are 0: [\d.]+ [MG]B, 1: [\d.]+ [MG]B",
         # 150,652 parameters of 4 bytes: of two processes, each sends as much as there is.
@@ -140,7 +140,7 @@ def test_a_check_of_several_processes_reports_the_memory_of_each_and_what_they_e
         r"here \(measured",
         r"run +12 steps",
     ):
-        assert re.search(lines, out), (lines, out)
+        assert re.search(expected, out), (expected, out)
     assert not (tmp_path / "run").exists()
 
 
@@ -178,14 +178,14 @@ def test_a_ring_sends_twice_what_the_others_hold() -> None:
     ],
 )
 def test_invalid_settings_are_one_line_before_the_training_set_is_read(
-    recipe: Path, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch, words: str, lines: str
+    recipe: Path, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch, words: str, expected: str
 ) -> None:
     monkeypatch.setattr("unfold.from_config.read_store", lambda *arguments: pytest.fail("it is being read"))
     words = words.format(recipe=recipe)
     code, _, err = command("train", "--check", "--config", recipe, *words.split())
     assert (code, err) == command("train", "--config", recipe, *words.split())[::2]
     assert code == 2
-    assert lines in err
+    assert expected in err
     assert err.count("\n") == 1
     assert not (tmp_path / "run").exists()
 
@@ -234,14 +234,14 @@ def test_weights_of_another_network_are_not_resumed_and_reported_before_the_trai
     ],
 )
 def test_settings_without_effect_are_reported_and_not_refused(
-    recipe: Path, words: str, lines: str, caplog: pytest.LogCaptureFixture
+    recipe: Path, words: str, expected: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     cfg = load_config(recipe, words.split())
     settings = settings_of(cfg)
     found = without_effect(settings.train, settings.schedule.warmup, build_rate(cfg))
-    assert len(found) == bool(lines)
+    assert len(found) == bool(expected)
     build_trainer(cfg, dry=True)
-    assert all(lines in text and text in caplog.text for text in found)
+    assert all(expected in text and text in caplog.text for text in found)
 
 
 def test_fetching_says_what_is_here_and_trains_nothing(
@@ -250,14 +250,14 @@ def test_fetching_says_what_is_here_and_trains_nothing(
     monkeypatch.setenv("UNFOLD_CACHE", str(tmp_path / "cache"))
     code, out, err = command("train", "--fetch", "--config", recipe, "--init", "usrnet_tiny_small", "DATA.TEST", "none")
     assert code == 0, err
-    for lines in (
+    for expected in (
         rf"cache +{tmp_path / 'cache'}",
         r"weights +usrnet_tiny_small of --init: .*usrnet_tiny_small\.safetensors",
         r"DATA.TRAIN .*pictures: here",
         r"DATA.TEST +none: not here \(there is no folder none",
         "nothing else is needed from a network",
     ):
-        assert re.search(lines, out), (lines, out)
+        assert re.search(expected, out), (expected, out)
     assert not (tmp_path / "run").exists()
 
 

@@ -177,7 +177,7 @@ def test_two_recipes_differ_in_what_their_parts_differ_in(recipe: Path) -> None:
         (["DATA.REDUCED", "[0.5]"], "DATA.REDUCED makes copies of clean images, and DATA.MIX says how often"),
         (["TRAIN.MIXUP", "0.5"], "TRAIN.MIXUP blends images"),
         (["DATA.MULTIPLE", "0"], "DATA.MULTIPLE must be greater than 0"),
-        (["DATA.MULTIPLE", "64"], "below 64 pixels, of which DATA.MULTIPLE leaves nothing"),
+        (["DATA.MULTIPLE", "64"], "below 64 pixels, and DATA.MULTIPLE leaves nothing of those"),
     ],
 )
 def test_parts_that_do_not_mix_are_one_line(

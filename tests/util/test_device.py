@@ -1,4 +1,4 @@
-"""Devices by name, and what runs elsewhere where one lacks it: with stand-ins, for none of the others was at hand."""
+"""Devices by name, and what runs elsewhere if a device lacks it: with stand-ins, as no other device was available."""
 
 from __future__ import annotations
 

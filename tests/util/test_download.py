@@ -100,7 +100,7 @@ def test_a_server_that_ignores_ranges_means_a_fresh_start(server: Server, target
 
 def test_half_a_file_does_not_pass_for_the_whole_where_nobody_says_how_long_it_is(server: Server, target: Path) -> None:
     server.acts = ["endless"]
-    assert "nobody says how long the file is" in refused(server, target)
+    assert "the server does not state the file's length" in refused(server, target)
     server.acts = ["endless"]
     assert "sends another file than it should" in refused(server, target, digest(server))
 

@@ -155,8 +155,8 @@ def _attempt(url: str, part: Path, known: bool) -> None:
             raise UnfoldError(f"{url} could not be downloaded: the server answers {answer.status} {answer.reason}")
         if answer.length is None and not answer.chunked and not known:
             raise UnfoldError(
-                f"{url} could not be downloaded: nobody says how long the file is, so that a part of it could pass for "
-                "the whole; fetch it yourself"
+                f"{url} could not be downloaded: the server does not state the file's length, so that a part "
+                "of it could pass for the whole; fetch it yourself"
             )
         now = _version_of(answer)
         if answer.status != 206:  # the whole file: the server supports no ranges, or has another file

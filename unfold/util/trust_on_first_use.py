@@ -71,6 +71,6 @@ def compare_with_first_use(
             "watched over (UNFOLD_CACHE names another folder)"
         )
     logger.warning(
-        "note: %s: nobody could verify this file, as no digest is published; its SHA-256 is %s, %s",
+        "note: %s: this file could not be verified, as no digest is published; its SHA-256 is %s, %s",
         *(path, digest, recorded),
     )
