@@ -2,8 +2,8 @@
 
     scripts/gpu_checks [--output DIR] [--seconds S]
 
-Writes gpu_checks.json and gpu_checks.md anew after every measurement, so that a run cut short leaves what it had found.
-No measurement begins later than 6.5 minutes (--seconds) after the start: the order of the plan is that of importance.
+Writes gpu_checks.json and gpu_checks.md after every measurement, so that an interrupted run leaves its results.
+No measurement starts later than 6.5 minutes (--seconds) after the start: the plan is in order of importance.
 Networks run as `unfold` runs them (channels_last, no cuDNN benchmark), with fresh weights and in training mode, in
 which NRL-GDN has a fixed number of stages. Exit code 1 where a test or a measurement failed.
 """

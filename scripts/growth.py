@@ -1,4 +1,4 @@
-"""How time and memory of inference grow with pixels, stages, batch and tiles: figures with both axes logarithmic.
+"""Growth of time and memory of inference with pixels, stages, batch and tiles: figures with both axes logarithmic.
 
     python scripts/growth.py FOLDER [NETWORK ...]
 

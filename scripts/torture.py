@@ -3,7 +3,7 @@
     scripts/torture [N]
 
 Real processes of `unfold train` on made-up pictures: 8 steps in 2 epochs, gradients accumulated and weights averaged, 0
-and 2 processes that load data in turn. "Identical" means: every tensor and number of last.pth (weights, average,
+and 2 worker processes in turn. "Identical" means: every tensor and number of last.pth (weights, average,
 optimiser, counters, best score) and of best.pth, the rows of log.jsonl without their times, and validation.json, bit
 for bit as of the run that nothing happened to; and no unfinished file is left. N: how often -9 kills; the other faults
 come in proportion. Prints a table in Markdown; problems are printed on stderr, with exit code 1.

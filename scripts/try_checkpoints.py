@@ -1,4 +1,4 @@
-"""The checkpoint door, tried out: what is loaded, and what 360 damaged or hostile files do.
+"""Try loading checkpoints: which files are loaded, and what 360 damaged or hostile files do.
 
     python scripts/try_checkpoints.py [--manifests DIR] [--seed 0]
 

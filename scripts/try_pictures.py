@@ -3,7 +3,7 @@
     python scripts/try_pictures.py [--number 1000] [--single 30] [--seed 0]
 
 One run over a folder (scripts/hostile_folder.py) with a narrow USRNet of made-up weights at scale 2; a second one that
-is interrupted and begun again, whose results must be the same bytes; one onto a disk that becomes full (a small tmpfs,
+is interrupted and restarted, whose results must be the same bytes; one onto a disk that becomes full (a small tmpfs,
 where the system lets it be mounted); and single files, each in a run of its own. Exit code 1 where anything happened
 that should not.
 """

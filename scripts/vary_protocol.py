@@ -1,4 +1,4 @@
-"""How far a PSNR moves when one choice of a protocol is another: the example of docs/protocols.md.
+"""The effect of single choices of a protocol on PSNR: the example of docs/protocols.md.
 
     UNFOLD_DATA=... python scripts/vary_protocol.py --weights usrnet_tiny [--data Set5]
 

@@ -58,10 +58,10 @@ def parser() -> argparse.ArgumentParser:
         nargs="?",
         const="must",
         choices=["must", "auto"],
-        help="go on from the newest whole checkpoint in OUTPUT; `--resume auto`: or begin, where there is none",
+        help="resume from the newest intact checkpoint in OUTPUT; `--resume auto`: or start, where there is none",
     )
-    train.add_argument("--overwrite", action="store_true", help="begin anew where OUTPUT holds a run already")
-    train.add_argument("--init", metavar="FILE|NAME", help="weights to begin with, to fine-tune them")
+    train.add_argument("--overwrite", action="store_true", help="start again where OUTPUT holds a run already")
+    train.add_argument("--init", metavar="FILE|NAME", help="initial weights, for fine-tuning")
     _add_key(train, "with --init: ")
     train.add_argument(
         "--partial", action="store_true", help="with --init: load matching tensors only; list the others"
@@ -75,7 +75,7 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument(
         "--fetch",
         action="store_true",
-        help="train nothing: download all that the run needs beside its images (weights of --init, VGG19 of a loss), "
+        help="train nothing: download what the run needs besides its images (weights of --init, VGG19 of a loss), "
         "for machines without a network",
     )
     train.add_argument("overrides", nargs="*", metavar="KEY VALUE", help=OVERRIDES_HELP)
@@ -191,8 +191,8 @@ def _add_tables(commands: Subparsers) -> None:
         "tables",
         help="measure the tables of the papers beside the published numbers",
         description="Measure every cell of a published table for which there are images and weights, and write it "
-        "beside the published numbers: table.md, table.csv, table.json and table.html. A run that was stopped goes on "
-        "where it was; what is measured is measured again only where weights, images, protocol or versions have "
+        "beside the published numbers: table.md, table.csv, table.json and table.html. A stopped run "
+        "continues; a number is measured again only where weights, images, protocol or versions have "
         "changed. Exit code 1: some images failed, or `compare` found a difference.",
         epilog="`unfold tables list` lists the tables. `unfold tables compare A.json B.json` lists what changed "
         "between two runs. Example: unfold tables usrnet_bicubic --weights usrnet_tiny. More: docs/tables.md.",
@@ -322,7 +322,7 @@ def _add_data(actions: Subparsers) -> None:
         help="one HDF5 file with the decoded images of a folder, to train from",
         description="One HDF5 file with the decoded images or pairs of a folder, from which random crops are read many "
         "times faster than from files that have to be decoded; 3 to 4 bytes per pixel. One that is there is checked "
-        "and, where its files have changed, made anew.",
+        "and, where its files have changed, made again.",
     )
     cache.add_argument("source", metavar="DIR", help="folder of images, or of pairs; or of `train`")
     cache.add_argument("--output", "-o", required=True, metavar="FILE", type=Path, help="file to make, .h5")
@@ -447,7 +447,7 @@ def _add_network(command: argparse.ArgumentParser, more: str = "", about: str = 
     )
     command.add_argument("--precision", choices=["float32", "bf16"], default="float32")
     command.add_argument("--device", default="auto", metavar="NAME", help=DEVICE_HELP)
-    command.add_argument("--overwrite", action="store_true", help="make results anew that are there already")
+    command.add_argument("--overwrite", action="store_true", help="replace results that exist already")
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
