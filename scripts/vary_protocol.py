@@ -40,7 +40,7 @@ def another_input(sample: Sample, **inputs: Any) -> Sample:
 
 
 def rounded_blur(sample: Sample) -> Sample:
-    """Rounded to 8 bits where it is cut off."""
+    """Rounded to 8 bits, where the protocol truncates."""
     return another_input(sample, y=_degraded(sample, np.rint))
 
 
@@ -82,10 +82,10 @@ SCORES: dict[str, Score] = {
     "no border": lambda r, t: psnr(PROTOCOL.finish(r), t),
     "result not rounded": lambda r, t: psnr(r.clip(0, 1), t / np.float32(255), 16),
     "result neither rounded nor clamped": lambda r, t: psnr(r, t / np.float32(255), 16),
-    "result cut off to 8 bits": lambda r, t: psnr(np.trunc(r.clip(0, 1) * 255).astype(np.uint8), t, 16),
+    "result truncated to 8 bits": lambda r, t: psnr(np.trunc(r.clip(0, 1) * 255).astype(np.uint8), t, 16),
 }
 DEGRADATIONS: dict[str, Callable[[Sample], Sample]] = {
-    "blur rounded to 8 bits, not cut off": rounded_blur,
+    "blur rounded to 8 bits, not truncated": rounded_blur,
     "blur in floats": float_blur,
     "noise of another seed": another_seed,
     "network given sigma 0": given_no_noise,

@@ -120,7 +120,7 @@ def gradients(us: Processes, folder: Path) -> None:
             torch.manual_seed(0)
             net, given = narrow(name).to(dtype).train(), inputs(name, 6, 32, 32, dtype)
             size = 64 if name == "usrnet" else 32
-            batch = {"target": torch.rand(6, 1 if name.endswith("cs") else 3, size, size, dtype=dtype), **given}
+            batch = {"target": torch.rand(6, net.channels, size, size, dtype=dtype), **given}
             mine = slice(6 * us.rank // us.world, 6 * (us.rank + 1) // us.world)
             part = {key: value[mine] if isinstance(value, Tensor) else value for key, value in batch.items()}
             optimizer = torch.optim.Adam(net.parameters(), 1e-3, fused=True)

@@ -427,6 +427,9 @@ _WORDS = {
 }
 
 
+SHOWN = 200  # characters of a value in a message
+
+
 def coerced(value: object, hint: object, default: object, where: str) -> Any:
     """``value`` in the type of the annotation, or of the default where there is none; UnfoldError where it does not
     fit.
@@ -436,7 +439,9 @@ def coerced(value: object, hint: object, default: object, where: str) -> Any:
     try:
         return _coerced(value, _of_default(default) if hint in (Any, inspect.Parameter.empty) else hint)
     except _UnfitError as unfit:
-        raise UnfoldError(f"{where} is {unfit}, and {value!r} is not") from None
+        shown = " ".join(repr(value).split())  # an array's has lines
+        shown = shown if len(shown) <= SHOWN else f"{shown[:SHOWN]}..."
+        raise UnfoldError(f"{where} is {unfit}, and {shown} is not") from None
 
 
 class _UnfitError(Exception):

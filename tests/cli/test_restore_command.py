@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -154,6 +155,14 @@ def test_a_network_of_one_channel_restores_a_grey_picture_as_it_is_without_a_not
     given = ("-o", tmp_path / "o", "--weights", tmp_path / "one.pth")
     code, printed, _ = command("restore", tmp_path / "g.png", *given)
     assert (code, printed.strip()) == (0, "restored 1")
+    options = module.Options({}, False, "auto", False, "float32", alone=False)
+    worker = module._Worker(str(tmp_path / "one.pth"), None, None, {}, "cpu", options)
+    try:
+        done = worker.run(find_jobs([str(tmp_path / "g.png")], tmp_path / "j", None, Counter())[0])
+    finally:
+        module.logger.removeFilter(worker._note)
+    assert done is not None
+    assert not done.grey, "nor by one of several processes"
     with torch.inference_mode():
         y = torch.from_numpy(grey / np.float32(255)).permute(2, 0, 1)[None]
         expected = net(y)[0].permute(1, 2, 0).clamp(0, 1).numpy()
@@ -377,6 +386,29 @@ def test_a_picture_too_large_beside_others_is_restored_alone_and_as_it_would_be(
         assert worker.run(job) is None, "tiles would be made"
     finally:
         module.logger.removeFilter(worker._note)
+
+
+def killed_at_the_second(job: Any) -> Any:
+    if job.source.name == "b.png":
+        signal.raise_signal(signal.SIGKILL)
+    return run_alone(job)
+
+
+run_alone = module._run
+
+
+def test_what_a_killed_process_leaves_is_restored_alone(
+    blind: Path, tmp_path: Path, command: Command, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "in").mkdir()
+    for i, name in enumerate(("a.png", "b.png", "c.png")):
+        Image.fromarray(scene(20, 16, seed=i)).save(tmp_path / "in" / name)
+    monkeypatch.setattr(module, "_run", killed_at_the_second)
+    code, printed, _ = command("restore", tmp_path / "in", "-o", tmp_path / "o", "--weights", blind, "--jobs", "2")
+    assert code == 0
+    assert "restored 3" in printed
+    assert "a process was ended from outside, perhaps for lack of memory" in caplog.text
+    assert len(list((tmp_path / "o").iterdir())) == 3
 
 
 @pytest.mark.parametrize("jobs", ["0", "-1"])

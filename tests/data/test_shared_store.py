@@ -27,6 +27,7 @@ from unfold.data.stores import choose_store, pixel_file, store_folder
 from unfold.data.stores.choose_store import Wish, shared_store
 from unfold.data.stores.fingerprint import fingerprint
 from unfold.data.stores.image_stores import Store, Window, read_head
+from unfold.data.stores.pixel_file import PixelFile
 from unfold.data.stores.shared_store import SharedStore
 from unfold.degradations.degradation import Degradation
 from unfold.degradations.paired import Paired
@@ -349,6 +350,69 @@ def test_stores_give_way_to_new_ones_within_the_limit_but_those_in_use(
             opened(files[:2], "disk")
 
 
+def test_a_store_that_is_being_filled_counts_as_large_as_it_will_be(
+    files: list[Path], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, cache: Path, lazy: None
+) -> None:
+    first = opened(files[:3], "disk")
+    whole_size = int(first.file.about["needed"])
+    monkeypatch.setenv("UNFOLD_STORE_LIMIT", str((whole_size + 8000) / 1e9))
+    assert first.file.entries()[0].state == pixel_file.EMPTY
+    opened(files[3:], "disk")
+    assert "UNFOLD_STORE_LIMIT leaves" in caplog.text
+    assert len(list(cache.glob("*.pixels"))) == 1
+
+
+def test_a_store_that_others_fill_is_not_taken_for_damaged(tmp_path: Path) -> None:
+    count = 600
+    file = store_folder.find_or_begin("k", count, ["target"], 1000, "\N{GRINNING FACE}" * 500)
+
+    def fill() -> None:
+        mine = PixelFile(os.open(file.path, os.O_RDWR), file.path, file.room, False)
+        for slot in range(count):
+            with mine.alone_at(slot):
+                mine.put(slot, {"target": np.zeros((8, 8, 3), np.uint8)})
+
+    filling = FORK.Process(target=fill)
+    filling.start()
+    found = []
+    while filling.is_alive():
+        found.append(file.damage())
+    assert found
+    assert set(found) == {""}
+    assert filling.exitcode == 0
+
+
+def test_damaged_stores_leave_no_file_open_and_those_of_others_are_left_alone(
+    files: list[Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], cache: Path
+) -> None:
+    path = Path(opened(files[:2], "disk").file.path)
+    damaged = path.with_name(f"damaged{path.name}")
+    damaged.write_bytes(b"damaged" * 2000)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    assert [one.of for one in store_folder.kept()] == ["a set", "damaged"]
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    whose, plain_open, plain_path_open = path.stem, os.open, Path.open
+
+    def refused(place: Any, *arguments: Any, **named: Any) -> int:
+        if str(place) == str(path):
+            raise PermissionError(errno.EACCES, "Permission denied", str(place))
+        return plain_open(place, *arguments, **named)
+
+    def path_refused(place: Path, *arguments: Any, **named: Any) -> Any:
+        if place.stem == whose:
+            raise PermissionError(errno.EACCES, "Permission denied", str(place))
+        return plain_path_open(place, *arguments, **named)
+
+    monkeypatch.setattr(os, "open", refused)
+    monkeypatch.setattr(Path, "open", path_refused)
+    monkeypatch.setenv("UNFOLD_STORE_LIMIT", "0.00002")
+    same(opened(files[2:4], "disk"), files[2:4])
+    assert main(["data", "cache", "list"]) == 0
+    assert "another user's" in capsys.readouterr().out
+    assert main(["data", "cache", "clear"]) == 0
+    assert f"{path} stays" in capsys.readouterr().out
+
+
 def test_the_cache_is_listed_and_cleared_but_what_is_in_use(
     files: list[Path], capsys: pytest.CaptureFixture[str], cache: Path
 ) -> None:
@@ -381,6 +445,19 @@ def test_a_changed_file_is_decoded_anew_even_where_its_length_and_date_stay(file
     os.utime(bitmaps[3], ns=(before.st_atime_ns, before.st_mtime_ns))
     assert bitmaps[3].stat().st_size == before.st_size
     same(opened(bitmaps, "disk"), bitmaps)
+
+
+def test_a_pair_of_another_scale_that_is_left_out_leaves_the_scale_of_the_samples(tmp_path: Path) -> None:
+    pairs = []
+    for i, scale in enumerate((1, 1, 2)):
+        Image.fromarray(scene(20, 24, seed=i)).save(tmp_path / f"{i}_y.png")
+        Image.fromarray(scene(20 * scale, 24 * scale, seed=i)).save(tmp_path / f"{i}.png")
+        pairs.append(Pair(str(i), tmp_path / f"{i}_y.png", tmp_path / f"{i}.png"))
+    kind = Paired()
+    asked = Wish("memory", skip_bad=True, rule="x")
+    store, left_out = shared_store(pairs, [kind.files(p) for p in pairs], kind.read, reduced, asked)
+    assert len(left_out) == 1
+    assert (store.scale, kind.scales) == (1, (1,))
 
 
 @pytest.mark.parametrize("place", ["memory", "disk", "files"])

@@ -30,6 +30,7 @@ from unfold.physics.sampling import from_blocks, initial_by_least_squares, rando
 from unfold.protocols.by_name import parse_protocol
 from unfold.protocols.protocol import Case
 from unfold.steps import block_sampling, fourier_sampling
+from unfold.util import log_once
 from unfold.util.matrix_files import read_mask, read_matrix
 
 Command = Callable[..., tuple[int, str, str]]
@@ -222,6 +223,9 @@ def test_weights_are_recognised_by_their_matrix_or_their_name(theirs: Path, tmp_
         (None, {"matrix": "bad.mat"}, "bad.mat is damaged or no .mat or .npy file"),
         (None, {"matrix": "two.mat"}, "two.mat holds a \\(2, 2\\), b \\(2, 2\\), and one matrix is wanted, called phi"),
         (None, {"matrix": "nan.npy"}, "not of finite numbers"),
+        (None, {"matrix": "complex.npy"}, "complex.npy holds complex numbers, and real ones are wanted"),
+        (None, {"matrix": "phi.mat", "initial": "complex.npy"}, "complex.npy holds complex numbers"),
+        (None, {"matrix": np.ones((43, 1089))}, "matrix is text or null, and array.{,220} is not"),
     ],
 )
 def test_a_matrix_that_is_missing_or_another_is_one_line_with_its_shape(
@@ -232,9 +236,50 @@ def test_a_matrix_that_is_missing_or_another_is_one_line_with_its_shape(
     (tmp_path / "bad.mat").write_bytes(b"no matrix")
     savemat(tmp_path / "two.mat", {"a": np.eye(2), "b": np.eye(2)})
     np.save(tmp_path / "nan.npy", np.full((43, 1089), np.nan))
+    np.save(tmp_path / "complex.npy", np.full((43, 1089), 1 + 1j))
     with pytest.raises(UnfoldError, match=words) as error:
         unfold.load_model(theirs, name, **options)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("kind", ["<f8", ">f8", ">f4", "f2", "g", ">u2", "?"])
+def test_a_matrix_may_be_of_any_numbers(kind: str, tmp_path: Path) -> None:
+    phi = np.random.default_rng(0).random((10, 1089)) < 0.5
+    np.save(tmp_path / "phi.npy", phi.astype(kind))
+    net = unfold.create_model("ista_net_plus", matrix=tmp_path / "phi.npy", stages=1, width=4)
+    assert (net.operator.phi.numpy() == phi).all()
+
+
+def test_what_is_measured_and_an_image_to_measure_are_not_given_together() -> None:
+    image, mask = torch.rand(1, 1, 33, 33), torch.ones(1, 1, 33, 33)
+    with pytest.raises(UnfoldError, match="either measurements or image="):
+        unfold.create_model("ista_net", stages=1, width=4)(torch.rand(1, 272, 2, 3), image=image)
+    mri = unfold.create_model("ista_net_plus_mri", stages=1, width=4)
+    with pytest.raises(UnfoldError, match=r"either k, .* or image="):
+        mri(torch.fft.fft2(image), image=image, mask=mask)
+    with pytest.raises(UnfoldError, match=r"k has the shape \(B,1,H,W\), not \(1, 3, 33, 33\)"):
+        mri(torch.fft.fft2(image.expand(1, 3, 33, 33)), mask=mask)
+
+
+def test_shapes_that_no_network_has_are_one_line(theirs: Path, tmp_path: Path) -> None:
+    state = torch.load(theirs, weights_only=True)
+    key = next(key for key in state if key.endswith("fcs.0.conv1_forward"))
+    torch.save({**state, key: torch.tensor(1.0)}, tmp_path / "odd.pkl")
+    with pytest.raises(UnfoldError, match="no network that is known"):
+        unfold.load_model(tmp_path / "odd.pkl", **files(tmp_path, 43))
+
+
+@pytest.mark.parametrize(("most", "kind"), [(1, "u1"), (255, "u1"), (1, "u2"), (65535, "u2")])
+def test_a_mask_in_a_picture_is_of_its_depth_or_of_0_and_1(most: int, kind: str, tmp_path: Path) -> None:
+    mask = np.random.default_rng(0).random((9, 8)) < 0.5
+    Image.fromarray((most * mask).astype(kind)).save(tmp_path / "mask.png")
+    assert (read_mask(tmp_path / "mask.png") == mask).all()
+
+
+def test_a_mask_in_colour_is_refused(tmp_path: Path) -> None:
+    Image.fromarray(scene(9, 8)).save(tmp_path / "mask.png")
+    with pytest.raises(UnfoldError, match=r"mask.png is no picture of a mask: it is in colour"):
+        read_mask(tmp_path / "mask.png")
 
 
 def test_without_q_x_0_is_the_pseudo_inverse_and_that_is_said(
@@ -242,6 +287,7 @@ def test_without_q_x_0_is_the_pseudo_inverse_and_that_is_said(
 ) -> None:
     given = files(tmp_path, 43)
     caplog.set_level("INFO", logger="unfold")
+    log_once.forget()
     net = unfold.load_model(theirs, matrix=given["matrix"])
     assert "pseudo-inverse of Phi, not by a published Q" in caplog.text
     block = torch.rand(1, 1, 33, 33)
@@ -292,6 +338,14 @@ def test_a_checkpoint_knows_its_matrix_by_its_digest_and_no_path_in_it_is_opened
     code, _, err = command("test", "--config", recipe, "--weights", ours, "MODEL.ARGS.matrix", other / "phi.mat")
     assert code == 2
     assert "and that of" in err
+    kept = given["matrix"].read_bytes()
+    given["matrix"].write_bytes((other / "phi.mat").read_bytes())
+    code, _, err = command("train", "--config", recipe, "--resume")
+    assert code == 2, "a run does not go on with another matrix in the same place"
+    assert "and that of" in err
+    given["matrix"].write_bytes(kept)
+    code, _, err = command("train", "--config", recipe, "--resume")
+    assert code == 0, err
     code, _, err = command("convert", ours, tmp_path / "ours.safetensors")
     assert code == 0, err
     assert unfold.load_model(tmp_path / "ours.safetensors", **given).ratio == 25

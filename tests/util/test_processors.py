@@ -82,6 +82,7 @@ TORCHRUN = {"TORCHELASTIC_RUN_ID": "none", "LOCAL_WORLD_SIZE": "4", "OMP_NUM_THR
         ({}, 0.5, 1),
         ({"OMP_NUM_THREADS": "7"}, 3.0, None),
         ({"MKL_NUM_THREADS": "7"}, 3.0, None),
+        ({"LOCAL_WORLD_SIZE": ""}, None, None),
         ({"LOCAL_WORLD_SIZE": "4"}, None, 4),
         ({"LOCAL_WORLD_SIZE": "4"}, 9.0, 2),
         ({"LOCAL_WORLD_SIZE": "32"}, None, 1),
@@ -111,6 +112,26 @@ def test_one_thread_that_a_person_set_before_torchrun_stays(tmp_path: Path, monk
     parent = tmp_path / "environ"
     parent.write_bytes(b"HOME=/root\0OMP_NUM_THREADS=1\0PATH=/bin")
     assert threads_for(TORCHRUN, parent) is None
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({}, False),
+        ({"OMP_NUM_THREADS": "4"}, True),
+        ({"MKL_NUM_THREADS": "4"}, True),
+        ({"OMP_NUM_THREADS": "4", "UNFOLD_THREADS": "4"}, False),
+        ({"OMP_NUM_THREADS": "2", "UNFOLD_THREADS": "4"}, True),
+    ],
+)
+def test_a_person_chose_the_threads_where_it_was_not_done_here(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], expected: bool
+) -> None:
+    for name in (*processors.THREADS, processors.OURS):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert processors.chosen_by_a_person() == expected
 
 
 def printed(code: str, *, main: bool = False, **environment: str) -> str:

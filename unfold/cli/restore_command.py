@@ -18,7 +18,7 @@ import torch
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from unfold.data.formats.open_picture import EXTENSIONS, INSTALL, MissingReaderError
-from unfold.data.parallel import in_parallel
+from unfold.data.parallel import ProcessEndedError, in_parallel
 from unfold.errors import UnfoldError, one_line
 from unfold.facts import Input
 from unfold.inference.collect_files import Job, by_kind, find_jobs
@@ -172,9 +172,12 @@ def run_restore(
                     files=files_given,
                     options=replace(options, alone=False),
                 )
-                for number, done in enumerate(_in_processes(left, devices, begin)):
-                    if done is not None:
-                        found[number] = done
+                try:
+                    for number, done in enumerate(_in_processes(left, devices, begin)):
+                        if done is not None:
+                            found[number] = done
+                except ProcessEndedError as error:  # what is left is done alone, as where memory does not suffice
+                    logger.warning("note: %s is done now in one process", str(error).rpartition("; ")[0])
             rest = [number for number in range(len(left)) if number not in found]
             with bar(len(rest), "restoring", "picture") as files:
                 for number in rest:
@@ -274,11 +277,15 @@ def _first(paths: Sequence[Path]) -> str:
     return str(paths[0]) + (f" and {len(paths) - 1} more" if len(paths) > 1 else "")
 
 
+def _counts_as_grey(picture: Picture, net: UnfoldingNetwork) -> bool:
+    return picture.grey and net.measured_channels != 1
+
+
 def _restore_one(job: Job, net: UnfoldingNetwork, options: Options) -> Done:
     """Restore a picture, or say why not; OSError for a full disk."""
     try:
         picture, lost = restore_file(job, net, options)
-        return Done("done", grey=picture.grey and net.measured_channels != 1, lost=lost)
+        return Done("done", grey=_counts_as_grey(picture, net), lost=lost)
     except MissingReaderError:
         return Done("missing")
     except UnfoldError as error:
@@ -315,7 +322,7 @@ class _Worker:
         except (UnfoldError, OSError, MemoryError, TooLargeError):
             return None
         notes = [(note.levelno, note.getMessage(), getattr(note, "kind", None)) for note in self.notes]
-        return Done("done", grey=picture.grey, lost=lost, notes=notes)
+        return Done("done", grey=_counts_as_grey(picture, self.net), lost=lost, notes=notes)
 
 
 _worker: _Worker | None = None  # of this process

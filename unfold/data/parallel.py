@@ -21,6 +21,10 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
+class ProcessEndedError(UnfoldError):
+    """A process that worked was killed."""
+
+
 def in_parallel(
     function: Callable[[T], R],
     items: Collection[T],
@@ -54,7 +58,9 @@ def in_parallel(
                 waiting.extend(pool.submit(function, item) for item in islice(rest, workers + 2 - len(waiting)))
             yield waiting.popleft().result()
     except BrokenProcessPool:
-        raise UnfoldError(f"{what}: a process was ended from outside, perhaps for lack of memory; try again") from None
+        raise ProcessEndedError(
+            f"{what}: a process was ended from outside, perhaps for lack of memory; try again"
+        ) from None
     finally:
         pool.shutdown(cancel_futures=True)
 

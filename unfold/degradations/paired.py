@@ -65,7 +65,8 @@ class Paired(Degradation):
 
     def read(self, source: Pair) -> Images:
         images = read_pair(source, self._counts())
-        self.scales = (scale_of(source, *images),)  # the same for all pairs, as the store checks
+        if "scales" not in vars(self):  # of the first pair: its store skips other pairs, or stops
+            self.scales = (scale_of(source, *images),)
         return dict(zip(("input", "target"), images, strict=True))
 
     def make(self, images: Images, rng: Rng, scale: int) -> Named:

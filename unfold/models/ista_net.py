@@ -19,6 +19,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from unfold.errors import UnfoldError
 from unfold.facts import Input, Preset, Tiling, image
 from unfold.models.unfolding import UnfoldingNetwork, check_image, of_data_parallel
 from unfold.priors.shrinkage import Shrinkage
@@ -47,7 +48,7 @@ class Phases(UnfoldingNetwork):
         if "fcs.0.lambda_step" not in state:
             return None
         stages = sum(key.endswith(".lambda_step") for key in state)
-        return {"stages": stages, "width": len(state["fcs.0.conv1_forward"]), "plus": "fcs.0.conv_D" in state}
+        return {"stages": stages, "width": state["fcs.0.conv1_forward"].shape[0], "plus": "fcs.0.conv_D" in state}
 
     def __init__(self, plus: bool, stages: int, width: int) -> None:
         super().__init__(stages)
@@ -137,4 +138,6 @@ class ISTANetMRI(Phases):
     def begin(self, k: Tensor | None = None, *, image: Tensor | None = None, mask: Tensor) -> tuple[Tensor, Context]:
         if image is not None:
             check_image(image, 1, "an image to measure")
+        if isinstance(k, Tensor) and (k.ndim != 4 or k.shape[1] != 1):
+            raise UnfoldError(f"k has the shape (B,1,H,W), not {tuple(k.shape)}")
         return fourier_sampling.begin(k, image, mask)

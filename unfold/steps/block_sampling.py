@@ -83,7 +83,11 @@ class BlockSampling(nn.Module):
             if phi.shape[1] == pixels:
                 own = f", of ratio {ratio_of(len(phi), pixels):.4g} %"
             raise UnfoldError(f"{matrix} holds a matrix {phi.shape}{own}, and what is wanted is {wanted(given)}")
-        q = np.linalg.pinv(phi) if initial is None else read_matrix(initial, "Qinit")
+        q = None if initial is None else read_matrix(initial, "Qinit")
+        for path, value in ((matrix, phi), (initial, q)):
+            if value is not None and value.dtype.kind == "c":
+                raise UnfoldError(f"{path} holds complex numbers, and real ones are wanted")
+        q = np.linalg.pinv(phi) if q is None else q
         if q.shape != (pixels, rows):
             raise UnfoldError(f"{initial} is {q.shape}, and the Q of x_0 = Q y is ({pixels}, {rows}) for this matrix")
         if matrix is not None and initial is None:
@@ -104,7 +108,9 @@ class BlockSampling(nn.Module):
         block (B*h*w,1,side,side), and the state of the data step. UnfoldError where neither is given, or for other
         shapes.
         """
-        if y is None and image is not None:
+        if y is not None and image is not None:
+            raise UnfoldError("give either measurements or image=, the image to measure")
+        if image is not None:
             y = self.measure(image)
         y = y[..., None, None] if isinstance(y, Tensor) and y.ndim == 2 else y
         if not isinstance(y, Tensor) or y.ndim != 4 or y.shape[1] != len(self.phi):

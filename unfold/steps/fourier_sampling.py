@@ -33,9 +33,11 @@ def begin(k: Tensor | None, image: Tensor | None, mask: Tensor) -> tuple[Tensor,
     """Frequencies k (B,C,H,W), complex, or an image to measure (B,C,H,W) -> x_0 = A^T k, and the state of the data
     step.
 
-    UnfoldError where neither is given, or the shape differs from the mask's.
+    UnfoldError where neither is given, or both, or the shape differs from the mask's.
     """
     mask = at_least_float32(mask)
+    if k is not None and image is not None:
+        raise UnfoldError("give either k, the measured frequencies, or image=, the image to measure")
     given = image if k is None else k
     if not isinstance(given, Tensor) or given.is_complex() == (k is None) or given.shape[-2:] != mask.shape[-2:]:
         raise UnfoldError(f"give image=, or k (B,1,H,W), complex; both are as large as the mask, {tuple(mask.shape)}")

@@ -43,7 +43,7 @@ SHARE = 0.5  # share of the free memory that measured steps may take
 PATIENCE = 8.0  # seconds that restoring an image may take; of a larger image only a part is restored
 
 LEAST = 64  # pixels of such a part's side
-MARGIN = 1.3  # measured memory is up to this factor above the counted memory (docs/training.md)
+MARGIN = 1.3  # measured memory is up to this factor above the counted memory (docs/experiments.md)
 
 
 class Step(NamedTuple):

@@ -34,7 +34,8 @@ def digest_beside(text: object) -> str:
 
 def read_matrix(text: str | Path, wanted: str = "") -> NDArray[Any]:
     """The matrix in a file, real or complex, found by :func:`find_beside`: in a .mat the array ``wanted``, or its only
-    array, with axes in MATLAB's order. UnfoldError for a file that is missing, damaged or not a matrix.
+    array, with axes in MATLAB's order. Other numbers than float32 and complex become float64. UnfoldError for a file
+    that is missing, damaged or not a matrix.
     """
     path = find_beside(text)
     try:
@@ -53,7 +54,10 @@ def read_matrix(text: str | Path, wanted: str = "") -> NDArray[Any]:
     matrix = matrices[wanted] if wanted in matrices else next(iter(matrices.values()))
     if matrix.dtype.kind not in "biufc" or matrix.size > LARGEST or not np.isfinite(matrix).all():
         raise UnfoldError(f"{path} holds a matrix {matrix.shape} of {matrix.dtype} that is not of finite numbers")
-    return np.array(matrix)
+    kind = matrix.dtype.newbyteorder("=")
+    if kind not in (np.float32, np.complex64):
+        kind = np.dtype(complex if kind.kind == "c" else float)
+    return np.array(matrix, kind)
 
 
 def _of_mat(path: Path) -> dict[str, Any]:
@@ -67,7 +71,9 @@ def _of_mat(path: Path) -> dict[str, Any]:
 
 
 def read_mask(text: str | Path) -> NDArray[np.float32]:
-    """A mask (H,W) of numbers in [0,1], from a .mat (``mask_matrix``) or .npy file, or a grey picture of 8 bits."""
+    """A mask (H,W) of numbers in [0,1], from a .mat (``mask_matrix``) or .npy file, or from a grey picture, whose
+    values are divided by 255 (16 bits by 65535), unless they are only 0 and 1.
+    """
     path = find_beside(text)
     if path.suffix.lower() in ENDINGS:
         mask = read_matrix(path, "mask_matrix")
@@ -76,9 +82,15 @@ def read_mask(text: str | Path) -> NDArray[np.float32]:
 
         try:
             with Image.open(path) as picture:
-                mask = np.asarray(picture.convert("L")) / 255
+                deep = picture.mode.startswith("I;16")
+                if not deep and picture.mode not in ("1", "L", "P", "RGB"):
+                    raise ValueError(f"it is {picture.mode}, and grey is wanted")
+                grey = np.asarray(picture)[..., None] if deep else np.asarray(picture.convert("RGB"))
         except Exception as error:  # damaged files raise any error
             raise UnfoldError(f"{path} is no picture of a mask ({reason_of(error)})") from None
+        if (grey != grey[..., :1]).any():
+            raise UnfoldError(f"{path} is no picture of a mask: it is in colour, and grey is wanted")
+        mask = grey[..., 0] / (np.iinfo(grey.dtype).max if grey.max() > 1 else 1)
     if mask.dtype.kind == "c" or mask.min() < 0 or mask.max() > 1 or not mask.any():
         raise UnfoldError(f"{path} is no mask: it has values from {mask.min():g} to {mask.max():g}, not of [0,1]")
     return mask.astype(np.float32)

@@ -74,7 +74,8 @@ def threads_for(environment: MutableMapping[str, str], parent: Path | None = Non
     one run share them. parent: the environment that torchrun was started with; unless set, torchrun gives each process
     one thread, regardless of the machine.
     """
-    local = int(environment.get("LOCAL_WORLD_SIZE", "1"))
+    several = environment.get("LOCAL_WORLD_SIZE", "")
+    local = max(int(several), 1) if several.isdecimal() else 1
     said = [name for name in THREADS if environment.get(name)]
     if said and not (local > 1 and said == [THREADS[0]] and _by_torchrun(environment, parent)):
         return None
@@ -115,8 +116,8 @@ OURS = "UNFOLD_THREADS"  # number of threads that was chosen here, not by the us
 
 def chosen_by_a_person() -> bool:
     """Whether the user set the number of threads, so that no run may change it."""
-    said = [name for name in THREADS if os.environ.get(name)]
-    return bool(said) and os.environ.get(OURS) != os.environ.get(THREADS[0])
+    said = {name: value for name in THREADS if (value := os.environ.get(name))}
+    return bool(said) and said.get(THREADS[0]) != os.environ.get(OURS, "")
 
 
 @contextmanager

@@ -74,7 +74,7 @@ def shared_store(
     key = _digest([facts, wish.rule, list(wish.factors), versions])
     bad: dict[int, str] = {}
     probe = _first(sources, read, bad)
-    known = sizes_of([one["target"] for one in files], _digest(facts), wish.dry)
+    known = sizes_of([one["target"] for one in files], _digest([facts, versions]), wish.dry)
     sizes = _sizes(known, sources, read, bad)
     target = probe["target"]
     pixels = sum(height * width for height, width in sizes)
@@ -180,7 +180,7 @@ def _together(peers: Peers | None, make: Callable[[], Opened]) -> Opened:
         place, state, said = gathered[leader] or ("", {}, "")
         try:
             made = Opened(PixelFile(os.open(place, os.O_RDWR | os.O_CLOEXEC), **_without(state, "place")), said)
-        except OSError:  # another container on the same machine
+        except (OSError, UnfoldError):  # another container on the same machine, where that is nothing, or another file
             made = make()
     peers.gather(None)  # the first process keeps its file open until all have opened it
     return made

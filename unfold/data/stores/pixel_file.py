@@ -265,9 +265,11 @@ class PixelFile:
         size = self.bytes_each
         if os.fstat(self.fd).st_size < self.pixels_from:
             return "its entries are cut off"
-        end = self._end()[0]
-        data = os.pread(self.fd, self.slots * size, FIRST)
-        for slot, entry in enumerate(self.entries()):
+        with self.alone_at(-1):  # others may fill it: of each, the entry comes before the end
+            data, entries, end = os.pread(self.fd, self.slots * size, FIRST), self.entries(), self._end()[0]
+        for slot, entry in enumerate(entries):
+            if entry.state == EMPTY and any(data[slot * size : (slot + 1) * size]):
+                entry = self.entry(slot)  # it may have been half written
             if entry.state == EMPTY and any(data[slot * size : (slot + 1) * size]):
                 return f"its entry {slot} is"
             for part in entry.parts.values():

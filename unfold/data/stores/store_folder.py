@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from unfold.data.stores.pixel_file import FILLED, PixelFile, begin, head_of, spare
+from unfold.data.stores.pixel_file import FILLED, PixelFile, begin, spare
 from unfold.errors import UnfoldError
 from unfold.util.download import alone
 from unfold.util.paths import cache_folder
@@ -24,10 +24,13 @@ NETWORK = ("nfs", "cifs", "smb", "lustre", "beegfs", "gpfs", "ceph", "afs", "9p"
 
 
 class Kept(NamedTuple):
-    """A file of decoded images in the cache folder; size: in bytes; decoded: number of decoded images, of slots."""
+    """A file of decoded images in the cache folder; size: in bytes; whole: its final size, while it is being filled;
+    decoded: number of decoded images, of slots.
+    """
 
     path: Path
     size: int
+    whole: int
     used: float
     of: str
     decoded: int
@@ -62,7 +65,8 @@ def find_or_begin(key: str, slots: int, kinds: Sequence[str], needed: int, of: s
     if not os.access(path.parent, os.W_OK):
         raise OSError(0, f"{path.parent} cannot be written")
     with alone(path):
-        used = path.with_suffix(".used").open("wb")  # its lock marks the file as in use
+        # Its lock marks the file as in use. On NFS, shared locks need a file that is open for reading.
+        used = path.with_suffix(".used").open("w+b")
         fcntl.flock(used, fcntl.LOCK_SH)
         os.utime(used.fileno())
         room = limit() - _make_room(path, needed)
@@ -78,7 +82,8 @@ def find_or_begin(key: str, slots: int, kinds: Sequence[str], needed: int, of: s
                 part.unlink()
             fd = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             try:
-                begin(fd, slots, kinds, room, False, {"of": of[:400], "made": datetime.date.today().isoformat()})
+                about = {"of": of[:200], "made": datetime.date.today().isoformat(), "needed": needed}
+                begin(fd, slots, kinds, room, False, about)
                 part.replace(path)
             except OSError:
                 os.close(fd)
@@ -108,13 +113,13 @@ def _sound(path: Path, slots: int, kinds: Sequence[str], room: int) -> PixelFile
 def _make_room(path: Path, needed: int) -> int:
     """Bytes of other files, after removing unused ones. OSError where that is not enough."""
     others = sorted((one for one in kept() if one.path != path), key=lambda one: one.used)
-    taken = sum(one.size for one in others)
+    taken = sum(one.whole for one in others)
     for one in others:
         if taken + needed <= limit():
             break
         if needed <= limit() and _remove(one.path):
             logger.info("removed %s (%.1f GB, of %s) to make room", one.path, one.size / 1e9, one.of)
-            taken -= one.size
+            taken -= one.whole
     if taken + needed > limit():
         raise OSError(
             0,
@@ -124,12 +129,14 @@ def _make_room(path: Path, needed: int) -> int:
 
 
 def _remove(path: Path) -> bool:
-    """Remove a file of decoded images; False where a run has it open. Its empty lock files stay: see alone."""
+    """Remove a file of decoded images; False where a run has it open, or it belongs to another user. Its empty lock
+    files stay: see alone.
+    """
     try:
         with path.with_suffix(".used").open("wb") as used:
             fcntl.flock(used, fcntl.LOCK_EX | fcntl.LOCK_NB)
             path.unlink(missing_ok=True)
-    except BlockingIOError:
+    except (BlockingIOError, PermissionError):
         return False
     except OSError as error:
         raise UnfoldError(f"{path} cannot be removed: {error.strerror or error}") from None
@@ -146,14 +153,16 @@ def _kept() -> Iterator[Kept]:
         try:
             facts, used = path.stat(), path.with_suffix(".used")
             last = used.stat().st_mtime if used.exists() else facts.st_mtime
-            of, decoded, slots = "damaged", 0, 0
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            with contextlib.suppress(UnfoldError):
-                head_of(fd, path)
-                fd, file = -1, PixelFile(fd, str(path), 0, False)
-                of, slots = str(file.about["of"]), file.slots
+            of, decoded, slots, size, needed = "damaged", 0, 0, facts.st_blocks * 512, 0
+            try:
+                file = PixelFile(os.open(path, os.O_RDONLY | os.O_CLOEXEC), str(path), 0, False)
+                of, slots, needed = str(file.about["of"]), file.slots, int(file.about.get("needed", 0))
                 decoded = sum(entry.state == FILLED for entry in file.entries())
-            yield Kept(path, facts.st_blocks * 512, last, of, decoded, slots)
+            except UnfoldError:
+                pass
+            except PermissionError:
+                of = "another user's"
+            yield Kept(path, size, max(size, needed if decoded < slots else 0), last, of, decoded, slots)
         except FileNotFoundError:
             continue
 
@@ -176,7 +185,7 @@ def clear_stores() -> str:
     gone = [one for one in found if _remove(one.path)]
     for rest in folder().glob("*.sizes.json"):
         rest.unlink(missing_ok=True)
-    lines = [f"{one.path} stays: a run uses it" for one in found if one not in gone]
+    lines = [f"{one.path} stays: a run uses it, or it is another user's" for one in found if one not in gone]
     size = sum(one.size for one in gone)
     return "\n".join([*lines, f"removed {len(gone)} of {len(found)} stores, {size / 1e9:.2f} GB, from {folder()}"])
 
@@ -190,7 +199,7 @@ def _machine() -> str:
     with contextlib.suppress(OSError):
         for line in Path("/proc/self/mounts").read_text().splitlines():
             _, mount, system, *_ = line.split()
-            if place.startswith(mount.rstrip("/") + "/") and len(mount) >= len(best):
+            if f"{place}/".startswith(mount.rstrip("/") + "/") and len(mount) >= len(best):
                 best, kind = mount, system
     return f"-{platform.node()}" if kind.startswith(NETWORK) else ""
 

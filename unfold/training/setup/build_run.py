@@ -54,7 +54,7 @@ from unfold.util import log_once
 from unfold.util.arrays import Named
 from unfold.util.atomic_files import nearest, whole_file
 from unfold.util.device import pick_device, place
-from unfold.weights.load_model import load_state, model_record
+from unfold.weights.load_model import check_files, load_state, model_record
 from unfold.weights.read_checkpoint import Checkpoint, read_checkpoint
 from unfold.weights.resolve_weights import find_weights
 
@@ -121,6 +121,7 @@ def build_trainer(
     if init is not None:
         begin_with(net, settings.model.short_name, init, partial, init_key)
     elif found is not None:
+        check_files(part_of(cfg, "MODEL"), found[1], found[0], options_of(cfg, "MODEL"))
         load_state(net, found[1].state, found[0])
     else:
         logger.info(
