@@ -55,7 +55,7 @@ def test_avoided_words_stand_nowhere() -> None:
     [
         ("# the rest is told", True),
         ("told = 1", True),
-        ("def test_it_is_reported() -> None:", True),
+        ("def test_it_is_told() -> None:", True),
         ("rate.in_vain(3)", True),
         ("UnfoldError for what cannot be.", True),
         ("for everything, recommended, amended, intellectual", False),
