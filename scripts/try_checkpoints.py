@@ -46,6 +46,7 @@ from unfold.errors import UnfoldError
 from unfold.models.golden.dgunet_golden import dgunet_rule
 from unfold.models.golden.nrl_gdn_golden import nrl_gdn_rule
 from unfold.models.golden.usrnet_golden import usrnet_rule
+from unfold.models.ista_net import ISTANetMRI
 from unfold.models.nrl_gdn import NRLGDN
 from unfold.models.registry import network_part
 from unfold.weights.convert import convert
@@ -100,7 +101,10 @@ def comes_back(path: Path, state: State, name: str | None) -> bool:
 def loaded(folder: Path, manifests: Path | None) -> Iterator[tuple[str, int, int, int, int]]:
     """(what, entries, files, of them recognised without a name, of them equal bit for bit)."""
     for name in (name for name in list_models() if name != "composed"):  # whose parts a bare state dict does not show
-        given_name = name if network_part(name).make is NRLGDN else None  # three networks share that layout
+        if network_part(name).make.file_wanted({}):  # a file beside the weights, which is no matter of layouts
+            continue
+        # Of networks that share a layout, the name says which it is.
+        given_name = name if network_part(name).make in (NRLGDN, ISTANetMRI) else None
         yield _tried(folder, name, state_of(name), given_name, [("zip", "state_dict", "module.")])
     for path in sorted(manifests.glob("*.json")) if manifests else []:
         shapes = json.loads(path.read_text())

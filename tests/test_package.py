@@ -36,6 +36,7 @@ def test_the_public_face_is_there() -> None:
     for name in unfold.__all__:
         assert getattr(unfold, name) is not None
     assert callable(unfold.metrics.psnr)
+    assert unfold.UnfoldError is unfold.errors.UnfoldError
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         unfold.nothing  # noqa: B018
 

@@ -13,11 +13,13 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from unfold import metrics
     from unfold.api import register, test, train
+    from unfold.errors import UnfoldError
     from unfold.inference.restore import restore
     from unfold.models.registry import create_model, list_models
     from unfold.weights.load_model import load_model
 
 __all__ = [
+    "UnfoldError",
     "__version__",
     "create_model",
     "list_models",
@@ -30,6 +32,7 @@ __all__ = [
 ]
 
 _HOME = {
+    "UnfoldError": "unfold.errors",
     "create_model": "unfold.models.registry",
     "list_models": "unfold.models.registry",
     "load_model": "unfold.weights.load_model",

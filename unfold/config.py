@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 import yaml
 from yacs.config import CfgNode
 
-from unfold import old_keys, registry
+from unfold import old_keys, registry, user_files
 from unfold.errors import UnfoldError
 from unfold.merge_recipes import MIXED, PARTS, TERM, Merging, read_with_bases
 from unfold.util.nested import leaves, plain
@@ -330,6 +330,17 @@ def _fixed(value: Any) -> Any:
     return value
 
 
+def _kept(name: str, source: str) -> str:
+    """Where a run that config.yaml is of has kept a copy of code that is not there any more; "" where it has none."""
+    if not (registry.names_file(name) and source.endswith(".yaml")):
+        return ""
+    file, _, part = name.rpartition(":")
+    path, home = as_path(file), as_path(source).parent / user_files.KEPT
+    copies = [home / called for called in (path.name, f"{path.parent.name}_{path.name}")]
+    found = [f"{copy}:{part}" for copy in copies if copy.is_file()]
+    return f"; the run has kept a copy: {' or '.join(found)}" if found else ""
+
+
 def _check(cfg: CfgNode, sources: dict[str, str]) -> None:
     def fail(key: str, what: str) -> NoReturn:
         raise UnfoldError(f"{sources.get(key, 'defaults')}: {key} {what}")
@@ -360,7 +371,7 @@ def _check(cfg: CfgNode, sources: dict[str, str]) -> None:
             registry.check_name(kind, name)
         except UnfoldError as error:
             whole = next((k for k in (key, ".".join(key.split(".")[:2])) if k in sources), key)
-            fail(whole, f"{registry.short(name)}: {error}")
+            fail(whole, f"{registry.short(name)}: {error}{_kept(name, sources.get(whole, ''))}")
     if not cfg.OUTPUT:
         fail("OUTPUT", "names the run folder, and is empty")
     if cfg.SEED >= 2**63:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -214,16 +215,35 @@ def _open_cache(data: DataSettings, degradation: Degradation) -> PatchCache:
     return cache
 
 
+@contextmanager
+def said_by(cfg: CfgNode, key: str) -> Iterator[None]:
+    """Errors that begin with a key begin with the file that sets it."""
+    try:
+        yield
+    except UnfoldError as error:
+        if not str(error).startswith(f"{key} "):
+            raise
+        raise type(error)(f"{source_of(cfg, key)}: {error}") from None
+
+
 def check_training_set(data: DataSettings, degradation: Degradation) -> None:
     """UnfoldError where DATA.TRAIN is missing, or does not fit DATA.KIND by its file names. Reads no image."""
     if isinstance(degradation, Mixture):
         for name, part in data.parts.items():
-            check_training_set(part, degradation.parts[name])
+            try:
+                check_training_set(part, degradation.parts[name])
+            except UnfoldError as error:
+                raise type(error)(f"DATA.MIX {name}: {error}") from None
         return
-    if data.training_set.endswith(".h5"):
-        _open_cache(data, degradation)
-    else:
-        _sources(data, degradation)
+    try:
+        if data.training_set.endswith(".h5"):
+            _open_cache(data, degradation)
+        else:
+            _sources(data, degradation)
+    except UnfoldError as error:
+        if str(error).startswith("DATA."):
+            raise
+        raise type(error)(f"DATA.TRAIN {data.train}: {error}") from error.__cause__
 
 
 def _sources(data: DataSettings, degradation: Degradation) -> Sequence[object]:

@@ -90,12 +90,15 @@ class Merging:
             self.file(tree, COMMAND_LINE, Path())
 
     def names(self, values: dict[Any, Any], source: str, folder: Path) -> None:
-        """Apply names of parts. Another part has other options, so the previous ones are dropped."""
+        """Apply names of parts. Another part has other options, so the previous ones are dropped, unless only its
+        file has moved.
+        """
         for section, (key, kind) in PARTS.items():
             said = values.get(section)
             if isinstance(said, dict) and isinstance(said.get(key), str):
                 name = registry.absolute(said[key], folder)
-                if name != (before := self.cfg[section][key]):
+                before = self.cfg[section][key]
+                if name != before and not registry.has_moved(before, name):
                     for option in [one for one in self.cfg[section].ARGS if one not in self.kept[section]]:
                         value = self.cfg[section].ARGS.pop(option)
                         change = Change(source, f"{section}.{key}", kind, before, name)

@@ -202,6 +202,14 @@ def short(text: str) -> str:
     return f"{Path(found['file']).name}:{found['of_file']}" if found and found["file"] else text
 
 
+def has_moved(before: str, now: str) -> bool:
+    """Whether two names are of one class in a file of one name, which is not any more where it was."""
+    found = _CODE.fullmatch(before)
+    if found is None or not found["file"] or is_file(as_path(found["file"])):
+        return False
+    return short(before) == short(now)
+
+
 def split_options(text: str) -> tuple[str, str]:
     """A name and the options behind it: "a:x=1" is a and x=1, "p.py:A:x=1" is p.py:A and x=1."""
     found = _CODE.match(text)

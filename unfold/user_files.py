@@ -33,6 +33,7 @@ logger = logging.getLogger("unfold")
 __path__: list[str] = []  # makes this module a package that contains the user modules
 
 PREFIX = f"{__name__}."
+KEPT = "code"  # the folder in a run folder that holds copies of the files
 digests: dict[Path, str] = {}  # SHA-256 of the files when they were run
 packages: set[str] = set()  # installed packages whose parts are in use: their errors are treated as user errors
 

@@ -15,6 +15,7 @@ from PIL import Image
 from tests.inference.test_picture_formats import HEIC, PROFILE
 from tests.narrow import saved
 from tests.synthetic import scene
+from unfold import load_model, restore
 from unfold.inference.picture_files import Picture, read_picture, write_picture
 
 Command = Callable[..., tuple[int, str, str]]
@@ -129,14 +130,14 @@ def test_formats_that_do_not_fit_are_refused_before_any_work(
     blind: Path, folder: Path, tmp_path: Path, command: Command
 ) -> None:
     Image.fromarray(scene(16, 16)).save(folder / "a.png")
-    Image.fromarray(scene(16, 16)).save(folder / "a.jpg")
     (tmp_path / "two").mkdir()
+    Image.fromarray(scene(16, 16)).save(tmp_path / "two" / "a.png")
     Image.fromarray(scene(16, 16)).save(tmp_path / "two" / "b.jpg")
     Image.fromarray(scene(16, 16)).save(folder / "b.png")
     usrnet = saved("usrnet", tmp_path / "usrnet.pth")
     one, out, before = folder / "a.png", tmp_path / "o", (folder / "b.png").read_bytes()
     for words, expected in [
-        ([folder, "-o", out, "--format", "png"], "a.jpg and .*a.png would both become .*o/a.png"),
+        ([one, tmp_path / "two" / "a.png", "-o", out], r"a\.png and .*two/a\.png would both become .*o/a\.png"),
         ([one, "-o", tmp_path / "x.jpg", "--format", "png"], "--format png and the name x.jpg say two things"),
         ([one, "-o", tmp_path / "x.gif"], "x.gif: pictures are written as .png"),
         ([one, "-o", out, "--quality", 50], "--quality is for JPEG and WebP, and none of the results is one"),
@@ -146,7 +147,7 @@ def test_formats_that_do_not_fit_are_refused_before_any_work(
             [folder / "b.png", tmp_path / "two" / "b.jpg", "-o", folder, "--format", "png", "--overwrite"],
             "b.png is the picture itself",
         ),
-        ([tmp_path / "two", one, "-o", folder, "--format", "jpg", "--overwrite"], None),
+        ([tmp_path / "two" / "b.jpg", one, "-o", folder, "--format", "jpg", "--overwrite"], None),
     ]:
         code, _, err = command("restore", *words, "--weights", blind)
         if expected is None:  # onto files that are no sources, as asked for
@@ -158,6 +159,72 @@ def test_formats_that_do_not_fit_are_refused_before_any_work(
     words = [one, "-o", out, "--weights", usrnet, "--kernel", "grid", "--format", "jpg"]
     assert "leave --format and --quality out" in command("restore", *words)[2]
     assert (folder / "b.png").read_bytes() == before
+
+
+@pytest.mark.parametrize("form", [None, "png"])
+def test_pictures_of_one_name_are_all_restored_under_names_of_their_own(
+    blind: Path, tmp_path: Path, command: Command, caplog: pytest.LogCaptureFixture, form: str | None
+) -> None:
+    folder = tmp_path / "many"
+    (folder / "in").mkdir(parents=True)
+    sources = {
+        "a.png": "a.png",
+        "a.gif.png": "a.gif",
+        "c.png": "c.gif",
+        "d.png": "d.png",
+        "in/b.tga.png": "in/b.tga",
+        "in/b.ppm.png": "in/b.ppm",
+    }
+    for i, name in enumerate(sources.values()):
+        Image.fromarray(scene(16, 18, seed=i)).save(folder / name)
+    frames = [Image.fromarray(scene(16, 18, seed=i)) for i in (8, 9)]
+    frames[0].save(folder / "d.gif", save_all=True, append_images=frames[1:])
+    more = () if form is None else ("--format", form)
+    code, out, _ = command("restore", folder, "-o", tmp_path / "out", "--weights", blind, *more)
+    assert code == 1
+    assert "failed 1:" in out, "animations are counted"
+    assert "d.gif holds 2 pictures" in out
+    assert caplog.text.count("results of one name keep the ending") == 1
+    found = {p.relative_to(tmp_path / "out").as_posix(): p for p in (tmp_path / "out").rglob("*.*")}
+    assert set(found) == set(sources)
+    for name, path in found.items():
+        words = ("-o", tmp_path / "one.png", "--overwrite", "--weights", blind)
+        assert command("restore", folder / sources[name], *words)[0] == 0
+        assert path.read_bytes() == (tmp_path / "one.png").read_bytes(), name
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32, np.float64])
+def test_arrays_of_numpy_are_restored_as_they_train_and_come_out_as_arrays(
+    blind: Path, tmp_path: Path, command: Command, dtype: type
+) -> None:
+    folder, net = tmp_path / "in", load_model(blind)
+    folder.mkdir()
+    peak = 1 if np.dtype(dtype).kind == "f" else np.iinfo(dtype).max
+    pixels = (scene(20, 24) / 255 * peak).astype(dtype)
+    if np.dtype(dtype).kind == "f":
+        pixels[0, 0] = 1.2  # noise
+    np.save(folder / "a.npy", pixels)
+    np.save(folder / "flat.npy", pixels[..., 0])
+    code, _, _ = command("restore", folder, "-o", tmp_path / "out", "--weights", blind)
+    assert code == 0
+    taken = np.float32 if np.dtype(dtype).kind == "f" else dtype
+    for name, array in (("a", pixels), ("flat", pixels[..., 0])):
+        found = np.load(tmp_path / "out" / f"{name}.npy")
+        assert found.dtype == taken
+        np.testing.assert_allclose(found, restore(array.astype(taken), net), rtol=0, atol=1e-5 if peak == 1 else 1)
+    if taken != np.float32:
+        return
+    refused = command("restore", folder / "a.npy", "-o", tmp_path / "x.png", "--weights", blind)
+    assert refused[0] == 2
+    assert "numbers with a point, which .png cannot keep: write .npy, or round it by --format" in refused[1]
+    words = ("--format", "png", "--weights", blind)
+    code, out, _ = command("restore", folder / "a.npy", "-o", tmp_path / "x.png", *words)
+    assert code == 0
+    assert "lost, as the format cannot keep it: numbers with a point" in out
+    with Image.open(tmp_path / "x.png") as image:
+        assert image.tile[0][3] == "RGB;16B"
+    np.save(folder / "far.npy", 255 * pixels)
+    assert "[-2,3]: divide by the peak" in command("restore", folder / "far.npy", "-o", tmp_path, "--weights", blind)[1]
 
 
 def test_a_result_in_the_place_of_another_source_is_refused(blind: Path, tmp_path: Path, command: Command) -> None:

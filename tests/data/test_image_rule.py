@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from unfold.data.images import read_channels, read_image, read_uint8, to_float
 from unfold.data.patches import random_patch, read_store
 from unfold.degradations.paired import Paired
 from unfold.errors import UnfoldError
+from unfold.inference.picture_files import read_picture
 from unfold.protocols.any_pairs import Pairs
 from unfold.protocols.deblur import Deblur
 from unfold.protocols.gaussian_denoising import GaussianDenoising
@@ -34,6 +37,19 @@ SHORT = "{PATCH: 16, BATCH: 1, PATCHES: 1, EPOCHS: 1, WORKERS: 0}"
 @pytest.fixture(autouse=True)
 def _fresh() -> None:
     log_once.forget()
+
+
+def png16(pixels: np.ndarray, transparent: np.ndarray) -> bytes:
+    """A PNG of 16 bits, grey or colour, with one value that is transparent, which no library here writes."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    height, width, channels = pixels.shape
+    head = struct.pack(">IIBBBBB", width, height, 16, 0 if channels == 1 else 2, 0, 0, 0)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+    parts = chunk(b"IHDR", head) + chunk(b"tRNS", transparent.astype(">u2").tobytes())
+    return b"\x89PNG\r\n\x1a\n" + parts + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
 def save(pixels: np.ndarray, path: Path) -> None:
@@ -78,6 +94,21 @@ def test_bands_beside_rgb_are_never_left_out_without_a_word(tmp_path: Path, chan
     for read in (read_image, lambda path: read_channels(path, 3), lambda path: read_channels(path, 1)):
         with pytest.raises(UnfoldError, match=f"a.tif has {channels} channels"):
             read(path)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_colour_that_a_png_of_16_bits_calls_transparent_is_not_taken_for_opaque(
+    tmp_path: Path, channels: int
+) -> None:
+    deep = DEEP[..., :channels]
+    for name, colour in (("seen", deep[4, 5]), ("unseen", np.array([1, 2, 3])[:channels])):
+        (tmp_path / f"{name}.png").write_bytes(png16(deep, colour))
+    with pytest.raises(UnfoldError, match="is transparent in places"):
+        read_channels(tmp_path / "seen.png", channels)
+    assert np.array_equal(read_channels(tmp_path / "unseen.png", channels), deep)
+    found = read_picture(tmp_path / "seen.png")
+    assert np.array_equal(found.pixels, deep)
+    assert np.array_equal(found.alpha == 0, (deep == deep[4, 5]).all(axis=2))
 
 
 @pytest.mark.parametrize("grey", [False, True])

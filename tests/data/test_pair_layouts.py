@@ -27,7 +27,21 @@ def names_of(home: Path, pairs: list[Pair]) -> list[tuple[str, str]]:
 FOLDERS = [
     *("input/target", "noisy/clean", "blur/sharp", "LR/HR", "lr/hr", "Low/High", "lq/gt", "LQ/GT", "hazy/clear"),
     *("rain/norain", "rainy/clean", "degraded/clean", "Low/Normal", "rainy_image/ground_truth", "LRx4/HR", "snow/gt"),
-    *("LR_bicubic_X2/GTmod12", "train_blur/train_sharp", "input_train/target_train", "Noisy-Images/Clean-Images"),
+    *(
+        "A/B",
+        "photos_A/photos_B",
+        "in/out",
+        "rain_in/rain_out",
+        "DIV2K_LR_bicubic/DIV2K_HR",
+        "my_set-noisy/my_set-clean",
+    ),
+    *(
+        "Flickr2K_LR_unknown_X2/Flickr2K_HR",
+        "LR_bicubic_X2/GTmod12",
+        "train_blur/train_sharp",
+        "input_train/target_train",
+        "Noisy-Images/Clean-Images",
+    ),
 ]
 
 
@@ -44,7 +58,49 @@ def test_usual_folders_are_known_with_a_split_above_or_below(folders: str, split
     assert len(find_items(str(tmp_path))) == 2
 
 
+@pytest.mark.parametrize(
+    ("folders", "wanted"),
+    [
+        (["trainA", "trainB", "testA", "testB"], {"train": ("trainA", "trainB"), "test": ("testA", "testB")}),
+        (["train_A", "train_B"], {"train": ("train_A", "train_B")}),
+        (
+            ["DIV2K_train_LR_bicubic/X2", "DIV2K_train_HR", "DIV2K_valid_LR_bicubic/X2", "DIV2K_valid_HR"],
+            {
+                "train": ("DIV2K_train_LR_bicubic/X2", "DIV2K_train_HR"),
+                "val": ("DIV2K_valid_LR_bicubic/X2", "DIV2K_valid_HR"),
+            },
+        ),
+    ],
+)
+def test_splits_and_names_of_sets_stand_in_the_names_of_the_folders(
+    folders: list[str], wanted: dict[str, tuple[str, str]], tmp_path: Path
+) -> None:
+    for i, folder in enumerate(folders):
+        scale = "x2" if folder.endswith("X2") else ""
+        touch(tmp_path, *(f"{folder}/{10 * (i // 2) + n:04}{scale}.png" for n in (1, 2)))
+    for split, (y, x) in wanted.items():
+        found = {(pair.input.parent, pair.target.parent) for pair in find_pairs(str(tmp_path), split)}
+        assert found == {(tmp_path / y, tmp_path / x)}
+
+
+def test_a_known_name_comes_before_one_with_more_and_what_it_is_not_counts_for_nothing(tmp_path: Path) -> None:
+    touch(tmp_path, *(f"{folder}/1.png" for folder in ("noisy", "clean", "old_noisy", "old_clean")))
+    assert names_of(tmp_path, find_pairs(str(tmp_path))) == [("noisy/1.png", "clean/1.png")]
+    touch(tmp_path / "two", *(f"{folder}/1.png" for folder in ("a_LR", "a_HR", "b_LR", "b_HR")))
+    with pytest.raises(
+        UnfoldError, match="holds a_LR, a_HR, b_LR, b_HR, and two of them are wanted: the options input"
+    ):
+        find_pairs(str(tmp_path / "two"))
+    touch(tmp_path / "not", "photo_non_blur/1.png", "photo_sharp/1.png")
+    with pytest.raises(UnfoldError, match="holds no pairs"):
+        find_pairs(str(tmp_path / "not"))
+    touch(tmp_path / "other", "cats_noisy/1.png", "dogs_clean/1.png")
+    with pytest.raises(UnfoldError, match="holds no pairs"):
+        find_pairs(str(tmp_path / "other"))
+
+
 NAMES = [
+    ("0_in.png", "0_out.png"),
     ("a_noisy.png", "a_clean.png"),
     ("0_lq.jpg", "0_gt.png"),
     ("x-input.png", "x-target.png"),
@@ -77,6 +133,9 @@ RULES = [
     ({"LR_bicubic/X2/1x2.png": "HR/1.png", "LR_bicubic/X2/2x2.png": "HR/2.png"}, "scale"),
     ({"noisy/iso100/a/1.png": "clean/1.png", "noisy/iso100/a/2.png": "clean/2.png"}, "the same name"),
     ({"noisy/1_a.png": "clean/v2/1.png", "noisy/1_b.png": "clean/v2/1.png"}, "many inputs of one"),
+    ({"lq/1.png": "gt/0001.png", "lq/10.png": "gt/0010.png", "lq/0.png": "gt/0000.png"}, "zeros before numbers"),
+    ({"noisy/img_001_lq.png": "clean/img_1.png", "noisy/img_012_lq.png": "clean/img_12.png"}, "zeros before numbers"),
+    ({"A/s1/noisy/0.png": "A/s1/gt/0.png", "B/s1/noisy/0.png": "B/s1/gt/0.png"}, "folders of scenes"),
     ({"seq1/blur/0.png": "seq1/sharp/0.png", "seq2/blur/0.png": "seq2/sharp/0.png"}, "folders of scenes"),
     ({"a/seq1/noisy/0.png": "a/seq1/gt/0.png", "b/seq1/noisy/0.png": "b/seq1/gt/0.png"}, "folders of scenes"),
     ({"test/s1/1_blur.png": "test/s1/1_sharp.png", "test/s2/1_blur.png": "test/s2/1_sharp.png"}, "folders of scenes"),

@@ -133,6 +133,43 @@ def test_several_weights_stand_side_by_side_each_with_the_numbers_it_has_alone(
     assert "a/best" in table
 
 
+def test_networks_of_other_kinds_stand_beside_the_recipes_each_with_the_numbers_it_has_alone(
+    recipe: Path, tmp_path: Path, command: Command
+) -> None:
+    own = save_network(tmp_path / "own.pth")
+    torch.manual_seed(1)
+    other = create_model("hqs_denoiser", widths=(4, 4, 4, 4), depth=1, stages=1, level_width=4)
+    torch.save(other.state_dict(), tmp_path / "other.pth")
+    wide = create_model("dgunet_denoise", **{**SMALL, "width": 12})
+    record = {"name": "dgunet_denoise", "arguments": {**SMALL, "width": 12}}
+    torch.save({"state_dict": wide.state_dict(), "model": record}, tmp_path / "wide.pth")
+    files = [own, tmp_path / "other.pth", tmp_path / "wide.pth", "dgunet_denoise_small"]
+    code, _, err = command("test", "--config", recipe, "--weights", *files)
+    assert (code, [line for line in err.splitlines() if "trained as protocol" not in line]) == (0, [])
+    together = results(tmp_path / "run" / "test")
+    columns = ["own", "other", "wide", "dgunet_denoise_small"]
+    assert [name for name in together["mean"] if name in columns] == columns
+    networks = [together["tested_as"][name]["model"]["name"] for name in columns]
+    assert networks == ["dgunet_denoise", "hqs_denoiser", "dgunet_denoise", "dgunet_denoise"]
+    data = ("--data", tmp_path / "pictures", "--device", "cpu", "--json", tmp_path / "by.json")
+    for name, file in zip(columns, files, strict=True):
+        options = together["tested_as"][name]["protocol"]
+        text = f"gaussian_denoise:{','.join(f'{key}={value}' for key, value in options.items())}"
+        assert command("test", "--protocol", text, "--weights", file, *data)[0] == 0
+        assert json.loads((tmp_path / "by.json").read_text())["mean"]["psnr"] == together["mean"][name]["psnr"]
+
+
+def test_networks_that_need_other_measurements_are_refused_beside_the_recipes(
+    recipe: Path, tmp_path: Path, command: Command
+) -> None:
+    own = save_network(tmp_path / "own.pth")
+    words = ("test", "--config", recipe, "--weights", own)
+    assert_one_line(command(*words, "usrnet_tiny_small"), "usrnet_tiny_small: USRNet takes", "kernel", "does not give")
+    six = create_model("hqs_denoiser", widths=(4, 4, 4, 4), depth=1, stages=1, level_width=4, channels=6)
+    torch.save(six.state_dict(), tmp_path / "six.pth")
+    assert_one_line(command(*words, tmp_path / "six.pth"), "six: HQSDenoiser takes images of 6 channels")
+
+
 def test_weights_that_cannot_stand_side_by_side_are_one_line(recipe: Path, tmp_path: Path, command: Command) -> None:
     file = save_network(tmp_path / "net.pth")
     words = ("test", "--config", recipe, "--weights", file)
@@ -191,10 +228,32 @@ def test_weights_that_are_not_finite_are_no_result_by_a_protocol_that_rounds(
 ) -> None:
     file = save_network(tmp_path / "net.pth")
     content = torch.load(file, weights_only=True)
-    content["state_dict"]["tail.weight"].fill_(float("nan"))
+    content["state_dict"]["tail.weight"].fill_(3e38)  # finite, and what comes of it is not
     torch.save(content, file)
     words = ("TEST.PROTOCOL", "derain_synthetic")
     assert_one_line(command("test", "--config", recipe, "--weights", file, *words), "not finite", "net.pth")
+
+
+NAN_SCORE = """
+from unfold.metrics import psnr
+from unfold.protocols.gaussian_denoising import GaussianDenoising
+class Mine(GaussianDenoising):
+    def score(self, result, target):
+        return {"psnr": psnr(result, target), "ssim": float("nan")}
+"""
+
+
+def test_a_score_that_is_no_number_of_a_finite_image_passes_into_no_mean(
+    recipe: Path, tmp_path: Path, command: Command
+) -> None:
+    (tmp_path / "mine.py").write_text(NAN_SCORE)
+    weights = ("--weights", save_network(tmp_path / "net.pth"))
+    expected = ("mine.py", "score of Mine returns NaN for ssim")
+    own = f"{tmp_path / 'mine.py'}:Mine"
+    assert_one_line(command("test", "--config", recipe, *weights, "TEST.PROTOCOL", own), *expected)
+    data = ("--data", tmp_path / "pictures")
+    assert_one_line(command("test", "--protocol", own, *weights, *data), *expected)
+    assert_one_line(command("test", "--protocol", own, "--model", "identity", *data), *expected)
 
 
 def test_a_project_of_ones_own_is_tested_on_other_images(

@@ -53,6 +53,23 @@ class Invert(DGUNet):
         return 1 - y
 
 
+def test_a_picture_mostly_below_0_is_restored_and_its_range_is_said_in_one_line(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    image = (scene(24, 30) / 255).astype(np.float32)
+    for shifted in (2 * image**2 - 1, torch.from_numpy(2 * image.transpose(2, 0, 1) ** 2 - 1)):
+        assert restore(shifted, Invert()).shape == shifted.shape
+        (record,) = caplog.records
+        assert record.levelname == "WARNING"
+        assert f"values from {float(shifted.min()):g} to {float(shifted.max()):g}" in record.message
+        assert "(x + 1) / 2 makes [0,1] of [-1,1]" in record.message
+        caplog.clear()
+    noisy = image + 0.1 * np.random.default_rng(0).standard_normal(image.shape).astype(np.float32)
+    assert noisy.min() < 0
+    restore(noisy, Invert())
+    assert not caplog.records
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32, np.float64])
 @pytest.mark.parametrize("shape", [(1, 1), (1, 300), (97, 101, 3), (31, 37, 1), (130, 67)])
 def test_kind_and_size_stay_and_so_do_numbers_whole_and_in_tiles(dtype: type, shape: tuple[int, ...]) -> None:

@@ -132,3 +132,22 @@ def test_inside_the_package_nothing_is_looked_at_and_afterwards_again() -> None:
     assert checking()
     with pytest.raises(UnfoldError):
         psnr(255 * C, 255 * A)
+
+
+@pytest.mark.parametrize("metric", [psnr, ssim])
+@pytest.mark.parametrize("border", ["a", "2", None, [1, 2], {}, float("nan"), float("inf"), 1.5, -1, np.array([1, 2])])
+def test_a_border_that_is_no_number_of_pixels_is_one_line(metric: Callable[..., Any], border: Any) -> None:
+    with pytest.raises(UnfoldError, match="a border is a whole number of pixels") as caught:
+        metric(C, A, border)
+    assert "\n" not in str(caught.value)
+    assert metric(C, A, np.int64(2)) == metric(C, A, 2.0) == metric(C, A, 2)
+
+
+@pytest.mark.parametrize("metric", [psnr, ssim])
+@pytest.mark.filterwarnings("ignore")
+def test_tensors_that_do_not_hold_their_numbers_one_by_one_are_one_line(metric: Callable[..., Any]) -> None:
+    sparse, quantized = TENSORS[1].to_sparse(), torch.quantize_per_tensor(TENSORS[1], 0.1, 0, torch.quint8)
+    with pytest.raises(UnfoldError, match=r"sparse_coo.*\.to_dense\(\)"):
+        metric(sparse, sparse)
+    with pytest.raises(UnfoldError, match=r"\.dequantize\(\)"):
+        metric(quantized, quantized)

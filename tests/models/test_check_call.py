@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from tests.narrow import ARGUMENTS, NAMES, inputs, narrow
-from unfold import create_model, load_model
+from unfold import create_model, load_model, restore
 from unfold.config import load_config
 from unfold.facts import image, kernel, level, number, whole
 from unfold.from_config import build_network
@@ -280,3 +280,23 @@ def test_tensors_without_numbers_of_their_own_pass() -> None:
     assert copy.deepcopy(net).to("meta")(y.to("meta")).shape == y.shape
     with torch.autocast("cpu", torch.bfloat16):
         assert net(y.bfloat16()).isfinite().all()
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", ["dgunet_deblur", "usrnet"])
+def test_tensors_without_numbers_of_their_own_are_one_line_for_every_input(name: str) -> None:
+    given = {key: value for key, value in inputs(name, 1, 24, 24).items() if isinstance(value, Tensor)}
+    for key, value in given.items():
+        refused(lambda k=key, v=value: called(name, 1, **{k: v.to_sparse()}), rf"{key} is .*sparse_coo.*to_dense")  # type: ignore[misc]
+        refused(lambda k=key, v=value: called(name, 1, **{k: v.to("meta")}), f"{key} is on the device meta")  # type: ignore[misc]
+    for wrong, expected in (
+        (torch.quantize_per_tensor(given["y"], 0.1, 0, torch.quint8), "dequantize"),
+        (torch.nested.nested_tensor([given["y"][0]]), "to_padded_tensor"),
+    ):
+        refused(lambda w=wrong: called(name, 1, y=w), expected)  # type: ignore[misc]
+    bare = narrow(name).to("meta")
+    refused(lambda: bare(**inputs(name, 1, 24, 24)), "the network is on the device meta")
+    net = narrow(name)
+    beside = {key: value for key, value in inputs(name, 1, 24, 24).items() if key != "y"}
+    refused(lambda: restore(given["y"].to_sparse(), net, **beside), "the picture is .*to_dense")
+    refused(lambda: restore(given["y"].to("meta"), net, **beside), "the device meta has no numbers")

@@ -86,6 +86,26 @@ def test_resuming_with_changed_code_warns_and_the_run_keeps_a_copy(
     assert "code of this run has changed since its last start: spectrum.py" in caplog.text
 
 
+def test_where_code_is_gone_the_message_names_the_copy_that_the_run_has_kept_which_works(
+    project: Path, trained: Path, command: Command, tmp_path: Path, pictures: Path
+) -> None:
+    for name in ("ista.py", "spectrum.py"):
+        (project / name).unlink()
+    run = tmp_path / "run"
+    for words in (
+        ["train", "--config", run / "config.yaml", "--resume"],
+        ["test", "--config", run / "config.yaml", "--weights", trained],
+        ["restore", pictures, "-o", tmp_path / "out", "--weights", trained, "--model", run / "config.yaml"],
+    ):
+        code, _, err = command(*words)
+        assert (code, err.count("\n")) == (2, 1)
+        assert f"config.yaml: MODEL.NAME ista.py:ISTANet: there is no file {project / 'ista.py'}" in err
+        assert f"the run has kept a copy: {run / 'code' / 'ista.py'}:ISTANet" in err
+    copies = ["MODEL.NAME", run / "code" / "ista.py:ISTANet", "LOSS.TERMS.1.NAME", run / "code" / "spectrum.py:FFTLoss"]
+    code, _, err = command("test", "--config", run / "config.yaml", "--weights", trained, *copies)
+    assert (code, err) == (0, "")
+
+
 def test_two_processes_train_it(project: Path, settings: list[str], tmp_path: Path) -> None:
     arguments = ["train", "--config", str(project / "recipe.yaml"), *settings]
     results = ended(start(2, tmp_path / "ranks", main, arguments), tmp_path / "ranks")

@@ -403,6 +403,10 @@ def test_only_the_published_network_trained_for_its_numbers_stands_in_a_publishe
     assert not stands("usrnet", None, True, "usrnet_tiny")
     narrow_one = narrow.saved("usrnet", tmp_path / "usrgan.pth")
     assert (open_net(str(narrow_one)).known, open_net(str(narrow_one)).as_published) == ("usrgan", False)
+    other = narrow.saved("usrnet", tmp_path / "other.pth")
+    assert open_net(str(other)).known is None
+    assert open_net(f"usrgan={other}").known == "usrgan", "as was said"
+    assert open_net(f"usrnet={other}").known is None, "a network's name"
     ten = narrow.saved("nrl_gdn", tmp_path / "other.pth")
     torch.save(torch.load(ten)["state_dict"], ten)
     assert open_net(f"rgdn_uniform={ten}").model == "rgdn_uniform", "the file does not say which"

@@ -152,9 +152,12 @@ def test_a_ring_sends_twice_what_the_others_hold() -> None:
     ("words", "expected"),
     [
         ("TRAIN.PATCH 7", "TRAIN.PATCH 7 is below the 8 pixels that dgunet_denoise needs"),
-        ("DATA.TRAIN nowhere", "there is no folder nowhere"),
+        ("DATA.TRAIN nowhere", "command line: DATA.TRAIN nowhere: there is no folder nowhere"),
         ("DATA.TRAIN nowhere.h5", "nowhere.h5: `unfold data prepare cache` makes one"),
-        ("DATA.VAL nowhere", "DATA.VAL nowhere (for the protocol gaussian_denoise): there is no folder nowhere"),
+        (
+            "DATA.VAL nowhere",
+            "DATA.VAL nowhere (for the protocol gaussian_denoise): there is no folder nowhere",
+        ),
         ("DATA.VAL_PROTOCOL dnd", "DATA.VAL_PROTOCOL dnd has no references"),
         ("DEVICE cuda:99", "the device cuda:99 cannot be used here"),
         ("MODEL.RATIO 10", "MODEL.ARGS.ratio: dgunet_denoise has no such option"),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import lzma
 import os
 import pickle
 from pathlib import Path
@@ -63,6 +66,124 @@ def test_files_that_are_no_checkpoint_are_one_line(tmp_path: Path) -> None:
             read_checkpoint(path)
         assert str(path) in str(caught.value)
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("begins", "expected"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "git lfs pull"),
+        (b"\n<!DOCTYPE html><html>", "page of the web"),
+        (b"<?xml version='1.0'?><Error>AccessDenied</Error>", "page of the web"),
+        (b'{"message": "Not Found"}', "text"),
+        (gzip.compress(b"weights"), r"packed \(gzip\).*unpack it first"),
+        (bz2.compress(b"weights"), "unpack it first"),
+        (lzma.compress(b"weights"), "unpack it first"),
+        (bytes(257) + b"ustar" + bytes(250), r"packed \(tar\)"),
+        (b"\x93NUMPY\x01", r"numpy\.load\(.*torch\.save"),
+    ],
+)
+@pytest.mark.parametrize("ending", [".pth", ".safetensors"])
+def test_what_comes_in_place_of_weights_is_named_with_the_remedy(
+    tmp_path: Path, begins: bytes, expected: str, ending: str
+) -> None:
+    path = tmp_path / f"w{ending}"
+    path.write_bytes(begins)
+    with pytest.raises(UnfoldError, match=expected) as caught:
+        load_model(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_lines_that_are_printed_for_arrays_and_sparse_tensors_make_weights_that_load(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    state = create_model("dgunet_denoise", **NARROW).state_dict()
+    arrays = {key: value.numpy() for key, value in state.items()}
+    torch.save({"a": {"b": arrays}}, "deep.pth")
+    np.save("dict.npy", arrays, allow_pickle=True)  # type: ignore[arg-type]
+    torch.save({key: value.to_sparse() if value.ndim > 1 else value for key, value in state.items()}, "sparse.pth")
+    for name in ("deep.pth", "dict.npy", "sparse.pth"):
+        with pytest.raises(UnfoldError) as caught:
+            load_model(name)
+        exec("import numpy, torch; " + str(caught.value).split("in Python: ")[1])
+        assert torch.equal(load_model("weights.pth", stages=3).state_dict()["tail.weight"], state["tail.weight"])
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_weights_that_are_no_numbers_are_refused_by_name_wherever_they_load(
+    tmp_path: Path, value: float, command: Any, recipe: Path
+) -> None:
+    state = create_model("dgunet_denoise", **NARROW).state_dict()
+    for first in (True, False):
+        name = next(iter(state)) if first else "tail.weight"
+        bad = {**state, name: state[name].clone()}
+        bad[name].view(-1)[0] = value
+        torch.save(bad, tmp_path / "bad.pth")
+        with pytest.raises(
+            UnfoldError, match=rf"not finite numbers .*: {name} \(1 of {state[name].numel()}\)"
+        ) as caught:
+            load_model(tmp_path / "bad.pth", stages=3)
+        assert "\n" not in str(caught.value)
+    for words in (
+        ("train", "--config", recipe, "--init", tmp_path / "bad.pth"),
+        ("train", "--config", recipe, "--init", tmp_path / "bad.pth", "--partial"),
+        ("test", "--config", recipe, "--weights", tmp_path / "bad.pth"),
+        ("convert", tmp_path / "bad.pth", tmp_path / "out.safetensors"),
+    ):
+        code, _, err = command(*words)
+        assert code == 2
+        assert "not finite numbers" in err.splitlines()[-1]
+    assert not (tmp_path / "out.safetensors").exists()
+
+
+def test_weights_that_become_infinite_in_the_networks_type_are_refused(tmp_path: Path) -> None:
+    state = {key: value.double() for key, value in create_model("dgunet_denoise", **NARROW).state_dict().items()}
+    state["tail.weight"][0, 0, 0, 0] = 1e300
+    torch.save(state, tmp_path / "big.pth")
+    with pytest.raises(UnfoldError, match=r"tail\.weight"):
+        load_model(tmp_path / "big.pth", stages=3)
+
+
+def test_weights_that_no_computation_uses_may_be_anything(tmp_path: Path) -> None:
+    state = create_model("dgunet_denoise", **NARROW).state_dict()
+    state["basic.concat12.weight"] = torch.full_like(state["basic.concat12.weight"], float("nan"))
+    torch.save(state, tmp_path / "w.pth")
+    assert load_model(tmp_path / "w.pth", stages=3).stages == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "assumed"),
+    [
+        ("dgunet_denoise", NARROW, "stages 7"),
+        ("dgunet_cs", {"width": 8, "growth": 4, "tail": 4, "stages": 4}, "stages 7"),
+        ("nrl_gdn_y0", {"widths": (4, 4, 4, 4), "depth": 1, "width": 4, "stages": 3}, "stages 40, stop sample"),
+    ],
+)
+def test_what_no_shape_shows_and_changes_the_result_is_said_unless_it_is_given(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, options: dict[str, Any], assumed: str
+) -> None:
+    torch.save(create_model(name, **options).state_dict(), tmp_path / "bare.pth")
+    given = name if name.startswith("nrl") else None
+    load_model(tmp_path / "bare.pth", given)
+    (expected,) = [record for record in caplog.records if "no shape" in record.message]
+    assert expected.levelname == "WARNING", "Python shows nothing less"
+    assert f"assumed is {assumed} of" in expected.message
+    assert "load_model(..., stages=...)" in expected.message
+    caplog.clear()
+    said = {"stop": "never"} if name.startswith("nrl") else {}
+    assert load_model(tmp_path / "bare.pth", given, stages=3, **said).stages == 3
+    assert not caplog.records
+
+
+def test_a_network_whose_shapes_show_all_of_it_and_known_weights_are_loaded_without_a_word(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    torch.save(create_model("dgunet_plus_denoise", width=8, growth=4, stages=2).state_dict(), tmp_path / "plus.pth")
+    assert load_model(tmp_path / "plus.pth").stages == 2
+    load_model("nrl_gdn_small")
+    assert not [record for record in caplog.records if "no shape" in record.message]
 
 
 @pytest.mark.parametrize("zipped", [True, False])

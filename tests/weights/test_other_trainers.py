@@ -556,9 +556,7 @@ def test_a_choice_among_copies_is_a_warning_so_that_python_shows_it(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     load_model(saved(tmp_path / "w.pth", {"g": usrnet(), "g_ema": usrnet(1)}))
-    expected = [
-        record for record in caplog.records if "using g_ema, the moving average; left out: g" in record.message
-    ]
+    expected = [record for record in caplog.records if "using g_ema, the moving average; left out: g" in record.message]
     assert [record.levelname for record in expected] == ["WARNING"]
 
 

@@ -99,7 +99,7 @@ def parser() -> argparse.ArgumentParser:
         action="extend",
         metavar="FILE|NAME",
         help="checkpoint, e.g. runs/quickstart/checkpoints/last.pth, or published weights (see `unfold weights list`); "
-        "with --config several stand side by side",
+        "with --config several stand side by side, of other networks, too",
     )
     _add_key(test)
     test.add_argument(
@@ -204,7 +204,8 @@ def _add_tables(commands: Subparsers) -> None:
         nargs="+",
         default=[],
         metavar="[MODEL=]FILE|NAME",
-        help="checkpoints, or published weights; MODEL= where the file does not name the network",
+        help="checkpoints, or published weights; MODEL= where the file does not name the network, or the name of "
+        "published weights, NAME=FILE, where the file holds those",
     )
     _add_key(tables)
     tables.add_argument("--data", metavar="ROOT", help="folder of the sets, instead of $UNFOLD_DATA")

@@ -31,6 +31,7 @@ from unfold.inference.picture_files import (
     Picture,
     check_format,
     enlarge_alpha,
+    in_integers,
     read_picture,
     reduced,
     write_picture,
@@ -530,12 +531,15 @@ def restore_file(job: Job, net: UnfoldingNetwork, options: Options) -> tuple[Pic
             tiles_bar.total = pixels  # a reset would show the bar at once
             return tiles_bar.update
 
+        # A task judges pictures by steps of integers.
+        pixels = in_integers(picture.pixels) if options.task else picture.pixels
+
         def run(inputs: Named) -> Restored:
             return restore_with_tiles(
-                picture.pixels,
+                pixels,
                 net,
                 inputs=inputs,
-                tile=options.tile if not options.task else bounded(options.tile, picture.pixels, scale),
+                tile=options.tile if not options.task else bounded(options.tile, pixels, scale),
                 ensemble=options.ensemble,
                 precision=options.precision,
                 announce=announce,
@@ -543,12 +547,13 @@ def restore_file(job: Job, net: UnfoldingNetwork, options: Options) -> tuple[Pic
             )
 
         if options.task:
-            evidence = gather(picture.pixels, job.source)
+            evidence = gather(pixels, job.source)
             image, sentence = restore_photograph(
-                *(picture.pixels, options.task, evidence, net, lambda given: run(given).image),
+                *(pixels, options.task, evidence, net, lambda given: run(given).image),
                 *(scale, options.strength),
             )
             logger.info("%s: %s", name, sentence)
+            image = image if pixels is picture.pixels else image.astype(np.float32) / np.float32(65535)
             restored = None
         else:
             restored = run(inputs)

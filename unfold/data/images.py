@@ -335,7 +335,9 @@ def decode(image: Any, path: Path, wanted: int = 0) -> NDArray[np.uint8] | NDArr
         raise UnfoldError(f"{path} is of kind {kind}, and a colour image (RGB) is wanted{hint}")
     if deep:
         # Pillow turns TIFF files while loading, and so does cv2.
-        pixels = read_deep(path)
+        transparent = image.info.get("transparency")
+        pixels = read_deep(path, transparent)
+        kind += "" if transparent is None or kind.endswith("A") else "A"
         pixels = pixels if image.format == "TIFF" else turned(pixels, turn)
     else:
         pixels = np.asarray(ImageOps.exif_transpose(image.convert("L") if image.mode == "1" else image))

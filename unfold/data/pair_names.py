@@ -29,8 +29,12 @@ SPLITS = {
 }
 ALL_SPLITS = tuple(name for names in SPLITS.values() for name in names)
 # LRx4, LR_bicubic_X4, GTmod12, rainy_image, train_blur: additions to a known name.
-_BESIDE = re.compile(r"(bic(ubic)?)?(x\d+)?|mod\d+|(image|img|patch|frame)(s|es)?")
+_BESIDE = re.compile(r"(bic(ubic)?|unknown|mild|wild|difficult)?(x\d+)?|mod\d+|(image|img|patch|frame)(s|es)?")
 
+# Endings of folder names, where another folder has the same name with the opposite ending. Small a and b are ordinary
+# names.
+_ENDS = {"A": "input", "B": "target", "in": "input", "out": "target"}
+_NOT = ("no", "non", "not", "without", "de", "un")  # before a known name: negations
 # Marks in names of files: these also count where the partner has no mark, as Flower_blur.png and Flower.png.
 _MORE_INPUTS, _MORE_TARGETS = ("real",), ("mean",)
 
@@ -40,13 +44,15 @@ def _words(names: Iterable[str]) -> str:
 
 
 _MARK = re.compile(
-    rf"(?<![^\W\d_])(?:(?P<input>{_words(INPUTS + _MORE_INPUTS)})|(?P<target>{_words(TARGETS + _MORE_TARGETS)}))"
+    rf"(?<![^\W\d_])(?:(?P<input>{_words(INPUTS + _MORE_INPUTS)}|in(?=\d*$))|"
+    rf"(?P<target>{_words(TARGETS + _MORE_TARGETS)}|out(?=\d*$)))"
     r"(?![^\W\d_])",
     re.IGNORECASE,
 )
 _BLUR = re.compile(r"_(blur|real)(?=\d*$)")
 _SCALE = re.compile(r"[_\-. ]?x\d+$", re.IGNORECASE)
 _SEPARATORS = "_-. "
+_NUMBER = re.compile(r"\d+")
 
 
 class NoPartnerError(UnfoldError):
@@ -82,6 +88,36 @@ def side_of(folder: str) -> str:
         if any(joined.startswith(known) and _BESIDE.fullmatch(joined[len(known) :]) for known in names):
             return side
     return ""
+
+
+class Half(NamedTuple):
+    """The rest of a folder's name that marks a side, where another folder marks the opposite side.
+
+    stem: before the side, such as the name of a set; split: train, val or test, or ""; weak: whether the side is said
+    by a letter, or by in and out.
+    """
+
+    stem: str
+    side: str
+    split: str
+    weak: bool
+
+
+def half_of(folder: str) -> Half | None:
+    """What a name says that alone is not known: DIV2K_train_LR_bicubic, trainA, B, rain_in; None where nothing."""
+    words = [word for word in re.split(r"[_\-. ]", folder) if word]
+    glued = re.fullmatch(rf"({_words(ALL_SPLITS)})([AB])", words[-1], re.IGNORECASE) if words else None
+    words = [*words[:-1], *glued.groups()] if glued else words
+    words = [word if word in "AB" else word.lower() for word in words]
+    split = split_in("_".join(words))
+    words = [word for word in words if word not in ALL_SPLITS]
+    if words and words[-1] in _ENDS:
+        return Half("_".join(words[:-1]), _ENDS[words[-1]], split, True)
+    for i in range(1, len(words)):
+        side = side_of("_".join(words[i:]))
+        if side and words[i - 1] not in _NOT:
+            return Half("_".join(words[:i]), side, split, False)
+    return None
 
 
 def split_in(folder: str) -> str:
@@ -133,9 +169,10 @@ def match_sides(inputs: Sequence[Path], targets: Sequence[Path], homes: tuple[Pa
 
     The rules: equal names; equal names without marks (rain-001 and norain-001, 0_lq and 0_gt); without the input's
     scale suffix (0x4 and 0); the target's name, a separator and more (0001_0.8_0.2 and 0001), where many inputs share
-    one target. Folders below the two sides are part of the names. Exceptions: a folder that holds all files of a side
-    where the partners are in none, and folders of inputs where many inputs share one target and no target is in a
-    folder (part1/0001_0.8_0.2 and 0001). UnfoldError where a partner is ambiguous, with both candidates.
+    one target; equal names up to zeros before numbers (1 and 0001). Folders below the two sides are part of the names.
+    Exceptions: a folder that holds all files of a side where the partners are in none, and folders of inputs where many
+    inputs share one target and no target is in a folder (part1/0001_0.8_0.2 and 0001). UnfoldError where a partner is
+    ambiguous, with both candidates.
     """
 
     def key(path: Path, side: int, change: Callable[[str], str]) -> str:
@@ -164,15 +201,21 @@ def match_sides(inputs: Sequence[Path], targets: Sequence[Path], homes: tuple[Pa
     def bare_target(stem: str) -> str:
         return unmarked(stem, "target")
 
+    def bare(stem: str) -> str:
+        return _SCALE.sub("", bare_input(_SCALE.sub("", stem)))
+
     attempts: tuple[Callable[[], Matched], ...] = (
         lambda: keyed(same, same, "the same name"),
         lambda: keyed(bare_input, bare_target, "the same name but for marks such as _lq and _gt"),
-        lambda: keyed(
-            lambda stem: _SCALE.sub("", bare_input(_SCALE.sub("", stem))), bare_target, "the target's name and a scale"
-        ),
+        lambda: keyed(bare, bare_target, "the target's name and a scale"),
         lambda: many(same, same, "the target's name and more behind it, many inputs of one target"),
         lambda: many(
             bare_input, bare_target, "the target's name and more behind it, but for marks such as _lq and _gt"
+        ),
+        lambda: keyed(
+            lambda stem: _without_zeros(bare(stem)),
+            lambda stem: _without_zeros(bare_target(stem)),
+            "the same name but for zeros before numbers",
         ),
     )
     found = _best(attempts)
@@ -181,6 +224,10 @@ def match_sides(inputs: Sequence[Path], targets: Sequence[Path], homes: tuple[Pa
         again = match_sides(inputs, targets, deeper)
         return again if not again.alone else found
     return found
+
+
+def _without_zeros(stem: str) -> str:
+    return _NUMBER.sub(lambda number: number[0].lstrip("0") or "0", stem)
 
 
 def _home_of(files: Sequence[Path], home: Path) -> Path:

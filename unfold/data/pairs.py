@@ -30,6 +30,7 @@ from unfold.data.pair_names import (
     Matched,
     below,
     check_template,
+    half_of,
     mark_of,
     match_sides,
     match_template,
@@ -111,6 +112,8 @@ def holds_pairs(folder: Path, split: str) -> bool:
     places = _places(folder, split)
     if any(subfolder(place, side, split) for place in places for side in SIDES):
         return True
+    if any(_halves(place, split) for place in places):
+        return True
     if _images_of(folder):
         return bool(marked_inputs(folder.iterdir()))
     return any(_scenes(place, split, UNSAID, DEPTH) for place in places)
@@ -166,12 +169,36 @@ def subfolder(folder: Path, side: str, split: str = "") -> Path | None:
     return found[0] if found else None
 
 
+def _halves(folder: Path, split: str) -> tuple[Path, Path] | None:
+    """The folders of the two sides by opposite names: see pair_names.half_of. None where
+    there are no such two, UnfoldError where there are more.
+    """
+    known = [(half, path) for path in _folders(folder) if (half := half_of(path.name)) and half.split in ("", split)]
+    known = [(half, path) for half, path in known if half.split] or known
+    # A and B may also be scenes, which hold the two sides.
+    known = [(half, path) for half, path in known if not half.weak or _images_of(path) or _places(path, split)[1:]]
+    sides: dict[str, dict[str, list[Path]]] = {}
+    for half, path in known:
+        sides.setdefault(half.stem, {"input": [], "target": []})[half.side].append(path)
+    whole = [both for both in sides.values() if all(both.values())]
+    if not whole:
+        return None
+    names = [path.name for both in whole for side in both.values() for path in side]
+    if len(names) > 2:
+        raise UnfoldError(
+            f"{folder} holds {', '.join(names)}, and two of them are wanted: the options input and target"
+        )
+    return whole[0]["input"][0], whole[0]["target"][0]
+
+
 def _two_sides(place: Path, split: str, given: Given) -> tuple[Path, Path] | None:
     """The folders of inputs and targets; None where there is neither, NoPartnerError where one of them is missing."""
     found = []
     for side, text in (("input", given.input), ("target", given.target)):
         path = place / as_path(text) if text else subfolder(place, side, split)
         found.append(path if path is not None and path.is_dir() else None)
+    if None in found and not (given.input or given.target) and (halves := _halves(place, split)):
+        found = list(halves)
     inputs, targets = found
     if inputs is not None and targets is not None:
         if inputs.resolve() == targets.resolve():

@@ -6,10 +6,10 @@ import inspect
 import json
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from unfold.config import options_of, part_of
 from unfold.data.images import EXTENSIONS, check_images
 from unfold.errors import UnfoldError
 from unfold.evaluation.classical_methods import CLASSICAL, tune, tuning_cases
-from unfold.evaluation.run_protocol import distinct, evaluate_stages
+from unfold.evaluation.run_protocol import distinct, evaluate_stages, scored
 from unfold.from_config import (
     bare_network,
     build_degradation,
@@ -29,11 +29,13 @@ from unfold.from_config import (
     check_parts,
     smallest_image,
 )
+from unfold.models.registry import network_part, same_network
 from unfold.models.run_on_arrays import Image
+from unfold.models.unfolding import UnfoldingNetwork
 from unfold.protocols.gaussian_denoising import GaussianDenoising
 from unfold.protocols.protocol import Case, Protocol, Sample, sample_of, windowed
 from unfold.protocols.synthetic_validation import Mixed
-from unfold.registry import Part
+from unfold.registry import NETWORK, Part, is_known, short
 from unfold.report.numbers import finite
 from unfold.report.picture_strip import Panel, draw_strip, some_stages
 from unfold.report.text_table import Score, format_table, mean_score
@@ -42,9 +44,17 @@ from unfold.user_files import their_errors
 from unfold.util.device import pick_device, place
 from unfold.util.nested import plain
 from unfold.util.progress import progress
-from unfold.weights.load_model import check_files, load_state, model_record
+from unfold.weights.load_model import (
+    check_files,
+    identify,
+    in_words,
+    load_named,
+    load_state,
+    model_record,
+    open_weights,
+)
 from unfold.weights.read_checkpoint import read_checkpoint
-from unfold.weights.resolve_weights import find_weights
+from unfold.weights.resolve_weights import find_weights, published
 
 logger = logging.getLogger("unfold")
 INPUT = "noisy input"  # the measurement itself, where it is as large as the target
@@ -78,25 +88,26 @@ def run_test(
             f"TEST.BASELINES {', '.join(baselines)} remove white noise of known strength: leave them out for "
             f"{protocol.name}"
         )
-    part = part_of(cfg, "MODEL")
-    tested = {"model": model_record(part, options_of(cfg, "MODEL")), "protocol": protocol.options()}
     files = _named(weights, settings.model.short_name)
-    nets, trained = {}, {}
-    for name, file in files.items():
-        net = build_network(cfg)
-        checkpoint = read_checkpoint(file, key, like=partial(build_network, cfg))
-        check_files(part, checkpoint, file, options_of(cfg, "MODEL"))
-        load_state(net, checkpoint.state, file)
-        nets[name] = place(net.eval(), device)
-        content = checkpoint.content if checkpoint.model else {}  # other trainers use these keys with other meanings
-        trained[name] = {what: content.get(what) or value for what, value in tested.items()}
+    nets, trained, tested = {}, {}, {}
+    for name, (wish, file) in files.items():
+        one = _network(cfg, wish, file, key, alone=len(files) == 1)
+        nets[name] = place(one.net.eval(), device)
+        tested[name] = {"model": model_record(one.part, one.options), "protocol": protocol.options()}
+        content = one.content  # other trainers use these keys with other meanings
+        trained[name] = {what: content.get(what) or value for what, value in tested[name].items()}
         which = f" {name}" if len(files) > 1 else ""
-        for what, value in _differing(part, protocol, trained[name], tested).items():
+        for what, value in _differing(one.part, protocol, trained[name], tested[name]).items():
             if not (what == "protocol" and options_of(cfg, "DATA").get("blind")):
                 before = trained[name][what]
                 logger.warning(
                     "note: the weights%s were trained as %s %s and are tested as %s", which, what, before, value
                 )
+        if one.other:
+            words = f" with {in_words(one.options)}" if one.options else ""
+            logger.info("column %s: %s%s, another network than the recipe's", name, short(one.part.name), words)
+            _check_beside(protocol, name, one.net, bare)
+    smallest = max(smallest_image(net) for net in nets.values())
 
     if data is not None and isinstance(protocol, Mixed) and any("test" in own for own in protocol.sets.values()):
         raise UnfoldError(
@@ -106,9 +117,9 @@ def run_test(
     said = "DATA.TEST" if data is None else "--data"
     hint = "; --data names the test images" if data is None and source == "photographs" else ""
     cases = _cases(protocol, source, said, hint)
-    check_images(_pictures(cases), smallest_image(bare), bare.channels)
+    check_images(_pictures(cases), smallest, bare.channels)
     tuning = tuning_cases(protocol.cases(settings.data.training_set, "train")) if baselines else []
-    check_images(_pictures(tuning), smallest_image(bare), bare.channels)
+    check_images(_pictures(tuning), smallest, bare.channels)
     options = ", ".join(f"{key} {value}" for key, value in protocol.options().items())
     logger.info("tested by %s%s on %s", protocol.name, options and f" ({options})", source)
     _clear(output)
@@ -122,7 +133,7 @@ def run_test(
             row = rows[case.name] = _without_network(own, sample, strengths)
             stages = {}
             for name, net in nets.items():
-                row[name], stages[name] = evaluate_stages(net, own, alone, sample, device, files[name])
+                row[name], stages[name] = evaluate_stages(net, own, alone, sample, device, files[name][1])
         _draw(output / "strips" / f"{case.name}.png", sample, row, stages)
     means = _means(rows, list(protocol.parts) if isinstance(protocol, Mixed) else [])
     mean = means.pop("")
@@ -130,8 +141,8 @@ def run_test(
         "unfold": unfold.__version__,
         "torch": torch.__version__,
         "device": str(device),
-        "weights": _alone({name: str(file) for name, file in files.items()}),
-        "tested_as": tested,
+        "weights": _alone({name: str(file) for name, (_, file) in files.items()}),
+        "tested_as": next(iter(tested.values())) if _all_one(tested) else tested,
         "trained_as": _alone(trained),
         "source": source,
         "baselines": strengths,
@@ -150,6 +161,66 @@ def _means(rows: dict[str, dict[str, Score]], parts: list[str]) -> dict[str, dic
     means = {part: {m: mean_score([row[m] for row in own]) for m in methods} for part, own in groups.items()}
     over = list(means.values()) or list(rows.values())
     return {**means, "": {m: mean_score([row[m] for row in over]) for m in methods}}
+
+
+class _Loaded(NamedTuple):
+    """A column's network, with its weights: what it is made of, what the file says, whether it is not the recipe's."""
+
+    net: UnfoldingNetwork
+    part: Part
+    options: Mapping[str, object]
+    content: Mapping[str, Any]
+    other: bool
+
+
+def _network(cfg: CfgNode, source: str, file: Path, key: str | None, *, alone: bool) -> _Loaded:
+    """The recipe's network where the weights are its, and beside others also one that the file itself says."""
+    part, options = part_of(cfg, "MODEL"), options_of(cfg, "MODEL")
+    named = published(source)
+    said = named.model if named else None
+    if alone or said is None or same_network(said, cfg.MODEL.NAME):
+        checkpoint = read_checkpoint(file, key, like=partial(build_network, cfg))
+        content = checkpoint.content if checkpoint.model else {}
+        name = checkpoint.model[0] if checkpoint.model else cfg.MODEL.NAME
+        if alone or not is_known(NETWORK, name) or same_network(name, cfg.MODEL.NAME):
+            net = build_network(cfg)
+            try:
+                check_files(part, checkpoint, file, options)
+                load_state(net, checkpoint.state, file)
+                return _Loaded(net, part, options, content, other=False)
+            except UnfoldError as misfit:
+                if alone or "do not fit" not in str(misfit):
+                    raise
+                try:
+                    identify(checkpoint, file, said)
+                except UnfoldError:
+                    raise misfit from None
+    checkpoint = open_weights(source, said, key)[1]
+    name, arguments = identify(checkpoint, file, said)
+    _, _, net = load_named(source, said, key=key)
+    content = checkpoint.content if checkpoint.model else {}
+    return _Loaded(net, network_part(name), arguments, content, other=True)
+
+
+def _check_beside(protocol: Protocol, column: str, net: UnfoldingNetwork, bare: UnfoldingNetwork) -> None:
+    """UnfoldError where another network cannot be measured on the very samples that the recipe's is."""
+    name, wanted, bands = type(net).__name__, set(net.required), protocol.channels
+    if missing := sorted(wanted - set(protocol.inputs)):
+        raise UnfoldError(
+            f"--weights {column}: {name} takes {', '.join(missing)}, which {protocol.name} does not give: test it "
+            "by a recipe of its own"
+        )
+    protocol.fit(net)
+    if protocol.channels != bands:
+        raise UnfoldError(
+            f"--weights {column}: {name} takes images of {net.measured_channels} channels, and the recipe's network "
+            f"{bare.measured_channels}: test it by a recipe of its own"
+        )
+
+
+def _all_one(of: Mapping[str, Any]) -> bool:
+    first = next(iter(of.values()))
+    return all(plain(one) == plain(first) for one in of.values())
 
 
 def _alone(of: dict[str, Any]) -> Any:
@@ -193,13 +264,14 @@ def _cases(protocol: Protocol, source: str, key: str, hint: str) -> Sequence[Cas
         raise UnfoldError(f"{key} {source} (for the protocol {protocol.name}): {error}{hint}") from None
 
 
-def _named(weights: str | Path | Sequence[str | Path], model: str) -> dict[str, Path]:
-    """The files by column name: for one, the network's name; for several, the file's name, preceded by the first folder
-    above in which all differ where file names are equal. UnfoldError for a file given twice.
+def _named(weights: str | Path | Sequence[str | Path], model: str) -> dict[str, tuple[str, Path]]:
+    """The given text and the file, by column name: for one, the network's name; for several, the file's name, preceded
+    by the first folder above in which all differ where file names are equal. UnfoldError for a file given twice.
     """
-    files = [find_weights(one) for one in ([weights] if isinstance(weights, str | Path) else weights)]
+    said = [str(one) for one in ([weights] if isinstance(weights, str | Path) else weights)]
+    files = [find_weights(one) for one in said]
     if len(files) == 1:
-        return {model: files[0]}
+        return {model: (said[0], files[0])}
     real = [file.resolve() for file in files]
     if double := next((file for i, file in enumerate(files) if real[i] in real[:i]), None):
         raise UnfoldError(f"--weights names {double} twice: each is one column")
@@ -211,7 +283,8 @@ def _named(weights: str | Path | Sequence[str | Path], model: str) -> dict[str, 
     if len(set(names)) < len(names):
         names = [str(file) for file in real]
     taken = (INPUT, *CLASSICAL)
-    return {name if name not in taken else f"{name} (weights)": file for name, file in zip(names, files, strict=True)}
+    names = [name if name not in taken else f"{name} (weights)" for name in names]
+    return dict(zip(names, zip(said, files, strict=True), strict=True))
 
 
 def _plain(score: Score) -> dict[str, Any]:
@@ -236,14 +309,14 @@ def _without_network(protocol: Protocol, sample: Sample, strengths: dict[str, fl
     y = sample.inputs.get("y")
     row = {}
     if y is not None and windowed(y, sample.window).shape == sample.target.shape:  # else it is no picture of that size
-        row[INPUT] = _score(protocol.score(protocol.finish(windowed(y, sample.window)), sample.target))
+        row[INPUT] = _score(scored(protocol, protocol.finish(windowed(y, sample.window)), sample.target))
     for name, strength in strengths.items():
         assert isinstance(protocol, GaussianDenoising)
         assert y is not None
         start = time.perf_counter()
         result = protocol.finish(CLASSICAL[name][0](y, protocol.sigma / 255, strength))
         seconds = time.perf_counter() - start
-        row[name] = _score(protocol.score(result, sample.target), seconds)
+        row[name] = _score(scored(protocol, result, sample.target), seconds)
     return row
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -66,19 +67,26 @@ def evaluate_case(protocol: Protocol, method: Method, case: Case, sample: Sample
 
 def scored(protocol: Protocol, image: Image, target: Image) -> dict[str, float]:
     """The protocol's scores by name, "psnr" and "ssim" among them; UnfoldError, with the line of the method, where they
-    are missing.
+    are missing, or one is NaN for a finite image (a diverging training has NaN images, and reports that itself).
     """
     with their_errors(f"the score of {protocol.name}"), unchecked():
         scores = protocol.score(image, target)
     if isinstance(scores, dict) and {"psnr", "ssim"} <= scores.keys():
         try:
-            return {str(name): float(value) for name, value in scores.items()}
+            found = {str(name): float(value) for name, value in scores.items()}
         except (TypeError, ValueError):
             pass
-    found = f"a dict of {', '.join(map(str, scores))}" if isinstance(scores, dict) else type(scores).__name__
+        else:
+            if bad := [name for name, value in found.items() if math.isnan(value) and np.isfinite(image).all()]:
+                raise UnfoldError(
+                    f"{line_of(protocol.score)}: score of {type(protocol).__name__} returns NaN for {bad[0]}, though "
+                    "the image is finite: no mean can be made of it"
+                )
+            return found
+    what = f"a dict of {', '.join(map(str, scores))}" if isinstance(scores, dict) else type(scores).__name__
     kind = type(protocol).__name__
     raise UnfoldError(
-        f"{line_of(protocol.score)}: score of {kind} returns {found}, and a dict of psnr and ssim is wanted"
+        f"{line_of(protocol.score)}: score of {kind} returns {what}, and a dict of psnr and ssim is wanted"
     )
 
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from natsort import natsorted
 
-from unfold.data.formats.open_picture import EXTENSIONS
+from unfold.data.images import EXTENSIONS
 from unfold.errors import UnfoldError, reason_of
 from unfold.inference.picture_files import KEEPS
 from unfold.util.paths import as_path
@@ -37,10 +37,11 @@ def find_jobs(
     Folders are searched with all folders in them, by file name, in natural order; what begins with a dot, links to
     folders and the output folder itself are skipped. Results keep their place below the given folder, and their names.
     The extension is that of ``form``, a key of SUFFIXES; without it, the picture's own, or .png where that format is
-    not written. The output is a file where it has a picture's extension and there is one input, a file; else a folder.
-    A folder that cannot be read is a job with a problem. left_out: counts, by extension, the files of folders and
-    patterns that are not pictures by name. UnfoldError where there is nothing, where two results would have one name,
-    or where a result would replace an input.
+    not written. Where two results would then have one name (a.gif and a.png), the one with another extension keeps it,
+    too (a.gif.png), which is logged. The output is a file where it has a picture's extension and there is one input, a
+    file; else a folder. A folder that cannot be read is a job with a problem. left_out: counts, by extension, the files
+    of folders and patterns that are not pictures by name. UnfoldError where there is nothing, where two results would
+    have one name, or where a result would replace an input.
     """
     others: Counter[str] = Counter()
     files: list[tuple[Path, Path, str | None]] = []  # with the name below the output
@@ -66,7 +67,9 @@ def find_jobs(
     else:
         if output.suffix and len(files) == 1 and not as_path(inputs[0]).is_dir() and not output.exists():
             logger.info("note: %s becomes a folder: pictures are written as %s", output, ", ".join(KEEPS))
-        jobs = [Job(source, output / _named(name, form), problem) for source, name, problem in dict.fromkeys(files)]
+        jobs = _distinguished(
+            [(Job(source, output, problem), name) for source, name, problem in dict.fromkeys(files)], form
+        )
     _check(jobs)
     return jobs
 
@@ -84,6 +87,22 @@ def _named(name: Path, form: str | None) -> Path:
     if form is not None:
         return name.with_suffix(SUFFIXES[form])
     return name if name.suffix.lower() in KEEPS else name.with_suffix(".png")
+
+
+def _distinguished(jobs: Sequence[tuple[Job, Path]], form: str | None) -> list[Job]:
+    """The jobs with their targets, below the folder that is theirs."""
+    wishes = [job.target / _named(name, form) for job, name in jobs]
+    often = {target for target, count in Counter(wishes).items() if count > 1}
+    made, longer = [], []
+    for (job, name), target in zip(jobs, wishes, strict=True):
+        if target in often and name.name != target.name:
+            target = target.with_name(f"{name.name}{target.suffix}")
+            longer.append(target.name)
+        made.append(job._replace(target=target))
+    if longer:
+        more = f" and {len(longer) - 1} more" if len(longer) > 1 else ""
+        logger.info("note: results of one name keep the ending of the picture: %s%s", longer[0], more)
+    return made
 
 
 def _format_of(output: Path) -> str | None:

@@ -15,7 +15,7 @@ from unfold.inference.photographs.evidence import Evidence, gather
 from unfold.inference.photographs.guard import implausible
 from unfold.inference.photographs.reductions import LENS, WAYS, kernel_of
 from unfold.inference.photographs.tasks import fitting_level
-from unfold.inference.picture_files import read_picture
+from unfold.inference.picture_files import in_integers, read_picture
 from unfold.inference.restore import restore_with_tiles
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.report.contact_sheet import draw_sheet
@@ -52,7 +52,7 @@ def write_grid(
     target = job.target.with_suffix(".png")
     if target.exists() and not overwrite:
         raise UnfoldError(f"{target} is there already; --overwrite makes it anew")
-    picture = read_picture(job.source).pixels
+    picture = in_integers(read_picture(job.source).pixels)
     evidence = gather(picture, job.source)
     if fitting:
         inputs = {**inputs, "sigma": fitting_level(evidence) / 255}

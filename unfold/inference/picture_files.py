@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image
 
+from unfold.data.formats.array_files import read_array_image
 from unfold.data.formats.open_picture import open_picture
 from unfold.data.formats.sixteen_bit import read_deep
 from unfold.data.formats.tiff_bands import read_bands
@@ -20,6 +21,7 @@ from unfold.util.atomic_files import whole_file
 
 Pixels = Array
 DEEP, ALPHA, PROFILE = "16 bits per channel", "an alpha channel", "a colour profile"
+FLOATS = "numbers with a point"
 BANDS = "channels that are neither grey nor RGB"
 # What each format keeps of a picture.
 KEEPS = {
@@ -31,6 +33,7 @@ KEEPS = {
     ".jpeg": {PROFILE},
     ".jfif": {PROFILE},
     ".bmp": set(),
+    ".npy": {DEEP, BANDS, FLOATS},
 }
 LARGEST = {".jpg": 65_500, ".jpeg": 65_500, ".jfif": 65_500, ".webp": 16_383}  # pixels on a side; others: no limit
 PLAIN = {"1", "L", "LA", "RGB", "RGBA", "P", "PA", "I;16", "I;16B", "I;16L", "I"}
@@ -46,14 +49,16 @@ STALE = (ExifTags.Base.ExifImageWidth, ExifTags.Base.ExifImageHeight)
 
 @dataclass(frozen=True)
 class Picture:
-    """pixels (H,W,3), (H,W,1) of a grey one, or (H,W,C) of a TIFF of C bands, uint8 or uint16, upright; alpha (H,W) of
-    the same kind; ICC profile; EXIF with the orientation "upright".
+    """pixels (H,W,3), (H,W,1) of a grey one, or (H,W,C) of a TIFF or an array of C bands, uint8 or uint16, of an array
+    also float32 in [0,1], with noise in [-2,3], upright; alpha (H,W) of the same kind; ICC profile; EXIF with the
+    orientation "upright"; flat: of an array without an axis of channels, which its result has not, either.
     """
 
     pixels: Pixels
     alpha: Pixels | None = None
     profile: bytes | None = None
     exif: bytes | None = None
+    flat: bool = False
 
     @property
     def grey(self) -> bool:
@@ -66,12 +71,13 @@ class Picture:
             ALPHA: self.alpha is not None,
             PROFILE: self.profile is not None,
             BANDS: self.pixels.shape[2] not in (1, 3),
+            FLOATS: self.pixels.dtype.kind == "f",
         }
         return [what for what, is_there in there.items() if is_there]
 
 
 def read_picture(path: Path, largest: float = float("inf")) -> Picture:
-    """Read a still picture of a format of unfold.data.formats.open_picture, recognised by content.
+    """Read a still picture of a format of unfold.data.formats.open_picture, recognised by content, or a .npy array.
 
     Palettes are expanded, the EXIF orientation is applied. Kept: alpha, ICC profile, EXIF (without its thumbnail; from
     a TIFF the tags that describe the picture), 16 bits, the bands of a TIFF. largest: bytes that the pixels may take; a
@@ -85,6 +91,9 @@ def read_picture(path: Path, largest: float = float("inf")) -> Picture:
         raise UnfoldError(f"there is no picture {path}") from None
     except (OSError, ValueError) as error:
         raise UnfoldError(f"{one_line(str(path))} cannot be read: {reason_of(error)}") from None
+    if path.suffix.lower() == ".npy":
+        array = read_array_image(path, largest, noisy=True)
+        return Picture(array, flat=np.load(path, mmap_mode="r").ndim == 2)
     try:
         bands = read_bands(path, largest)
     except UnfoldError:
@@ -146,11 +155,9 @@ def _simple(image: Image.Image) -> Image.Image:
 
 def _read_deep(path: Path, transparent: object) -> Pixels:
     """Read 16 bits per channel; grey with alpha, or with one transparent value, gives two channels."""
-    array = read_deep(path)
-    if array.ndim == 2:
-        if transparent is None:
-            return array
-        return np.dstack([array, np.where(array == transparent, 0, 65535).astype(np.uint16)])
+    array = read_deep(path, transparent)
+    if array.ndim == 2 or array.shape[2] == 2:
+        return array
     grey = (array[..., :1] == array[..., 1:3]).all() and _grey_by_header(path)
     return array[..., [0, 3]] if grey else array
 
@@ -207,11 +214,19 @@ def _about_the_picture(exif: Image.Exif) -> Image.Exif:
     return alone
 
 
+def in_integers(pixels: Pixels) -> Pixels:
+    """Pixels of an array with a point, cut off at 0 and 1, in 16 bits; others as they are."""
+    return np.rint(pixels.clip(0, 1) * np.float32(65535)).astype(np.uint16) if pixels.dtype.kind == "f" else pixels
+
+
 def reduced(picture: Picture, suffix: str) -> tuple[Picture, list[str]]:
-    """The picture as a format can keep it, and the properties it loses: 16 bits are rounded to 8, alpha is composited
-    on white, a profile is dropped.
+    """The picture as a format can keep it, and the properties it loses: floats are rounded to 16 bits, 16 bits to 8,
+    alpha is composited on white, a profile is dropped.
     """
     lost = [what for what in picture.holds() if what not in KEEPS[suffix] | {BANDS}]
+    if FLOATS in lost:
+        rest, more = reduced(replace(picture, pixels=in_integers(picture.pixels)), suffix)
+        return rest, [FLOATS, *more]
     if ALPHA in lost and picture.alpha is not None:
         peak = np.iinfo(picture.pixels.dtype).max
         alpha = picture.alpha[..., None] / np.float32(peak)
@@ -234,6 +249,8 @@ def check_format(path: Path, picture: Picture, scale: int = 1, *, reduce: bool =
     lost = [what for what in picture.holds() if what not in KEEPS[suffix]]
     if BANDS in lost:
         raise UnfoldError(f"the picture has {picture.pixels.shape[2]} channels, which {suffix} cannot keep: write .tif")
+    if FLOATS in lost and not reduce:
+        raise UnfoldError(f"the picture has {FLOATS}, which {suffix} cannot keep: write .npy, or round it by --format")
     if lost and not reduce:
         raise UnfoldError(f"the picture has {' and '.join(lost)}, which {suffix} cannot keep: write it as .png")
     if (side := scale * max(picture.pixels.shape[:2])) > LARGEST.get(suffix, side):
@@ -248,6 +265,10 @@ def write_picture(path: Path, picture: Picture, quality: int | None = None) -> N
     UnfoldError for what the format does not hold; OSError where the disk refuses.
     """
     check_format(path, picture)
+    if path.suffix.lower() == ".npy":
+        with whole_file(path) as file:
+            np.save(file, picture.pixels[..., 0] if picture.flat and picture.grey else picture.pixels)
+        return
     try:  # in memory first: when Pillow writes the file itself, a full disk raises an error without a file name
         encoded = encode(picture.pixels, picture.alpha, path.suffix.lower(), picture.profile, picture.exif, quality)
     except MemoryError:

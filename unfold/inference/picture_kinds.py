@@ -16,6 +16,7 @@ from unfold.errors import UnfoldError
 from unfold.inference.picture_files import enlarge_alpha, read_picture
 from unfold.util.arrays import Array, Named
 from unfold.util.paths import as_path
+from unfold.util.value_checks import check_dense
 
 logger = logging.getLogger("unfold")
 
@@ -46,15 +47,21 @@ def restore_any(picture: Any, restore: Restore, inputs: Named) -> Any:
 
 
 def as_array(value: Any) -> Any:
-    """A tensor as a NumPy array with the same numbers; anything else unchanged."""
+    """A tensor as a NumPy array with the same numbers; anything else unchanged. UnfoldError for a tensor without
+    numbers, or one that is not dense.
+    """
     if not isinstance(value, Tensor):
         return value
+    check_dense("what is given to restore", value)
+    if value.is_meta:
+        raise UnfoldError("a tensor on the device meta has no numbers: give real ones")
     value = value.detach().cpu()
     return (value.float() if value.dtype == torch.bfloat16 else value).numpy()
 
 
 def _tensor(picture: Tensor, restore: Restore, inputs: Named) -> Tensor:
     """(H,W), (C,H,W) or (B,C,H,W) -> the same number of axes, type and device."""
+    check_dense("the picture", picture)
     if picture.ndim not in (2, 3, 4) or not picture.numel():
         raise UnfoldError(f"a tensor of a picture is (C,H,W) or (B,C,H,W), not {tuple(picture.shape)}")
     if picture.ndim > 2 and picture.shape[-1] in (1, 3) and picture.shape[-3] not in (1, 3):

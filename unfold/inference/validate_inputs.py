@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,6 +15,8 @@ from unfold.models.unfolding import UnfoldingNetwork
 from unfold.physics.kernels import centred_in_odd_square
 from unfold.util.arrays import Array, Named
 from unfold.util.value_checks import MOST, found_range, in_range
+
+logger = logging.getLogger("unfold")
 
 
 def check_measurement(image: Array, net: UnfoldingNetwork) -> None:
@@ -43,6 +47,12 @@ def check_image(image: Array, channels: int = 3) -> None:
     if not in_range(least, most):
         how = ": divide by 255 what is in 0..255" if most > MOST else ""
         raise UnfoldError(f"a floating-point image is in [0,1]; this one has {found_range(least, most)}{how}")
+    if least < 0 and np.count_nonzero(image < 0) > image.size / 2:  # noise alone brings half of a black one below 0
+        logger.warning(
+            "note: most of the picture is below 0, it has %s: it is taken as one in [0,1] with noise, and cut off at "
+            "0; (x + 1) / 2 makes [0,1] of [-1,1]",
+            found_range(least, most),
+        )
 
 
 def check_inputs(net: UnfoldingNetwork, given: Named, size: tuple[int, ...] | None = None) -> Named:

@@ -13,7 +13,7 @@ from unfold.errors import UnfoldError, check_choice
 from unfold.metrics.colour import CHANNELS, Channel, convert
 from unfold.util.arrays import Array
 from unfold.util.device import doubled
-from unfold.util.value_checks import checking, found_range, in_range
+from unfold.util.value_checks import check_dense, checking, found_range, in_range
 
 Image = Tensor | Array
 ROUNDING = 1e-3  # tolerance of a target beyond [0,1]
@@ -53,9 +53,7 @@ def as_pair(
             _check_channels(a, channels)
         _check_values(*batches, peak)
     height, width = batches[0].shape[-2:]
-    if border < 0 or border != int(border):
-        raise UnfoldError(f"a border is a whole number of pixels, 0 or more, not {border}")
-    border = int(border)
+    border = _whole(border)
     if 2 * border >= min(height, width):
         raise UnfoldError(f"a border of {border} pixels leaves nothing of an image of {height}x{width}")
     inside = (..., slice(border, height - border), slice(border, width - border))
@@ -63,11 +61,21 @@ def as_pair(
     return x, y
 
 
+def _whole(border: object) -> int:
+    try:
+        if not isinstance(border, str) and int(border) == border >= 0:  # type: ignore[call-overload, operator]
+            return int(border)  # type: ignore[call-overload]
+    except (TypeError, ValueError, OverflowError):  # None, a list, NaN, infinity
+        pass
+    raise UnfoldError(f"a border is a whole number of pixels, 0 or more, not {border!r}")
+
+
 def _batch(image: Image, peak: float | None) -> Tensor:
     """An image as (B,C,H,W) in uint8, float32 or float64, floats for a peak of 1."""
     name = str(image.dtype).removeprefix("torch.")
     floating = image.is_floating_point() if isinstance(image, Tensor) else image.dtype.kind == "f"
     if isinstance(image, Tensor):
+        check_dense("an image", image)
         if image.ndim != 4:
             hint = ": image[None] is a batch of one" if image.ndim == 3 else ""
             raise UnfoldError(f"tensors of images have shape (B,C,H,W), and this one {tuple(image.shape)}{hint}")

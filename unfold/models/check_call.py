@@ -19,7 +19,7 @@ from torch import Tensor
 from unfold.errors import UnfoldError
 from unfold.facts import Input
 from unfold.util.arrays import Named
-from unfold.util.value_checks import found_range, in_range
+from unfold.util.value_checks import check_dense, found_range, in_range
 
 if TYPE_CHECKING:
     from unfold.models.unfolding import UnfoldingNetwork
@@ -113,8 +113,18 @@ class _Check:
         for name, one in self.net.inputs.items():
             if name not in self.given or (self.given[name] is None and name not in self.net.required):
                 continue
+            if isinstance(self.given[name], Tensor):
+                self.plain(name, self.given[name])
             check = kinds.get(one.kind, self.number)
             self.given[name] = check(name, one, self.given[name])
+
+    def plain(self, name: str, value: Tensor) -> None:
+        """UnfoldError for a tensor without numbers, or one that does not hold them one by one."""
+        check_dense(name, value)
+        weights = next(self.net.parameters(), None)
+        if weights is not None and weights.is_meta != value.is_meta:
+            which, remedy = (name, "give real ones") if value.is_meta else ("the network", "unfold.load_model has some")
+            raise UnfoldError(f"{which} is on the device meta, where there are no numbers: {remedy}")
 
     def image(self, name: str, one: Input, value: object) -> Tensor:
         from unfold.models.unfolding import check_image
@@ -147,7 +157,7 @@ class _Check:
         weights = next((p for p in self.net.parameters() if p.is_floating_point()), None)
         if weights is None:
             return value
-        if weights.device != value.device and "meta" not in (weights.device.type, value.device.type):
+        if weights.device != value.device:
             there = weights.device
             raise UnfoldError(f"{name} is on {value.device} and the network on {there}: give {name}.to('{there}')")
         kind = weights.dtype

@@ -75,6 +75,7 @@ class NRLGDN(UnfoldingNetwork):
         ),
     }
     tied = True
+    not_in_shapes: ClassVar = ("stages", "stop")
     size_multiple = min_size = 8
     takes_half = False
     tiling = Tiling(

@@ -103,6 +103,8 @@ class UnfoldingNetwork(nn.Module, ABC):
     # Options that name files which weights need and do not contain, such as a matrix: option -> meaning. A checkpoint
     # has their SHA-256, and never a path that is opened.
     files: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    # Options that change results and that recognise() may leave out: a default is assumed and logged.
+    not_in_shapes: ClassVar[tuple[str, ...]] = ("stages",)
     hands_out: bool = False  # whether the run uses a stage's extras; if not, they may be omitted
     not_for_pictures: str = ""  # why the command line cannot restore pictures with it; "" if it can
     unused_keys: str = ""  # regular expression of unused parameters that published files contain

@@ -59,7 +59,8 @@ class Net:
 
 
 def open_net(text: str, key: str | None = None) -> Net:
-    """The weights that ``text`` names: FILE, a published NAME, or MODEL=FILE where the file does not name the network.
+    """The weights that ``text`` names: FILE, a published NAME, MODEL=FILE where the file does not name the network, or
+    NAME=FILE where the file holds published weights of that name.
 
     key: which of several networks in the file.
     """
@@ -85,6 +86,8 @@ def open_net(text: str, key: str | None = None) -> Net:
         given.pop(one, None)
     digest = sha256_of(path)
     known = next((w.name for w in WEIGHTS.values() if digest == w.sha256 or source == w.name), None)
+    if known is None and not named and equals and weights is not None:
+        known = weights.name  # as was said
     known = known or next((w.name for w in WEIGHTS.values() if _called(w, path)), None)
     usual = plain(part.defaults())
     as_published = all(key in usual and usual[key] == value for key, value in plain(given).items())

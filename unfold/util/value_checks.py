@@ -10,6 +10,9 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Any
+
+from unfold.errors import UnfoldError
 
 LEAST, MOST = -2.0, 3.0  # for an image in [0,1] with noise, or an unclamped estimate
 _off: ContextVar[bool] = ContextVar("unchecked", default=False)
@@ -40,3 +43,17 @@ def found_range(least: float, most: float) -> str:
     if math.isfinite(least) and math.isfinite(most):
         return f"values from {least:g} to {most:g}"
     return "numbers that are not finite (NaN or infinite)"
+
+
+def check_dense(what: str, value: Any) -> None:
+    """UnfoldError for a tensor that does not hold its numbers one by one, with the call that makes one that does."""
+    layout = str(value.layout).removeprefix("torch.")
+    if value.is_nested:
+        kind, remedy = "a nested tensor", ".to_padded_tensor(0)"
+    elif value.is_quantized:
+        kind, remedy = "quantized", ".dequantize()"
+    elif layout != "strided":
+        kind, remedy = f"a tensor of layout {layout}", ".to_dense()"
+    else:
+        return
+    raise UnfoldError(f"{what} is {kind}, and a dense tensor is wanted: {remedy} makes one")

@@ -55,6 +55,7 @@ def fitted(net: UnfoldingNetwork, given: Mapping[str, Tensor], path: str | Path)
     for key in state:
         if _kind(state[key]) != _kind(own[key]):
             raise UnfoldError(f"{path}: {key} is no plain tensor of {_kind(own[key])} numbers")
+    check_finite(net, given, path)
     unused = [key for key in own if key not in state and re.fullmatch(net.unused_keys, key)]
     state |= {key: torch.zeros(own[key].shape) for key in unused}
     foreign = [key for key in given if key not in own and re.fullmatch(net.foreign_keys, key)]
@@ -75,6 +76,28 @@ def fitted(net: UnfoldingNetwork, given: Mapping[str, Tensor], path: str | Path)
 def _kind(value: Tensor) -> str:
     """Kind of number: other kinds than the network's would be rounded, or lose a part."""
     return "floating-point" if value.is_floating_point() else "complex" if value.is_complex() else "whole"
+
+
+def check_finite(net: UnfoldingNetwork, given: Mapping[str, Tensor], path: str | Path) -> None:
+    """UnfoldError for weights with which no result is a number. A buffer may hold inf, as a mask does: a warning."""
+    own, weights = net.state_dict(), dict(net.named_parameters(remove_duplicate=False))
+    bad, infinite = [], []
+    for key in [key for key in own if key in given]:
+        if re.fullmatch(net.unused_keys, key) or _kind(own[key]) == "whole" or _kind(given[key]) == "whole":
+            continue
+        value = given[key].to(own[key].dtype)  # in which a large number may be inf
+        if value.isnan().any() or (key in weights and value.isinf().any()):
+            bad.append(f"{key} ({int((~value.isfinite()).sum())} of {value.numel()})")
+        elif value.isinf().any():
+            infinite.append(key)
+    if bad:
+        more = f" and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
+        raise UnfoldError(
+            f"the weights in {path} are not finite numbers (NaN or inf), as after a training that diverged: "
+            f"{', '.join(bad[:SHOWN])}{more}; take an earlier checkpoint"
+        )
+    if infinite:
+        logger.warning("note: %s holds inf in %s", path, ", ".join(infinite[:SHOWN]))
 
 
 def _refuse_differences(
@@ -204,6 +227,7 @@ def identify(
         if name is None:
             name = _only_name(found, path, checkpoint.outline, given)
         if found is not None and name in found[0]:
+            _warn_of_unseen(name, {**found[1], **options}, path, given)
             return name, {**found[1], **options}
         if options := network_part(name).full({}):  # such as the number of stages that share weights
             logger.info("note: %s says no options of %s, so that they are %s", path, short(name), in_words(options))
@@ -231,6 +255,19 @@ def identify(
     if part.sha256 is not None and digest is not None and digest != part.sha256:
         logger.info("note: %s is not as it was when the weights in %s were trained", part.file, path)
     return name, arguments
+
+
+def _warn_of_unseen(name: str, shown: Mapping[str, object], path: str | Path, given: Collection[str]) -> None:
+    """Warn of options that change results, but neither the file nor a shape shows: a default is assumed for them."""
+    part = network_part(name)
+    unseen = [one for one in part.make.not_in_shapes if one in part.parameters() and one not in {*shown, *given}]  # type: ignore[attr-defined]
+    if unseen and known_as(path) is None:
+        assumed = in_words({one: part.full({})[one] for one in unseen})
+        logger.warning(
+            "note: no shape in %s shows %s: assumed is %s of %s; where it was trained otherwise give it, in Python "
+            "load_model(..., %s=...), else --model RECIPE.yaml, whose MODEL.ARGS say it",
+            *(path, " and ".join(unseen), assumed, short(name), unseen[0]),
+        )
 
 
 def _another(named: str, name: str) -> bool:

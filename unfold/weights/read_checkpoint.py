@@ -21,7 +21,14 @@ from unfold.errors import UnfoldError
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.weights.find_network import choose_network, outline, without_prefixes
 from unfold.weights.inert_types import inert
-from unfold.weights.refused_files import names_all_arrays, numpy_archive, torchscript, why_refused
+from unfold.weights.refused_files import (
+    instead_of_weights,
+    names_all_arrays,
+    numpy_archive,
+    saving,
+    torchscript,
+    why_refused,
+)
 
 LONGEST_NAME = 200
 
@@ -64,6 +71,8 @@ def read_checkpoint(
     if not path.is_file():
         raise UnfoldError(f"there is no weights file {path}")
     try:
+        if why := instead_of_weights(path):
+            raise UnfoldError(why)
         content, about = _safetensors(path) if _is_safetensors(path) else (_torch(path), None)
     except OSError as error:
         raise UnfoldError(f"{path} cannot be read: {error.strerror or error}") from None
@@ -198,6 +207,14 @@ def _checked(state: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
     for key, value in state.items():
         if len(key) > LONGEST_NAME or not key.isprintable():
             raise UnfoldError(f"{path} holds a parameter with an impossible name, {key[:40]!r}")
+        if value.is_meta:
+            raise UnfoldError(f"{path}: {key} is no plain tensor: it was saved from the device meta, without numbers")
+        if value.layout != torch.strided or value.is_quantized:
+            kind, call = ("quantized", "dequantize") if value.is_quantized else ("sparse", "to_dense")
+            lines = saving(path, "torch.load({0})", f"{{k: v.{call}() for k, v in content.items()}}")
+            raise UnfoldError(
+                f"{path}: {key} is no plain tensor: it is {kind}; save all as dense ones, in Python: {lines}"
+            )
         plain = value.layout == torch.strided and value.device.type == "cpu" and not value.is_quantized
         if not plain or value.untyped_storage().nbytes() < value.numel() * value.element_size():
             raise UnfoldError(f"{path}: {key} is no plain tensor")

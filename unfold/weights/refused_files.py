@@ -7,6 +7,7 @@ import io
 import pickletools
 import warnings
 import zipfile
+from collections import deque
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -26,6 +27,26 @@ OF_PYTHON = (
 OF_TORCH = ("torch._utils.", "torch._tensor.", "torch.serialization.", "torch.storage.", "torch.nn.parameter.")
 # Modules whose functions run commands: weights never need them, and such a file should not be loaded.
 COMMANDS = ("os", "posix", "nt", "sys", "subprocess", "builtins", "runpy", "shutil", "importlib", "ctypes", "socket")
+# Files that are not weights, by their first bytes (ignoring case), and the remedy.
+_COMPRESSED = "packed ({}), as a download or an archive is: unpack it first, and give the file in it"
+_INSTEAD = {
+    b"version https://git-lfs": "a pointer of git-LFS, and not the weights: `git lfs pull` in that repository "
+    "fetches them",
+    **dict.fromkeys(
+        (b"<!doctype", b"<html", b"<head", b"<?xml"),
+        "a page of the web, and not the weights, as a site gives that wants a click or a password first: get the file "
+        "itself",
+    ),
+    b"\x1f\x8b": _COMPRESSED.format("gzip"),
+    b"bzh": _COMPRESSED.format("bzip2"),
+    b"\xfd7zxz": _COMPRESSED.format("xz"),
+    b"(\xb5/\xfd": _COMPRESSED.format("zstandard"),
+    b"7z\xbc\xaf\x27\x1c": _COMPRESSED.format("7z"),
+    b"rar!": _COMPRESSED.format("rar"),
+    b"\x89hdf\r\n": "HDF5, as Keras writes it, and not what torch.save writes",
+    b"{": "text, such as JSON, and not the weights",
+    b"gguf": "GGUF, and not what torch.save writes",
+}
 _MAGIC = 0x1950A86A20F9469CFC6C  # start of torch's legacy format
 
 
@@ -66,6 +87,25 @@ def why_refused(path: Path) -> str:
     )
 
 
+def instead_of_weights(path: Path) -> str:
+    """What to say of a file that is by its beginning none of torch or safetensors, but usual in their place; or ""."""
+    with path.open("rb") as file:
+        start = file.read(512)
+    if start.startswith(b"\x93NUMPY"):
+        lines = saving(
+            path, "numpy.load({0}, allow_pickle=True).item()", "{k: torch.as_tensor(v) for k, v in content.items()}"
+        )
+        return (
+            f"{path} holds an array of NumPy; where it is a dict of arrays and you trust its author, in Python: {lines}"
+        )
+    if start[257:262] == b"ustar":
+        return f"{path} is no checkpoint: it is {_COMPRESSED.format('tar')}"
+    head = start.removeprefix(b"\xef\xbb\xbf").lstrip(b" \t\r\n").lower()
+    return next(
+        (f"{path} is no checkpoint: it is {what}" for mark, what in _INSTEAD.items() if head.startswith(mark)), ""
+    )
+
+
 def torchscript(path: Path) -> str:
     return (
         f"{path} is TorchScript, a network together with its code, which is never run; save its weights alone, in "
@@ -88,14 +128,18 @@ def numpy_archive(path: Path) -> str:
 
 def arrays_for_tensors(content: object, path: Path) -> str:
     """How to save left-out arrays as tensors; "" where there is no dict of them."""
-    places = [("content", content)]
-    if isinstance(content, Mapping):
-        places += [(f"content[{key!r}]", value) for key, value in content.items()]
-    for place, value in places:
-        if isinstance(value, Mapping) and sum(isinstance(one, LeftOut) for one in value.values()) > 1:
+    waiting: deque[tuple[str, object]] = deque([("content", content)])
+    seen = set()
+    while waiting:
+        place, value = waiting.popleft()
+        if not isinstance(value, Mapping) or id(value) in seen:
+            continue
+        seen.add(id(value))
+        if sum(isinstance(one, LeftOut) for one in value.values()) > 1:
             load = "torch.load({0}, map_location='cpu', weights_only=False)"
             lines = saving(path, load, f"{{k: torch.as_tensor(v) for k, v in {place}.items()}}")
             return f"; where these are arrays and you trust the author, save them as tensors, in Python: {lines}"
+        waiting += [(f"{place}[{key!r}]", one) for key, one in value.items()]
     return ""
 
 

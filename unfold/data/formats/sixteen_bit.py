@@ -23,10 +23,11 @@ SUPPORTED = {
 HEAD = 1 << 20  # bytes of a JPEG 2000 file within which its codestream starts
 
 
-def read_deep(path: Path) -> NDArray[np.uint16]:
+def read_deep(path: Path, transparent: object = None) -> NDArray[np.uint16]:
     """Read 16 bits per channel, which Pillow would cut to 8, from PNG, TIFF, PPM or JPEG 2000: (H,W), or (H,W,C) in RGB
-    order, alpha last. The maximum value stated by a PPM, or of JPEG 2000 with 9 to 15 bits, becomes 65535. UnfoldError
-    for files that OpenCV does not read, or would read wrongly.
+    order, alpha last. The maximum value stated by a PPM, or of JPEG 2000 with 9 to 15 bits, becomes 65535. transparent:
+    the transparent grey value or colour of a PNG, which becomes an alpha channel. UnfoldError for files that OpenCV
+    does not read, or would read wrongly.
     """
     import cv2
 
@@ -42,6 +43,10 @@ def read_deep(path: Path) -> NDArray[np.uint16]:
         raise UnfoldError(f"{path} has 16 bits per channel in a layout that cannot be read, or is damaged")
     if array.ndim == 3 and array.shape[2] >= 3:
         array = array[..., [2, 1, 0, *range(3, array.shape[2])]]
+    if transparent is not None and (array.ndim == 2 or array.shape[2] == 3):  # OpenCV makes alpha of some itself
+        colours = np.atleast_3d(array)
+        alpha = np.where((colours == np.asarray(transparent)).all(axis=2), 0, 65535)
+        array = np.dstack([colours, alpha.astype(np.uint16)])
     return np.ascontiguousarray(array if peak == 65535 else _stretched(array, peak))
 
 

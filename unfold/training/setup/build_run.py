@@ -26,6 +26,7 @@ from unfold.from_config import (
     build_store,
     build_validation,
     check_training_set,
+    said_by,
     smallest_image,
 )
 from unfold.models.unfolding import UnfoldingNetwork
@@ -54,7 +55,7 @@ from unfold.util import log_once
 from unfold.util.arrays import Named
 from unfold.util.atomic_files import nearest, whole_file
 from unfold.util.device import pick_device, place
-from unfold.weights.load_model import check_files, load_state, model_record
+from unfold.weights.load_model import check_files, check_finite, load_state, model_record
 from unfold.weights.read_checkpoint import Checkpoint, read_checkpoint
 from unfold.weights.resolve_weights import find_weights
 
@@ -130,7 +131,8 @@ def build_trainer(
 
     degradation = build_degradation(cfg, net)
     protocol = build_validation(cfg, net, degradation)
-    check_training_set(settings.data, degradation)
+    with said_by(cfg, "DATA.TRAIN"), said_by(cfg, "DATA.MIX"):
+        check_training_set(settings.data, degradation)
     held_out = _validation_cases(settings.data.val, net, protocol, processes)
     loss = build_loss(cfg, device)  # may download VGG19's weights: after all checks that need no network
     if not dry:
@@ -203,9 +205,11 @@ def begin_with(net: UnfoldingNetwork, name: str, source: str, partial: bool, key
         try:
             load_state(net, checkpoint.state, path)
         except UnfoldError as error:
-            raise UnfoldError(f"--init: {error} (--partial takes over what fits)") from None
+            hint = " (--partial takes over what fits)" if "do not fit" in str(error) else ""
+            raise UnfoldError(f"--init: {error}{hint}") from None
         logger.info("beginning with the weights of %s", path)
         return
+    check_finite(net, checkpoint.state, path)
     fresh = take_over(net, checkpoint.state)
     if len(fresh) == len(net.state_dict()):
         raise UnfoldError(f"--init: nothing in {path} fits {name}")

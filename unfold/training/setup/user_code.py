@@ -16,7 +16,7 @@ from unfold.util.nested import plain
 from unfold.util.paths import as_path
 
 logger = logging.getLogger("unfold")
-FOLDER = "code"  # in the run folder
+FOLDER = user_files.KEPT
 
 
 def files_of(cfg: CfgNode) -> list[Path]:
