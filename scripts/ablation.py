@@ -1,4 +1,4 @@
-"""What each part of an unfolding network is worth: a small ablation, several seeds each, with one figure.
+"""The contribution of each part of an unfolding network: a small ablation with several seeds and one figure.
 
     python scripts/ablation.py FOLDER [KEY VALUE ...]
 
@@ -6,8 +6,8 @@ Non-blind deblurring of photographs, noise of 1 %, by networks of 26 thousand pa
 closed-form data steps and a small ResUNet. One thing at a time differs from 4 stages that share one prior, judged by
 the last: the number of stages, tied or untied weights, the loss, and whether there is a data step at all (for any
 kernel, and for a single one, which a network without data step can learn as well). Every run has the same number of
-steps, of patches drawn alike. Judged on held-out photographs, the same patches and noise for every run, with kernels
-that were not in training (a single one is the one of training).
+steps, with the same sampling of patches. Runs are tested on held-out photographs, with equal patches and noise,
+and kernels that were not in training (a single kernel is that of training).
 
 Data are those of configs/small.yaml (BSDS500 below UNFOLD_DATA), or KEY VALUE: DATA.TRAIN photographs DATA.VAL
 photographs. Writes FOLDER/ablation.json after every run, from which a second start goes on, ablation.md and
@@ -237,8 +237,8 @@ def ablate(folder: Path, overrides: list[str]) -> str:
     log, found = folder / "ablation.json", {}
     if log.exists():
         try:
-            told = json.loads(log.read_text())
-            found, before = told["runs"], told["settings"]
+            content = json.loads(log.read_text())
+            found, before = content["runs"], content["settings"]
         except (ValueError, TypeError, KeyError):
             raise UnfoldError(f"{log} is damaged: remove it, or give another folder") from None
         if before != settings:

@@ -1,16 +1,16 @@
-"""Is one network for five degradations worth less than five, and do prompts help? Trainings of equal size, and a table.
+"""Is one network for five degradations worse than five networks, and do prompts help? Equal trainings, and a table.
 
     python scripts/all_in_one.py -o runs/aio_experiment                 # nine trainings one after the other
     python scripts/all_in_one.py -o runs/aio_smoke --samples 16 --patch 32 --photographs 4 --test 1 --no-pairs
 
 The second only shows whether all of it runs.
 
-Networks of tasks/all_in_one/configs/small.yaml: one DGUNet for all five, five DGUNets for one each, and the DGUNet that
-prompts condition; a second seed for the first and the last. Each sees --samples patches of every task that it is for,
-the same number of times, so that a joint run has five times the steps of a single one. Trained on the photographs of
-BSDS500 that are no background of Rain100L or Rain100H (datasets/bsds_ids.json, derain: 333) but for the last 8 of its
-test, which are tested on; where they lie below UNFOLD_DATA, the real pairs of SOTS, Rain100L and GoPro are tested on,
-too. The last weights are taken, and nothing is chosen by a test. A run that was stopped goes on. Writes table.md and
+Networks of tasks/all_in_one/configs/small.yaml: one DGUNet for all five, five DGUNets for one each, and the DGUNet with
+prompts; a second seed for the first and the last. Each sees --samples patches of each of its tasks,
+so that a joint run has five times the steps of a single one. Trained on the photographs of
+BSDS500 that are no background of Rain100L or Rain100H (datasets/bsds_ids.json, derain: 333). The last 8 of its test
+are held out for the test, which also uses the real pairs of SOTS, Rain100L and GoPro if they are below UNFOLD_DATA. The
+last weights are used, and nothing is selected on test images. A stopped run is continued. Writes table.md and
 gains.png.
 """
 

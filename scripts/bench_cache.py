@@ -91,8 +91,8 @@ def report(way: Callable[[Crops], None], stores: dict[str, Store]) -> None:
             rates[name].append(CROPS[name] / (time.perf_counter() - begin))
     medians = {name: statistics.median(values) for name, values in rates.items()}
     for name, values in rates.items():
-        told = f"median of {ROUNDS} rounds of {CROPS[name]}, {min(values):,.1f} to {max(values):,.1f}"
-        print(f"{way.__name__:7} {name:5} {medians[name]:9,.1f} crops/s ({told})")
+        spread = f"median of {ROUNDS} rounds of {CROPS[name]}, {min(values):,.1f} to {max(values):,.1f}"
+        print(f"{way.__name__:7} {name:5} {medians[name]:9,.1f} crops/s ({spread})")
     print(f"{way.__name__:7} HDF5 / PNG: {medians['HDF5'] / medians['PNG']:.0f}")
 
 

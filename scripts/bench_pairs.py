@@ -1,4 +1,4 @@
-"""How long 50,000 pairs take to be found, by each rule: `python scripts/bench_pairs.py [COUNT]`. Files are empty."""
+"""Time to find 50,000 pairs by each rule: `python scripts/bench_pairs.py [COUNT]`. Files are empty."""
 
 from __future__ import annotations
 

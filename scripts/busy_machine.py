@@ -1,10 +1,10 @@
-"""How long an image takes where one, two and three runs share the machine, by how their threads wait.
+"""Seconds per image when one, two and three runs share the machine, for two ways in which threads wait.
 
     python scripts/busy_machine.py [--seconds S] [--network NAME] [--size N]
 
 Runs begin together, each a process of its own, and restore one image again and again for S (20) seconds, with as many
-threads as torch chooses. "spinning": OpenMP's default, threads that have nothing to do keep their processor for a
-while; "passive": OMP_WAIT_POLICY=passive, which `unfold` sets where nobody else has. All of it on all processors, and
+threads as torch chooses. "spinning": OpenMP's default, idle threads keep their processor for a
+while; "passive": OMP_WAIT_POLICY=passive, which `unfold` sets unless it is set. All of it on all processors, and
 on one, as by taskset. Prints a table in Markdown: seconds an image, the mean over the runs of their medians.
 """
 
@@ -59,8 +59,8 @@ def measure(arguments: argparse.Namespace, runs: int, waiting: str, processors: 
     for one in each:
         one.stdin.write("begin\n")
         one.stdin.flush()
-    told = [json.loads(one.communicate()[0]) for one in each]
-    return statistics.mean(one["seconds"] for one in told), told[0]["threads"]
+    results = [json.loads(one.communicate()[0]) for one in each]
+    return statistics.mean(one["seconds"] for one in results), results[0]["threads"]
 
 
 def main() -> int:

@@ -1,11 +1,11 @@
-"""What does every recipe take? `unfold train --check` of each at its true width, as one table in Markdown.
+"""Dry run of every recipe: `unfold train --check` at its true width, as one table in Markdown.
 
     python scripts/check_recipes.py [KEY VALUE ...]
 
-The sets need not be there: made-up pictures of 480x320 stand in their place, and random weights in VGG19's, which
+The sets are not needed: synthetic pictures of 480x320 replace them, and random weights replace VGG19's, which
 changes neither memory nor the time of a step. Hours are those of the steps alone, without validation, on this machine;
 EFLOP are 10^18 operations of all steps of the network alone, without discriminator and VGG19, a backward pass counted
-as two forward ones. KEY VALUE go to every recipe. Exit code 1 where one could not begin.
+as two forward ones. KEY VALUE go to every recipe. Exit code 1 where one could not start.
 """
 
 from __future__ import annotations

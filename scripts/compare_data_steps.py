@@ -1,4 +1,4 @@
-"""Why the closed-form data step is written as it is: error in float32 and time, for both forms of the same solution.
+"""Error in float32 and time of the closed-form data step, for both forms of the same solution.
 
     python scripts/compare_data_steps.py
 

@@ -1,8 +1,8 @@
-"""Peak memory of a DGUNet's forward, and of the same computed in the published order, which keeps more alive.
+"""Peak memory of a DGUNet's forward, and of the published order of computation, which keeps more tensors alive.
 
     python scripts/compare_memory.py [NETWORK] [--size H W]      (dgunet_deblur, 360 640)
 
-The published forward is one function whose variables live until it returns or they are set anew: all outputs, and the
+The published forward is one function whose variables live until it returns or they are reassigned: all outputs, and the
 features of the first stage and of the stage before. Both run our modules, with fresh weights. What is counted are the
 bytes of living tensors beside weights and input: on the CPU by following every operation, on CUDA by the allocator.
 """

@@ -1,9 +1,9 @@
-"""Does bfloat16 cost quality? The quickstart recipe for three seeds in either precision.
+"""Does bfloat16 cost quality? The quickstart recipe with three seeds in both precisions.
 
     python scripts/compare_precisions.py [KEY VALUE ...]
 
-Runs go to runs/precisions/PRECISION-SEED, one after the other; those that are there go on or are taken as they are.
-Printed is the validation PSNR in dB after the last epoch, always of a float32 restoration. bfloat16 passes where the
+Runs go to runs/precisions/PRECISION-SEED, one after the other; unfinished ones are continued, finished ones are reused.
+Prints the validation PSNR in dB after the last epoch, always of a float32 restoration. bfloat16 passes where the
 mean over its seeds lies inside the spread of the float32 seeds. KEY VALUE go to every run.
 """
 

@@ -1,4 +1,4 @@
-"""Twenty pairs to try fine-tuning with: parts of scikit-image's photographs, and the same as seen by a poor camera.
+"""Twenty pairs to try fine-tuning with: parts of scikit-image's photographs, and the same degraded as by a poor camera.
 
     python scripts/example_pairs.py FOLDER
 

@@ -2,8 +2,8 @@
 
     scripts/gpu_checks [--output DIR] [--seconds S]
 
-Writes gpu_checks.json and gpu_checks.md anew after every measurement, so that a run cut short leaves what it had found.
-No measurement begins later than 6.5 minutes (--seconds) after the start: the order of the plan is that of importance.
+Writes gpu_checks.json and gpu_checks.md after every measurement, so that an interrupted run leaves its results.
+No measurement starts later than 6.5 minutes (--seconds) after the start: the plan is in order of importance.
 Networks run as `unfold` runs them (channels_last, no cuDNN benchmark), with fresh weights and in training mode, in
 which NRL-GDN has a fixed number of stages. Exit code 1 where a test or a measurement failed.
 """
@@ -164,7 +164,7 @@ def measure(rows: Sequence[Row], build: Build, device: torch.device, until: floa
             row.outcome = f"failed: {type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
             if "out of memory" in str(error):
                 row.outcome = "out of memory"
-        with contextlib.suppress(RuntimeError):  # a broken GPU is told by the row, and by all rows after it
+        with contextlib.suppress(RuntimeError):  # a broken GPU shows in this row, and in all rows after it
             free_memory(device)
         how = f"{row.precision}{', checkpointed' * row.checkpointed}"
         print(f"{row.kind} {row.model} {how} {row.batch} x {row.height}x{row.width}: {cell(row)}", flush=True)
@@ -213,7 +213,7 @@ def table(rows: Sequence[Row], columns: dict[str, Callable[[Row], bool]]) -> Ite
         yield f"| {key[0]} | {stages} | {key[1]} x {key[2]}x{key[3]} | " + " | ".join(cells) + " |"
 
 
-def told(test: dict[str, Any]) -> str:
+def as_item(test: dict[str, Any]) -> str:
     """What a test found, in one line of Markdown."""
     figures = [f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in test["figures"].items()]
     reason = [" ".join(test["reason"].split())] if test["outcome"] == "failed" else []
@@ -240,7 +240,7 @@ def markdown(about: dict[str, Any], tests: dict[str, Any], rows: Sequence[Row]) 
         "",
         f"Tests that need a GPU: {summary}{cut}.",
         "",
-        *(told(test) for test in tests["tests"] if test["figures"] or test["outcome"] == "failed"),
+        *(as_item(test) for test in tests["tests"] if test["figures"] or test["outcome"] == "failed"),
     ]
     return "\n".join(lines) + "\n"
 

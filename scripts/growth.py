@@ -1,4 +1,4 @@
-"""How time and memory of inference grow with pixels, stages, batch and tiles: figures with both axes logarithmic.
+"""Growth of time and memory of inference with pixels, stages, batch and tiles: figures with both axes logarithmic.
 
     python scripts/growth.py FOLDER [NETWORK ...]
 
@@ -81,7 +81,7 @@ def work(name: str, device: torch.device) -> Iterator[tuple[str, float, Callable
 
 
 def drawable(points: list[Point], value: str) -> list[tuple[float, float]]:
-    """(x, value) of the points that have one: memory may not be told, or be too little to be seen."""
+    """(x, value) of the points that have one: memory may be unknown, or too small to be measured."""
     pairs = [(point.x, getattr(point, value)) for point in points]
     return [(x, y) for x, y in pairs if math.isfinite(y) and y > 0]
 

@@ -1,4 +1,4 @@
-"""A folder of files that go wrong, and of what else a file system may hold."""
+"""A folder of damaged files, and of other things that a file system may hold."""
 
 from __future__ import annotations
 

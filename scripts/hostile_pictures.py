@@ -1,4 +1,4 @@
-"""Picture files that go wrong, made from a seed, for scripts/try_pictures.py and the tests of `unfold restore`."""
+"""Damaged picture files, made from a seed, for scripts/try_pictures.py and the tests of `unfold restore`."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Count parameters and multiply-accumulates of the package's networks anew: writes unfold/report/model_facts.json.
+"""Count parameters and multiply-accumulates of the package's networks; writes unfold/report/model_facts.json.
 
 python scripts/model_facts.py
 """

@@ -1,12 +1,12 @@
-"""Torment training runs, resume them, and tell how many ended as if nothing had been.
+"""Kill and disturb training runs, resume them, and count those that end as undisturbed ones.
 
     scripts/torture [N]
 
 Real processes of `unfold train` on made-up pictures: 8 steps in 2 epochs, gradients accumulated and weights averaged, 0
-and 2 processes that load data in turn. "Identical" means: every tensor and number of last.pth (weights, average,
+and 2 worker processes in turn. "Identical" means: every tensor and number of last.pth (weights, average,
 optimiser, counters, best score) and of best.pth, the rows of log.jsonl without their times, and validation.json, bit
 for bit as of the run that nothing happened to; and no unfinished file is left. N: how often -9 kills; the other faults
-come in proportion. Prints a table in Markdown; what went wrong is told on stderr, with exit code 1.
+come in proportion. Prints a table in Markdown; problems are printed on stderr, with exit code 1.
 """
 
 from __future__ import annotations
@@ -67,12 +67,12 @@ def row(what: str, outcomes: list[Notes | str]) -> str:
     for notes in good:
         for name, value in notes.items():
             sums[name] = max(sums[name], value) if name.startswith("slowest") else sums[name] + value
-    told = "; ".join(name.format(value) for name, value in sums.items())
-    return f"| {what} | {len(outcomes)} | {len(good)} of {len(outcomes)} | {told} |"
+    sums_text = "; ".join(name.format(value) for name, value in sums.items())
+    return f"| {what} | {len(outcomes)} | {len(good)} of {len(outcomes)} | {sums_text} |"
 
 
 def torture(ground: Ground, n: int, only: str) -> bool:
-    """Do all of it, print the table, and tell whether all ended well."""
+    """Run all trials, print the table, and return whether all ended well."""
     begin = time.monotonic()
     print("| fault | how often | ended identical | notes |\n|---|---|---|---|", flush=True)
     wrong = False

@@ -1,4 +1,4 @@
-"""What a training step really takes in memory, against what `unfold train --check` counts for it.
+"""Measured memory of a training step against the estimate of `unfold train --check`.
 
     python scripts/training_memory.py RECIPE [KEY VALUE ...]
 

@@ -1,4 +1,4 @@
-"""The checkpoint door, tried out: what is loaded, and what 360 damaged or hostile files do.
+"""Try loading checkpoints: which files are loaded, and what 360 damaged or hostile files do.
 
     python scripts/try_checkpoints.py [--manifests DIR] [--seed 0]
 
@@ -103,9 +103,9 @@ def loaded(folder: Path, manifests: Path | None) -> Iterator[tuple[str, int, int
     for name in (name for name in list_models() if name != "composed"):  # whose parts a bare state dict does not show
         if network_part(name).make.file_wanted({}):  # a file beside the weights, which is no matter of layouts
             continue
-        # Of networks that share a layout, the name tells which it is.
-        told = name if network_part(name).make in (NRLGDN, ISTANetMRI) else None
-        yield _tried(folder, name, state_of(name), told, [("zip", "state_dict", "module.")])
+        # Of networks that share a layout, the name says which it is.
+        given_name = name if network_part(name).make in (NRLGDN, ISTANetMRI) else None
+        yield _tried(folder, name, state_of(name), given_name, [("zip", "state_dict", "module.")])
     for path in sorted(manifests.glob("*.json")) if manifests else []:
         shapes = json.loads(path.read_text())
         if isinstance(shapes, list) and "discriminator" not in path.stem:
@@ -117,8 +117,8 @@ def loaded(folder: Path, manifests: Path | None) -> Iterator[tuple[str, int, int
         if wrapper is None or container != "safetensors"
     ]
     for name, arguments in NARROW.items():
-        told = name if name == "nrl_gdn" else None
-        yield _tried(folder, f"{name}, narrow", state_of(name, **arguments), told, layouts)
+        given_name = name if name == "nrl_gdn" else None
+        yield _tried(folder, f"{name}, narrow", state_of(name, **arguments), given_name, layouts)
 
 
 def _tried(

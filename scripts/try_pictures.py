@@ -1,9 +1,9 @@
-"""`unfold restore`, tried out on a folder of files that go wrong: each must be restored, or told with a reason.
+"""Run `unfold restore` on a folder of damaged files: each must be restored, or reported with a reason.
 
     python scripts/try_pictures.py [--number 1000] [--single 30] [--seed 0]
 
 One run over a folder (scripts/hostile_folder.py) with a narrow USRNet of made-up weights at scale 2; a second one that
-is interrupted and begun again, whose results must be the same bytes; one onto a disk that becomes full (a small tmpfs,
+is interrupted and restarted, whose results must be the same bytes; one onto a disk that becomes full (a small tmpfs,
 where the system lets it be mounted); and single files, each in a run of its own. Exit code 1 where anything happened
 that should not.
 """
@@ -94,10 +94,10 @@ def decoded(path: Path) -> Image.Image:
 
 def outcome(one: Input, target: Path, lines: list[str]) -> str:
     """In a word; in capitals what must not be."""
-    told = [line for line in lines if one_line(str(one.path)) in line]
-    if len(told) > 1 or (told and target.is_file()):
-        return "TOLD TWICE"
-    if told:
+    reported = [line for line in lines if one_line(str(one.path)) in line]
+    if len(reported) > 1 or (reported and target.is_file()):
+        return "REPORTED TWICE"
+    if reported:
         return "REFUSED" if one.must in (RESTORED, LEFT_OUT) else REFUSED
     if not target.is_file():
         return LEFT_OUT if one.must == LEFT_OUT else "LOST"
@@ -142,10 +142,12 @@ def try_folder(trial: Trial, output: Path) -> None:
     for kind, found in [*counts.items(), ("together", total)]:
         other = found.total() - found[RESTORED] - found[REFUSED] - found[LEFT_OUT]
         print(f"{kind:<34}{found.total():>6}{found[RESTORED]:>10}{found[REFUSED]:>21}{found[LEFT_OUT]:>10}{other:>15}")
-    told = [int(number) for number in re.findall(r"^(?:restored|failed) (\d+)", result.stdout, re.MULTILINE)]
-    print(f"\nthe run: exit code {result.returncode}, told {told[0]} restored and {told[1]} failed; {took:.0f} s")
+    reported = [int(number) for number in re.findall(r"^(?:restored|failed) (\d+)", result.stdout, re.MULTILINE)]
+    print(f"\nthe run: exit code {result.returncode}, {reported[0]} restored, {reported[1]} failed; {took:.0f} s")
     print(f"peak memory (RSS) {peak / 1e6:.0f} MB; standard error: {len(result.stderr)} bytes")
-    trial.expect(told == [total[RESTORED], total[REFUSED]] and len(lines) == told[1], f"the count is off: {told}")
+    trial.expect(
+        reported == [total[RESTORED], total[REFUSED]] and len(lines) == reported[1], f"the count is off: {reported}"
+    )
     trial.expect(result.returncode == 1, f"exit code {result.returncode}")
     trial.expect(peak < PEAK, "too much memory")
     check_messages(trial, result, "folder")
@@ -168,8 +170,8 @@ def try_interrupt(trial: Trial, output: Path, complete: Path) -> None:
     check_rest(trial, output, "interrupted")
     again = trial.run(trial.folder, output)
     trial.expect(digest_of_results(output) == digest_of_results(complete), "begun again: other results")
-    told = next(line for line in again.stdout.splitlines() if line.startswith("restored"))
-    print(f"interrupted after {len(found)} results, all whole; begun again: {told}")
+    reported = next(line for line in again.stdout.splitlines() if line.startswith("restored"))
+    print(f"interrupted after {len(found)} results, all whole; begun again: {reported}")
 
 
 def digest_of_results(folder: Path) -> set[tuple[str, str]]:
@@ -196,7 +198,7 @@ def try_full_disk(trial: Trial, output: Path) -> None:
         subprocess.run(["umount", output], check=True)
     line = result.stderr.strip()
     trial.expect(result.returncode == 2 and "the disk is full" in line and "\n" not in line, f"full disk: {line!r}")
-    trial.expect("left " in result.stdout, "full disk: what is left is not told")
+    trial.expect("left " in result.stdout, "full disk: the rest is not reported")
     print(f"full disk: exit code {result.returncode}, one line: ...{line[-60:]}")
 
 

@@ -1,4 +1,4 @@
-"""How far a PSNR moves when one choice of a protocol is another: the example of docs/protocols.md.
+"""The effect of single choices of a protocol on PSNR: the example of docs/protocols.md.
 
     UNFOLD_DATA=... python scripts/vary_protocol.py --weights usrnet_tiny [--data Set5]
 
@@ -60,12 +60,12 @@ def another_seed(sample: Sample) -> Sample:
     return another_input(sample, y=_degraded(sample, np.trunc, seed=1))
 
 
-def told_no_noise(sample: Sample) -> Sample:
+def given_no_noise(sample: Sample) -> Sample:
     return another_input(sample, sigma=0.0)
 
 
 def shifted_kernel(sample: Sample) -> Sample:
-    """The kernel that is told to the network moved as for block means, by 1.5 pixels."""
+    """Give the network a kernel shifted as for block means, by 1.5 pixels."""
     kernel = normalised(shift_kernel(sample.inputs["kernel"].astype(np.float64), PROTOCOL.scale))
     return another_input(sample, kernel=kernel.astype(np.float32))
 
@@ -88,7 +88,7 @@ DEGRADATIONS: dict[str, Callable[[Sample], Sample]] = {
     "blur rounded to 8 bits, not truncated": rounded_blur,
     "blur in floats": float_blur,
     "noise of another seed": another_seed,
-    "network given sigma 0": told_no_noise,
+    "network given sigma 0": given_no_noise,
     "network given a kernel shifted by 1.5 pixels": shifted_kernel,
 }
 

@@ -30,7 +30,7 @@ def truncated(rng: np.random.Generator) -> tuple[str, bytes]:
 
 
 def broken(rng: np.random.Generator) -> tuple[str, bytes]:
-    """Bytes in the middle of a PNG are changed: its checksums tell."""
+    """Bytes in the middle of a PNG are changed: its checksums show it."""
     data = bytearray(encoded(rng.integers(0, 256, (40, 50, 3)).astype(np.uint8), "PNG"))
     place = len(data) // 2
     data[place : place + 8] = bytes(byte ^ 255 for byte in data[place : place + 8])

@@ -1,4 +1,4 @@
-"""A web server on this machine that misbehaves to order."""
+"""A local web server that misbehaves on request."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 class Server(ThreadingHTTPServer):
     """Serves ``body`` under any path.
 
-    etag, dated: what tells the version of the body; acts: what to do with the next requests, in turn, and thereafter
+    etag, dated: identify the version of the body; acts: what to do with the next requests, in turn, and thereafter
     "serve": "cut" and "stall" after half of what is due, "ignore" ranges, "range" whatever If-Range says, "endless"
     half of it without a length, a status code to answer, "to ADDRESS" to redirect; requests: the headers of the
     requests so far; slow: seconds before each answer.

@@ -1,4 +1,4 @@
-"""Images that every machine makes alike."""
+"""Images that are equal on every machine."""
 
 from __future__ import annotations
 

@@ -164,7 +164,7 @@ def test_model_arguments_are_those_that_differ_from_the_published(tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [
         ("TRAIN: {EPOCH: 3}", "no key TRAIN.EPOCH; did you mean TRAIN.EPOCHS?"),
         ("LR: 3", "no key LR; did you mean OPTIM.LR?"),
@@ -215,18 +215,18 @@ def test_model_arguments_are_those_that_differ_from_the_published(tmp_path: Path
         ("!!python/object/apply:os.system ['echo hacked']", "is not valid YAML"),
     ],
 )
-def test_a_mistake_is_one_line_with_file_and_key(tmp_path: Path, text: str, told: str) -> None:
+def test_a_mistake_is_one_line_with_file_and_key(tmp_path: Path, text: str, expected: str) -> None:
     path = write(tmp_path, text)
     with pytest.raises(UnfoldError) as caught:
         check_training(load_config(path))  # of options, when the parts are built; all else is known without them
     message = str(caught.value)
-    assert told in message
-    assert "recipe.yaml" in message or told.startswith("defaults")
+    assert expected in message
+    assert "recipe.yaml" in message or expected.startswith("defaults")
     assert "\n" not in message
 
 
 @pytest.mark.parametrize(
-    ("overrides", "told"),
+    ("overrides", "expected"),
     [
         (["TRAIN.EPOCHS"], "'TRAIN.EPOCHS' has no value"),
         (["TRAIN.EPOCHS=3"], "has no value: write KEY VALUE, with a space"),
@@ -243,10 +243,10 @@ def test_a_mistake_is_one_line_with_file_and_key(tmp_path: Path, text: str, told
         (["TRAIN.EPOCHS", "0"], "command line: TRAIN.EPOCHS must be greater than 0"),
     ],
 )
-def test_a_mistaken_override_is_one_line(tmp_path: Path, overrides: list[str], told: str) -> None:
+def test_a_mistaken_override_is_one_line(tmp_path: Path, overrides: list[str], expected: str) -> None:
     with pytest.raises(UnfoldError) as caught:
         load_config(write(tmp_path, "SEED: 1"), overrides)
-    assert told in str(caught.value)
+    assert expected in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
@@ -263,14 +263,14 @@ def test_overrides_of_a_call_in_python_may_be_values_and_are_a_list(tmp_path: Pa
     path = write(tmp_path, "SEED: 1")
     cfg = load_config(path, ["TRAIN.EPOCHS", 2, "OPTIM.LR", 1e-3, "DATA.REDUCED", [0.6], "DATA.SKIP_BAD", True])
     assert (cfg.TRAIN.EPOCHS, cfg.OPTIM.LR, cfg.DATA.REDUCED, cfg.DATA.SKIP_BAD) == (2, 1e-3, (0.6,), True)
-    for mistaken, told in [
+    for mistaken, expected in [
         ({"TRAIN.EPOCHS": 2}, "overrides are a list KEY, VALUE"),
         ("TRAIN.EPOCHS 2", "overrides are a list KEY, VALUE"),
         (["TRAIN.EPOCHS", 2, 3], "3 has no value"),
         (["TRAIN.EPOCHS", 2.5], "TRAIN.EPOCHS is a whole number, and 2.5 is not"),
         ([3, "TRAIN.EPOCHS"], "a key is text, and 3 is not"),
     ]:
-        with pytest.raises(UnfoldError, match=told):
+        with pytest.raises(UnfoldError, match=expected):
             load_config(path, mistaken)  # type: ignore[arg-type]
 
 
@@ -284,14 +284,14 @@ def test_the_baselines_named_are_those_there_are() -> None:
     assert set(BASELINES) == set(CLASSICAL)
 
 
-def test_files_that_are_no_config_are_told_apart(tmp_path: Path) -> None:
-    for path, told in [
+def test_files_that_are_no_config_are_distinguished(tmp_path: Path) -> None:
+    for path, expected in [
         (tmp_path / "none.yaml", "no such file"),
         (write(tmp_path, "", "code.py"), "a config is a .yaml file"),
         (tmp_path / "folder.yaml", "cannot be read"),
     ]:
         (tmp_path / "folder.yaml").mkdir(exist_ok=True)
-        with pytest.raises(UnfoldError, match=told):
+        with pytest.raises(UnfoldError, match=expected):
             load_config(path)
     (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UnfoldError, match="cannot be read"):

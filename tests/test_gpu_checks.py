@@ -94,7 +94,7 @@ def test_tests_and_measurements_come_in_two_files(script: Any, tmp_path: Path, m
     assert [sum("Mpx/s" in part for part in line) for line in lines] == [3, 3, 4]
 
 
-def test_what_fails_or_comes_too_late_is_told_and_the_rest_is_measured(script: Any) -> None:
+def test_what_fails_or_comes_too_late_is_reported_and_the_rest_is_measured(script: Any) -> None:
     def build(name: str) -> Any:
         if name == "nrl_gdn":
             raise RuntimeError("CUDA out of memory. Tried\nto allocate")

@@ -1,4 +1,4 @@
-"""The package opens its door quickly, and the house is in order."""
+"""The package imports quickly, and its folders are in order."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Deep unfolding image restoration: networks that are optimisation algorithms, with training, evaluation and use.
 
-Importing this package loads nothing heavy; torch comes in with the first network.
+Importing this package is fast; torch is loaded with the first network.
 """
 
 from __future__ import annotations

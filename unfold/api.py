@@ -1,4 +1,4 @@
-"""What the command line does, and registering parts of one's own, for a notebook or a script."""
+"""The commands as functions, and registration of user parts, for a notebook or a script."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _KINDS = {
 
 
 def register(name: str | None = None, **parts: Callable[..., Any]) -> list[str]:
-    """Let classes be found by name in this process: ``unfold.register(network=ISTANet, loss=FFTLoss)``.
+    """Register classes by name in this process: ``unfold.register(network=ISTANet, loss=FFTLoss)``.
 
-    Keywords: network, degradation, loss, protocol. A class is called by its attribute ``name``, or by its own name; the
-    names of its presets stand for it, too. name: another one, where one class is given. Returns the names. A package
-    registers by entry points (groups unfold.networks, unfold.degradations, unfold.losses, unfold.protocols), which
-    other processes find, too. Raises UnfoldError for what is no such part, and for a name that is built in.
+    Keywords: network, degradation, loss, protocol. A class is named by its attribute ``name``, or else by its class
+    name; the names of its presets are registered, too. name: another name, for a single class. Returns the names. A
+    package registers by entry points (groups unfold.networks, unfold.degradations, unfold.losses, unfold.protocols),
+    which other processes find, too. Raises UnfoldError for a class that is not such a part, and for a built-in name.
     """
     for kind in parts:
         if kind not in _KINDS:
@@ -47,7 +47,7 @@ def train(
 ) -> float:
     """Train as `unfold train --config` does, in this process; returns the best validation PSNR in dB.
 
-    overrides: KEY, VALUE, KEY, VALUE, ...; resume: True, or "auto"; init: weights to begin with. Raises UnfoldError.
+    overrides: KEY, VALUE, KEY, VALUE, ...; resume: True, or "auto"; init: initial weights. Raises UnfoldError.
     """
     from unfold.training.processes.batch_loading import end_workers
     from unfold.training.setup.build_run import build_trainer
@@ -75,7 +75,7 @@ def test(
 ) -> str:
     """Evaluate as `unfold test --config` does; returns the table.
 
-    weights: one or several, side by side; output: folder, by default OUTPUT/test; data: the images, in place of
+    weights: one or several, compared side by side; output: folder, by default OUTPUT/test; data: the images, instead of
     DATA.TEST. Raises UnfoldError.
     """
     from unfold.evaluation.recipe_evaluation import run_test

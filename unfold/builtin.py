@@ -1,4 +1,4 @@
-"""The parts that come with the package: name -> "module:class or function". Nothing is imported to know the names."""
+"""The built-in parts: name -> "module:class or function". Listing the names imports nothing."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "ista_net_mri": "unfold.protocols.ista_net_evaluations:ISTANetMRI",
         "levin09": "unfold.protocols.levin09:Levin09",
     },
-    # Those of torch.optim that take dense gradients and need no closure.
+    # The optimizers of torch.optim for dense gradients that need no closure.
     "optimizer": {
         name: f"torch.optim:{name}"
         for name in (

@@ -1,11 +1,11 @@
-"""The configuration tree, in one place, and the reading of YAML recipes over it.
+"""The configuration tree with its defaults, and reading of YAML recipes.
 
 A recipe names the values that differ from the defaults below. ``_BASE_`` at its top names one or more files, relative
 to the recipe, that are merged first, in order. ``KEY VALUE`` pairs of the command line come last.
 
-Settings of one part (a network, a degradation, a loss, an optimizer, a schedule) are the arguments of its constructor:
+Options of one part (a network, a degradation, a loss, an optimizer, a schedule) are the arguments of its constructor:
 ``ARGS`` beside its name. They are checked against the constructor when the part is first needed
-(:mod:`unfold.registry`), which takes an import of it; everything else is checked here, without torch.
+(:mod:`unfold.registry`), which imports it; everything else is checked here, without torch.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from unfold.util.paths import as_path
 
 
 class Tree(CfgNode):
-    """The whole tree, which a dump writes as run folders hold it: yacs' own refuses LOSS.TERMS."""
+    """The whole tree. Its dump is the config.yaml of run folders; yacs' own dump refuses LOSS.TERMS."""
 
     def dump(self, **how: object) -> str:
         return dumped(self)
@@ -34,87 +34,87 @@ class Tree(CfgNode):
 
 _C = Tree()
 _C.OUTPUT = "runs/run"  # run folder: config.yaml, environment.json, log.jsonl, curve.png, checkpoints/, test/
-_C.SEED = 0  # of the weights, the patches and their noise
+_C.SEED = 0  # for the weights, the patches and their noise
 _C.DEVICE = "auto"  # auto (a GPU where there is one), cpu, cuda, cuda:1, mps, xpu, ...
 
-# Parts: NAME (or KIND) is a name of the package or of an installed one, or code: file.py:Class (relative to the recipe
-# that says it; on the command line to the current folder) or package.module:Class. ARGS are the arguments of its
-# constructor; one that is not given has the constructor's default, or the preset's that the name stands for.
+# Parts: NAME (or KIND) is a name of this package or of an installed one, or code: file.py:Class (relative to the recipe
+# that names it; on the command line to the current folder) or package.module:Class. ARGS are the arguments of its
+# constructor; a missing one has the constructor's default, or the value of the named preset.
 _C.MODEL = CfgNode()
-_C.MODEL.NAME = "dgunet_denoise"  # see `unfold models`; with a name it says the arguments
+_C.MODEL.NAME = "dgunet_denoise"  # see `unfold models`; `unfold models NAME` lists its arguments
 _C.MODEL.ARGS = CfgNode(new_allowed=True)  # options of the network
 
 _C.DATA = CfgNode()
-# What samples are made of: paired (degraded and clean images, partners by name), or clean images that are degraded on
-# the way: gaussian (white noise), usrnet, nrl_gdn (blur, decimation and noise of those papers), rain,
-# compressive_sensing, or code. ARGS: see unfold/degradations.
+# The degradation: paired (degraded and clean images, paired by name), or clean images that are degraded in training:
+# gaussian (white noise), usrnet, nrl_gdn (blur, decimation and noise of those papers), rain, compressive_sensing, or
+# code. ARGS: see unfold/degradations.
 _C.DATA.KIND = "gaussian"
 _C.DATA.ARGS = CfgNode(new_allowed=True)
-# "photographs" is the set that comes with scikit-image; anything else is a folder of images, or of pairs, as it is or
+# "photographs" is the set that comes with scikit-image; anything else is a folder of images, or of pairs, as given or
 # under UNFOLD_DATA, or a part of one: "mine[:-8]" is all but the last 8 in natural order, "mine[-8:]" these 8. TRAIN
 # may also be several, "a + b", or a patch cache, a .h5 file of `unfold data prepare cache`.
 _C.DATA.TRAIN = "photographs"
 _C.DATA.VAL = "photographs"
 _C.DATA.TEST = "photographs"
-# Clean images: factors, e.g. [0.6], by which smaller copies are made; each is trained on as often as an image.
+# Clean images: factors of additional smaller copies, e.g. [0.6]; each copy counts as an image.
 _C.DATA.REDUCED = []
-_C.DATA.VAL_PROTOCOL = ""  # e.g. usrnet_table1:scale=2,kernel=1; empty: what fits KIND, as its class says
-# A mixture in place of KIND and ARGS: a list of parts, each {KIND, ARGS, TRAIN, REPEAT, NAME, VAL, TEST, VAL_PROTOCOL}.
-# REPEAT: how often a pass goes through its images; NAME: in log, curve and board, its KIND by default; what else is
-# left out is DATA's. On the command line, DATA.MIX.1.REPEAT 3 changes the second one.
+_C.DATA.VAL_PROTOCOL = ""  # e.g. usrnet_table1:scale=2,kernel=1; empty: the default of KIND
+# A mixture instead of KIND and ARGS: a list of parts, each {KIND, ARGS, TRAIN, REPEAT, NAME, VAL, TEST, VAL_PROTOCOL}.
+# REPEAT: how often a pass goes through its images; NAME: in log, curve and board, its KIND by default; other missing
+# keys are DATA's. On the command line, DATA.MIX.1.REPEAT 3 changes the second part.
 _C.DATA.MIX = []
-_C.DATA.MULTIPLE = 1  # training images are cut in their middle to sides that are multiples of it
-# Which images an epoch's patches are of: passes, all in a random order, and again in another where TRAIN.PATCHES are
-# more; replacement, any image for each patch, so that an epoch as long as the set misses 37 % (as runs did before 0.2).
+_C.DATA.MULTIPLE = 1  # training images are cropped at the centre to sides that are multiples of it
+# Sampling of images for patches. passes: all images in random order, and another order where TRAIN.PATCHES are more;
+# replacement: a random image for each patch, so that an epoch as long as the set misses 37 % (as in runs before 0.2).
 _C.DATA.DRAW = "passes"
-# Where decoded images are, once for all processes of a machine: memory, disk (under UNFOLD_CACHE), files (nowhere: each
-# is decoded for every patch); auto: memory where they fit a quarter of its limit, else the disk.
+# Where decoded images are kept, once for all processes of a machine: memory, disk (under UNFOLD_CACHE), files (not
+# kept: decoded for every patch); auto: memory where they fit into a quarter of its limit, else the disk.
 _C.DATA.STORE = "auto"
-_C.DATA.SKIP_BAD = False  # leave out training images that cannot be used, instead of stopping before the first step
+_C.DATA.SKIP_BAD = False  # skip unusable training images instead of stopping before the first step
 
 _C.LOSS = CfgNode()
-# The sum of these. NAME: charbonnier, l1, mse, edge, perceptual, adversarial, or code; WEIGHT (1.0); STAGES: all
-# (summed over the stages) or last (the default); CLAMP: cut estimates off to [0,1] first; ARGS. On the command line,
-# LOSS.TERMS.1.WEIGHT 0.1 changes the second one.
+# The loss is the sum of these. NAME: charbonnier, l1, mse, edge, perceptual, adversarial, or code; WEIGHT (1.0);
+# STAGES: all (summed over the stages) or last (the default); CLAMP: clamp estimates to [0,1] first; ARGS. On the
+# command line, LOSS.TERMS.1.WEIGHT 0.1 changes the second one.
 _C.LOSS.TERMS = [{"NAME": "charbonnier", "STAGES": "all"}]
 
 _C.OPTIM = CfgNode()
-_C.OPTIM.NAME = "Adam"  # of torch.optim, but those that need a closure or sparse gradients; or code
+_C.OPTIM.NAME = "Adam"  # of torch.optim (without closure or sparse gradients), or code
 _C.OPTIM.LR = 2.0e-4  # learning rate after the warm-up
 _C.OPTIM.ARGS = CfgNode(new_allowed=True)  # e.g. {betas: [0.9, 0.999], weight_decay: 1.0e-4}
 _C.OPTIM.CLIP = 0.0  # largest norm of the gradient; 0: none
-# How weights begin: default (as the constructor makes them), orthogonal (gain 0.2, no biases; USRNet), xavier (normal;
-# NRL-GDN); identity (ours: steps that change little, where the network has a method for it: USRNet, NRL-GDN).
+# Weight initialisation: default (by the constructors), orthogonal (gain 0.2, no biases; USRNet), xavier (normal;
+# NRL-GDN); identity (ours: steps that change little, for networks with a method for it: USRNet, NRL-GDN).
 _C.OPTIM.START = "default"
 
-# The learning rate, by epochs; by steps where TRAIN.ITERATIONS is set.
+# The learning rate, per epoch; per step where TRAIN.ITERATIONS is set.
 _C.SCHEDULE = CfgNode()
 # After the warm-up: cosine (ARGS length, lr_min), multistep (milestones, gamma), step (step, gamma), constant, or code.
 _C.SCHEDULE.NAME = "cosine"
 _C.SCHEDULE.ARGS = CfgNode(new_allowed=True)
-_C.SCHEDULE.WARMUP = 3  # linear, before it
+_C.SCHEDULE.WARMUP = 3  # linear, before the schedule
 
 _C.TRAIN = CfgNode()
 _C.TRAIN.EPOCHS = 100  # length of the run, in epochs of PATCHES patches
-_C.TRAIN.ITERATIONS = 0  # steps of the run, in place of EPOCHS
+_C.TRAIN.ITERATIONS = 0  # steps of the run, instead of EPOCHS
 _C.TRAIN.PATCHES = 1600  # random patches that make one epoch
-_C.TRAIN.BATCH = 16  # patches per step, of all GPUs together
+_C.TRAIN.BATCH = 16  # patches per step, over all GPUs
 _C.TRAIN.ACCUMULATE = 1  # compute each batch in so many parts, one after the other: less memory, the same step
 _C.TRAIN.PATCH = 128  # side length in pixels
-_C.TRAIN.MIXUP = 0.0  # blend pairs of samples by Beta(MIXUP, MIXUP); 0: no
-_C.TRAIN.MIXUP_AFTER = 5  # epochs without that at first
-_C.TRAIN.EMA = 0.0  # decay of a moving average of the weights, less at first, which is validated and kept; 0: none
-_C.TRAIN.WORKERS = 0  # processes that load data, per GPU; no more than there are cores
+_C.TRAIN.MIXUP = 0.0  # blend pairs of samples with weights from Beta(MIXUP, MIXUP); 0: none
+_C.TRAIN.MIXUP_AFTER = 5  # first epochs without MIXUP
+_C.TRAIN.EMA = 0.0  # decay of the weights' moving average (smaller at first), which is validated and saved; 0: none
+_C.TRAIN.WORKERS = 0  # worker processes for loading data, per GPU; at most the number of cores
 _C.TRAIN.PRECISION = "float32"  # float32, or bfloat16 (autocast)
 _C.TRAIN.CHECKPOINT_STAGES = False  # less memory, one more forward pass
 _C.TRAIN.VALIDATE_EVERY = 1  # epochs
-_C.TRAIN.SAVE_EVERY = 0  # steps between checkpoints inside an epoch; 0: at its end alone
-_C.TRAIN.BOARD = False  # write for TensorBoard, too, in OUTPUT/board (pip install 'unfold-restoration[log]')
-_C.TRAIN.KEEP = 2  # newest checkpoints that stay, beside the best
+_C.TRAIN.SAVE_EVERY = 0  # steps between checkpoints inside an epoch; 0: only at its end
+_C.TRAIN.BOARD = False  # also write for TensorBoard, in OUTPUT/board (pip install 'unfold-restoration[log]')
+_C.TRAIN.KEEP = 2  # newest checkpoints to keep, besides the best
 
 _C.TEST = CfgNode()
-_C.TEST.PROTOCOL = ""  # of `unfold test --config`; empty: DATA.KIND's own, else what validates
-_C.TEST.BASELINES = []  # of tv, nlm: classical methods beside the network
+_C.TEST.PROTOCOL = ""  # of `unfold test --config`; empty: DATA.KIND's own, else that of validation
+_C.TEST.BASELINES = []  # of tv, nlm: classical baselines
 
 BASELINES = ("tv", "nlm")
 _CHOICES = {
@@ -146,11 +146,11 @@ _NOT_NEGATIVE = (
 )
 _PROTOCOLS = ("DATA.VAL_PROTOCOL", "TEST.PROTOCOL")
 SECTIONS = tuple(key for key, value in _C.items() if isinstance(value, CfgNode))
-ALONE = tuple(key for key in _C if key not in SECTIONS)  # keys that stand in no section
+ALONE = tuple(key for key in _C if key not in SECTIONS)  # keys outside of sections
 
 
 def load_config(path: str | Path, overrides: Sequence[object] = ()) -> CfgNode:
-    """Read a recipe over the defaults and freeze it.
+    """Read a recipe on top of the defaults and freeze it.
 
     path: a .yaml file; overrides: KEY VALUE KEY VALUE ..., text in YAML or other values. Raises UnfoldError, naming
     file and key.
@@ -163,7 +163,7 @@ def load_config(path: str | Path, overrides: Sequence[object] = ()) -> CfgNode:
 
 
 def load_kept(path: Path, moved: Callable[[str], str]) -> CfgNode:
-    """The config.yaml of a run, see :func:`dumped`. moved: from each text in it to what is to be read instead.
+    """The config.yaml of a run, see :func:`dumped`. moved: maps each text in it to the text to use instead.
 
     Raises UnfoldError.
     """
@@ -182,7 +182,7 @@ def _replaced(value: Any, moved: Callable[[str], str]) -> Any:
 
 
 def altered(cfg: CfgNode, values: Mapping[str, Any]) -> CfgNode:
-    """A copy with other values, by key ("TRAIN.PATCH"), checked likewise. UnfoldError where they do not fit."""
+    """A copy with other values, by key ("TRAIN.PATCH"), with the same checks. UnfoldError for invalid values."""
     copy = cfg.clone()
     copy.defrost()
     for key, value in values.items():
@@ -202,12 +202,12 @@ def options_of(cfg: CfgNode, section: str) -> dict[str, Any]:
 
 
 def terms_of(cfg: CfgNode) -> list[dict[str, Any]]:
-    """LOSS.TERMS as plain values, each with all its keys."""
+    """LOSS.TERMS as plain values, each with all keys."""
     return [{**TERM, **plain(term)} for term in cfg.LOSS.TERMS]
 
 
 def part_of(cfg: CfgNode, section: str) -> registry.Part:
-    """The part that a section names, imported. UnfoldError with file and key where it cannot be had."""
+    """The part that a section names, imported. UnfoldError with file and key where it is not found."""
     key, kind = PARTS[section]
     return found_part(cfg, kind, cfg[section][key], f"{section}.{key}")
 
@@ -220,12 +220,12 @@ def found_part(cfg: CfgNode, kind: registry.Kind, name: str, key: str) -> regist
 
 
 def build_part(cfg: CfgNode, section: str, **given: Any) -> Any:
-    """What the section's part makes of its ARGS. UnfoldError, with file and key, where they do not fit."""
+    """Build the section's part from its ARGS. UnfoldError, with file and key, for invalid ARGS."""
     return part_of(cfg, section).build(options_of(cfg, section), where(cfg, f"{section}.ARGS"), **given)
 
 
 def where(cfg: CfgNode, key: str) -> Callable[[str], str]:
-    """From an option below ``key`` to the file and the whole key, for an error."""
+    """A function from an option below ``key`` to file and full key, for errors."""
 
     def of(option: str) -> str:
         whole = f"{key}.{option}" if option else key
@@ -238,14 +238,14 @@ def source_of(cfg: CfgNode, key: str) -> str:
     """Where a key was set: a file, the command line, or "defaults"."""
     sources: dict[str, str] = vars(cfg).get("sources", {})
     if below := [source for name, source in sources.items() if name.startswith(f"{key}.")]:
-        return below[-1]  # of a whole section, what was said last
+        return below[-1]  # for a whole section, the last source
     while key not in sources and "." in key:
         key = key.rpartition(".")[0]
     return sources.get(key, "defaults")
 
 
 def differences(a: CfgNode, b: CfgNode) -> list[str]:
-    """One text per key in which the two configurations differ. An option that is given with its default is none."""
+    """One text per key in which the two configurations differ. Giving an option its default is no difference."""
     left, right = (dict(leaves(_in_full(cfg))) for cfg in (a, b))
     return [
         f"{key} {_shown(left.get(key))} -> {_shown(right.get(key))}"
@@ -259,7 +259,7 @@ def _shown(value: Any) -> Any:
 
 
 def _in_full(cfg: CfgNode) -> dict[str, Any]:
-    """The tree with all options of all parts, and files by their name alone: what they hold is compared elsewhere."""
+    """The tree with all options of all parts, and files by name only: their content is compared elsewhere."""
     full: dict[str, Any] = plain(cfg)
     for section, (key, kind) in PARTS.items():
         part = registry.find(kind, full[section][key])
@@ -280,7 +280,7 @@ def _in_full(cfg: CfgNode) -> dict[str, Any]:
 
 
 def _short_code(options: Any) -> Any:
-    """Options, with the code that their keys "name" say by the name of its file alone."""
+    """Options, where code in keys "name" is reduced to its file name."""
     if isinstance(options, dict):
         return {
             key: registry.short(item) if key == "name" and isinstance(item, str) else _short_code(item)
@@ -295,7 +295,7 @@ def _short_protocol(text: str) -> str:
 
 
 def dumped(cfg: CfgNode) -> str:
-    """The tree as YAML, to be read again."""
+    """The tree as YAML that can be read again."""
     return yaml.safe_dump(plain(cfg), sort_keys=True)
 
 
@@ -320,7 +320,7 @@ def _finished(merging: Merging) -> CfgNode:
 
 
 def _fixed(value: Any) -> Any:
-    """Lists as tuples, and dicts in them as sections, so that nothing of a frozen tree can be changed."""
+    """Lists as tuples, and dicts in them as sections, so that a frozen tree cannot be changed."""
     if isinstance(value, list | tuple):
         return tuple(_fixed(item) for item in value)
     if isinstance(value, Mapping) and not isinstance(value, CfgNode):

@@ -7,34 +7,34 @@ from collections.abc import Iterable, Sequence
 
 
 class UnfoldError(ValueError):
-    """Bad input: a message of one line that says what is wrong, where, and what to do.
+    """Bad input: a one-line message: what is wrong, where, and what to do.
 
     The command line prints it without a traceback and exits with code 2.
     """
 
 
 def one_line(text: str) -> str:
-    """Text in which line ends, control characters and bytes that are no UTF-8, as names of files may hold, are spelt
-    out: it stays one line, and does nothing to a terminal.
+    """Text with line ends, control characters and invalid UTF-8 bytes (as in file names) escaped: it stays one line and
+    does not affect a terminal.
     """
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def reason_of(error: BaseException) -> str:
-    """What an error of another library says, in one line and without names of files, which stand elsewhere."""
-    told = error.strerror if isinstance(error, OSError) and error.strerror else " ".join(str(error).split())
-    return one_line(told[:160]) or type(error).__name__
+    """The message of another library's error, in one line and without file names, which the caller adds."""
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else " ".join(str(error).split())
+    return one_line(reason[:160]) or type(error).__name__
 
 
 def nearest(name: str, known: Iterable[str], most: int = 1) -> str:
-    """ "did you mean X?", with the known names most like ``name``, in whatever case; "" where none is."""
+    """ "did you mean X?", with the known names closest to ``name``, ignoring case; "" if none is close."""
     by_case = {text.lower(): text for text in known}
     near = difflib.get_close_matches(str(name).lower(), by_case, n=most)
     return f"did you mean {' or '.join(by_case[text] for text in near)}?" if near else ""
 
 
 def nearest_or_all(name: str, known: Iterable[str]) -> str:
-    """As :func:`nearest`, or "there are A, B" where no name is like it."""
+    """As :func:`nearest`, or "there are A, B" where no name is close."""
     names = list(known)
     return nearest(name, names) or (f"there are {', '.join(names)}" if names else "there are none")
 
@@ -47,6 +47,8 @@ def check_choice(what: str, name: str, known: Sequence[str]) -> None:
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether an error says so: CUDA has a type for it (not imported here, it is torch's), the CPU a sentence."""
+    """Whether an error is out of memory: CUDA has a type for it (not imported here, as it needs torch), the CPU a
+    sentence.
+    """
     sentence = isinstance(error, RuntimeError) and "allocate memory" in str(error)
     return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or sentence

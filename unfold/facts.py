@@ -1,4 +1,4 @@
-"""What a network says of itself: presets, what it takes, and what restoring in tiles changes. Numbers and words."""
+"""Facts that a network declares: presets, inputs, and the effect of tiles. Numbers and words only."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ InputKind = Literal["image", "kernel", "level", "whole", "number"]
 
 @dataclass(frozen=True)
 class Preset:
-    """A published network: arguments of the constructor in place of its defaults, and what it is in one line."""
+    """A published network: arguments that replace the constructor's defaults, and a one-line description."""
 
     about: str
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -20,7 +20,7 @@ class Preset:
 
 @dataclass(frozen=True)
 class Input:
-    """One input of a network. kind: see the functions below; about: shape, range and meaning, for people.
+    """One input of a network. kind: see the functions below; about: shape, range and meaning, for display.
 
     channels: of an image; least: the smallest value, None for no bound.
     """
@@ -32,22 +32,24 @@ class Input:
 
 
 def image(channels: int = 3, about: str = "") -> Input:
-    """As large as the picture: cut by tiles, turned by self-ensembles, continued at borders. (B,C,H,W) in [0,1]."""
+    """An image of the picture's size: cut into tiles, rotated by self-ensembles, extended at borders. (B,C,H,W) in
+    [0,1].
+    """
     return Input("image", about or f"(B,{channels},H,W) in [0,1]", channels)
 
 
 def kernel(about: str = "(B|1,1,kh,kw), for true convolution, sum 1") -> Input:
-    """A blur kernel, which self-ensembles turn with the picture."""
+    """A blur kernel; self-ensembles rotate it with the picture."""
     return Input("kernel", about)
 
 
 def level(about: str = "float or (B,), noise standard deviation in [0,1] units") -> Input:
-    """A noise level: people give it in 255 units, the network gets it in [0,1]."""
+    """A noise level: users give it in 255 units, the network gets it in [0,1]."""
     return Input("level", about, least=0)
 
 
 def whole(about: str = "whole number s >= 1", least: int = 1) -> Input:
-    """A whole number. One that is called "scale" is how many times larger the result is."""
+    """A whole number. One named "scale" is the size of the result over that of y."""
     return Input("whole", about, least=least)
 
 
@@ -58,23 +60,23 @@ def number(about: str = "float", least: float | None = None) -> Input:
 
 @dataclass(frozen=True)
 class Tiling:
-    """What restoring a large image in overlapping tiles changes.
+    """The effect of restoring a large image in overlapping tiles.
 
-    exact: whether tiles that overlap by the reaches of all stages give the pixels of the whole image; reach: how many
-    pixels of the restored image around a pixel the convolutions of one stage look at; blurred: the kernel's radius
-    comes on top, in every stage; beyond: of what is not exact, what looks further than any halo.
-    whole: why a picture is restored in one piece and never in tiles; "" where it may be cut.
+    exact: whether tiles that overlap by the receptive field of all stages give the pixels of the whole image; reach:
+    radius in pixels of the restored image of one stage's receptive field; blurred: whether each stage adds the kernel's
+    radius; beyond: for a network that is not exact, what has a larger receptive field than any halo. whole: why a
+    picture must be restored in one piece, never in tiles; "" where tiles are allowed.
     """
 
     exact: bool = False
     reach: int = 64
     blurred: bool = False
-    beyond: str = "the network does not say how far it looks"
+    beyond: str = "the network does not state its receptive field"
     whole: str = ""
 
     def halo(self, kernel: int = 1, stages: int = 1) -> int:
-        """Pixels of overlap on each side of a tile: what one stage's convolutions look at, for a kernel so wide; of an
-        exact network those of all stages, so that nothing is missing.
+        """Overlap in pixels on each side of a tile: the reach of one stage, for a kernel of that side; for an exact
+        network the reach of all stages together.
         """
         once = self.reach + (kernel // 2 if self.blurred else 0)
         return once * stages if self.exact else once

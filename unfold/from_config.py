@@ -1,4 +1,4 @@
-"""From a configuration to the parts that training and testing share."""
+"""Build the parts that training and testing share from a configuration."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ JOINT = " + "  # between several folders of one training set
 
 
 def build_network(cfg: CfgNode) -> UnfoldingNetwork:
-    """The network of MODEL, with fresh weights. UnfoldError where it needs inputs that the samples do not hold."""
+    """The network of MODEL, with fresh weights. UnfoldError where it needs inputs that the samples do not have."""
     net = built(part_of(cfg, "MODEL"), options_of(cfg, "MODEL"), where(cfg, "MODEL.ARGS"))
     check_inputs(settings_of(cfg).model, settings_of(cfg).data, net, build_degradation(cfg, net))
     return net
 
 
 def bare_network(cfg: CfgNode) -> UnfoldingNetwork:
-    """The network of MODEL without numbers, to be asked what it takes. Not to be changed."""
+    """The network of MODEL on the meta device, for its facts. Do not modify it."""
     return skeleton(cfg.MODEL.NAME, options_of(cfg, "MODEL"))
 
 
 def check_parts(cfg: CfgNode) -> UnfoldingNetwork:
-    """The network without numbers. UnfoldError, with file and key, where MODEL or DATA cannot be had or do not go
+    """The network on the meta device. UnfoldError, with file and key, where MODEL or DATA are invalid or do not fit
     together. Reads no data.
     """
     part_of(cfg, "MODEL").checked(options_of(cfg, "MODEL"), where(cfg, "MODEL.ARGS"))
@@ -68,7 +68,9 @@ def check_parts(cfg: CfgNode) -> UnfoldingNetwork:
 
 
 def parts_of(cfg: CfgNode) -> dict[str, CfgNode]:
-    """The parts of DATA.MIX by name: for each the configuration of a training on it alone. None without a mixture."""
+    """The parts of DATA.MIX by name: for each the configuration of a training on that part only. Empty without a
+    mixture.
+    """
     parts: dict[str, CfgNode] = {}
     for i, (name, data) in enumerate(settings_of(cfg).data.parts.items()):
         copy = cfg.clone()
@@ -86,7 +88,7 @@ def parts_of(cfg: CfgNode) -> dict[str, CfgNode]:
 
 
 def check_inputs(model: ModelSettings, data: DataSettings, net: UnfoldingNetwork, degradation: Degradation) -> None:
-    """UnfoldError where the samples do not hold what the network takes."""
+    """UnfoldError where the samples lack inputs of the network."""
     if isinstance(degradation, Mixture):
         for part, own in data.parts.items():
             check_inputs(model, own, net, degradation.parts[part])
@@ -101,7 +103,7 @@ def check_inputs(model: ModelSettings, data: DataSettings, net: UnfoldingNetwork
 
 
 def build_degradation(cfg: CfgNode, net: UnfoldingNetwork) -> Degradation:
-    """What training samples are made of, by DATA.KIND and DATA.ARGS, in the network's number of channels."""
+    """The degradation of DATA.KIND and DATA.ARGS, with the network's number of channels."""
     degradation: Degradation = (
         Mixture({name: build_degradation(part, net) for name, part in parts_of(cfg).items()})
         if cfg.DATA.MIX
@@ -114,12 +116,13 @@ def build_degradation(cfg: CfgNode, net: UnfoldingNetwork) -> Degradation:
 def build_store(
     data: DataSettings, degradation: Degradation, processes: Peers | None = None, dry: bool = False
 ) -> tuple[Store, list[str]]:
-    """The images of DATA.TRAIN, a patch cache (.h5) or files, as DATA.STORE says; and the reason for each left out.
+    """The images of DATA.TRAIN, a patch cache (.h5) or files, as set by DATA.STORE; and the reason for each skipped
+    image.
 
-    Files are followed by their copies by the factors of DATA.REDUCED. Of a mixture, a
+    Smaller copies by the factors of DATA.REDUCED follow the files. For a mixture, a
     :class:`unfold.data.mixtures.MixedStore`. processes: those that share the run; dry: write nothing.
 
-    UnfoldError where there are none, or they are not what DATA.KIND is made of.
+    UnfoldError where there are no images, or they do not fit DATA.KIND.
     """
     if isinstance(degradation, Mixture):
         return _mixed_store(data, degradation, processes, dry)
@@ -133,8 +136,8 @@ def build_store(
         )
     if small := [i for i in range(len(store)) if min(store.size(i)) < data.multiple]:
         raise UnfoldError(
-            f"DATA.TRAIN {data.train} holds {len(small)} images below {data.multiple} pixels, of which DATA.MULTIPLE "
-            "leaves nothing"
+            f"DATA.TRAIN {data.train} holds {len(small)} images below {data.multiple} pixels, and DATA.MULTIPLE "
+            "leaves nothing of those"
         )
     return CutStore(store, data.multiple), left_out
 
@@ -142,7 +145,7 @@ def build_store(
 def _mixed_store(
     data: DataSettings, degradation: Mixture, processes: Peers | None, dry: bool
 ) -> tuple[MixedStore, list[str]]:
-    """The parts' stores. Clean images that several parts read in the same way are held once."""
+    """The stores of a mixture's parts. Clean images that several parts read in the same way are kept once."""
     stores: dict[str, Store] = {}
     known: dict[object, tuple[Store, list[str]]] = {}
     bad: dict[str, None] = {}
@@ -185,7 +188,7 @@ def _one_store(
 
 
 def _rule(degradation: Degradation) -> str:
-    """By which files are read; "" for code of one's own, which may change unseen."""
+    """A key for how files are read; "" for user code, which may change unseen."""
     read = type(degradation).read
     ours = read.__module__.startswith("unfold.")
     return f"{read.__module__}.{read.__qualname__}, {degradation.reading()}" if ours else ""
@@ -203,12 +206,12 @@ def _open_cache(data: DataSettings, degradation: Degradation) -> PatchCache:
     if holds != degradation.cache:
         what = "pairs" if holds == "pairs" else "colour images"
         raise UnfoldError(f"{cache.path} holds {what}, which are not what DATA.KIND {kind} is made of")
-    if data.reduced:  # where a variable stands for the file, which the configuration alone does not tell
+    if data.reduced:  # the earlier check of the configuration does not expand variables
         raise UnfoldError(f"DATA.REDUCED makes copies of files, and {cache.path} is a cache: set DATA.REDUCED '[]'")
     if data.store != "auto":
         raise UnfoldError(f"DATA.STORE is for files, and {cache.path} is a cache, which is read as it is: leave it out")
     if data.skip_bad:
-        raise UnfoldError(f"DATA.SKIP_BAD leaves out files, and {cache.path} is a cache, of which nothing is left out")
+        raise UnfoldError(f"DATA.SKIP_BAD leaves out files, and {cache.path} is a cache, which is used whole")
     return cache
 
 
@@ -224,7 +227,7 @@ def said_by(cfg: CfgNode, key: str) -> Iterator[None]:
 
 
 def check_training_set(data: DataSettings, degradation: Degradation) -> None:
-    """UnfoldError where DATA.TRAIN is not there, or not what DATA.KIND is made of by its names. Reads no image."""
+    """UnfoldError where DATA.TRAIN is missing, or does not fit DATA.KIND by its file names. Reads no image."""
     if isinstance(degradation, Mixture):
         for name, part in data.parts.items():
             try:
@@ -252,7 +255,7 @@ def _sources(data: DataSettings, degradation: Degradation) -> Sequence[object]:
         if not data.skip_bad:
             raise
         raise UnfoldError(
-            f"{error} (DATA.SKIP_BAD leaves out what cannot be read, and not what has no partner)"
+            f"{error} (DATA.SKIP_BAD leaves out unreadable images, not those without a partner)"
         ) from None
     if degradation.clean and (inputs := marked_inputs(source for source in sources if isinstance(source, Path))):
         raise UnfoldError(
@@ -264,7 +267,9 @@ def _sources(data: DataSettings, degradation: Degradation) -> Sequence[object]:
 
 
 def build_validation(cfg: CfgNode, net: UnfoldingNetwork, degradation: Degradation) -> Protocol:
-    """The protocol that validates a training run. UnfoldError for one without references, or not for this network."""
+    """The protocol that validates a training run. UnfoldError for one without ground truth, or unsuitable for this
+    network.
+    """
     if isinstance(degradation, Mixture):
         return _mixed_protocol(cfg, net, degradation)
     protocol = _protocol(cfg, "DATA.VAL_PROTOCOL", cfg.DATA.VAL_PROTOCOL or degradation.validation(net), degradation)
@@ -276,7 +281,7 @@ def build_validation(cfg: CfgNode, net: UnfoldingNetwork, degradation: Degradati
 
 
 def build_test(cfg: CfgNode, net: UnfoldingNetwork, degradation: Degradation) -> Protocol:
-    """The protocol of `unfold test --config`: TEST.PROTOCOL, the degradation's own, or what validates."""
+    """The protocol of `unfold test --config`: TEST.PROTOCOL, the degradation's own, or that of validation."""
     if isinstance(degradation, Mixture) and not cfg.TEST.PROTOCOL:
         return _mixed_protocol(cfg, net, degradation)
     as_validated = cfg.DATA.VAL_PROTOCOL or degradation.validation(net) == degradation.protocol(net)
@@ -298,7 +303,7 @@ def _mixed_protocol(cfg: CfgNode, net: UnfoldingNetwork, degradation: Mixture) -
 
 
 def _misfit(protocol: Protocol, net: UnfoldingNetwork) -> str:
-    """Why the protocol cannot score the network; "" where it can."""
+    """Why the protocol cannot score the network; "" if it can."""
     if missing := set(net.required) - set(protocol.inputs):
         return f"does not give {', '.join(sorted(missing))}"
     return "" if protocol.scored else "has no references"
@@ -309,10 +314,10 @@ def _protocol(cfg: CfgNode, key: str, text: str, degradation: Degradation) -> Pr
         return Synthetic(degradation, {"degradation": registry.short(cfg.DATA.KIND), **options_of(cfg, "DATA")})
     section, name = key.split(".")
     if cfg[section][name]:
-        found_part(cfg, registry.PROTOCOL, registry.split_options(text)[0], key)  # an error then names file and key
+        found_part(cfg, registry.PROTOCOL, registry.split_options(text)[0], key)  # so that an error names file and key
     return parse_protocol(text)
 
 
 def smallest_image(net: UnfoldingNetwork) -> int:
-    """Side length that an image must have to be restored and scored."""
+    """Smallest side of an image that can be restored and scored."""
     return max(net.min_size, WINDOW)

@@ -1,7 +1,7 @@
-"""Merging recipes: YAML files with their bases, and KEY VALUE of the command line, over a tree of settings.
+"""Merging recipes: YAML files with their bases, and KEY VALUE of the command line, into a tree of settings.
 
-A key has to be in the tree, and a value of the type of its default. Names of files in a recipe are relative to it. A
-later file that names another part drops the options of the one before.
+A key must exist in the tree, and a value must have the type of its default. File names in a recipe are relative to it.
+A later file that names another part drops the options of the previous one.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from unfold.util.nested import leaves, plain
 from unfold.util.paths import as_path
 
 logger = logging.getLogger("unfold")
-TERM = {"NAME": "", "WEIGHT": 1.0, "STAGES": "last", "CLAMP": False, "ARGS": {}}  # of LOSS.TERMS, with defaults
-# Of DATA.MIX, with defaults; "" is DATA's.
+TERM = {"NAME": "", "WEIGHT": 1.0, "STAGES": "last", "CLAMP": False, "ARGS": {}}  # an item of LOSS.TERMS, with defaults
+# An item of DATA.MIX, with defaults; "" means DATA's value.
 MIXED = {"KIND": "", "ARGS": {}, "TRAIN": "", "REPEAT": 1, "NAME": "", "VAL": "", "TEST": "", "VAL_PROTOCOL": ""}
-# Sections that name a part: the key of its name, and what it is.
+# Sections that name a part: the key of its name, and its kind.
 PARTS = {
     "MODEL": ("NAME", registry.NETWORK),
     "DATA": ("KIND", registry.DEGRADATION),
@@ -37,7 +37,7 @@ COMMAND_LINE = "command line"
 
 
 class Change(NamedTuple):
-    """source: that names a part (key) in place of the one before."""
+    """A change of a part. source: names another part (key) than before."""
 
     source: str
     key: str
@@ -46,18 +46,18 @@ class Change(NamedTuple):
     new: str
 
     def takes(self, option: str) -> bool:
-        """Whether the new part has an option of that name, as far as it can be had."""
+        """Whether the new part has an option of that name; False if the part fails to load."""
         try:
             known = registry.find(self.kind, self.new).parameters()
-        except UnfoldError:  # will be said where the part is needed
+        except UnfoldError:  # reported where the part is needed
             return True
         return option in known or "**" in known
 
 
 class Merging:
-    """The tree while recipes are merged into it. sources: of every key that was set; notes: on old keys.
+    """The tree while recipes are merged into it. sources: the source of every set key; notes: on old keys.
 
-    kept: options that old keys set, which a later file that changes the part's name does not drop: it did not then.
+    kept: options set by old keys; a later file that changes the part's name keeps them, as it did in old versions.
     """
 
     def __init__(self, defaults: CfgNode) -> None:
@@ -70,12 +70,12 @@ class Merging:
         self.dropped: dict[Change, dict[str, tuple[str, str]]] = {}
 
     def file(self, values: dict[Any, Any], source: str, folder: Path) -> None:
-        """Merge what a recipe says."""
+        """Merge the values of a recipe."""
         self.names(values, source, folder)
         self.section(self.cfg, values, source, folder, "")
 
     def command_line(self, overrides: Sequence[object]) -> None:
-        """Merge KEY VALUE KEY VALUE ..., names of parts first: what else is said of a part is said of that one."""
+        """Merge KEY VALUE KEY VALUE ..., names of parts first, so that other keys apply to the new part."""
         names = [f"{section}.{key}" for section, (key, _) in PARTS.items()]
         for key, said in sorted(_pairs(overrides), key=lambda pair: pair[0] not in names):
             value, (section, *rest) = _said(said, key), key.split(".")
@@ -90,7 +90,9 @@ class Merging:
             self.file(tree, COMMAND_LINE, Path())
 
     def names(self, values: dict[Any, Any], source: str, folder: Path) -> None:
-        """Another part has other options: those that the tree has by now are dropped, but where its file has moved."""
+        """Apply names of parts. Another part has other options, so the previous ones are dropped, unless only its
+        file has moved.
+        """
         for section, (key, kind) in PARTS.items():
             said = values.get(section)
             if isinstance(said, dict) and isinstance(said.get(key), str):
@@ -103,14 +105,14 @@ class Merging:
                         self.drop(f"{section}.ARGS.{option}", value, change)
 
     def drop(self, key: str, value: object, change: Change) -> None:
-        """Note an option that another part does not inherit, to be said where that takes it and nothing sets it."""
+        """Record a dropped option, for a note if the new part has it, too, and nothing sets it."""
         source = self.sources.pop(key, None) or self.sources.get(key.rpartition(".")[0], "")
         self.dropped.setdefault(change, {})[key] = f"{key} {plain(value)}", source
 
     def announce(self) -> None:
-        """One line for each change of a part by which options were dropped, that names them with their values.
+        """Log one line for each change of a part that dropped options, with their values.
 
-        Imports the part, and only then, to know its options.
+        Only then imports the part, to know its options.
         """
         for change, options in self.dropped.items():
             gone: dict[str, list[str]] = {}
@@ -150,9 +152,9 @@ class Merging:
             _check_plain(item, f"{section}.ARGS.{option}", source)
             before = self.cfg[section].ARGS.get(option)
             item = _with_places(item, folder, option)
-            if isinstance(item, dict) and isinstance(before, dict):  # half of a composed network
+            if isinstance(item, dict) and isinstance(before, dict):  # a step or prior of a composed network
                 if item.get("name", before.get("name")) == before.get("name"):
-                    item = {**plain(before), **item}  # a key of it is changed
+                    item = {**plain(before), **item}  # change a key of it
                 elif option in HALVES:
                     key = f"{section}.ARGS.{option}"
                     change = Change(source, f"{key}.name", HALVES[option], str(before.get("name")), str(item["name"]))
@@ -160,11 +162,11 @@ class Merging:
                         self.drop(f"{key}.{lost}", before[lost], change)
             self.cfg[section].ARGS[option] = CfgNode(item) if isinstance(item, dict) else item
             self.kept[section].discard(option)
-            self.sources.pop(f"{section}.ARGS.{option}", None)  # what was said last stands last
+            self.sources.pop(f"{section}.ARGS.{option}", None)  # keep the order of setting
             self.sources[f"{section}.ARGS.{option}"] = source
 
     def old(self, name: str, value: Any, source: str) -> None:
-        """A key of before, which is one of the new ones now."""
+        """Set an old key, which is translated to a new one."""
         value = _coerce(value, old_keys.KEYS[name].default, name, source)
         new = old_keys.translate(self.cfg, name, value, source)
         self.sources[new] = source
@@ -175,7 +177,7 @@ class Merging:
             self.notes.setdefault(source, {})[name] = new
 
     def item(self, section: str, key: str, keys: Sequence[str], value: Any, name: str) -> None:
-        """LOSS.TERMS.1.WEIGHT, DATA.MIX.0.TRAIN and the like."""
+        """Set a key of a list item: LOSS.TERMS.1.WEIGHT, DATA.MIX.0.TRAIN and similar ones."""
         whole, known = f"{section}.{key}", TERM if key == "TERMS" else MIXED
         items = [plain(item) for item in self.cfg[section][key]]
         number, *below = keys
@@ -187,7 +189,7 @@ class Merging:
         if not isinstance(tree, dict):
             raise UnfoldError(f"{COMMAND_LINE}: {name} is a section with keys {', '.join(known)}, not a value")
         item, part = items[int(number)], "NAME" if key == "TERMS" else "KIND"
-        before = item.pop("ARGS", {})  # another part of a mixture has other options
+        before = item.pop("ARGS", {})  # another degradation has other options
         stays = key == "TERMS" or tree.get(part, item[part]) == item[part]
         args = {**(before if stays else {}), **tree.get("ARGS", {})}
         item |= {**tree, **({"ARGS": args} if args else {})}
@@ -196,7 +198,7 @@ class Merging:
 
 
 def _check_plain(value: object, name: str, source: str) -> None:
-    """UnfoldError for what records and checkpoints do not hold as it is: YAML has dates, too, and keys of any type."""
+    """UnfoldError for values that checkpoints cannot store: YAML also has dates, and keys of any type."""
     if isinstance(value, Mapping):
         for key, item in value.items():
             if not isinstance(key, str):
@@ -219,7 +221,7 @@ def _is_set(cfg: CfgNode, key: str) -> bool:
 
 
 def _with_places(value: Any, folder: Path, key: Any = None) -> Any:
-    """Names of files in values, made whole: they are relative to the recipe that says them."""
+    """Make file names in values absolute: they are relative to their recipe."""
     if isinstance(value, dict):
         return {name: _with_places(item, folder, name) for name, item in value.items()}
     if isinstance(value, list):
@@ -263,14 +265,14 @@ def _mix(value: Any, source: str, folder: Path) -> list[dict[str, Any]]:
 
 
 def mixed_name(item: Mapping[str, Any]) -> str:
-    """How an item of DATA.MIX is called in logs."""
+    """The name of an item of DATA.MIX in logs."""
     return item.get("NAME") or registry.short(item["KIND"])
 
 
 def _items(
     value: Any, source: str, folder: Path, whole: str, must: str, known: Mapping[str, Any], like: str
 ) -> list[dict[str, Any]]:
-    """A list of sections, each with the key ``must`` and none beyond those known, in their types."""
+    """Check a list of sections, each with the key ``must``, only known keys, and the right types."""
     items: list[dict[str, Any]] = []
     for i, item in enumerate(value):
         name = f"{whole}.{i}"
@@ -303,7 +305,7 @@ def _suggest(name: str, known: Sequence[str]) -> str:
     if not near and name.upper() in old_keys.KEYS:
         near = [old_keys.new_key(name.upper())]
     hint = f"did you mean {near[0]}?" if near else nearest(name, known)
-    if not hint:  # right name, wrong section
+    if not hint:  # the right name in the wrong section
         near = [key for key in known if key.split(".")[-1] == name.upper().split(".")[-1]]
         hint = f"did you mean {near[0]}?" if near else ""
     if not hint and name.partition(".")[0] in PARTS:
@@ -312,7 +314,7 @@ def _suggest(name: str, known: Sequence[str]) -> str:
 
 
 def _coerce(value: Any, default: Any, name: str, source: str) -> Any:
-    """``value`` in the type of ``default``; whole numbers pass for floats, and so does 1e-4, text to YAML 1.1."""
+    """``value`` in the type of ``default``; whole numbers are valid floats, and so is 1e-4, text in YAML 1.1."""
     if isinstance(default, float) and not isinstance(value, bool):
         try:
             if isinstance(value, (int, float, str)):
@@ -326,13 +328,13 @@ def _coerce(value: Any, default: Any, name: str, source: str) -> Any:
     elif type(value) is type(default):
         return value
     elif isinstance(default, str) and isinstance(value, (int, float)) and not isinstance(value, bool):
-        return str(value)  # a folder that is called 5
+        return str(value)  # such as a folder named 5
     words = {int: "a whole number", float: "a number", str: "text", bool: "true or false", list: "a list"}
     raise UnfoldError(f"{source}: {name} is {words[type(default)]}, and {value!r} is not")
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader that refuses a key given twice, which YAML forbids and PyYAML lets pass."""
+    """A SafeLoader that refuses duplicate keys, which YAML forbids and PyYAML accepts."""
 
 
 def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
@@ -349,7 +351,7 @@ _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping
 
 
 def _pairs(overrides: Sequence[object]) -> list[tuple[str, object]]:
-    """Keys and values. UnfoldError for what is no list of these by turns."""
+    """Split into pairs of key and value. UnfoldError for other lists."""
     if isinstance(overrides, str | Mapping):
         raise UnfoldError(f"overrides are a list KEY, VALUE, KEY, VALUE, such as ['SEED', 2], not {overrides!r}")
     if len(overrides) % 2:
@@ -363,13 +365,13 @@ def _pairs(overrides: Sequence[object]) -> list[tuple[str, object]]:
     return pairs
 
 
-# Text that opens a list, a mapping or a quotation: where this is no YAML it is a slip, and not meant as it stands.
+# Text that opens a list, a mapping or a quotation: if it is invalid YAML it is a typo, not plain text.
 _OPENS = re.compile(r"""\s*([\["']|\{(?!\w+\}.))""")
 
 
 def _said(value: object, key: str) -> Any:
-    """A value of the command line: YAML, or as it stands what YAML cannot read, such as the names {id}_* and *.png; of
-    a call in Python, whatever it is.
+    """A value of the command line: YAML, or plain text where it is not valid YAML, such as the names {id}_* and *.png.
+    Values of a Python call are unchanged.
     """
     if not isinstance(value, str):
         return value
@@ -392,7 +394,7 @@ def _parse(text: str, where: str) -> Any:
 
 
 def read_with_bases(path: Path, parents: tuple[Path, ...]) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """The file's bases, first to last, then the file."""
+    """Yield the file's bases, first to last, then the file."""
     if "\0" in str(path):
         raise UnfoldError(f"config {one_line(str(path))}: there is no such file")
     if path.resolve() in parents:

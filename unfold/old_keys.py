@@ -1,7 +1,7 @@
-"""Keys of recipes as they were until version 0.1, and what they are now.
+"""Keys of recipes until version 0.1, and their new names.
 
-They work for ever: in recipes, in run folders and on the command line, with one line that names the new keys. What a
-value meant then it means now: 0 and [] were "as published" for the arguments of networks.
+They are supported permanently: in recipes, in run folders and on the command line, with one line that names the new
+keys. Values keep their old meaning: 0 and [] were "as published" for the arguments of networks.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ logger = logging.getLogger("unfold")
 
 
 class Old(NamedTuple):
-    """default: what it was, whose type it has; where: in which section it is now; of: the names that it went with, and
-    () for all; strict: whether it was an error beside another name.
+    """default: its old default, which gives its type; where: its section now; of: the part names that it belonged to,
+    () for all; strict: whether it was an error with another name.
     """
 
     default: object
@@ -65,7 +65,7 @@ _announced: set[str] = set()
 
 
 def translate(cfg: CfgNode, key: str, value: object, source: str) -> str:
-    """Set what an old key stands for; returns the new key. UnfoldError where that cannot be said of other losses."""
+    """Set the new key for an old one; returns the new key. UnfoldError where other losses have no such key."""
     section, _, name = key.partition(".")
     if section == "LOSS":
         old = _as_old(cfg.LOSS.TERMS, vars(cfg).get("old_loss"))
@@ -81,19 +81,19 @@ def translate(cfg: CfgNode, key: str, value: object, source: str) -> str:
 
 
 def new_key(key: str) -> str:
-    """What an old key is called now."""
+    """The new name of an old key."""
     section, _, name = key.partition(".")
     return "LOSS.TERMS" if section == "LOSS" else f"{section}.ARGS.{name.lower()}"
 
 
 def is_default(key: str, value: object) -> bool:
-    """Whether an old key says what it said without being set."""
+    """Whether an old key has its default value."""
     return bool(KEYS[key].default == value)
 
 
 def drop_idle(cfg: CfgNode, notes: Mapping[str, dict[str, str]], kept: Mapping[str, set[str]]) -> None:
-    """Drop options of old keys that belong to another part than the one that is named; UnfoldError where that was an
-    error then. kept: the options that old keys set; others are left to the part's constructor.
+    """Drop options of old keys that belong to another part than the named one; UnfoldError where that was an error.
+    kept: options set by old keys; others are left to the part's constructor.
     """
     for key, old in KEYS.items():
         section, _, name = key.partition(".")
@@ -112,7 +112,7 @@ def drop_idle(cfg: CfgNode, notes: Mapping[str, dict[str, str]], kept: Mapping[s
 
 
 def announce(source: str, keys: Mapping[str, str]) -> None:
-    """One line that names the new keys, once in a process."""
+    """Log one line that names the new keys, once per process."""
     said = ", ".join(f"{old} is {new}" for old, new in keys.items())
     _say(f"note: {source} has keys that are called otherwise now, and work as before: {said}")
 
@@ -124,7 +124,7 @@ def _say(line: str) -> None:
 
 
 def _with_loss(old: dict[str, Any] | None, name: str, value: Any, source: str) -> list[dict[str, Any]]:
-    """LOSS.TERMS with what an old key of LOSS says."""
+    """LOSS.TERMS after applying an old key of LOSS."""
     if old is None:
         raise UnfoldError(
             f"{source}: LOSS.{name} is a key of before, which says nothing of other losses: set LOSS.TERMS in its place"
@@ -160,7 +160,9 @@ def _as_terms(old: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _as_old(terms: Any, before: dict[str, Any] | None) -> dict[str, Any] | None:
-    """The old keys that LOSS.TERMS stands for; None where none do. before: those that it was made of, if it was."""
+    """The old keys that are equivalent to LOSS.TERMS; None if there are none. before: the old keys it was made from, if
+    any.
+    """
     if before is not None and terms == _as_terms(before):
         return before
     old = {key.removeprefix("LOSS."): known.default for key, known in KEYS.items() if key.startswith("LOSS.")}

@@ -1,4 +1,4 @@
-"""Parts that a recipe, a command line or a call names: from a name to a class, from options to its arguments.
+"""Resolve parts by name: from a name to a class, from options to constructor arguments.
 
 A part is a network, a degradation, a loss, a protocol, an optimizer, a learning-rate schedule, or half of a composed
 network. Its name is built in, or registered (by an installed package's entry points, or by :func:`register`), or names
@@ -30,8 +30,8 @@ from unfold.builtin import BUILTIN
 from unfold.errors import UnfoldError, nearest, nearest_or_all
 from unfold.util.paths import as_path, is_file
 
-Options = Mapping[str, Any]  # of a part, by name: its constructor says of which types
-Make = Callable[..., Any]  # a class, or a function that makes one of its kind
+Options = Mapping[str, Any]  # options of a part, by name; its constructor defines their types
+Make = Callable[..., Any]  # a class, or a function that returns an instance of the kind
 _CODE = re.compile(
     r"(?P<file>.+\.py):(?P<of_file>[A-Za-z_]\w*)|(?P<module>[A-Za-z_][\w.]*):(?P<of_module>[A-Za-z_]\w*)"
 )
@@ -41,9 +41,9 @@ _CODE = re.compile(
 class Kind:
     """One kind of parts.
 
-    what: in words; group: of entry points, "" for none; base: the class that parts are or make, as "module:Class";
-    given: arguments of constructors that are no options, as the caller gives them. begun: an attribute that objects
-    have once the constructor of their base has run, and how that is called.
+    what: in words; group: of entry points, "" for none; base: the class that parts are or return, as "module:Class";
+    given: constructor arguments that the caller gives, not options. begun: an attribute that objects have after the
+    constructor of their base has run, and the arguments of that constructor.
     """
 
     what: str
@@ -76,8 +76,8 @@ PRIOR = Kind("prior", "torch.nn:Module", given=frozenset({"cin", "cout", "channe
 
 @dataclass(frozen=True)
 class Part:
-    """A part that has been found. name: short, without folders, as messages and checkpoints have it; preset: options in
-    place of the constructor's defaults; file, sha256: of a part that is code in a file.
+    """A part that was found. name: short, without folders, as in messages and checkpoints; preset: options that replace
+    the constructor's defaults; file, sha256: for a part that is code in a file.
     """
 
     kind: Kind
@@ -88,11 +88,11 @@ class Part:
 
     @property
     def sha256(self) -> str | None:
-        """Of the file as it was when it was run."""
+        """SHA-256 of the file when it was run."""
         return user_files.digests[self.file] if self.file else None
 
     def parameters(self) -> dict[str, inspect.Parameter]:
-        """The constructor's arguments that are options, by name; "**" where it takes any."""
+        """The constructor's arguments that are options, by name; "**" where it takes any name."""
         try:
             known = inspect.signature(self.make).parameters
         except (ValueError, TypeError):
@@ -104,28 +104,28 @@ class Part:
         }
 
     def files(self) -> dict[str, str]:
-        """The options that name files, and what each is: those that the class says, and those whose type is Path."""
+        """The options that are files, with descriptions: those that the class declares, and those of type Path."""
         hints = _hints(self.make)
         paths = {name: "" for name in self.parameters() if Path in (hints.get(name), *typing.get_args(hints.get(name)))}
         return {**paths, **getattr(self.make, "files", {})}
 
     def given(self) -> set[str]:
-        """Of what the caller gives, the arguments that the constructor takes."""
+        """The caller's arguments that the constructor takes."""
         return set(self.kind.given & inspect.signature(self.make).parameters.keys())
 
     def defaults(self) -> dict[str, Any]:
-        """Every option that has a default, with it or with the preset's value."""
+        """All options with defaults: the preset's value or the constructor's."""
         own = {n: p.default for n, p in self.parameters().items() if p.default is not p.empty and n != "**"}
         return {**own, **self.preset}
 
     def full(self, options: Options) -> dict[str, Any]:
-        """The options, with the defaults for those that are not given, in plain values."""
+        """The options, completed by defaults, as plain values."""
         return {**in_plain(self.defaults()), **options}
 
     def checked(self, options: Options, where: Callable[[str], str] | None = None) -> dict[str, Any]:
-        """The options in the types that the constructor says; UnfoldError for one that is unknown, missing or unfit.
+        """The options converted to the constructor's types; UnfoldError for an unknown, missing or invalid one.
 
-        where: from an option's name to what an error begins with, such as the recipe and the key.
+        where: maps an option's name to the start of an error, such as recipe and key.
         """
         at = where or (lambda option: f"{self.name}: {option}")
         known, hints = self.parameters(), _hints(self.make)
@@ -149,7 +149,7 @@ class Part:
         return checked
 
     def build(self, options: Options, where: Callable[[str], str] | None = None, **given: Any) -> Any:
-        """Check the options and call the constructor. UnfoldError where it refuses them, or makes something else."""
+        """Check the options and call the constructor. UnfoldError where it refuses them, or returns another type."""
         checked = self.checked(options, where)
         begin = where("").rstrip(".: ") if where else self.name
         try:
@@ -222,20 +222,20 @@ def split_options(text: str) -> tuple[str, str]:
 
 
 def _is_module(name: str) -> bool:
-    """Whether a name without a dot is that of a module, and of no protocol: nothing else has options behind it."""
+    """Whether a name without a dot is a module, not a protocol: only protocols have options behind their name."""
     try:
         return not is_known(PROTOCOL, name) and importlib.util.find_spec(name) is not None
-    except ValueError:  # as of __main__
+    except ValueError:  # such as __main__
         return False
 
 
 def names(kind: Kind) -> list[str]:
-    """All names of a kind but those of code, sorted."""
+    """All names of a kind without code, sorted."""
     return sorted({*BUILTIN[kind.what], *kind.registered, *_entry_points(kind.group)})
 
 
 def origin(kind: Kind, name: str) -> str:
-    """The package that a name comes from, "" for those that are built in."""
+    """The package that defines a name, "" for built-in names."""
     if name in BUILTIN[kind.what]:
         return ""
     point = _entry_points(kind.group).get(name)
@@ -243,12 +243,12 @@ def origin(kind: Kind, name: str) -> str:
 
 
 def is_known(kind: Kind, name: str) -> bool:
-    """Whether a name stands for a part without naming code."""
+    """Whether a name is built in or registered."""
     return name in BUILTIN[kind.what] or name in kind.registered or name in _entry_points(kind.group)
 
 
 def check_name(kind: Kind, text: str) -> None:
-    """UnfoldError for a name that can be none, found without importing anything."""
+    """UnfoldError for an impossible name; imports nothing."""
     found = _CODE.fullmatch(text)
     if found is None:
         if not is_known(kind, text):
@@ -259,9 +259,10 @@ def check_name(kind: Kind, text: str) -> None:
 
 
 def find(kind: Kind, text: str) -> Part:
-    """The part of that name, imported. Paths of files are as they are given, or relative to the current folder.
+    """The part of that name, imported. File paths are absolute, or relative to the current folder.
 
-    UnfoldError for an unknown name, for a file or module that is missing or fails, and for what is no such part.
+    UnfoldError for an unknown name, for a file or module that is missing or fails, and for an object that is not such a
+    part.
     """
     check_name(kind, text)
     found = _CODE.fullmatch(text)
@@ -284,7 +285,7 @@ def find(kind: Kind, text: str) -> Part:
 
 
 def register(kind: Kind, part: Make, name: str | None = None) -> str:
-    """Let a class be found by name in this process: by that of its attribute ``name``, its presets, or its own."""
+    """Register a class by name in this process: by its attribute ``name``, its presets, or its class name."""
     own = getattr(part, "name", None)
     name = name or (own if isinstance(own, str) else part.__name__)
     if name in BUILTIN[kind.what]:
@@ -296,8 +297,8 @@ def register(kind: Kind, part: Make, name: str | None = None) -> str:
 
 
 def code_in(options: Options) -> list[str]:
-    """The names of code among options: of parts inside, which are sections with a key "name"; not of an option that is
-    called so itself.
+    """The names of code in options: of nested parts, which are sections with a key "name"; not of an option that is
+    itself called "name".
     """
     return [text for item in options.values() for text in _code_in(item)]
 
@@ -323,9 +324,9 @@ def _loaded(kind: Kind, name: str) -> Any:
 
 
 def _check_made(made: Any, kind: Kind) -> None:
-    """UnfoldError where the base's constructor was not called, or an attribute is of another type than the base says.
+    """UnfoldError where the base's constructor was not called, or an attribute has another type than in the base.
 
-    Attributes with an annotation are what people's classes say of themselves.
+    Annotated attributes are declarations of user classes.
     """
     own = type(made)
     if kind.begun is not None and kind.begun[0] not in vars(made):
@@ -350,7 +351,7 @@ def _check_made(made: Any, kind: Kind) -> None:
 
 
 def _as_said(value: Any) -> Any:
-    """Collections of names as lists, whole numbers of NumPy as Python's."""
+    """Convert collections of names to lists, and NumPy integers to Python's."""
     if isinstance(value, Integral) and not isinstance(value, bool):
         return int(value)
     return list(value) if isinstance(value, set | frozenset | range) else value
@@ -360,7 +361,7 @@ def _as_said(value: Any) -> Any:
 def _hints_of(base: type) -> dict[str, Any]:
     try:
         return typing.get_type_hints(base)
-    except Exception:  # as of names that are imported for checkers of types alone
+    except Exception:  # such as names imported only for type checkers
         return {}
 
 
@@ -370,7 +371,7 @@ def _preset(make: object, name: str) -> Options:
 
 
 def _checked_part(kind: Kind, name: str, part: Any) -> Make:
-    """A class of the kind, or a function, which is seen to when it is called."""
+    """A class of the kind, or a function, whose result is checked when it is called."""
     if not callable(part) or (isinstance(part, type) and not issubclass(part, _base(kind))):
         what = (
             f"a {'class' if isinstance(part, type) else 'function'}" if callable(part) else f"a {type(part).__name__}"
@@ -407,7 +408,7 @@ def _attribute(target: str) -> Any:
 
 @functools.cache
 def _entry_points(group: str) -> dict[str, EntryPoint]:
-    """The entry points of a group by name. UnfoldError where two packages have one name."""
+    """The entry points of a group by name. UnfoldError where two packages use one name."""
     found: dict[str, EntryPoint] = {}
     for point in entry_points(group=group) if group else ():
         other = found.setdefault(point.name, point)
@@ -420,7 +421,7 @@ def _entry_points(group: str) -> dict[str, EntryPoint]:
 def _hints(make: Make) -> dict[str, Any]:
     try:
         return typing.get_type_hints(make.__init__ if isinstance(make, type) else make)  # type: ignore[misc]
-    except Exception:  # annotations may name what is not imported; defaults then say the type
+    except Exception:  # annotations may name modules that are not imported; then defaults give the type
         return {}
 
 
@@ -438,9 +439,10 @@ SHOWN = 200  # characters of a value in a message
 
 
 def coerced(value: object, hint: object, default: object, where: str) -> Any:
-    """``value`` in the type of the annotation, or of the default where there is none; UnfoldError where it is another.
+    """``value`` in the type of the annotation, or of the default where there is none; UnfoldError where it does not
+    fit.
 
-    Whole numbers pass for floats, and so does 1e-4, text to YAML 1.1; numbers pass for text.
+    Whole numbers are valid floats, and so is 1e-4, which is text in YAML 1.1; numbers are valid text.
     """
     try:
         return _coerced(value, _of_default(default) if hint in (Any, inspect.Parameter.empty) else hint)
@@ -451,7 +453,7 @@ def coerced(value: object, hint: object, default: object, where: str) -> Any:
 
 
 class _UnfitError(Exception):
-    """Says what is wanted."""
+    """The message describes the expected value."""
 
 
 def _of_default(default: object) -> Any:
@@ -467,7 +469,7 @@ def _of_default(default: object) -> Any:
 
 
 def in_plain(value: Any) -> Any:
-    """Options in values that checkpoints and JSON hold: members of enumerations by their names, paths as text, ..."""
+    """Options as plain values for checkpoints and JSON: enum members by name, paths as text, ..."""
     if value is None or type(value) in (bool, int, float, str):
         return value
     if isinstance(value, Enum):
@@ -491,7 +493,7 @@ def _coerced(value: object, hint: Any) -> Any:
         return _first_that_fits(value, typing.get_args(hint))
     if origin is Literal:
         choices = typing.get_args(hint)
-        if not any(type(value) is type(choice) and value == choice for choice in choices):  # True is no 1
+        if not any(type(value) is type(choice) and value == choice for choice in choices):  # True is not 1
             near = (
                 f" ({nearest(value, map(str, choices))})"
                 if isinstance(value, str) and nearest(value, map(str, choices))
@@ -530,9 +532,7 @@ def _coerced(value: object, hint: Any) -> Any:
 
 
 def _of_class(value: Any, kind: type) -> Any:
-    """``value`` as an instance of a class; those of enumerations, data classes and torch.dtype can be made of text and
-    sections.
-    """
+    """``value`` as an instance of a class; enums, data classes and torch.dtype can be made from text and sections."""
     try:
         if isinstance(value, kind):
             return value
@@ -565,7 +565,7 @@ def _of_class(value: Any, kind: type) -> Any:
 
 def _first_that_fits(value: object, hints: Sequence[Any]) -> Any:
     wanted = []
-    # What fits as it is first: text is no number where both are allowed.
+    # Exact types first: text is not a number where both are allowed.
     for hint in sorted(hints, key=lambda hint: hint not in type(value).__mro__):
         try:
             return _coerced(value, hint)
@@ -584,7 +584,7 @@ def _sequence(value: object, kind: Any, hints: Sequence[Any]) -> Any:
     try:
         items = [_coerced(item, hint) for item, hint in zip(value, each, strict=True)]
     except _UnfitError as unfit:
-        raise _UnfitError(f"a list, of which each is {unfit}") from None
+        raise _UnfitError(f"a list in which each item is {unfit}") from None
     return kind(items) if kind in (tuple, set, frozenset) else items
 
 

@@ -1,6 +1,6 @@
-"""The settings with their types: what functions take that read some of them.
+"""The settings as typed objects, for functions that read some of them.
 
-The tree (:mod:`unfold.config`) is where they are set, checked and written; what each means stands there.
+The tree (:mod:`unfold.config`) is where they are set, checked and documented.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class ModelSettings:
 
     @property
     def short_name(self) -> str:
-        """As messages and checkpoints have it."""
+        """The name in messages and checkpoints."""
         return registry.short(self.name)
 
 
@@ -51,12 +51,12 @@ class DataSettings:
 
     @property
     def training_set(self) -> str:
-        """DATA.TRAIN with the variables of its environment replaced, of which one may stand for several folders."""
+        """DATA.TRAIN with environment variables expanded; one may contain several folders."""
         return expanded(self.train)
 
     @property
     def parts(self) -> dict[str, DataSettings]:
-        """The parts of a mixture by name: each as if it were trained on alone. None without a mixture."""
+        """The parts of a mixture by name: each as for a training on that part only. Empty without a mixture."""
         found: dict[str, DataSettings] = {}
         for item in self.mix:
             said = {key.lower(): item[key] for key in ("TRAIN", "VAL", "TEST", "VAL_PROTOCOL") if item.get(key)}
@@ -66,7 +66,7 @@ class DataSettings:
 
     @property
     def repeats(self) -> list[int]:
-        """How often a pass goes through the images of each part."""
+        """The repeats of each part's images in a pass."""
         return [item.get("REPEAT", 1) for item in self.mix]
 
 
@@ -142,7 +142,7 @@ class TestSettings:
 
 @dataclass(frozen=True)
 class Settings:
-    """All of them."""
+    """All settings."""
 
     output: str
     seed: int

@@ -1,9 +1,9 @@
-"""Code of people's own, loaded from a file that a recipe, a command line or a call names: the only place that runs it.
+"""User code from files that a recipe, a command line or a call names; only this module runs it.
 
-A file `/home/me/ista.py` becomes the module `unfold.user_files.<folder in hex>.ista`. The name says where the file
-is, so that any process can load it again: classes of such files can be pickled, to worker processes of either kind,
-too. Imports of files beside it (`import utils`, `from .utils import f`) are modules of the same folder, so that files
-of one name in two folders do not collide. Importing this module runs nothing of theirs.
+A file `/home/me/ista.py` becomes the module `unfold.user_files.<folder in hex>.ista`. The name contains the file's
+place, so any process can load it again: classes of such files can be pickled, also to worker processes of either kind.
+Imports of files beside it (`import utils`, `from .utils import f`) are modules of the same folder, so files with one
+name in two folders do not collide. Importing this module runs no user code.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ from unfold.util.paths import is_file
 
 logger = logging.getLogger("unfold")
 
-__path__: list[str] = []  # makes this module a package, below which theirs stand
+__path__: list[str] = []  # makes this module a package that contains the user modules
 
 PREFIX = f"{__name__}."
 KEPT = "code"  # the folder in a run folder that holds copies of the files
-digests: dict[Path, str] = {}  # SHA-256 of the files that were run, as they were then
-packages: set[str] = set()  # installed packages whose parts are in use: what fails in them is theirs, too
+digests: dict[Path, str] = {}  # SHA-256 of the files when they were run
+packages: set[str] = set()  # installed packages whose parts are in use: their errors are treated as user errors
 
 
 def load_file(path: Path) -> ModuleType:
-    """Run a file as a module, once; UnfoldError with file and line where that fails."""
+    """Run a file as a module, once; UnfoldError with file and line if it fails."""
     if not is_file(path):
         raise UnfoldError(f"there is no file {one_line(str(path))[:200]}")
     digest, path = digest_of(path), path.resolve()
@@ -54,7 +54,7 @@ def digest_of(path: Path) -> str:
 
 
 def load_module(name: str) -> ModuleType:
-    """Import an installed module; UnfoldError with file and line where that fails."""
+    """Import an installed module; UnfoldError with file and line if it fails."""
     packages.add(name.partition(".")[0])
     return _imported(name, name)
 
@@ -71,14 +71,14 @@ def _imported(name: str, what: str) -> ModuleType:
 
 
 def files_loaded(folder: Path) -> list[Path]:
-    """The files of a folder that have been loaded here so far, those in folders below it included."""
+    """The files of a folder and its subfolders that have been loaded in this process."""
     prefix = f"{PREFIX}{_coded(str(folder.resolve()))}."
     modules = [module for name, module in list(sys.modules.items()) if name.startswith(prefix)]
     return sorted(Path(file) for module in modules if (file := getattr(module, "__file__", None)))
 
 
 def files_imported(file: Path) -> set[Path]:
-    """The files beside a file that it imports anywhere, in functions, too, and those that they import."""
+    """The neighbouring files that a file imports, also inside functions, and the files that these import."""
     found: set[Path] = set()
     waiting = [file.resolve()]
     while waiting:
@@ -90,7 +90,7 @@ def files_imported(file: Path) -> set[Path]:
 
 
 def _imports(file: Path) -> Iterator[str]:
-    """The files beside a file whose names stand in its imports."""
+    """The neighbouring files named in a file's imports."""
     try:
         nodes = list(ast.walk(ast.parse(file.read_bytes())))
     except (OSError, SyntaxError, ValueError):
@@ -109,7 +109,7 @@ def _imports(file: Path) -> Iterator[str]:
 
 
 def place_of(error: BaseException) -> str | None:
-    """ "file:line" of the last thing in people's own code that an error went through; None where it met none."""
+    """ "file:line" of the last user code in an error's traceback; None where there is none."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}:{error.lineno}"
     places = [f"{frame.f_code.co_filename}:{line}" for frame, line in _frames(error.__traceback__) if _is_theirs(frame)]
@@ -117,11 +117,11 @@ def place_of(error: BaseException) -> str | None:
 
 
 def line_of(method: Any) -> str:
-    """ "file:line" where a function, a method or a class begins."""
+    """ "file:line" of the start of a function, a method or a class."""
     function = inspect.unwrap(getattr(method, "__func__", method))
     try:
         file, lines = inspect.getsourcefile(function), inspect.getsourcelines(function)[1]
-    except (OSError, TypeError):  # of a notebook, or of C
+    except (OSError, TypeError):  # defined in a notebook, or in C
         return str(getattr(function, "__qualname__", function))
     return f"{file}:{lines}"
 
@@ -136,9 +136,9 @@ def in_words(error: BaseException) -> str:
 
 @contextmanager
 def their_errors(what: str) -> Iterator[None]:
-    """Within, what goes wrong in people's own code becomes an UnfoldError: file, line and reason, and ``what``.
+    """Inside, errors of user code become an UnfoldError with file, line, reason and ``what``.
 
-    Not a lack of memory: that is no fault of theirs, and what helps is known elsewhere.
+    Except out of memory, which other code handles with advice.
     """
     try:
         yield
@@ -153,13 +153,13 @@ def their_errors(what: str) -> Iterator[None]:
 
 
 def _of_signature(error: BaseException) -> str | None:
-    """ "file:line" of people's own function that was called with other arguments than it takes: Python raises that in
-    the caller. None for other errors.
+    """file:line of a user function that was called with wrong arguments (Python raises that error in the caller); None
+    for other errors.
     """
     found = re.match(r"([\w.]+)\(\) (?:takes|missing|got)", str(error)) if isinstance(error, TypeError) else None
     if found is None:
         return None
-    for name, module in reversed(list(sys.modules.items())):  # the newest first
+    for name, module in reversed(list(sys.modules.items())):  # newest first
         if name.startswith(PREFIX) or name.partition(".")[0] in packages:
             thing: object = module
             for part in found.group(1).split("."):
@@ -190,14 +190,14 @@ def _module_name(path: Path) -> str:
 
 
 def _beside(folder: str, name: str) -> str | None:
-    """The file of a module that lies in the folder; None where there is none."""
+    """The file of a module in the folder; None where there is none."""
     stem = os.fsdecode(bytes.fromhex(name[2:])) if name.startswith("x_") else name
     base = Path(folder) / stem
     return next((str(file) for file in (base.with_name(f"{stem}.py"), base / "__init__.py") if file.is_file()), None)
 
 
 class _Loader(SourceFileLoader):
-    """Runs a file with an ``import`` that looks beside it first."""
+    """Runs a file with an ``import`` that searches its folder first."""
 
     def exec_module(self, module: ModuleType) -> None:
         package = ".".join(self.name.split(".")[:3])
@@ -207,10 +207,10 @@ class _Loader(SourceFileLoader):
 
 
 class _ImportBeside:
-    """``__import__`` for a file of ``folder``, whose modules stand below ``package``.
+    """``__import__`` for a file of ``folder``, whose modules are below ``package``.
 
-    Not by sys.path, on which what one file needs would stay for all others, and which a function that imports when it
-    is called would find changed.
+    sys.path is not used: entries for one file would affect all others, and a function that imports later would find a
+    changed path.
     """
 
     def __init__(self, package: str, folder: str) -> None:
@@ -231,14 +231,14 @@ class _ImportBeside:
         module = importlib.import_module(f"{self.package}.{name}")
         if not fromlist:
             return sys.modules[f"{self.package}.{head}"]
-        for item in fromlist:  # as Python does, where a module is asked for by `from package import module`
+        for item in fromlist:  # as in Python, for `from package import module`
             if item != "*" and not hasattr(module, item) and hasattr(module, "__path__"):
                 importlib.import_module(f"{module.__name__}.{item}")
         return module
 
 
 class _Finder:
-    """Finds the modules below this one by their names."""
+    """Finds the modules below this one by name."""
 
     @staticmethod
     def find_spec(name: str, path: Sequence[str] | None = None, target: object = None) -> ModuleSpec | None:
@@ -258,4 +258,4 @@ class _Finder:
         )
 
 
-sys.meta_path.insert(0, _Finder)  # before Python's own, which would find their files, too, and run them as others
+sys.meta_path.insert(0, _Finder)  # before Python's own, which would also find these files

@@ -1,4 +1,4 @@
-"""`unfold bench` measures what it says, and tells what could not be measured."""
+"""`unfold bench` measures what it says, and reports what could not be measured."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_ways_do_what_they_are_called() -> None:
     assert {name for name, checkpointed in kept.items() if checkpointed} == {"checkpointed", "bf16 checkpointed"}
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the peak is not told")
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the peak is unknown")
 def test_the_peak_is_what_a_run_holds_and_not_what_was_there() -> None:
     held = torch.ones(40_000_000)  # 160 MB
 
@@ -132,8 +132,8 @@ def test_every_network_is_measured_in_every_way(name: str, mode: Any, monkeypatc
     if mode == "infer":
         assert rows["channels_last"].difference is not None
         assert rows["channels_last"].difference < 1e-5
-        told = "measurements of blocks" if "cs" in name else "too small for tiles of 64 pixels"
-        assert told in rows["tiled"].outcome
+        expected = "measurements of blocks" if "cs" in name else "too small for tiles of 64 pixels"
+        assert expected in rows["tiled"].outcome
     text = format_bench(found)
     assert "| compiled | no compiler is here |" in text
     assert f"{found.parameters:,} parameters" in text
@@ -153,7 +153,7 @@ def test_the_command_writes_a_table_and_json(tmp_path: Path, command: Command) -
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "expected"),
     [
         (["dgunet_derain", "--size", "4", "4"], "--size is at least 8 8 for dgunet_derain"),
         (["usrnet_tiny", "--size", "24", "99"], "--size is at least 25 25 for usrnet_tiny, not 24 99"),
@@ -166,10 +166,10 @@ def test_the_command_writes_a_table_and_json(tmp_path: Path, command: Command) -
         (["usrnet_tiny", "--mode", "data", "--size", "8", "9"], "square patches"),
     ],
 )
-def test_mistakes_are_one_line(words: list[str], told: str, command: Command) -> None:
+def test_mistakes_are_one_line(words: list[str], expected: str, command: Command) -> None:
     code, _, err = command("bench", *words)
     assert code == 2
-    assert told in err
+    assert expected in err
     assert err.count("\n") == 1
 
 

@@ -28,11 +28,11 @@ def weights(tmp_path: Path) -> Path:
     return path
 
 
-def assert_one_line(result: tuple[int, str, str], *told: str) -> None:
+def assert_one_line(result: tuple[int, str, str], *expected: str) -> None:
     code, _, err = result
     assert code == 2
     assert err.count("\n") == 1, err
-    for part in told:
+    for part in expected:
         assert part in err
 
 
@@ -150,33 +150,33 @@ def test_weights_of_another_architecture(recipe: Path, weights: Path, command: C
 
 
 @pytest.mark.parametrize(
-    ("split", "name", "told"),
+    ("split", "name", "expected"),
     [
-        (split, name, told)
+        (split, name, expected)
         for split in ("TRAIN", "VAL")
-        for name, told in (("broken.png", "is not an image"), (None, "holds no images"))
+        for name, expected in (("broken.png", "is not an image"), (None, "holds no images"))
     ]
     + [("VAL", "small.png", "5x5")],
 )
 def test_training_images_that_cannot_be_used(
-    recipe: Path, tmp_path: Path, command: Command, split: str, name: str | None, told: str
+    recipe: Path, tmp_path: Path, command: Command, split: str, name: str | None, expected: str
 ) -> None:
     folder = bad_folder(tmp_path, name)
     result = command("train", "--config", recipe, f"DATA.{split}", folder)
-    assert_one_line(result, told, name or str(folder))
+    assert_one_line(result, expected, name or str(folder))
     assert not (tmp_path / "run").exists(), "found before anything is written"
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "expected"),
     [("broken.png", "is not an image"), ("small.png", "5x5"), (None, "holds no images")],
 )
 def test_test_images_that_cannot_be_used(
-    recipe: Path, weights: Path, tmp_path: Path, command: Command, name: str | None, told: str
+    recipe: Path, weights: Path, tmp_path: Path, command: Command, name: str | None, expected: str
 ) -> None:
     folder = bad_folder(tmp_path, name)
     result = command("test", "--config", recipe, "--weights", weights, "DATA.TEST", folder)
-    assert_one_line(result, told, name or str(folder))
+    assert_one_line(result, expected, name or str(folder))
 
 
 def bad_folder(tmp_path: Path, name: str | None) -> Path:
@@ -192,7 +192,7 @@ def bad_folder(tmp_path: Path, name: str | None) -> Path:
 
 
 def test_other_ordinary_mistakes(recipe: Path, weights: Path, tmp_path: Path, command: Command) -> None:
-    for overrides, told in [
+    for overrides, expected in [
         (["DATA.TRAIN", "nowhere"], "there is no folder nowhere"),
         (["MODEL.NAME", "dgunet_denose"], "did you mean dgunet_denoise?"),
         (["MODEL.STAGES", 2], "stages of DGUNet must be at least 3"),
@@ -205,7 +205,7 @@ def test_other_ordinary_mistakes(recipe: Path, weights: Path, tmp_path: Path, co
         (["TRAIN.PATCH", 4], "TRAIN.PATCH 4 is below"),
         (["OUTPUT", weights / "run"], "cannot be written"),
     ]:
-        assert_one_line(command("train", "--config", recipe, *overrides), told)
+        assert_one_line(command("train", "--config", recipe, *overrides), expected)
     first = command("train", "--config", recipe, "SEED", 1, "--overwrite", "TRAIN.EPOCHS", 0)
     assert_one_line(first, "command line: TRAIN.EPOCHS must be greater than 0")
     assert command("train", "--config", recipe, "SEED", 1, "--overwritten", "TRAIN.EPOCHS", 1)[0] == 2
@@ -229,16 +229,16 @@ def test_check_compares_with_the_goldens_at_hand_and_names_the_others(tmp_path: 
         out = net.p(x).numpy()
     path = tmp_path / "usrnet_prior_usrnet_tiny.npz"
     np.savez(path, x=x.numpy(), out=out)
-    code, told, _ = command("check", "--golden", tmp_path)
+    code, printed, _ = command("check", "--golden", tmp_path)
     assert code == 0
-    assert "590,332" in told
-    assert "not checked: dgunet_deblur_dgunet_v2, " in told
+    assert "590,332" in printed
+    assert "not checked: dgunet_deblur_dgunet_v2, " in printed
     for wrong, shown in ((out + 2e-5, "2.0e-05"), (out[..., :-1], "inf"), (out * np.nan, "nan")):
         np.savez(path, x=x.numpy(), out=wrong)
-        code, told, _ = command("check", "--golden", tmp_path)
+        code, printed, _ = command("check", "--golden", tmp_path)
         assert code == 1
-        assert shown in told
-        assert "MORE THAN 1e-05" in told
+        assert shown in printed
+        assert "MORE THAN 1e-05" in printed
     whole = path.read_bytes()
     np.savez(path, x=x.numpy())
     assert_one_line(command("check", "--golden", tmp_path), "is another file than its name says")

@@ -1,4 +1,4 @@
-"""`unfold restore`: what goes in, where it comes out, what is told, and what is never overwritten."""
+"""`unfold restore`: what goes in, where it comes out, what is reported, and what is never overwritten."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def usrnet(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _told(caplog: pytest.LogCaptureFixture) -> None:
+def _logged(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "unfold")
 
 
@@ -55,8 +55,8 @@ def test_a_folder_is_restored_with_its_folders_and_goes_on_where_it_stopped(
     (pictures / "notes.txt").write_text("no picture")
     (pictures / ".hidden.png").write_text("no picture")
     out = pictures / "out"
-    code, told, _ = command("restore", pictures, "-o", out, "--weights", blind)
-    assert (code, told) == (0, "restored 4\nleft out 1: 1 .txt\n")
+    code, printed, _ = command("restore", pictures, "-o", out, "--weights", blind)
+    assert (code, printed) == (0, "restored 4\nleft out 1: 1 .txt\n")
     found = sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.is_file())
     assert found == ["inner/picture0.png", "picture0.png", "picture1.png", "picture2.png"]
     expected = restore(scene(20, 30, seed=7), narrow("dgunet_deblur"))
@@ -64,8 +64,8 @@ def test_a_folder_is_restored_with_its_folders_and_goes_on_where_it_stopped(
 
     (out / "picture1.png").unlink()
     before = (out / "picture0.png").stat().st_mtime_ns
-    code, told, _ = command("restore", pictures, "-o", out, "--weights", blind)
-    assert (code, told) == (0, "restored 1; 3 there already (--overwrite makes them anew)\nleft out 1: 1 .txt\n")
+    code, printed, _ = command("restore", pictures, "-o", out, "--weights", blind)
+    assert (code, printed) == (0, "restored 1; 3 there already (--overwrite makes them anew)\nleft out 1: 1 .txt\n")
     assert (out / "picture0.png").stat().st_mtime_ns == before
     assert (
         command("restore", pictures, "-o", out, "--weights", blind, "--overwrite")[1]
@@ -96,22 +96,24 @@ def test_pictures_that_fail_do_not_stop_the_others_and_are_listed(
     names = hostile(folder)
     bad = [path for name, (path, _) in names.items() if name not in ("folder.png", "none.png")]
     Image.fromarray(scene(16, 16)).save(folder / "good.png")
-    code, told, err = command("restore", folder, "-o", tmp_path / "out", "--weights", blind)
+    code, printed, err = command("restore", folder, "-o", tmp_path / "out", "--weights", blind)
     assert code == 1
     assert err == ""
-    assert told.startswith("restored 2\n"), "good.png and deep.png"
-    assert f"failed {len(bad)}:" in told
+    assert printed.startswith("restored 2\n"), "good.png and deep.png"
+    assert f"failed {len(bad)}:" in printed
     for path in bad:
-        assert sum(str(path) in line for line in told.splitlines()) == 1
+        assert sum(str(path) in line for line in printed.splitlines()) == 1
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["deep.png", "good.png"]
 
 
 def test_when_all_fail_the_exit_code_is_2(blind: Path, tmp_path: Path, command: Command) -> None:
     (tmp_path / "a.png").write_text("nothing")
-    code, told, _ = command("restore", tmp_path / "a.png", tmp_path / "b.png", "-o", tmp_path / "o", "--weights", blind)
+    code, printed, _ = command(
+        "restore", tmp_path / "a.png", tmp_path / "b.png", "-o", tmp_path / "o", "--weights", blind
+    )
     assert code == 2
-    assert told.count("\n") == 4
-    assert "there is no picture" in told
+    assert printed.count("\n") == 4
+    assert "there is no picture" in printed
 
 
 def test_what_a_picture_brings_along_comes_out_again(usrnet: Path, tmp_path: Path, command: Command) -> None:
@@ -128,12 +130,12 @@ def test_what_a_picture_brings_along_comes_out_again(usrnet: Path, tmp_path: Pat
     np.testing.assert_allclose(found.pixels.astype(int), expected, atol=1)  # another memory layout rounds otherwise
 
 
-def test_a_grey_picture_stays_grey_and_it_is_told(blind: Path, tmp_path: Path, command: Command) -> None:
+def test_a_grey_picture_stays_grey_and_it_is_noted(blind: Path, tmp_path: Path, command: Command) -> None:
     grey = scene(32, 24)[..., :1]
     write_picture(tmp_path / "g.png", Picture(grey))
-    code, told, _ = command("restore", tmp_path / "g.png", "-o", tmp_path / "o", "--weights", blind)
+    code, printed, _ = command("restore", tmp_path / "g.png", "-o", tmp_path / "o", "--weights", blind)
     assert code == 0
-    assert f"three equal channels, of which the result is the mean: {tmp_path / 'g.png'}" in told
+    assert f"three equal channels and averaged: {tmp_path / 'g.png'}" in printed
     found = read_picture(tmp_path / "o" / "g.png").pixels
     net = narrow("dgunet_deblur")
     with torch.inference_mode():
@@ -142,7 +144,7 @@ def test_a_grey_picture_stays_grey_and_it_is_told(blind: Path, tmp_path: Path, c
     np.testing.assert_array_equal(found[..., 0], np.rint(mean * 255))
 
 
-def test_a_network_of_one_channel_restores_a_grey_picture_as_it_is_and_no_more_is_told(
+def test_a_network_of_one_channel_restores_a_grey_picture_as_it_is_without_a_note(
     tmp_path: Path, command: Command
 ) -> None:
     grey = scene(32, 24)[..., :1]
@@ -151,8 +153,8 @@ def test_a_network_of_one_channel_restores_a_grey_picture_as_it_is_and_no_more_i
     model = {"name": "dgunet_deblur", "arguments": {**ARGUMENTS["dgunet_deblur"], "channels": 1}}
     torch.save({"state_dict": net.state_dict(), "model": model}, tmp_path / "one.pth")
     given = ("-o", tmp_path / "o", "--weights", tmp_path / "one.pth")
-    code, told, _ = command("restore", tmp_path / "g.png", *given)
-    assert (code, told.strip()) == (0, "restored 1")
+    code, printed, _ = command("restore", tmp_path / "g.png", *given)
+    assert (code, printed.strip()) == (0, "restored 1")
     options = module.Options({}, False, "auto", False, "float32", alone=False)
     worker = module._Worker(str(tmp_path / "one.pth"), None, None, {}, "cpu", options)
     try:
@@ -167,7 +169,7 @@ def test_a_network_of_one_channel_restores_a_grey_picture_as_it_is_and_no_more_i
     np.testing.assert_array_equal(read_picture(tmp_path / "o" / "g.png").pixels, np.rint(expected * 255))
 
 
-def test_in_tiles_the_difference_to_the_whole_is_told(
+def test_in_tiles_the_difference_to_the_whole_is_reported(
     blind: Path, pictures: Path, tmp_path: Path, command: Command, caplog: pytest.LogCaptureFixture
 ) -> None:
     Image.fromarray(scene(90, 70)).save(tmp_path / "a.png")
@@ -178,22 +180,22 @@ def test_in_tiles_the_difference_to_the_whole_is_told(
     assert "tiles" not in caplog.text
 
 
-def test_assumptions_of_usrnet_are_the_published_ones_and_told(
+def test_assumptions_of_usrnet_are_the_published_ones_and_noted(
     usrnet: Path, tmp_path: Path, command: Command, caplog: pytest.LogCaptureFixture
 ) -> None:
     Image.fromarray(scene(16, 16)).save(tmp_path / "a.png")
     words = ("restore", tmp_path / "a.png", "--weights", usrnet, "-o")
     assert command(*words, tmp_path / "3", "--scale", 3)[0] == 0
-    assert "assumed is a Gaussian of 1.5 pixels (gauss:1.5)" in caplog.text
-    assert "assumed is noise of 2 (of 255)" in caplog.text
+    assert "assuming a Gaussian of 1.5 pixels (gauss:1.5)" in caplog.text
+    assert "assuming noise of 2 (of 255)" in caplog.text
     assert "next to nothing will change" not in caplog.text
     kernel = normalised(shift_kernel(gaussian_kernel(25, 1.5), 3))
     found = read_picture(tmp_path / "3" / "a.png").pixels.astype(int)
 
     def differing(**other: Any) -> float:
         """The share of values; what lies between two levels is rounded either way, as Fourier transforms happen to."""
-        told = {"kernel": kernel, "scale": 3, "sigma": 2 / 255, **other}
-        return float((found != restore(scene(16, 16), narrow("usrnet"), **told)).mean())
+        expected = {"kernel": kernel, "scale": 3, "sigma": 2 / 255, **other}
+        return float((found != restore(scene(16, 16), narrow("usrnet"), **expected)).mean())
 
     assert differing() < 1e-3
     assert differing(sigma=15 / 255) > 1e-2
@@ -209,9 +211,9 @@ def test_the_sheet_of_kernels_has_a_panel_for_each(
 ) -> None:
     Image.fromarray(scene(60, 50)).save(tmp_path / "a.jpg")
     words = ("restore", tmp_path / "a.jpg", "--weights", usrnet, "--scale", scale, "--kernel", "grid", "-o")
-    code, told, _ = command(*words, tmp_path / "o")
+    code, printed, _ = command(*words, tmp_path / "o")
     assert code == 0
-    assert "a.png: the same detail" in told
+    assert "a.png: the same detail" in printed
     with Image.open(tmp_path / "o" / "a.png") as sheet:
         assert sheet.size == (across * 248 - 8, down * 266)
         panels = np.asarray(sheet)
@@ -221,14 +223,14 @@ def test_the_sheet_of_kernels_has_a_panel_for_each(
     assert command(*words, tmp_path / "o")[0] == 2
 
 
-def test_ordinary_mistakes_are_told_before_any_work(
+def test_ordinary_mistakes_are_reported_before_any_work(
     usrnet: Path, blind: Path, pictures: Path, tmp_path: Path, command: Command
 ) -> None:
     gdn, out, one = saved("nrl_gdn", tmp_path / "gdn.pth"), tmp_path / "o", pictures / "picture0.png"
     (tmp_path / "other").mkdir()
     Image.fromarray(scene()).save(tmp_path / "other" / "picture0.png")
     (tmp_path / "none").mkdir()
-    for words, told in [
+    for words, expected in [
         ([one, "-o", out, "--weights", blind, "--scale", 2], "dgunet_deblur does not take --scale"),
         ([one, "-o", out, "--weights", blind, "--kernel", "grid"], "dgunet_deblur does not take --kernel"),
         ([one, "-o", out, "--weights", gdn], "nrl_gdn needs --kernel"),
@@ -257,7 +259,7 @@ def test_ordinary_mistakes_are_told_before_any_work(
         code, _, err = command("restore", *words)
         assert code == 2, words
         assert err.count("\n") == 1, err
-        assert told in err
+        assert expected in err
         assert not out.exists()
 
 
@@ -302,7 +304,7 @@ def test_pictures_and_folders_are_taken_in_natural_order(tmp_path: Path) -> None
     assert [job.target.name for job in find_jobs([str(tmp_path / "in" / "a*.png")], tmp_path / "o")] == names
 
 
-def test_a_full_disk_stops_the_run_and_a_folder_that_cannot_be_written_is_told(
+def test_a_full_disk_stops_the_run_and_a_folder_that_cannot_be_written_is_reported(
     blind: Path, pictures: Path, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails(number: int) -> Callable[..., None]:
@@ -316,9 +318,9 @@ def test_a_full_disk_stops_the_run_and_a_folder_that_cannot_be_written_is_told(
     assert code == 2
     assert "the disk is full" in err
     monkeypatch.setattr(module, "write_picture", fails(errno.EACCES))
-    code, told, _ = command("restore", pictures, "-o", tmp_path / "o", "--weights", blind)
+    code, printed, _ = command("restore", pictures, "-o", tmp_path / "o", "--weights", blind)
     assert code == 2
-    assert told.count("cannot be written: Permission denied") == 3
+    assert printed.count("cannot be written: Permission denied") == 3
 
 
 def test_kernels_by_name(tmp_path: Path) -> None:
@@ -357,15 +359,15 @@ def test_several_processes_write_the_same_bytes_and_say_the_same(
         Image.fromarray(scene(30, 26, seed=40 + i)).save(pictures / name)
     (pictures / "broken.png").write_bytes(b"no picture")
     words = ["restore", pictures, "--weights", usrnet, "--kernel", "gauss:1.6", "--sigma", "estimate"]
-    told: dict[str, tuple[object, ...]] = {}
+    expected: dict[str, tuple[object, ...]] = {}
     for name, more in (("one", []), ("two", ["--jobs", "2"])):
         caplog.clear()
         code, out, _ = command(*words, "-o", tmp_path / name, *more)
         # Lines of progress are written after some seconds alone, and how many, the machine decides.
         lines = [record.message for record in caplog.records if record.module != "progress"]
-        told[name] = code, out.replace(str(tmp_path / name), "OUT"), lines
-    assert told["one"] == told["two"]
-    assert told["one"][0] == 1
+        expected[name] = code, out.replace(str(tmp_path / name), "OUT"), lines
+    assert expected["one"] == expected["two"]
+    assert expected["one"][0] == 1
     first, second = ({p.name: p.read_bytes() for p in (tmp_path / name).iterdir()} for name in ("one", "two"))
     assert first == second
     assert len(first) == 6
@@ -404,9 +406,9 @@ def test_what_a_killed_process_leaves_is_restored_alone(
     for i, name in enumerate(("a.png", "b.png", "c.png")):
         Image.fromarray(scene(20, 16, seed=i)).save(tmp_path / "in" / name)
     monkeypatch.setattr(module, "_run", killed_at_the_second)
-    code, told, _ = command("restore", tmp_path / "in", "-o", tmp_path / "o", "--weights", blind, "--jobs", "2")
+    code, printed, _ = command("restore", tmp_path / "in", "-o", tmp_path / "o", "--weights", blind, "--jobs", "2")
     assert code == 0
-    assert "restored 3" in told
+    assert "restored 3" in printed
     assert "a process was ended from outside, perhaps for lack of memory" in caplog.text
     assert len(list((tmp_path / "o").iterdir())) == 3
 

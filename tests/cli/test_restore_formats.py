@@ -41,7 +41,7 @@ def no_heif(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _told(caplog: pytest.LogCaptureFixture) -> None:
+def _logged(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "unfold")
 
 
@@ -53,18 +53,18 @@ def test_what_is_left_out_is_counted_by_type(
         (folder / name).write_bytes(HEIC)
     for name in ("x.txt", "y.TXT", "z.cr2", "plain", ".DS_Store", "._a.png"):
         (folder / name).write_bytes(b"x")
-    code, told, err = command("restore", folder, "-o", tmp_path / "o", "--weights", blind)
+    code, printed, err = command("restore", folder, "-o", tmp_path / "o", "--weights", blind)
     assert (code, err) == (1, ""), "pictures that an extra would read are not restored"
-    assert told.splitlines() == [
+    assert printed.splitlines() == [
         "restored 1",
         "left out 7: 2 .heic, 2 .txt, 1 without an ending, 1 .cr2, 1 .heif; HEIC and AVIF can be read after "
         f'pip install "unfold-restoration[formats]": {folder / "b.HEIC"} and 2 more',
     ]
     assert [path.name for path in (tmp_path / "o").iterdir()] == ["a.png"]
-    code, told, _ = command("restore", folder / "b.HEIC", "-o", tmp_path / "p", "--weights", blind)
+    code, printed, _ = command("restore", folder / "b.HEIC", "-o", tmp_path / "p", "--weights", blind)
     assert code == 2
-    assert 'pip install "unfold-restoration[formats]"' in told
-    assert str(folder / "b.HEIC") in told
+    assert 'pip install "unfold-restoration[formats]"' in printed
+    assert str(folder / "b.HEIC") in printed
 
 
 def test_other_files_leave_the_exit_code_and_a_folder_of_them_alone_is_refused(
@@ -77,8 +77,8 @@ def test_other_files_leave_the_exit_code_and_a_folder_of_them_alone_is_refused(
     assert "there are 1 .cr2" in err
     Image.fromarray(scene(16, 16)).save(folder / "a.png")
     for source in (folder, f"{folder}/*"):
-        code, told, _ = command("restore", source, "-o", tmp_path / "o", "--weights", blind, "--overwrite")
-        assert (code, told) == (0, "restored 1\nleft out 1: 1 .cr2\n")
+        code, printed, _ = command("restore", source, "-o", tmp_path / "o", "--weights", blind, "--overwrite")
+        assert (code, printed) == (0, "restored 1\nleft out 1: 1 .cr2\n")
 
 
 def test_kinds_that_are_not_written_become_png_and_it_is_said_once(
@@ -104,10 +104,10 @@ def test_all_results_have_the_format_that_is_asked_for_and_losses_are_said_once(
     write_picture(folder / "a.PNG", Picture(pixels.astype(np.uint16) * 257, np.full((16, 20), 9000, np.uint16)))
     write_picture(folder / "b.png", Picture(pixels.astype(np.uint16) * 257, None, PROFILE))
     write_picture(folder / "c.d.jpeg", Picture(pixels))
-    code, told, _ = command("restore", folder, "-o", tmp_path / "o", "--weights", blind, "--format", form)
+    code, printed, _ = command("restore", folder, "-o", tmp_path / "o", "--weights", blind, "--format", form)
     assert code == 0
     assert sorted(path.name for path in (tmp_path / "o").iterdir()) == [f"{name}{suffix}" for name in ("a", "b", "c.d")]
-    lost = [line for line in told.splitlines() if line.startswith("lost")]
+    lost = [line for line in printed.splitlines() if line.startswith("lost")]
     deep = f"lost, as the format cannot keep it: 16 bits per channel: {folder / 'a.PNG'} and 1 more"
     alpha = f"lost, as the format cannot keep it: an alpha channel: {folder / 'a.PNG'}"
     assert lost == {"png": [], "tiff": [], "webp": [deep], "jpg": [deep, alpha]}[form]
@@ -136,7 +136,7 @@ def test_formats_that_do_not_fit_are_refused_before_any_work(
     Image.fromarray(scene(16, 16)).save(folder / "b.png")
     usrnet = saved("usrnet", tmp_path / "usrnet.pth")
     one, out, before = folder / "a.png", tmp_path / "o", (folder / "b.png").read_bytes()
-    for words, told in [
+    for words, expected in [
         ([one, tmp_path / "two" / "a.png", "-o", out], r"a\.png and .*two/a\.png would both become .*o/a\.png"),
         ([one, "-o", tmp_path / "x.jpg", "--format", "png"], "--format png and the name x.jpg say two things"),
         ([one, "-o", tmp_path / "x.gif"], "x.gif: pictures are written as .png"),
@@ -150,11 +150,11 @@ def test_formats_that_do_not_fit_are_refused_before_any_work(
         ([tmp_path / "two" / "b.jpg", one, "-o", folder, "--format", "jpg", "--overwrite"], None),
     ]:
         code, _, err = command("restore", *words, "--weights", blind)
-        if told is None:  # onto files that are no sources, as asked for
+        if expected is None:  # onto files that are no sources, as asked for
             assert code == 0
             continue
         assert (code, err.count("\n")) == (2, 1), err
-        assert re.search(told, err), err
+        assert re.search(expected, err), err
         assert not out.exists()
     words = [one, "-o", out, "--weights", usrnet, "--kernel", "grid", "--format", "jpg"]
     assert "leave --format and --quality out" in command("restore", *words)[2]
@@ -184,7 +184,7 @@ def test_pictures_of_one_name_are_all_restored_under_names_of_their_own(
     assert code == 1
     assert "failed 1:" in out, "animations are counted"
     assert "d.gif holds 2 pictures" in out
-    assert caplog.text.count("results of one name are told apart") == 1
+    assert caplog.text.count("results of one name keep the ending") == 1
     found = {p.relative_to(tmp_path / "out").as_posix(): p for p in (tmp_path / "out").rglob("*.*")}
     assert set(found) == set(sources)
     for name, path in found.items():
@@ -239,7 +239,7 @@ def test_a_result_in_the_place_of_another_source_is_refused(blind: Path, tmp_pat
     assert "is a picture that is to be restored: let the results go to another folder" in err
 
 
-def test_a_kernel_larger_than_the_pictures_is_told_once(
+def test_a_kernel_larger_than_the_pictures_is_reported_once(
     folder: Path, tmp_path: Path, command: Command, caplog: pytest.LogCaptureFixture
 ) -> None:
     for size in (16, 18, 20):
@@ -254,6 +254,6 @@ def test_a_kernel_larger_than_the_pictures_is_told_once(
 def test_bands_go_through_a_network_of_as_many_channels_alone(blind: Path, tmp_path: Path, command: Command) -> None:
     bands = np.dstack([scene(16, 16), scene(16, 16, seed=2)])
     tifffile.imwrite(tmp_path / "a.tif", bands, photometric="minisblack", planarconfig="contig")
-    code, told, _ = command("restore", tmp_path / "a.tif", "-o", tmp_path / "o", "--weights", blind)
+    code, printed, _ = command("restore", tmp_path / "a.tif", "-o", tmp_path / "o", "--weights", blind)
     assert code == 2
-    assert "a.tif has 6 channels, and the network takes 3" in told
+    assert "a.tif has 6 channels, and the network takes 3" in printed

@@ -51,12 +51,12 @@ def test_page_strip_and_numbers_say_the_same(usrnet: Path, small: Path, tmp_path
         "--target",
         tmp_path / "target.png",
     )
-    code, told, _ = command("trace", small, "-o", out, *words)
+    code, printed, _ = command("trace", small, "-o", out, *words)
     assert code == 0
     numbers = json.loads((out / "trace.json").read_text())
     assert (numbers["picture"], numbers["network"], numbers["scale"], numbers["sigma"]) == ("small.png", "usrnet", 2, 5)
     assert [stage["k"] for stage in numbers["stages"]] == [0, 1, 2, 3]
-    lines = told.splitlines()
+    lines = printed.splitlines()
     assert lines[0].split() == ["k", "psnr", "residual", "change", "alpha", "beta", "seconds"]
     assert [float(line.split()[1]) for line in lines[1:5]] == [round(stage["psnr"], 2) for stage in numbers["stages"]]
     assert lines[1].split()[3:6] == ["-", "-", "-"]
@@ -110,14 +110,14 @@ def test_pictures_of_one_pixel_across_are_traced(
     assert command("restore", *given, "-o", tmp_path / "sheet.png", "--kernel", "grid")[0] == 0
 
 
-def test_a_network_that_ends_by_itself_says_so_and_runs_on_when_told(
+def test_a_network_that_ends_by_itself_says_so_and_runs_on_when_asked(
     small: Path, tmp_path: Path, command: Command
 ) -> None:
     gdn = saved("nrl_gdn", tmp_path / "gdn.pth")
     words = ("trace", small, "-o", tmp_path / "o", "--weights", gdn, "--kernel", "gauss:1")
-    code, told, _ = command(*words)
+    code, printed, _ = command(*words)
     assert code == 0
-    assert "The network's own rule ended it after stage 6 of at most 40." in told
+    assert "The network's own rule ended it after stage 6 of at most 40." in printed
     assert command(*words, "--stages", 14, "--overwrite")[0] == 0
     numbers = json.loads((tmp_path / "o" / "trace.json").read_text())
     assert len(numbers["stages"]) == 15
@@ -149,9 +149,9 @@ def test_a_picture_beyond_memory_is_cut_to_its_busiest_part(
         tile_size, "available", lambda device: int(each * (64 + tile_size.WRAPPING) ** 2 / tile_size.SHARE["cpu"]) + 1
     )
     words = ("--weights", blind, "--target", tmp_path / "a.png")
-    code, told, _ = command("trace", tmp_path / "a.png", "-o", tmp_path / "o", *words)
+    code, printed, _ = command("trace", tmp_path / "a.png", "-o", tmp_path / "o", *words)
     assert code == 0
-    found = re.search(r"200x260, does not fit .* rows (\d+) to (\d+), columns (\d+) to (\d+)\.", told)
+    found = re.search(r"200x260, does not fit .* rows (\d+) to (\d+), columns (\d+) to (\d+)\.", printed)
     assert found
     top, bottom, left, right = map(int, found.groups())
     assert (bottom - top, right - left) == (64, 64)
@@ -162,11 +162,11 @@ def test_a_picture_beyond_memory_is_cut_to_its_busiest_part(
     assert json.loads((tmp_path / "o" / "trace.json").read_text())["stages"][0]["psnr"] is None, "equal to the target"
 
 
-def test_ordinary_mistakes_are_told_in_one_line_before_anything_is_written(
+def test_ordinary_mistakes_are_reported_in_one_line_before_anything_is_written(
     usrnet: Path, small: Path, tmp_path: Path, command: Command
 ) -> None:
     out, blind = tmp_path / "o", saved("dgunet_deblur", tmp_path / "blind.pth")
-    for words, told in [
+    for words, expected in [
         ([small, "-o", out, "--weights", usrnet, "--stages", 4], "stages is 1 to 3, not 4"),
         ([small, "-o", out, "--weights", usrnet, "--stages", -1], "stages is a whole number from 1"),
         ([small, "-o", out, "--weights", blind, "--stages", 2], "at least 3"),
@@ -185,7 +185,7 @@ def test_ordinary_mistakes_are_told_in_one_line_before_anything_is_written(
         code, _, err = command("trace", *words)
         assert code == 2, words
         assert err.count("\n") == 1, err
-        assert told in err
+        assert expected in err
         assert not out.exists()
 
 

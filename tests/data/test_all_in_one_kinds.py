@@ -86,7 +86,7 @@ def test_motion_blur_is_one_random_kernel_for_the_whole_picture() -> None:
         MotionBlur().check_patch(24)
 
 
-def test_noise_of_8_bits_drops_fractions_and_tells_its_level_to_who_asks() -> None:
+def test_noise_of_8_bits_drops_fractions_and_gives_its_level_on_request() -> None:
     target = np.full((200, 200, 3), 100, np.uint8)
     kind = TruncatedNoise(10)
     y = made(kind, target)["y"].astype(float)

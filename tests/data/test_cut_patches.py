@@ -127,7 +127,7 @@ def test_gopro_is_read_in_every_layout_and_its_parts_cover_it(tmp_path: Path, la
                     number += 1
 
 
-def test_scenes_of_gopro_that_would_give_one_name_or_are_half_are_told(tmp_path: Path) -> None:
+def test_scenes_of_gopro_that_would_give_one_name_or_are_half_are_reported(tmp_path: Path) -> None:
     home = tmp_path / "gopro"
     for name in ("s1/blur/1_2", "s1/sharp/1_2", "s1_1/blur/2", "s1_1/sharp/2"):
         save(home / f"{name}.png", 32, 32, seed=0)
@@ -227,8 +227,8 @@ def test_a_folder_that_is_at_hand_is_not_written_into(
     assert content(tmp_path) == before
 
 
-def test_sources_that_do_not_fit_are_told(sidd: Path, tmp_path: Path, command: Command) -> None:
-    def told(*arguments: object) -> str:
+def test_sources_that_do_not_fit_are_reported(sidd: Path, tmp_path: Path, command: Command) -> None:
+    def error_of(*arguments: object) -> str:
         output = tmp_path / ("new.h5" if arguments[1] == "nowhere" else "new")
         code, _, err = command("data", "prepare", *arguments, "-o", output)
         assert code == 2
@@ -237,22 +237,22 @@ def test_sources_that_do_not_fit_are_told(sidd: Path, tmp_path: Path, command: C
         return err
 
     (tmp_path / "empty").mkdir()
-    assert "no *NOISY*.PNG of SIDD" in told("sidd", tmp_path / "empty")
-    assert "holds no pairs" in told("gopro", tmp_path / "empty")
-    assert "no folder nowhere" in told("cache", "nowhere")
-    assert "ends in .h5" in told("cache", sidd)
+    assert "no *NOISY*.PNG of SIDD" in error_of("sidd", tmp_path / "empty")
+    assert "holds no pairs" in error_of("gopro", tmp_path / "empty")
+    assert "no folder nowhere" in error_of("cache", "nowhere")
+    assert "ends in .h5" in error_of("cache", sidd)
     small = save(sidd / "0003" / "0003_NOISY_SRGB_010.PNG", 15, 40, seed=0)
-    assert "0003_GT_SRGB_010.PNG has no partner, or is one that is missing" in told("sidd", sidd)
+    assert "0003_GT_SRGB_010.PNG has no partner, or is one that is missing" in error_of("sidd", sidd)
     save(sidd / "0003" / "0003_GT_SRGB_010.PNG", 15, 40, seed=0)
-    assert "0003_NOISY_SRGB_010.PNG is 15x40, and parts of 16x16 are wanted" in told("sidd", sidd)
+    assert "0003_NOISY_SRGB_010.PNG is 15x40, and parts of 16x16 are wanted" in error_of("sidd", sidd)
     save(small, 16, 40, seed=0)
-    assert "one size and depth" in told("sidd", sidd)
+    assert "one size and depth" in error_of("sidd", sidd)
     small.rename(sidd / "0001_S6" / "0003_NOISY_SRGB_010.PNG")
-    assert "no partner" in told("sidd", sidd)
+    assert "no partner" in error_of("sidd", sidd)
     small.unlink(missing_ok=True)
     (sidd / "0001_S6" / "0003_NOISY_SRGB_010.PNG").rename(sidd / "0003" / "0001_NOISY_SRGB_010.PNG")
     (sidd / "0003" / "0003_GT_SRGB_010.PNG").rename(sidd / "0003" / "0001_GT_SRGB_010.PNG")
-    assert "have one name, and are to be different images of SIDD" in told("sidd", sidd)
+    assert "have one name, and are to be different images of SIDD" in error_of("sidd", sidd)
 
 
 def test_a_cache_is_prepared_from_a_folder(tmp_path: Path, pictures: Path, command: Command) -> None:

@@ -1,4 +1,4 @@
-"""Rain100H's clean side is cut out of BSDS: whole, once, and told where it cannot be."""
+"""Rain100H's clean side is cut out of BSDS: whole, once, and with an error where that fails."""
 
 from __future__ import annotations
 
@@ -137,25 +137,25 @@ def test_a_broken_run_leaves_whole_files_and_no_set_that_looks_finished(
     )
 
 
-def test_data_that_do_not_fit_are_told_in_one_line(sets: Path, command: Command) -> None:
-    def told(*options: object) -> str:
+def test_data_that_do_not_fit_are_reported_in_one_line(sets: Path, command: Command) -> None:
+    def error_of(*options: object) -> str:
         code, _, err = command("data", "prepare", "rain100h", "--bsds", "BSDS", *options)
         assert code == 2
         assert err.count("\n") == 1
         return err
 
-    assert "no folder Nowhere" in told("--rain", "Nowhere")
-    assert "has no folder of inputs" in told("--rain", "BSDS")
+    assert "no folder Nowhere" in error_of("--rain", "Nowhere")
+    assert "has no folder of inputs" in error_of("--rain", "BSDS")
     photograph = sets / "BSDS" / "images" / "val" / "200.jpg"
     Image.fromarray(scene(480, 320)).save(photograph)
-    assert "200.jpg is 480x320, and photographs of BSDS 321x481 or 481x321" in told()
+    assert "200.jpg is 480x320, and photographs of BSDS 321x481 or 481x321" in error_of()
     photograph.unlink()
-    assert "BSDS has no 200.jpg: all of BSDS500 is needed" in told()
+    assert "BSDS has no 200.jpg: all of BSDS500 is needed" in error_of()
     (sets / "BSDS" / "images" / "train" / "100.jpg").unlink()
-    assert "BSDS has no 100.jpg and 1 more: all of" in told()
+    assert "BSDS has no 100.jpg and 1 more: all of" in error_of()
     inputs = sets / "Rain100H" / "inputcrop"
     (inputs / "1.png").rename(inputs / "norain-1.png")
-    assert "is not Rain100H's" in told()
+    assert "is not Rain100H's" in error_of()
 
 
 def test_a_folder_that_cannot_be_written_asks_for_another(sets: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -151,7 +151,7 @@ def test_bands_in_other_layouts_of_tiff_and_alpha_as_a_band(tmp_path: Path) -> N
 
 def test_what_no_network_of_so_many_channels_takes_is_one_line(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    for name, array, channels, told in [
+    for name, array, channels, expected in [
         ("a", rng.random((8, 8, 6)) * 255, 6, "floats from .* have to be in \\[0,1\\]"),
         ("b", np.full((8, 8, 6), np.nan), 6, "have to be in"),
         ("c", rng.integers(0, 9, (8, 8, 6)), 6, "numbers of kind int64"),
@@ -162,7 +162,7 @@ def test_what_no_network_of_so_many_channels_takes_is_one_line(tmp_path: Path) -
         ("h", np.zeros((2, 8, 8, 3), np.uint8), 3, "an image is .H,W. or .H,W,C."),
     ]:
         np.save(tmp_path / f"{name}.npy", array)
-        with pytest.raises(UnfoldError, match=told) as caught:
+        with pytest.raises(UnfoldError, match=expected) as caught:
             read_channels(tmp_path / f"{name}.npy", channels)
         assert "\n" not in str(caught.value)
     Image.fromarray(scene()).save(tmp_path / "colour.png")
@@ -352,7 +352,7 @@ def test_networks_of_peoples_own_train_and_test_on_low_and_high_resolution(
     assert command("train", "--config", path, "TRAIN.PATCH", 17, "--overwrite")[0] == 2
 
 
-def test_what_cannot_be_enlarged_is_one_line(tmp_path: Path, command: Command) -> None:
+def test_a_network_that_does_not_enlarge_is_one_line(tmp_path: Path, command: Command) -> None:
     low_and_high(tmp_path / "set", 2)
     data = tmp_path / "set"
     text = (

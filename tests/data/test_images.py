@@ -195,7 +195,7 @@ def test_integers_become_floats_in_0_1() -> None:
     assert to_float(np.array([128], np.uint8)).dtype == np.float32
 
 
-def test_what_cannot_be_used_is_refused_by_name(tmp_path: Path) -> None:
+def test_unusable_images_are_refused_by_name(tmp_path: Path) -> None:
     whole = tmp_path / "whole.png"
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)).save(whole)
     (tmp_path / "cut.png").write_bytes(whole.read_bytes()[:3000])
@@ -209,7 +209,7 @@ def test_what_cannot_be_used_is_refused_by_name(tmp_path: Path) -> None:
     for name in ("moving.png", "moving.webp", "pages.tif"):
         frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:])
     frames[0].save(tmp_path / "called.png", "PCX")
-    for name, told in [
+    for name, expected in [
         ("none.png", "there is no image"),
         ("cut.png", "cannot be read"),
         ("words.png", "is not an image"),
@@ -226,7 +226,7 @@ def test_what_cannot_be_used_is_refused_by_name(tmp_path: Path) -> None:
             "is not an image that can be read .PNG, JPEG, BMP, TIFF, WEBP, PPM, GIF, JPEG2000, AVIF, HEIF, TGA.$",
         ),
     ]:
-        with pytest.raises(UnfoldError, match=told) as caught:
+        with pytest.raises(UnfoldError, match=expected) as caught:
             read_image(tmp_path / name)
         assert name in str(caught.value)
         assert "\n" not in str(caught.value)
@@ -234,7 +234,9 @@ def test_what_cannot_be_used_is_refused_by_name(tmp_path: Path) -> None:
         check_images([whole], 65)
 
 
-def test_a_folder_that_is_missing_or_empty_or_a_file_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_is_missing_or_empty_or_a_file_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("UNFOLD_DATA", str(tmp_path / "root"))
     with pytest.raises(UnfoldError, match=r"no folder nowhere, nor .*root.nowhere"):
         find_images("nowhere", "test")
@@ -268,14 +270,14 @@ def test_a_variable_may_name_a_set_below_the_root_of_all(tmp_path: Path, monkeyp
     assert find_images("$SET", "test") == [tmp_path / "mine" / "a.png"]
 
 
-@pytest.mark.parametrize(("value", "told"), [(None, "not set"), ("", "empty")])
+@pytest.mark.parametrize(("value", "expected"), [(None, "not set"), ("", "empty")])
 def test_a_variable_that_is_not_set_is_named_and_no_other_folder_taken(
-    monkeypatch: pytest.MonkeyPatch, value: str | None, told: str
+    monkeypatch: pytest.MonkeyPatch, value: str | None, expected: str
 ) -> None:
     monkeypatch.delenv("PLACE", raising=False)
     if value is not None:
         monkeypatch.setenv("PLACE", value)
-    with pytest.raises(UnfoldError, match=rf"\$PLACE/tmp names the environment variable PLACE, which is {told}"):
+    with pytest.raises(UnfoldError, match=rf"\$PLACE/tmp names the environment variable PLACE, which is {expected}"):
         find_images("$PLACE/tmp", "test")
 
 

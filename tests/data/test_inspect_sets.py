@@ -42,7 +42,7 @@ def save(picture: np.ndarray, path: Path, **options: object) -> Path:
     return path
 
 
-def told(report: Report, kind: str) -> list[str]:
+def texts_of(report: Report, kind: str) -> list[str]:
     return [finding.text for finding in report.findings if finding.kind == kind]
 
 
@@ -152,7 +152,7 @@ def test_photographs_of_one_set_are_not_compared_but_for_copies(photographs: lis
     save(photographs[0], tmp_path / "c.bmp")
     report = examine([str(tmp_path)])
     assert report.shared == {}
-    assert told(report, "duplicate") == [f"the same pixels: {tmp_path / 'a.png'}, {tmp_path / 'c.bmp'}"]
+    assert texts_of(report, "duplicate") == [f"the same pixels: {tmp_path / 'a.png'}, {tmp_path / 'c.bmp'}"]
 
 
 def test_of_pairs_the_targets_are_compared_and_two_paths_with_one_another(
@@ -193,14 +193,14 @@ def test_pairs_are_checked_and_measured(tmp_path: Path, command: Command) -> Non
     save(scene(32, 64), tmp_path / "test" / "input" / "0.png")
     save(scene(seed=1), tmp_path / "test" / "input" / "1.png")
     report = examine([str(tmp_path)])
-    assert told(report, "unpaired") == [f"{path} has no partner of the same name" for path in (alone, lost)]
-    sizes, same = told(report, "pair")
+    assert texts_of(report, "unpaired") == [f"{path} has no partner of the same name" for path in (alone, lost)]
+    sizes, same = texts_of(report, "pair")
     assert re.search(r"input.0\.png is 32x64, .*target.0\.png 64x64, .*: a pair has one size", sizes)
     assert re.search(r"input.1\.png and .*target.1\.png are the same", same)
     assert report.errors == 3, "the same twice is no error"
 
 
-def test_layouts_that_are_no_pairs_are_told(tmp_path: Path) -> None:
+def test_layouts_that_are_no_pairs_are_reported(tmp_path: Path) -> None:
     save(scene(), tmp_path / "half" / "rainy" / "1.png")
     save(scene(), tmp_path / "double" / "gt" / "1.png")
     save(scene(), tmp_path / "double" / "input" / "1.png")
@@ -212,7 +212,7 @@ def test_layouts_that_are_no_pairs_are_told(tmp_path: Path) -> None:
     save(scene(seed=4), tmp_path / "names" / "other.png")
     (tmp_path / "half" / "target").mkdir()
     report = examine([str(tmp_path)])
-    texts = "\n".join(told(report, "unpaired"))
+    texts = "\n".join(texts_of(report, "unpaired"))
     assert re.search(r"1\.bmp and 1\.png have one name|1\.png and 1\.bmp have one name", texts)
     assert re.search(r"rainy has no folder of targets beside it that is looked at", texts)
     assert "b_sharp1.png has no partner" in texts
@@ -245,7 +245,9 @@ def test_files_are_seen_once_also_through_links(tmp_path: Path) -> None:
     assert [Path(one.name).name for one in report.sets] == ["test", "train"]
 
 
-def test_bad_arguments_are_told_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Command) -> None:
+def test_bad_arguments_are_reported_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Command
+) -> None:
     monkeypatch.setenv("UNFOLD_DATA", str(tmp_path / "root"))
     save(scene(), tmp_path / "root" / "mine" / "a.png")
     assert command("data", "doctor", "mine")[0] == 0
@@ -299,7 +301,7 @@ if __name__ == "__main__":
 """
 
 
-def test_a_process_that_is_killed_is_told_in_one_line(tmp_path: Path) -> None:
+def test_a_process_that_is_killed_is_reported_in_one_line(tmp_path: Path) -> None:
     for i in range(64):
         (tmp_path / f"{i}.png").touch()
     (tmp_path / "killed.py").write_text(KILLED)

@@ -137,7 +137,7 @@ def test_images_are_cut_in_their_middle_in_register() -> None:
 
 
 class Late(MemoryStore):
-    """Decoded when first needed, as far as anybody can tell."""
+    """Decoded on first use, as far as is known."""
 
     key, done = "of files", False
 

@@ -1,4 +1,4 @@
-"""Every usual layout of pairs is found, by one rule that is told; what is not clear is an error that names both."""
+"""Every usual layout of pairs is found, by one rule that is named; an ambiguous one is an error that names both."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def touch(home: Path, *names: str) -> None:
         (home / name).touch()
 
 
-def told(home: Path, pairs: list[Pair]) -> list[tuple[str, str]]:
+def names_of(home: Path, pairs: list[Pair]) -> list[tuple[str, str]]:
     return [(pair.input.relative_to(home).as_posix(), pair.target.relative_to(home).as_posix()) for pair in pairs]
 
 
@@ -51,7 +51,7 @@ def test_usual_folders_are_known_with_a_split_above_or_below(folders: str, split
     y, x = (f"{side}{split}" if split.startswith("/") else f"{split}{side}" for side in folders.split("/"))
     touch(tmp_path, f"{y}/2.png", f"{y}/10.JPG", f"{x}/10.png", f"{x}/2.png", f"{y}/._2.png", f"{x}/.DS_Store")
     touch(tmp_path, f"{x}/Thumbs.db")
-    assert told(tmp_path, find_pairs(str(tmp_path), "train")) == [
+    assert names_of(tmp_path, find_pairs(str(tmp_path), "train")) == [
         (f"{y}/2.png", f"{x}/2.png"),
         (f"{y}/10.JPG", f"{x}/10.png"),
     ]
@@ -85,7 +85,7 @@ def test_splits_and_names_of_sets_stand_in_the_names_of_the_folders(
 
 def test_a_known_name_comes_before_one_with_more_and_what_it_is_not_counts_for_nothing(tmp_path: Path) -> None:
     touch(tmp_path, *(f"{folder}/1.png" for folder in ("noisy", "clean", "old_noisy", "old_clean")))
-    assert told(tmp_path, find_pairs(str(tmp_path))) == [("noisy/1.png", "clean/1.png")]
+    assert names_of(tmp_path, find_pairs(str(tmp_path))) == [("noisy/1.png", "clean/1.png")]
     touch(tmp_path / "two", *(f"{folder}/1.png" for folder in ("a_LR", "a_HR", "b_LR", "b_HR")))
     with pytest.raises(
         UnfoldError, match="holds a_LR, a_HR, b_LR, b_HR, and two of them are wanted: the options input"
@@ -113,11 +113,11 @@ NAMES = [
 
 
 @pytest.mark.parametrize(("y", "x"), NAMES)
-def test_marks_in_names_tell_pairs_side_by_side_and_in_two_folders(y: str, x: str, tmp_path: Path) -> None:
+def test_marks_in_names_find_pairs_side_by_side_and_in_two_folders(y: str, x: str, tmp_path: Path) -> None:
     touch(tmp_path / "one", y, x, f"._{y}")
-    assert told(tmp_path / "one", find_pairs(str(tmp_path / "one"))) == [(y, x)]
+    assert names_of(tmp_path / "one", find_pairs(str(tmp_path / "one"))) == [(y, x)]
     touch(tmp_path / "two", f"data/{y}", f"gt/{x}")
-    assert told(tmp_path / "two", find_pairs(str(tmp_path / "two"), input="data")) == [(f"data/{y}", f"gt/{x}")]
+    assert names_of(tmp_path / "two", find_pairs(str(tmp_path / "two"), input="data")) == [(f"data/{y}", f"gt/{x}")]
 
 
 RULES = [
@@ -148,7 +148,7 @@ def test_partners_of_other_names_are_found_by_the_rule_that_leaves_none_over(
 ) -> None:
     touch(tmp_path, *pairs, *pairs.values())
     found = find_paired_set(str(tmp_path))
-    assert dict(told(tmp_path, found.pairs)) == pairs
+    assert dict(names_of(tmp_path, found.pairs)) == pairs
     assert rule in found.rule
     names = [pair.name for pair in found.pairs]
     assert len(set(names)) == len(names)
@@ -159,19 +159,19 @@ def test_partners_of_other_names_are_found_by_the_rule_that_leaves_none_over(
 def test_options_name_the_two_folders_and_how_inputs_are_called(tmp_path: Path) -> None:
     touch(tmp_path, "a/1_x.png", "a/1_y.png", "a/12_x.png", "b/1.png", "b/12.png", "c/0.png")
     wanted = [("a/1_x.png", "b/1.png"), ("a/1_y.png", "b/1.png"), ("a/12_x.png", "b/12.png")]
-    assert told(tmp_path, find_pairs(str(tmp_path), input="a", target="b", name="{id}_*")) == wanted
+    assert names_of(tmp_path, find_pairs(str(tmp_path), input="a", target="b", name="{id}_*")) == wanted
     touch(tmp_path, "d/p1x4.png", "d/p12x4.png")
-    assert told(tmp_path, find_pairs(str(tmp_path), input="d", target="b", name="p{id}x?.png")) == [
+    assert names_of(tmp_path, find_pairs(str(tmp_path), input="d", target="b", name="p{id}x?.png")) == [
         ("d/p1x4.png", "b/1.png"),
         ("d/p12x4.png", "b/12.png"),
     ]
     touch(tmp_path / "one", "5.png", "5_bad.png", "6.png", "6_bad.jpg")
-    assert told(tmp_path / "one", find_pairs(str(tmp_path / "one"), name="{id}_bad")) == [
+    assert names_of(tmp_path / "one", find_pairs(str(tmp_path / "one"), name="{id}_bad")) == [
         ("5_bad.png", "5.png"),
         ("6_bad.jpg", "6.png"),
     ]
     touch(tmp_path / "split", "test/a/1.png", "test/b/1.png")
-    assert told(tmp_path / "split", find_pairs(str(tmp_path / "split"), input="a", target="b")) == [
+    assert names_of(tmp_path / "split", find_pairs(str(tmp_path / "split"), input="a", target="b")) == [
         ("test/a/1.png", "test/b/1.png")
     ]
 
@@ -215,7 +215,7 @@ def test_a_list_names_pairs_or_clean_images_line_by_line(tmp_path: Path) -> None
         "# input target\np/0.png q/0.png\n\np2/0.png\tq2/0.png\nwith space/a b.png,c.png\n"
     )
     pairs = find_pairs(str(tmp_path / "pairs.txt"))
-    assert told(tmp_path, pairs) == [
+    assert names_of(tmp_path, pairs) == [
         ("p/0.png", "q/0.png"),
         ("p2/0.png", "q2/0.png"),
         ("with space/a b.png", "c.png"),
@@ -232,10 +232,10 @@ def test_a_list_names_pairs_or_clean_images_line_by_line(tmp_path: Path) -> None
         "# of 2026\nfiles partners\np/0.png q/0.png\n",
     ):
         (tmp_path / "head.csv").write_text(text, encoding="utf-8")
-        assert told(tmp_path, find_pairs(str(tmp_path / "head.csv"))) == [("p/0.png", "q/0.png")], text
+        assert names_of(tmp_path, find_pairs(str(tmp_path / "head.csv"))) == [("p/0.png", "q/0.png")], text
     for text in ('"with space/a b.png" c.png', '"with space/a b.png","c.png"', '"with space/a b.png"\tc.png'):
         (tmp_path / "quoted.txt").write_text(f"{text}\n")
-        assert told(tmp_path, find_pairs(str(tmp_path / "quoted.txt"))) == [("with space/a b.png", "c.png")], text
+        assert names_of(tmp_path, find_pairs(str(tmp_path / "quoted.txt"))) == [("with space/a b.png", "c.png")], text
     for text, part in [
         ("input,target\n", "line 1: there is no"),
         ("p/0.png,q/0.png\ninput,target\n", "line 2: there is no"),
@@ -254,7 +254,7 @@ def test_a_list_names_pairs_or_clean_images_line_by_line(tmp_path: Path) -> None
             find_pairs(str(tmp_path / "bad.txt"))
 
 
-def test_the_doctor_tells_the_rule_and_shows_three_pairs(tmp_path: Path, command) -> None:  # type: ignore[no-untyped-def]
+def test_the_doctor_names_the_rule_and_shows_three_pairs(tmp_path: Path, command) -> None:  # type: ignore[no-untyped-def]
     for i in range(2):
         for name in (f"hazy/{i}_1.png", f"hazy/{i}_2.png", f"clear/{i}.png"):
             (tmp_path / name).parent.mkdir(exist_ok=True)

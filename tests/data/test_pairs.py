@@ -1,4 +1,4 @@
-"""Pairs are made by name, and what has no partner is told."""
+"""Pairs are made by name, and images without a partner are reported."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_training_pairs_are_not_taken_for_test_pairs(tmp_path: Path) -> None:
         find_pairs(str(tmp_path), "val")
 
 
-def test_pairs_side_by_side_are_told_by_their_marks(tmp_path: Path) -> None:
+def test_pairs_side_by_side_are_found_by_their_marks(tmp_path: Path) -> None:
     touch(tmp_path, "Flower_blur2.png", "Flower_blur10.png", "Flower_sharp10.png", "Flower_sharp2.jpg")
     touch(tmp_path, "sony_real_11_real.JPG", "sony_real_11_mean.JPG", "README.txt")
     assert names(find_pairs(str(tmp_path))) == [
@@ -97,7 +97,7 @@ def test_what_is_not_clear_is_refused_by_name(tmp_path: Path) -> None:
     touch(tmp_path / "none", "1.png", "2.png")
     touch(tmp_path / "empty" / "input")
     touch(tmp_path / "empty" / "target", "1.png")
-    for name, told in [
+    for name, expected in [
         ("double", "1.jpg and 1.png have one name"),
         ("side", "x_blur.png and x_real.png have one name"),
         ("many", "holds both rain and rainy"),
@@ -107,7 +107,7 @@ def test_what_is_not_clear_is_refused_by_name(tmp_path: Path) -> None:
         ("empty", "input holds no images"),
         ("nowhere", "there is no folder"),
     ]:
-        with pytest.raises(UnfoldError, match=told) as caught:
+        with pytest.raises(UnfoldError, match=expected) as caught:
             find_pairs(str(tmp_path / name))
         assert name in str(caught.value)
         assert "\n" not in str(caught.value)

@@ -53,7 +53,7 @@ NAMED = [
 ]
 
 
-def test_every_set_of_the_papers_is_listed_once_with_all_that_is_to_be_told() -> None:
+def test_every_set_of_the_papers_is_listed_once_with_all_its_facts() -> None:
     names = [one.name for one in SETS]
     assert set(NAMED) <= set(names)
     assert len(names) == len(set(names))
@@ -119,7 +119,7 @@ def test_the_digest_of_jpeg_and_of_other_files_is_of_their_bytes(tmp_path: Path)
     assert digest(files) == hashlib.sha256("".join(words).encode()).hexdigest()
 
 
-def test_what_is_there_is_told_in_a_line(
+def test_what_is_there_is_said_in_a_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pictures: Path, command: Command
 ) -> None:
     monkeypatch.setenv("UNFOLD_DATA", str(tmp_path))
@@ -198,7 +198,7 @@ def test_sets_without_an_address_say_where_to_get_them(data: Path, command: Comm
     assert "did you mean GoPro" in command("data", "get", "Gopro")[2]
     code, _, err = command("data", "get", "xyz")
     assert code == 2
-    assert "no set is called xyz; `unfold data list` tells the names" in err
+    assert "no set is called xyz; `unfold data list` lists the names" in err
 
 
 def put(folder: Path, count: int) -> None:

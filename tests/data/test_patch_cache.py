@@ -119,7 +119,7 @@ def test_images_are_their_own_targets_and_grey_and_turned_ones_are_read(tmp_path
         assert equal(store.crop(0, Window(0, 0, 20, 30)), {"target": np.repeat(scene(20, 30)[..., :1], 3, axis=2)})
 
 
-def test_it_is_chunked_and_tells_what_it_was_made_of_and_not_where(
+def test_it_is_chunked_and_says_what_it_was_made_of_and_not_where(
     pairs: list[Item], path: Path, tmp_path: Path
 ) -> None:
     write_cache(pairs, path)
@@ -195,7 +195,7 @@ def test_what_is_there_is_kept(pairs: list[Item], path: Path) -> None:
     assert path.stat().st_mtime == 1
 
 
-def test_sources_that_changed_are_told_and_the_cache_is_made_anew(pairs: list[Item], path: Path) -> None:
+def test_sources_that_changed_are_reported_and_the_cache_is_made_anew(pairs: list[Item], path: Path) -> None:
     write_cache(pairs, path)
     cache = PatchCache(path)
     assert difference(cache, pairs) is None
@@ -213,12 +213,12 @@ def test_sources_that_changed_are_told_and_the_cache_is_made_anew(pairs: list[It
 def test_a_cache_of_other_files_and_a_folder_are_not_replaced(pairs: list[Item], path: Path, tmp_path: Path) -> None:
     write_cache(pairs, path)
     whole = path.read_bytes()
-    for other, told in (
+    for other, expected in (
         (pairs[:3], "made of 4 images, and there are 3"),
         ([pairs[1], pairs[0], *pairs[2:]], r"made of 0\.png and 0\.png where 1\.png and 1\.png would be now"),
         ([files_of(pair)["target"] for pair in pairs], "holds input and target, and target are wanted"),
     ):
-        with pytest.raises(UnfoldError, match=rf"set\.h5 is a cache of other files: it .*{told}; name another"):
+        with pytest.raises(UnfoldError, match=rf"set\.h5 is a cache of other files: it .*{expected}; name another"):
             write_cache(other, path)
         assert path.read_bytes() == whole
     (tmp_path / "dir.h5").mkdir()
@@ -315,7 +315,7 @@ def test_of_two_writers_one_works_and_the_other_waits(pairs: list[Item], path: P
     assert sorted(counts) == [0, 4]
 
 
-def test_a_full_disk_is_told_and_room_lets_it_go_on(
+def test_a_full_disk_is_reported_and_room_lets_it_go_on(
     pairs: list[Item], path: Path, monkeypatch: pytest.MonkeyPatch, command: Command, tmp_path: Path
 ) -> None:
     usage = shutil.disk_usage(tmp_path)
@@ -324,7 +324,7 @@ def test_a_full_disk_is_told_and_room_lets_it_go_on(
         with pytest.raises(OSError, match=r"needed") as caught:
             write_cache(pairs, path)
         assert caught.value.errno == errno.ENOSPC
-        assert left(path) == [], "told before any work"
+        assert left(path) == [], "an error before any work"
     with monkeypatch.context() as patch:
 
         def full(*_: object) -> None:
@@ -335,8 +335,8 @@ def test_a_full_disk_is_told_and_room_lets_it_go_on(
         assert (code, err) == (2, f"unfold data: {path.with_name('.set.h5.part')}: the disk is full; make room\n")
         assert left(path) == []
     with monkeypatch.context() as patch:
-        told = "Can't write data (file write failed: errno = 28, error message = 'No space left on device')"
-        fail_at(patch, "1", OSError(told))
+        expected = "Can't write data (file write failed: errno = 28, error message = 'No space left on device')"
+        fail_at(patch, "1", OSError(expected))
         with pytest.raises(OSError, match="No space left") as caught:
             write_cache(pairs, path)
         assert caught.value.errno == errno.ENOSPC
@@ -383,7 +383,7 @@ def test_damage_is_one_line(pairs: list[Item], path: Path, tmp_path: Path) -> No
         PatchCache(later)
 
 
-def test_one_that_is_cut_off_while_it_is_read_is_told(pairs: list[Item], path: Path) -> None:
+def test_one_that_is_cut_off_while_it_is_read_is_reported(pairs: list[Item], path: Path) -> None:
     write_cache(pairs, path)
     cache = PatchCache(path)
     window = Window(0, 0, 16, 16)
@@ -402,7 +402,7 @@ def test_a_cache_with_damaged_pixels_is_made_anew(pairs: list[Item], path: Path)
     assert all(equal(cache.crop(*part), decoded(pairs, *part)) for part in windows(cache, 0))
 
 
-def test_bad_images_are_told(pairs: list[Item], path: Path, tmp_path: Path) -> None:
+def test_bad_images_are_reported(pairs: list[Item], path: Path, tmp_path: Path) -> None:
     with pytest.raises(UnfoldError, match="no images"):
         write_cache([], path)
     deep = tmp_path / "deep.png"
@@ -419,7 +419,7 @@ def test_bad_images_are_told(pairs: list[Item], path: Path, tmp_path: Path) -> N
     assert not path.with_name("other.h5").exists()
 
 
-def test_pairs_are_told_from_images(tmp_path: Path, pairs: list[Item], pictures: Path) -> None:
+def test_pairs_are_distinguished_from_images(tmp_path: Path, pairs: list[Item], pictures: Path) -> None:
     assert all(isinstance(item, Pair) for item in pairs)
     assert all(isinstance(item, Path) for item in find_items(str(pictures)))
     assert len(find_items("photographs")) == 6

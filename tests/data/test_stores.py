@@ -1,4 +1,4 @@
-"""Where images lie and how large they are is told before they are decoded."""
+"""Where images lie and how large they are is known before they are decoded."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_what_is_not_taken_for_an_image_has_no_size(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA"])
-def test_grey_is_told_as_the_reader_tells_it(tmp_path: Path, mode: str) -> None:
+def test_grey_is_recognised_as_by_the_reader(tmp_path: Path, mode: str) -> None:
     path = tmp_path / "a.png"
     Image.fromarray(scene(20, 30)).convert(mode).save(path)
     if read_head(path).grey:

@@ -47,11 +47,11 @@ def results(folder: Path) -> dict[str, Any]:
     return found
 
 
-def assert_one_line(result: tuple[int, str, str], *told: str) -> None:
+def assert_one_line(result: tuple[int, str, str], *expected: str) -> None:
     code, _, err = result
     assert code == 2, result
     assert err.count("\n") == 1, err
-    for part in told:
+    for part in expected:
         assert part in err
 
 
@@ -248,12 +248,12 @@ def test_a_score_that_is_no_number_of_a_finite_image_passes_into_no_mean(
 ) -> None:
     (tmp_path / "mine.py").write_text(NAN_SCORE)
     weights = ("--weights", save_network(tmp_path / "net.pth"))
-    told = ("mine.py", "score of Mine returns NaN for ssim")
+    expected = ("mine.py", "score of Mine returns NaN for ssim")
     own = f"{tmp_path / 'mine.py'}:Mine"
-    assert_one_line(command("test", "--config", recipe, *weights, "TEST.PROTOCOL", own), *told)
+    assert_one_line(command("test", "--config", recipe, *weights, "TEST.PROTOCOL", own), *expected)
     data = ("--data", tmp_path / "pictures")
-    assert_one_line(command("test", "--protocol", own, *weights, *data), *told)
-    assert_one_line(command("test", "--protocol", own, "--model", "identity", *data), *told)
+    assert_one_line(command("test", "--protocol", own, *weights, *data), *expected)
+    assert_one_line(command("test", "--protocol", own, "--model", "identity", *data), *expected)
 
 
 def test_a_project_of_ones_own_is_tested_on_other_images(

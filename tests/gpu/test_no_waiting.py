@@ -109,10 +109,10 @@ def test_at_evaluation_nrl_gdn_waits_once_per_stage_from_the_sixth_on(
     net, given = published(name, device)
     with torch.no_grad():
         stages = len(net(**given, return_stages=True))
-        with warnings.catch_warnings(record=True) as told, synchronisation("warn"):
+        with warnings.catch_warnings(record=True) as caught, synchronisation("warn"):
             warnings.simplefilter("always")
             net(**given)
-    waits = sum("called a synchronizing" in str(warning.message) for warning in told)
+    waits = sum("called a synchronizing" in str(warning.message) for warning in caught)
     record_property("stages", stages)
     record_property("waits", waits)
     assert waits == stages - 5

@@ -1,4 +1,4 @@
-"""`unfold restore` over files that go wrong: each is restored or told, nothing is lost, and nothing else is said."""
+"""`unfold restore` over damaged files: each is restored or reported, nothing is lost, and nothing else is said."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from unfold.cli import main
 from unfold.cli import restore_command as module
 from unfold.errors import UnfoldError, one_line
 from unfold.inference.picture_files import Picture, read_picture, write_picture
-from unfold.inference.silence_decoders import quiet_decoders
+from unfold.inference.silence_decoders import silence_decoders
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 DEEP = scene(20, 30).astype(np.uint16) * 251
@@ -48,7 +48,7 @@ def tiff(path: Path, array: np.ndarray, **options: Any) -> Path:
     return path
 
 
-def test_of_every_kind_each_file_is_restored_or_told_in_one_line(
+def test_of_every_kind_each_file_is_restored_or_reported_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.syspath_prepend(SCRIPTS)
@@ -67,15 +67,15 @@ def test_of_every_kind_each_file_is_restored_or_told_in_one_line(
     before = try_pictures.digest(folder)
     words = ["restore", str(folder), "-o", str(out), "--weights", str(saved("usrnet", tmp_path / "usrnet.pth"))]
     code = main([*words, "--scale", "2", "--kernel", "gauss:1", "--sigma", "estimate"])
-    told, err = capfd.readouterr()
+    printed, err = capfd.readouterr()
     assert (code, err) == (1, "")
-    lines = [line for line in told.splitlines() if line.startswith("  ")]
+    lines = [line for line in printed.splitlines() if line.startswith("  ")]
     found = {one: try_pictures.outcome(one, out / one.path.relative_to(folder), lines) for one in inputs}
     assert {one.kind: word for one, word in found.items() if word != word.lower()} == {}
     restored, refused = (sum(word == which for word in found.values()) for which in ("restored", "refused"))
     assert min(restored, refused) > 20
-    assert f"restored {restored}\n" in told
-    assert f"failed {refused}:\n" in told
+    assert f"restored {restored}\n" in printed
+    assert f"failed {refused}:\n" in printed
     assert len(lines) == refused
     assert len([path for path in out.rglob("*") if path.is_file()]) == restored
     assert try_pictures.digest(folder) == before
@@ -107,7 +107,7 @@ def test_tiff_of_8_and_16_bits_is_turned_once(orientation: int, deep: bool, grey
 
 def test_tiff_whose_numbers_would_be_misread_is_refused(tmp_path: Path) -> None:
     with_alpha = np.dstack([DEEP, DEEP[..., :1]])
-    for number, (array, options, told) in enumerate(
+    for number, (array, options, expected) in enumerate(
         [
             (DEEP[..., 0], {"photometric": "miniswhite"}, "grey from white to black"),
             (np.moveaxis(DEEP, 2, 0).copy(), {"photometric": "rgb", "planarconfig": "separate"}, "a plane for each"),
@@ -116,7 +116,7 @@ def test_tiff_whose_numbers_would_be_misread_is_refused(tmp_path: Path) -> None:
             (scene()[..., 0].astype(np.int8), {}, "a sign or a point"),
         ]
     ):
-        with pytest.raises(UnfoldError, match=told):
+        with pytest.raises(UnfoldError, match=expected):
             read_picture(tiff(tmp_path / f"{number}.tif", array, **options))
     straight = tiff(tmp_path / "a.tif", with_alpha, photometric="rgb", extrasamples=["unassalpha"])
     np.testing.assert_array_equal(read_picture(straight).pixels, DEEP)
@@ -152,7 +152,7 @@ def test_exif_of_a_camera_is_kept_in_tiff(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_picture(tmp_path / "c.tif").pixels, scene())
 
 
-def test_broken_exif_is_left_out_and_too_long_exif_is_told(tmp_path: Path) -> None:
+def test_broken_exif_is_left_out_and_too_long_exif_is_reported(tmp_path: Path) -> None:
     Image.fromarray(scene()).save(tmp_path / "a.png", exif=b"Exif\0\0no TIFF at all")
     assert read_picture(tmp_path / "a.png").exif is None
     exif = Image.Exif()
@@ -162,18 +162,18 @@ def test_broken_exif_is_left_out_and_too_long_exif_is_told(tmp_path: Path) -> No
     assert not list(tmp_path.glob("*b.jpg*"))
 
 
-def test_a_result_too_large_for_its_format_is_told_before_the_work(
+def test_a_result_too_large_for_its_format_is_reported_before_the_work(
     tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def restores(*arguments: Any, **options: Any) -> None:
         raise AssertionError("work has begun")
 
-    monkeypatch.setattr(module, "restore_and_tell", restores)
+    monkeypatch.setattr(module, "restore_with_tiles", restores)
     Image.fromarray(scene(4, 9000)).save(tmp_path / "a.webp")
     usrnet = saved("usrnet", tmp_path / "usrnet.pth")
-    code, told, _ = command("restore", tmp_path / "a.webp", "-o", tmp_path / "o", "--weights", usrnet, "--scale", 2)
+    code, printed, _ = command("restore", tmp_path / "a.webp", "-o", tmp_path / "o", "--weights", usrnet, "--scale", 2)
     assert code == 2
-    assert "a.webp: 18000 pixels on a side are more than .webp can hold" in told
+    assert "a.webp: 18000 pixels on a side are more than .webp can hold" in printed
 
 
 def test_names_stay_one_line_and_long_ones_are_written(blind: Path, tmp_path: Path, command: Command) -> None:
@@ -185,13 +185,13 @@ def test_names_stay_one_line_and_long_ones_are_written(blind: Path, tmp_path: Pa
     good = ["n" * 251 + ".png", "-o.png", os.fsdecode(b"\xe9.png")]
     for name in good:
         Image.fromarray(scene(16, 16)).save(folder / name)
-    code, told, _ = command("restore", folder, "-o", out, "--weights", blind)
+    code, printed, _ = command("restore", folder, "-o", out, "--weights", blind)
     assert code == 1
     assert sorted(path.name for path in out.iterdir()) == sorted(good)
-    assert len(told.splitlines()) == 2 + len(bad)
-    assert all(line.isprintable() for line in told.splitlines())
+    assert len(printed.splitlines()) == 2 + len(bad)
+    assert all(line.isprintable() for line in printed.splitlines())
     for name in (r"a\nfailed 0:.png", r"\udcff\udcfe.png", r"\x1b[2J\r.png", r"\u202egnp.png"):
-        assert f"{folder}/{name} is empty" in told
+        assert f"{folder}/{name} is empty" in printed
 
 
 def test_what_a_terminal_cannot_show_is_spelt_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -203,7 +203,7 @@ def test_what_a_terminal_cannot_show_is_spelt_out(monkeypatch: pytest.MonkeyPatc
     assert one_line("größe a\tb") == r"größe a\tb"
 
 
-def test_an_interrupted_run_tells_what_is_done_and_goes_on(
+def test_an_interrupted_run_reports_what_is_done_and_goes_on(
     blind: Path, pictures: Path, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     written = []
@@ -230,11 +230,11 @@ def test_an_interrupted_run_tells_what_is_done_and_goes_on(
         signal.signal(signal.SIGINT, before)
     assert logged[-1] == "restored 1\nleft 2: the same command goes on with them"
     assert [path.name for path in out.iterdir()] == ["picture0.png"]
-    told = command("restore", pictures, "-o", out, "--weights", blind)[1]
-    assert told == "restored 2; 1 there already (--overwrite makes them anew)\n"
+    printed = command("restore", pictures, "-o", out, "--weights", blind)[1]
+    assert printed == "restored 2; 1 there already (--overwrite makes them anew)\n"
 
 
-def test_a_full_disk_leaves_whole_files_and_tells_what_is_done(
+def test_a_full_disk_leaves_whole_files_and_reports_what_is_done(
     blind: Path, pictures: Path, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "out"
@@ -255,7 +255,7 @@ def test_a_full_disk_leaves_whole_files_and_tells_what_is_done(
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".webp", ".bmp"])
-def test_a_file_that_the_system_cuts_off_is_told_and_removed(suffix: str, tmp_path: Path) -> None:
+def test_a_file_that_the_system_cuts_off_is_reported_and_removed(suffix: str, tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limits[1]))
@@ -267,17 +267,17 @@ def test_a_file_that_the_system_cuts_off_is_told_and_removed(suffix: str, tmp_pa
     assert not list(tmp_path.iterdir())
 
 
-def test_a_folder_in_the_place_of_a_result_is_told(
+def test_a_folder_in_the_place_of_a_result_is_reported(
     blind: Path, pictures: Path, tmp_path: Path, command: Command
 ) -> None:
     (tmp_path / "out" / "picture1.png").mkdir(parents=True)
-    code, told, _ = command("restore", pictures, "-o", tmp_path / "out", "--weights", blind)
+    code, printed, _ = command("restore", pictures, "-o", tmp_path / "out", "--weights", blind)
     assert code == 1
-    assert told.startswith("restored 2\nfailed 1:\n")
-    assert "picture1.png cannot be written: Is a directory" in told
+    assert printed.startswith("restored 2\nfailed 1:\n")
+    assert "picture1.png cannot be written: Is a directory" in printed
 
 
-def test_a_folder_that_cannot_be_read_is_told(
+def test_a_folder_that_cannot_be_read_is_reported(
     blind: Path, pictures: Path, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (pictures / "secret").mkdir()
@@ -289,9 +289,9 @@ def test_a_folder_that_cannot_be_read_is_told(
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", refuses)
-    code, told, _ = command("restore", pictures, "-o", tmp_path / "out", "--weights", blind)
+    code, printed, _ = command("restore", pictures, "-o", tmp_path / "out", "--weights", blind)
     assert code == 1
-    assert told == f"restored 3\nfailed 1:\n  {pictures}/secret: this folder cannot be read: Permission denied\n"
+    assert printed == f"restored 3\nfailed 1:\n  {pictures}/secret: this folder cannot be read: Permission denied\n"
 
 
 def test_small_pictures_show_no_bar(
@@ -305,7 +305,7 @@ def test_small_pictures_show_no_bar(
         announce(100)(100)
         return module.Restored(image, None, 1)
 
-    monkeypatch.setattr(module, "restore_and_tell", restored)
+    monkeypatch.setattr(module, "restore_with_tiles", restored)
     monkeypatch.setattr(sys, "stderr", Terminal())
     module.run_restore([str(pictures)], tmp_path / "out", str(blind))
     assert "pixel" not in sys.stderr.getvalue()
@@ -319,7 +319,7 @@ def test_decoders_are_quiet_and_others_are_heard_again(tmp_path: Path, capfd: py
     with pytest.raises(UnfoldError):
         read_picture(tmp_path / "a.tif")
     assert "Decode" in capfd.readouterr().err, "this file makes no noise, and the test would show nothing"
-    with quiet_decoders(), pytest.raises(UnfoldError):
+    with silence_decoders(), pytest.raises(UnfoldError):
         read_picture(tmp_path / "a.tif")
     assert capfd.readouterr().err == ""
     os.write(2, b"heard")

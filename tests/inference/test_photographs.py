@@ -26,7 +26,7 @@ from unfold.inference.photographs.tasks import (
     restore_photograph,
     weights_for,
 )
-from unfold.inference.restore import restore_and_tell
+from unfold.inference.restore import restore_with_tiles
 from unfold.metrics import psnr
 from unfold.physics.degrade import blur_array
 from unfold.weights.load_model import load_model
@@ -122,7 +122,7 @@ def test_kernels_of_reductions_are_those_of_pillow(scale: int) -> None:
         assert np.abs(ours - small)[inside, inside].max() < 1.6, way
 
 
-def test_area_means_are_told_from_bicubic_reduction() -> None:
+def test_area_means_are_distinguished_from_bicubic_reduction() -> None:
     for name in ("astronaut", "chelsea"):
         large = Image.fromarray(getattr(skimage.data, name)()[:300, :448])
         for way, filter_ in (("bicubic", Image.BICUBIC), ("area", Image.BOX), ("lanczos", Image.LANCZOS)):
@@ -273,7 +273,7 @@ def test_enlarging_beats_bicubic_interpolation_whatever_made_the_picture_small(
             small = np.asarray(image)
         found = restore_photograph(
             *(small, "enlarge", gather(small, path), net),
-            *(lambda inputs, y=small: restore_and_tell(y, net, inputs=inputs, tile=None).image, 2),
+            *(lambda inputs, y=small: restore_with_tiles(y, net, inputs=inputs, tile=None).image, 2),
         ).image
         assert psnr(found, large, 4) > psnr(bicubic(small, 2), large, 4) + 0.2
 
@@ -283,7 +283,7 @@ def test_a_soft_picture_becomes_sharper_and_nearer_to_the_truth() -> None:
     soft = np.rint(blur_array(sharp / 255, gaussian(1.0, 1)) * 255).clip(0, 255).astype(np.uint8)
     net = load_model(WEIGHTS["deblur"])
     image, sentence = restore_photograph(
-        soft, "deblur", gather(soft), net, lambda inputs: restore_and_tell(soft, net, inputs=inputs, tile=None).image
+        soft, "deblur", gather(soft), net, lambda inputs: restore_with_tiles(soft, net, inputs=inputs, tile=None).image
     )
     assert psnr(image, sharp, 8) > psnr(soft, sharp, 8) + 1
     assert "assumed a Gaussian of" in sentence

@@ -1,4 +1,4 @@
-"""Pictures keep what they bring along, and what cannot be read is told in one line."""
+"""Pictures keep their metadata, and unreadable files are reported in one line."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def png_header(width: int, height: int, bits: int = 8) -> bytes:
 
 
 def hostile(tmp_path: Path) -> dict[str, tuple[Path, str]]:
-    """Files that are no pictures to restore, and what is told of them."""
+    """Files that are no pictures to restore, and what is said of them."""
     whole = io.BytesIO()
     Image.fromarray(scene()).save(whole, "PNG")
     deep = io.BytesIO()
@@ -155,9 +155,9 @@ def hostile(tmp_path: Path) -> dict[str, tuple[Path, str]]:
         "large.png": (png_header(9000, 9000) + chunk(b"IDAT", b""), "more than memory allows"),
     }
     files = {}
-    for name, (content, told) in contents.items():
+    for name, (content, expected) in contents.items():
         (tmp_path / name).write_bytes(content)
-        files[name] = (tmp_path / name, told)
+        files[name] = (tmp_path / name, expected)
     cmyk = tmp_path / "cmyk.jpg"
     Image.fromarray(scene()).convert("CMYK").save(cmyk)
     moving = tmp_path / "moving.webp"
@@ -188,12 +188,12 @@ def hostile(tmp_path: Path) -> dict[str, tuple[Path, str]]:
     }
 
 
-def test_what_cannot_be_read_is_told_in_one_line_and_costs_no_memory(tmp_path: Path) -> None:
+def test_unreadable_files_are_reported_in_one_line_and_costs_no_memory(tmp_path: Path) -> None:
     import tracemalloc
 
-    for name, (path, told) in hostile(tmp_path).items():
+    for name, (path, expected) in hostile(tmp_path).items():
         tracemalloc.start()
-        with pytest.raises(UnfoldError, match=told) as caught:
+        with pytest.raises(UnfoldError, match=expected) as caught:
             read_picture(path, largest=200e6)
         assert tracemalloc.get_traced_memory()[1] < 50e6
         tracemalloc.stop()

@@ -30,11 +30,11 @@ HEIC = b"\0\0\0\x1cftypheic\0\0\0\0mif1heic" + bytes(200)
 
 
 def exif(orientation: int = 6) -> bytes:
-    told = Image.Exif()
-    told[ExifTags.Base.Orientation] = orientation
-    told[ExifTags.Base.Artist] = "someone"
-    told.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.ISOSpeedRatings] = 400
-    return told.tobytes()
+    expected = Image.Exif()
+    expected[ExifTags.Base.Orientation] = orientation
+    expected[ExifTags.Base.Artist] = "someone"
+    expected.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.ISOSpeedRatings] = 400
+    return expected.tobytes()
 
 
 def saved(path: Path, array: np.ndarray, kind: str, **options: Any) -> Path:
@@ -86,7 +86,7 @@ def test_grey_and_black_and_white_netpbm_stay_grey(tmp_path: Path) -> None:
 @pytest.mark.parametrize("peak", [300, 1023, 4095, 65535])
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("plain", [False, True])
-def test_the_largest_value_that_a_netpbm_tells_is_white(peak: int, channels: int, plain: bool, tmp_path: Path) -> None:
+def test_the_largest_value_that_a_netpbm_states_is_white(peak: int, channels: int, plain: bool, tmp_path: Path) -> None:
     values = np.random.default_rng(0).integers(0, peak + 1, (7, 9, channels))
     values[0, 0] = peak
     mark = {(1, False): "P5", (3, False): "P6", (1, True): "P2", (3, True): "P3"}[channels, plain]
@@ -178,7 +178,7 @@ def test_without_its_reader_heic_says_what_to_install(tmp_path: Path, monkeypatc
 
 
 @pytest.mark.parametrize(
-    ("start", "told"),
+    ("start", "expected"),
     [
         (b"8BPS", "a Photoshop file, which is not read here: save it as PNG"),
         (b"\xff\x0a", "JPEG XL"),
@@ -189,9 +189,9 @@ def test_without_its_reader_heic_says_what_to_install(tmp_path: Path, monkeypatc
         (b"", r"empty \(0 bytes\)"),
     ],
 )
-def test_pictures_of_other_kinds_are_named(start: bytes, told: str, tmp_path: Path) -> None:
+def test_pictures_of_other_kinds_are_named(start: bytes, expected: str, tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(start + bytes(40) if start else b"")
-    with pytest.raises(UnfoldError, match=told):
+    with pytest.raises(UnfoldError, match=expected):
         read_picture(tmp_path / "a.png")
 
 
@@ -224,18 +224,18 @@ def test_a_big_tiff_is_read_and_written_with_what_it_brings(
     if target != "b.jpg":
         np.testing.assert_array_equal(again.pixels, result.pixels)
     if not (deep and target == "b.tif"):
-        told = Image.Exif()
-        told.load(again.exif)
-        assert told[ExifTags.Base.ImageDescription] == "holiday"
+        expected = Image.Exif()
+        expected.load(again.exif)
+        assert expected[ExifTags.Base.ImageDescription] == "holiday"
 
 
 def test_exif_of_a_camera_in_a_big_tiff_is_kept(tmp_path: Path) -> None:
     saved(tmp_path / "a.tif", PIXELS, "TIFF", big_tiff=True, exif=exif(1))
     write_picture(tmp_path / "b.jpg", read_picture(tmp_path / "a.tif"))
     with Image.open(tmp_path / "b.jpg") as image:
-        told = image.getexif()
-        assert told[ExifTags.Base.Artist] == "someone"
-        assert told.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.ISOSpeedRatings] == 400
+        expected = image.getexif()
+        assert expected[ExifTags.Base.Artist] == "someone"
+        assert expected.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.ISOSpeedRatings] == 400
 
 
 @pytest.mark.parametrize("channels", [2, 4, 5, 6])
@@ -270,13 +270,13 @@ def test_what_has_to_be_converted_says_how(tmp_path: Path) -> None:
     Image.fromarray(PIXELS).convert("LAB").save(tmp_path / "lab.tif")
     Image.fromarray(PIXELS[..., 0].astype(np.float32)).save(tmp_path / "f.tif")
     Image.fromarray(PIXELS[..., 0].astype(np.float32)).save(tmp_path / "f.ppm")
-    for name, told in [
+    for name, expected in [
         ("cmyk.jpg", "CMYK; convert it to RGB with its colour profile first"),
         ("lab.tif", "LAB; convert it to RGB or grey first"),
         ("f.tif", "floating point is not taken: scale it to 16 bits first"),
         ("f.ppm", "floating point is not taken: scale it to 16 bits first"),
     ]:
-        with pytest.raises(UnfoldError, match=told):
+        with pytest.raises(UnfoldError, match=expected):
             read_picture(tmp_path / name)
 
 

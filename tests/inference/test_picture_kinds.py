@@ -30,8 +30,8 @@ def first(array: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(array.transpose(2, 0, 1).copy())
 
 
-def refused(told: str, *args: Any, **given: Any) -> None:
-    with pytest.raises(UnfoldError, match=told) as caught:
+def refused(expected: str, *args: Any, **given: Any) -> None:
+    with pytest.raises(UnfoldError, match=expected) as caught:
         restore(*args, **given)
     assert "\n" not in str(caught.value)
 
@@ -122,7 +122,7 @@ def test_how_an_array_lies_in_memory_changes_nothing() -> None:
 def test_pictures_and_numbers_that_do_not_fit_are_refused_in_one_line() -> None:
     net, usrnet = narrow("dgunet_deblur"), narrow("usrnet")
     tensor = first(FLOATS)
-    for picture, told in (
+    for picture, expected in (
         (tensor[None][:0], r"not \(0, 3, 20, 26\)"),
         (torch.from_numpy(FLOATS), r"channels last: give it by .permute\(2, 0, 1\)"),
         (torch.from_numpy(FLOATS)[None], r"channels last: give it by .permute\(0, 3, 1, 2\)"),
@@ -137,8 +137,8 @@ def test_pictures_and_numbers_that_do_not_fit_are_refused_in_one_line() -> None:
         ({"y": FLOATS}, "not of the type dict"),
         ([0.1, 0.2], "not of the type float"),
     ):
-        refused(told, picture, net)
-    for change, told in (
+        refused(expected, picture, net)
+    for change, expected in (
         ({"sigma": np.array([0.1, 0.2])}, r"sigma is a number, not 2 of them"),
         ({"sigma": np.float32(25)}, "sigma is a standard deviation in"),
         ({"sigma": "0.1"}, "sigma is a number"),
@@ -148,7 +148,7 @@ def test_pictures_and_numbers_that_do_not_fit_are_refused_in_one_line() -> None:
         ({"kernel": None}, "kernel is a matrix"),
         ({"device": 0}, "the device 0 cannot be used"),
     ):
-        refused(told, FLOATS, usrnet, **{**GIVEN, **change})
+        refused(expected, FLOATS, usrnet, **{**GIVEN, **change})
 
 
 def test_numbers_and_kernels_may_be_arrays_or_tensors_and_the_device_torchs() -> None:

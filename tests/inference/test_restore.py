@@ -18,7 +18,7 @@ from unfold import restore
 from unfold.errors import UnfoldError
 from unfold.inference import restore as module
 from unfold.inference import tile_size
-from unfold.inference.restore import restore_and_tell
+from unfold.inference.restore import restore_with_tiles
 from unfold.inference.tile_error import tile_difference
 from unfold.inference.tile_size import bytes_per_pixel, choose_tiles
 from unfold.inference.tiling import Tiles
@@ -109,14 +109,14 @@ def test_usrnet_restores_a_picture_as_the_published_script_does(tmp_path: Path) 
     np.testing.assert_array_equal(result, protocol.finish(expected[sample.window]))
 
 
-def test_a_kernel_larger_than_the_picture_is_told(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_kernel_larger_than_the_picture_is_reported(caplog: pytest.LogCaptureFixture) -> None:
     net, inputs = narrow("usrnet"), {"scale": 2, "sigma": 0.02}
     with caplog.at_level("INFO", "unfold"):
         restore(scene(12, 20), net, kernel=gaussian_kernel(23, 1.0), **inputs)
         assert not caplog.messages
         restore(scene(12, 20), net, kernel=gaussian_kernel(25, 1.0), **inputs)
-    (told,) = caplog.messages
-    assert told.startswith("note: the kernel, 25x25, is larger than the result, 24x40,")
+    (expected,) = caplog.messages
+    assert expected.startswith("note: the kernel, 25x25, is larger than the result, 24x40,")
 
 
 def test_nrl_gdn_restores_a_picture_continued_by_the_kernels_side() -> None:
@@ -133,12 +133,12 @@ def test_tiles_equal_the_whole_where_the_halo_holds_all_that_all_stages_look_at(
     """NRL-GDN from y on, without its stop rule: two stages, of a prior without residual blocks."""
     net = narrow("nrl_gdn_y0", stop="never", stages=2, depth=0)
     image, inputs = (scene(248, 248) / np.float32(255)).astype(np.float32), given_to("nrl_gdn_y0")
-    whole = restore_and_tell(image, net, inputs=inputs, tile=None).image
+    whole = restore_with_tiles(image, net, inputs=inputs, tile=None).image
     tiles = Tiles(232, 80, 8, 20)
-    tiled = restore_and_tell(image, net, inputs=inputs, tile=tiles)
+    tiled = restore_with_tiles(image, net, inputs=inputs, tile=tiles)
     assert tiled.parts == 4
     np.testing.assert_allclose(tiled.image, whole, atol=2e-6)
-    near = restore_and_tell(image, net, inputs=inputs, tile=Tiles(96, 8, 8, 2)).image
+    near = restore_with_tiles(image, net, inputs=inputs, tile=Tiles(96, 8, 8, 2)).image
     assert np.abs(near - whole).max() > 1e-3, "or the test would show nothing"
 
 
@@ -147,21 +147,21 @@ def test_tiles_of_usrnet_come_close_to_the_whole_with_the_halo_at_every_scale() 
     for scale in (1, 2, 3):
         image = (scene(264 // scale, 240 // scale) / np.float32(255)).astype(np.float32)
         inputs = {**given_to("usrnet", scale), "kernel": gaussian_for(1.0, scale)}
-        whole = restore_and_tell(image, net, inputs=inputs, tile=None).image
+        whole = restore_with_tiles(image, net, inputs=inputs, tile=None).image
         tile = Tiles(240, 64, 24, 16)
-        tiled = restore_and_tell(image, net, inputs=inputs, tile=tile)
+        tiled = restore_with_tiles(image, net, inputs=inputs, tile=tile)
         assert tiled.parts > 1
         assert np.abs(tiled.image - whole)[64:-64, 64:-64].max() < 1e-3
 
 
-def test_the_difference_told_is_that_of_tiles_to_the_whole() -> None:
+def test_the_difference_reported_is_that_of_tiles_to_the_whole() -> None:
     net, image = narrow("dgunet_deblur", width=4, growth=2), scene(90, 70)
-    told = tile_difference(image, net, Tiles(64, 16, 8, 4), {})
+    expected = tile_difference(image, net, Tiles(64, 16, 8, 4), {})
     pixels = (image / 255).astype(np.float32)
-    whole, tiled = (restore_and_tell(pixels, net, inputs={}, tile=t).image for t in (None, Tiles(64, 16, 8, 4)))
-    assert (told.height, told.width) == (90, 70)
-    assert told.largest == pytest.approx(255 * np.abs(whole - tiled).max(), abs=1e-3)
-    assert told.largest > 0
+    whole, tiled = (restore_with_tiles(pixels, net, inputs={}, tile=t).image for t in (None, Tiles(64, 16, 8, 4)))
+    assert (expected.height, expected.width) == (90, 70)
+    assert expected.largest == pytest.approx(255 * np.abs(whole - tiled).max(), abs=1e-3)
+    assert expected.largest > 0
     assert tile_difference(image, Invert(), Tiles(64, 16, 8, 4), {}).largest < 1e-3
     assert tile_difference(scene(20, 20), Invert(), Tiles(64, 16, 8, 4), {}).inside is None
 
@@ -192,9 +192,9 @@ def test_out_of_memory_halves_the_tile_and_goes_on(caplog: pytest.LogCaptureFixt
     image = scene(300, 260)
     net = Invert(most=100**2)
     with caplog.at_level("INFO", "unfold"):
-        told = restore_and_tell(image, net, inputs={})
-    np.testing.assert_array_equal(told.image, 255 - image)
-    assert told.tiles.side == 75
+        expected = restore_with_tiles(image, net, inputs={})
+    np.testing.assert_array_equal(expected.image, 255 - image)
+    assert expected.tiles.side == 75
     assert [h * w > 100**2 for h, w in net.seen].count(True) == 2
     assert "going on with tiles of 75 pixels" in caplog.text
 
@@ -216,14 +216,14 @@ def test_out_of_memory_half_way_keeps_what_is_done() -> None:
         done.clear()
         return done.append
 
-    told = restore_and_tell(image, net, inputs={}, tile=256, announce=announce)
+    expected = restore_with_tiles(image, net, inputs={}, tile=256, announce=announce)
     assert announced[0] > announced[1] == sum(done) > 0
-    np.testing.assert_array_equal(told.image, 255 - image)
-    assert told.tiles.side == 128
+    np.testing.assert_array_equal(expected.image, 255 - image)
+    assert expected.tiles.side == 128
     assert 0 < len(net.seen) - 5 <= len(small.seen) / 2
 
 
-def test_out_of_memory_for_all_at_once_or_the_smallest_tile_is_told() -> None:
+def test_out_of_memory_for_all_at_once_or_the_smallest_tile_is_reported() -> None:
     with pytest.raises(UnfoldError, match="at once"):
         restore(scene(100, 100), Invert(most=50**2), tile=None)
     with pytest.raises(UnfoldError, match="even for a tile of"):
@@ -264,10 +264,10 @@ def test_bf16_is_close(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 0 < np.abs(a - b).max() < 0.05
 
 
-def test_what_does_not_fit_is_told() -> None:
+def test_what_does_not_fit_is_reported() -> None:
     net, image, blind = narrow("usrnet"), scene(32, 32), narrow("dgunet_deblur")
     good = given_to("usrnet")
-    for call, told in [
+    for call, expected in [
         (lambda: restore(image[..., :2], blind), r"not \(32, 32, 2\)"),
         (lambda: restore(image.astype(np.int32), blind), "not int32"),
         (lambda: restore(image.astype(np.float32), blind), "in \\[0,1\\]; this one has values from"),
@@ -281,7 +281,7 @@ def test_what_does_not_fit_is_told() -> None:
         (lambda: restore(image, blind, precision="half"), "float32 or bf16"),
         (lambda: restore(image, narrow("dgunet_cs")), "compressed measurements"),
     ]:
-        with pytest.raises(UnfoldError, match=told) as caught:
+        with pytest.raises(UnfoldError, match=expected) as caught:
             call()
         assert "\n" not in str(caught.value)
 

@@ -58,9 +58,9 @@ def test_the_smallest_limit_decides(monkeypatch: pytest.MonkeyPatch) -> None:
     assert available(CPU) == 70
 
 
-def test_out_of_memory_is_told_from_other_errors() -> None:
-    told = RuntimeError("DefaultCPUAllocator: can't allocate memory")
-    for error in (MemoryError(), torch.OutOfMemoryError("CUDA"), told):
+def test_out_of_memory_is_distinguished_from_other_errors() -> None:
+    expected = RuntimeError("DefaultCPUAllocator: can't allocate memory")
+    for error in (MemoryError(), torch.OutOfMemoryError("CUDA"), expected):
         assert out_of_memory(error)
     for error in (RuntimeError("shapes"), ValueError("can't allocate memory"), KeyError()):
         assert not out_of_memory(error)

@@ -1,4 +1,4 @@
-"""unfold.inference.trace: every stage of one picture, the last of which is what restore gives."""
+"""unfold.inference.trace: every stage of one picture; the last one equals the result of restore."""
 
 from __future__ import annotations
 
@@ -163,9 +163,9 @@ def test_stages_with_numbers_or_weights_of_their_own_are_the_first_of_the_whole_
         trace(image, net, stages=4, **given_to(name))
 
 
-def test_what_cannot_be_traced_is_told_in_one_line() -> None:
+def test_inputs_that_do_not_fit_a_trace_are_one_line() -> None:
     image, net = scene(16, 16), narrow("dgunet_deblur")
-    for attempt, told in [
+    for attempt, expected in [
         (lambda: trace(image, net, stages=0), "stages is a whole number from 1"),
         (lambda: trace(image, net, stages=2), "at least 3"),
         (lambda: trace(image, net, scene(16, 17)), "the target is 16x17, and the result 16x16"),
@@ -175,7 +175,7 @@ def test_what_cannot_be_traced_is_told_in_one_line() -> None:
         (lambda: trace(image, narrow("dgunet_cs")), "DGUNet-CS restores compressed"),
         (lambda: trace(image, narrow("nrl_gdn")), "also takes kernel"),
     ]:
-        with pytest.raises(UnfoldError, match=told) as error:
+        with pytest.raises(UnfoldError, match=expected) as error:
             attempt()
         assert "\n" not in str(error.value)
     with torch.no_grad():

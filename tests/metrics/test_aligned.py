@@ -110,7 +110,7 @@ def test_the_mask_marks_what_the_warp_takes_from_inside() -> None:
     assert not mask[:, :5].any(), "x's first columns are nowhere in z"
 
 
-def test_what_cannot_be_aligned_is_refused() -> None:
+def test_images_that_do_not_align_are_refused() -> None:
     x = picture()
     for z, reason in (
         (np.zeros_like(x), "black result"),

@@ -47,7 +47,7 @@ def test_no_shift_of_the_grid_is_closer_than_the_one_chosen() -> None:
     assert chosen <= min(every) + 1e-9
 
 
-def test_what_cannot_be_compared_is_told() -> None:
+def test_images_that_do_not_compare_are_refused() -> None:
     with pytest.raises(UnfoldError, match="the result is 64x72x1 and the target 60x72x1"):
         undo_shift(smooth(), smooth()[:60], 12, 5)
     with pytest.raises(UnfoldError, match="leaves nothing of 64x72x1"):

@@ -24,7 +24,7 @@ METRICS = (psnr, ssim, aligned_scores, lpips)
 
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize(
-    ("estimate", "target", "told"),
+    ("estimate", "target", "expected"),
     [
         (255 * C, 255 * A, r"values from -\d.* to \d{3}.*peak=255"),
         (65535 * C, 65535 * A, "peak=65535"),
@@ -40,9 +40,9 @@ METRICS = (psnr, ssim, aligned_scores, lpips)
     ],
 )
 def test_values_that_are_no_images_are_refused_with_the_range_found(
-    metric: Callable[..., Any], estimate: np.ndarray, target: np.ndarray, told: str
+    metric: Callable[..., Any], estimate: np.ndarray, target: np.ndarray, expected: str
 ) -> None:
-    with pytest.raises(UnfoldError, match=told) as caught:
+    with pytest.raises(UnfoldError, match=expected) as caught:
         metric(estimate, target)
     assert "\n" not in str(caught.value)
 

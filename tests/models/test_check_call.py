@@ -34,8 +34,8 @@ def called(name: str, batch: int = 2, **change: Any) -> Any:
         return narrow(name)(**{**inputs(name, batch, 24, 24), **change})
 
 
-def refused(call: Callable[[], Any], told: str) -> None:
-    with pytest.raises(ValueError, match=told) as caught:
+def refused(call: Callable[[], Any], expected: str) -> None:
+    with pytest.raises(ValueError, match=expected) as caught:
         call()
     assert "\n" not in str(caught.value)
 
@@ -44,7 +44,7 @@ def refused(call: Callable[[], Any], told: str) -> None:
 def test_pictures_that_no_network_takes_are_refused(name: str) -> None:
     key = picture_of(name)
     y = inputs(name, 2, 24, 24)[key]
-    for wrong, told in (
+    for wrong, expected in (
         (255 * y, r"values from .* to 2\d\d.*divide by 255"),
         (65535 * y, "divide by 255"),
         (y - 3, r"values from -\d"),
@@ -63,7 +63,7 @@ def test_pictures_that_no_network_takes_are_refused(name: str) -> None:
         ("a.png", "not 'a.png'"),
         ([1.0], "not a list"),
     ):
-        refused(lambda wrong=wrong: called(name, **{key: wrong}), told)
+        refused(lambda wrong=wrong: called(name, **{key: wrong}), expected)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -101,7 +101,7 @@ def test_weights_in_half_precision_are_refused_with_what_to_use(name: str, kind:
 def test_kernels_that_are_no_blurs_are_refused(name: str) -> None:
     k = inputs(name, 2, 24, 24)["kernel"]
     one_of_two = k * torch.tensor([1.0, 2.0])[:, None, None, None]
-    for wrong, told in (
+    for wrong, expected in (
         (9 * k, r"sum 9, .*kernel / kernel.sum\(\(-2, -1\), keepdim=True\)"),
         (0.5 * k, "sum 0.5"),
         (one_of_two, "sum 2"),
@@ -116,7 +116,7 @@ def test_kernels_that_are_no_blurs_are_refused(name: str) -> None:
         (k + 0j, "real numbers"),
         (None, "kernel is a tensor of shape .*, not None"),
     ):
-        refused(lambda wrong=wrong: called(name, kernel=wrong), told)
+        refused(lambda wrong=wrong: called(name, kernel=wrong), expected)
     for fine in (k * 0.9999, k * 1.05, k.double(), k.half(), k[:1], torch.ones(1, 1, 1, 1, dtype=torch.long)):
         assert called(name, kernel=fine).isfinite().all()
 
@@ -205,7 +205,7 @@ def test_networks_of_peoples_own_get_the_same_looks_by_the_kinds_of_their_inputs
     def run(**change: Any) -> Tensor:
         return net(**{"y": y, "mask": mask, **change})
 
-    for change, told in (
+    for change, message in (
         ({"y": 255 * y}, "y has values"),
         ({"y": y.double()}, "y is float64"),
         ({"y": y[:, :2]}, "y must have shape"),
@@ -223,7 +223,7 @@ def test_networks_of_peoples_own_get_the_same_looks_by_the_kinds_of_their_inputs
         ({"weight": "x"}, "weight is a number"),
         ({"weight": float("nan")}, "weight is a finite number"),
     ):
-        refused(lambda change=change: run(**change), told)
+        refused(lambda change=change: run(**change), message)
     expected = run()
     for fine in (mask.bool(), mask[:1], mask.half()):
         assert torch.equal(run(mask=fine), expected)
@@ -289,11 +289,11 @@ def test_tensors_without_numbers_of_their_own_are_one_line_for_every_input(name:
     for key, value in given.items():
         refused(lambda k=key, v=value: called(name, 1, **{k: v.to_sparse()}), rf"{key} is .*sparse_coo.*to_dense")  # type: ignore[misc]
         refused(lambda k=key, v=value: called(name, 1, **{k: v.to("meta")}), f"{key} is on the device meta")  # type: ignore[misc]
-    for wrong, told in (
+    for wrong, expected in (
         (torch.quantize_per_tensor(given["y"], 0.1, 0, torch.quint8), "dequantize"),
         (torch.nested.nested_tensor([given["y"][0]]), "to_padded_tensor"),
     ):
-        refused(lambda w=wrong: called(name, 1, y=w), told)  # type: ignore[misc]
+        refused(lambda w=wrong: called(name, 1, y=w), expected)  # type: ignore[misc]
     bare = narrow(name).to("meta")
     refused(lambda: bare(**inputs(name, 1, 24, 24)), "the network is on the device meta")
     net = narrow(name)

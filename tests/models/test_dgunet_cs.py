@@ -92,13 +92,13 @@ def test_phi_is_learned_or_given(tmp_path: Path) -> None:
 
 def test_inputs_that_do_not_fit_are_refused() -> None:
     net = narrow("dgunet_cs")
-    for given, told in [
+    for given, expected in [
         ({}, "either measurements"),
         ({"m": torch.rand(1, 103, 1, 1), "image": torch.rand(1, 1, 32, 32)}, "either measurements"),
         ({"m": torch.rand(1, 7, 1, 1)}, r"measurements have shape \(B, 103, h, w\)"),
         ({"image": torch.rand(1, 3, 32, 32)}, r"shape \(B, 1, H, W\)"),
     ]:
-        with pytest.raises(ValueError, match=told):
+        with pytest.raises(ValueError, match=expected):
             net(**given)
     for ratio in (0, 101):
         with pytest.raises(UnfoldError, match="ratio"):

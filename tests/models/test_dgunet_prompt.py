@@ -58,7 +58,7 @@ def test_it_is_as_large_as_a_dgunet_but_for_little(name: str, plain: dict[str, i
     assert 0 < share < more
 
 
-def test_it_is_told_from_a_dgunet_and_has_any_number_of_stages() -> None:
+def test_it_is_distinguished_from_a_dgunet_and_has_any_number_of_stages() -> None:
     net = narrow("dgunet_prompt")
     found = recognise(net.state_dict())
     assert found is not None

@@ -71,7 +71,9 @@ def test_every_parameter_gets_a_gradient_but_those_dead_by_design(name: str) -> 
     if name in ("ista_net", "ista_net_plus"):  # Phi Q = 1, so that x_0 fits y already
         assert not learning.pop("fcs.0.lambda_step").any()  # type: ignore[union-attr]
     assert all(gradient.any() for gradient in learning.values()), "attention gates apart, which random ReLUs can close"
-    assert all(not p.requires_grad for key, p in net.named_parameters() if key in without), "told to the optimiser too"
+    assert all(not p.requires_grad for key, p in net.named_parameters() if key in without), (
+        "the optimiser is not given them either"
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -324,9 +324,9 @@ def test_a_checkpoint_knows_its_matrix_by_its_digest_and_no_path_in_it_is_opened
     code, _, err = command("train", "--config", recipe)
     assert code == 0, err
     ours = tmp_path / "run" / "checkpoints" / "last.pth"
-    told = torch.load(ours, weights_only=True)["model"]["arguments"]
-    assert {len(told[key]["sha256"]) for key in ("matrix", "initial")} == {64}
-    assert str(tmp_path) not in str(told)
+    expected = torch.load(ours, weights_only=True)["model"]["arguments"]
+    assert {len(expected[key]["sha256"]) for key in ("matrix", "initial")} == {64}
+    assert str(tmp_path) not in str(expected)
     assert unfold.load_model(ours, **given).ratio == 25
     with pytest.raises(UnfoldError, match=r"SHA-256 begins with [0-9a-f]{12}.*\(272, 1089\), of ratio 25 %"):
         unfold.load_model(ours)

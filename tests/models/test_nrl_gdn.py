@@ -80,7 +80,7 @@ def test_each_image_of_a_batch_stops_where_it_stops_alone() -> None:
         batch = descent(1.5)(y, kernel=k, return_stages=True)
         expected = [stops_of([x[i : i + 1] for x in forever], y[i : i + 1], k[i : i + 1]) for i in range(3)]
         alone = [descent(1.5)(y[i : i + 1], kernel=k[i : i + 1], return_stages=True) for i in range(3)]
-    assert len(set(expected)) > 1, "the example is to tell images apart"
+    assert len(set(expected)) > 1, "the example must distinguish images"
     assert [len(stages) for stages in alone] == expected
     assert len(batch) == max(expected)
     for i, stop in enumerate(expected):
@@ -127,7 +127,7 @@ def test_variants_differ_as_they_should() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kernel", "told"),
+    ("kernel", "expected"),
     [
         (torch.rand(1, 1, 4, 4), r"4x4; .* around its centre pixel \(2, 2\) to 5x5"),
         (torch.rand(1, 1, 3, 7), r"3x7; .* to 7x7"),
@@ -136,8 +136,8 @@ def test_variants_differ_as_they_should() -> None:
         (torch.rand(3, 1, 3, 3), "kernel must have shape"),
     ],
 )
-def test_kernels_that_do_not_fit_are_refused_with_what_to_do(kernel: torch.Tensor, told: str) -> None:
-    with pytest.raises(ValueError, match=told):
+def test_kernels_that_do_not_fit_are_refused_with_what_to_do(kernel: torch.Tensor, expected: str) -> None:
+    with pytest.raises(ValueError, match=expected):
         narrow("nrl_gdn")(torch.rand(2, 3, 24, 24), kernel=kernel)
 
 

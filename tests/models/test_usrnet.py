@@ -62,7 +62,7 @@ def test_kernels_and_noise_levels_are_each_samples_own() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "expected"),
     [
         ({"kernel": torch.rand(1, 1, 25, 25)}, "the kernel, 25x25, is larger than the image, 24x20"),
         ({"kernel": torch.rand(5, 5)}, "kernel must have shape"),
@@ -75,6 +75,6 @@ def test_kernels_and_noise_levels_are_each_samples_own() -> None:
         ({"kernel": prepare(torch.rand(1, 1, 5, 5), [24, 22], 2)}, "prepared for size 24x22"),
     ],
 )
-def test_what_does_not_fit_is_refused(change: dict[str, object], told: str) -> None:
-    with pytest.raises(ValueError, match=told):
+def test_what_does_not_fit_is_refused(change: dict[str, object], expected: str) -> None:
+    with pytest.raises(ValueError, match=expected):
         narrow("usrnet")(**{**inputs("usrnet", 2, 12, 10), **change})

@@ -1,4 +1,4 @@
-"""What `unfold models NAME` promises of every network holds."""
+"""What `unfold models NAME` states about every network holds."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def test_the_contract_names_the_inputs_that_the_network_takes(name: str) -> None
     assert set(net.required) <= set(net.example(8, 8)) == set(net.inputs)
 
 
-def test_the_contract_is_told() -> None:
-    told, contract = describe_model("usrnet_tiny"), skeleton("usrnet_tiny", {})
-    assert all(f"{key}: {what.about}" in told for key, what in contract.inputs.items())
-    assert f"halo       {contract.tiling.reach} pixels, and the kernel's radius" in told
+def test_the_contract_is_shown() -> None:
+    expected, contract = describe_model("usrnet_tiny"), skeleton("usrnet_tiny", {})
+    assert all(f"{key}: {what.about}" in expected for key, what in contract.inputs.items())
+    assert f"halo       {contract.tiling.reach} pixels, and the kernel's radius" in expected
     assert contract.tiling.halo(25) == contract.tiling.reach + 12
-    assert "590,332 parameters" in told
+    assert "590,332 parameters" in expected
 
 
 def furthest_change(net: Callable[[Tensor], Tensor], channels: int, size: int, place: int) -> int:

@@ -277,7 +277,7 @@ def test_schedules_and_optimizers_that_are_none_are_one_line(
     assert (code, err.count("\n"), said in err) == ((2, 1, True) if said else (0, 0, True)), err
 
 
-def test_late_imports_are_kept_with_the_run_and_a_file_that_changes_is_told(
+def test_late_imports_are_kept_with_the_run_and_a_file_that_changes_is_reported(
     project: Path, command: Command, caplog: pytest.LogCaptureFixture
 ) -> None:
     net = project / "net.py"

@@ -40,6 +40,8 @@ def test_the_blind_network_learns_to_find_kernels_and_to_deblur(tmp_path: Path, 
             before.append(np.abs(begun - true).sum())
             errors.append([np.abs(k[0, 0].numpy() - true).sum() for k in output.extras["kernel"]])
     last = np.mean(errors, axis=0)[-1]
-    told = f"gain {np.mean(gains):.2f} dB, error of the kernel {np.mean(before):.3f} at first, {last:.3f} in the end"
-    assert np.mean(gains) > 1, told
-    assert last < np.mean(before), told
+    expected = (
+        f"gain {np.mean(gains):.2f} dB, error of the kernel {np.mean(before):.3f} at first, {last:.3f} in the end"
+    )
+    assert np.mean(gains) > 1, expected
+    assert last < np.mean(before), expected

@@ -123,7 +123,7 @@ def test_options_become_what_the_signature_says(given: dict[str, Any], made: Any
         ({"act": "relu"}, "act is a function, which code alone can give"),
         ({"kind": "floaty"}, "kind is a type of torch"),
         ({"where": [1]}, "where is text"),
-        ({"sizes": ["a"]}, "a list, of which each is a whole number"),
+        ({"sizes": ["a"]}, "a list in which each item is a whole number"),
     ],
 )
 def test_options_of_another_type_are_one_line(given: dict[str, Any], words: str) -> None:

@@ -137,7 +137,7 @@ def test_restore_cuts_the_mask_with_the_tiles_and_turns_it_with_the_ensemble(
     picture, mask = scene(90, 130, seed=5), (np.random.default_rng(0).random((90, 130)) > 0.3)
     Image.fromarray((picture * mask[..., None]).astype(np.uint8)).save(tmp_path / "broken.png")
     Image.fromarray(mask.astype(np.uint8) * 255).save(tmp_path / "mask.png")
-    told = [
+    message = [
         "--weights",
         trained,
         "--model",
@@ -147,7 +147,7 @@ def test_restore_cuts_the_mask_with_the_tiles_and_turns_it_with_the_ensemble(
     ]
     results = {}
     for name, more in {"whole": ["--tile", "none"], "tiles": ["--tile", "32"], "turned": ["--ensemble"]}.items():
-        code, _, err = command("restore", tmp_path / "broken.png", "-o", tmp_path / f"{name}.png", *told, *more)
+        code, _, err = command("restore", tmp_path / "broken.png", "-o", tmp_path / f"{name}.png", *message, *more)
         assert (code, err) == (0, "")
         results[name] = np.asarray(Image.open(tmp_path / f"{name}.png")).astype(int)
     assert np.abs(results["whole"] - results["tiles"]).max() <= 1  # the network says that its tiles are exact
@@ -169,16 +169,16 @@ def test_restore_cuts_the_mask_with_the_tiles_and_turns_it_with_the_ensemble(
     folder = tmp_path / "masks"
     folder.mkdir()
     Image.fromarray(mask.astype(np.uint8) * 255).save(folder / "broken.png")
-    told[-1] = f"mask={folder}"
-    assert command("restore", tmp_path / "broken.png", "-o", tmp_path / "again.png", *told)[0] == 0
+    message[-1] = f"mask={folder}"
+    assert command("restore", tmp_path / "broken.png", "-o", tmp_path / "again.png", *message)[0] == 0
 
 
 def test_trace_models_bench_and_convert(project: Path, trained: Path, command: Command, tmp_path: Path) -> None:
     name = f"{project / 'ista.py'}:ISTANet"
     Image.fromarray(scene(40, 50, seed=5)).save(tmp_path / "a.png")
     Image.fromarray(np.full((40, 50), 255, np.uint8)).save(tmp_path / "mask.png")
-    told = ("--weights", trained, "--model", name, "--input", f"mask={tmp_path / 'mask.png'}")
-    code, out, err = command("trace", tmp_path / "a.png", "-o", tmp_path / "traced", *told)
+    expected = ("--weights", trained, "--model", name, "--input", f"mask={tmp_path / 'mask.png'}")
+    code, out, err = command("trace", tmp_path / "a.png", "-o", tmp_path / "traced", *expected)
     assert (code, err) == (0, "")
     assert out.splitlines()[0].split() == ["k", "residual", "change", "r", "t", "update", "seconds"]
     code, out, _ = command("models", name)

@@ -83,9 +83,9 @@ def test_a_project_works_with_an_installed_wheel_whose_files_stay_as_they_are(tm
     run("test", "--config", "recipe.yaml", "--weights", weights, *small, *data, where=project)
     Image.fromarray(scene(40, 30, seed=2)).save(project / "a.png")
     Image.fromarray(np.full((40, 30), 255, np.uint8)).save(project / "mask.png")
-    told = ("--weights", weights, "--model", "ista.py:ISTANet", "--input", "mask=mask.png")
-    run("restore", "a.png", "-o", "b.png", *told, where=project)
-    run("trace", "a.png", "-o", "traced", *told, where=project)
+    expected = ("--weights", weights, "--model", "ista.py:ISTANet", "--input", "mask=mask.png")
+    run("restore", "a.png", "-o", "b.png", *expected, where=project)
+    run("trace", "a.png", "-o", "traced", *expected, where=project)
     tests = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_project.py"],
         capture_output=True,

@@ -152,7 +152,7 @@ def test_many_hazy_images_may_have_one_clean_one(tmp_path: Path) -> None:
         ("noise=published", "sigma is 0"),
     ],
 )
-def test_mistakes_are_told_in_one_line(options: str, said: str) -> None:
+def test_mistakes_are_reported_in_one_line(options: str, said: str) -> None:
     with pytest.raises(UnfoldError, match=said):
         parse_protocol(f"aio:{options}")
 

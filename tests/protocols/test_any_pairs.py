@@ -98,7 +98,7 @@ def test_sixteen_bits_count_in_full(tmp_path: Path) -> None:
     )
 
 
-def test_pictures_of_two_sizes_are_told(folder: Path) -> None:
+def test_pictures_of_two_sizes_are_reported(folder: Path) -> None:
     Image.fromarray(scene(40, 40)).save(folder / "target" / "0.jpg")
     protocol = parse_protocol("pairs")
     with pytest.raises(UnfoldError, match=r"input/0\.jpg is 40x48 and .*target/0\.jpg 40x40: a pair has one size"):
@@ -106,11 +106,11 @@ def test_pictures_of_two_sizes_are_told(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [("pairs:crop=-1", "crop is a number"), ("pairs:channel=yy", "channel"), ("pairs:size=3", "no option")],
 )
-def test_options_that_cannot_be_are_one_line(text: str, told: str) -> None:
-    with pytest.raises(UnfoldError, match=told):
+def test_options_that_cannot_be_are_one_line(text: str, expected: str) -> None:
+    with pytest.raises(UnfoldError, match=expected):
         parse_protocol(text)
 
 

@@ -128,8 +128,8 @@ def test_the_command_line_takes_weights_of_the_ratio_asked_for_and_no_others(
         "cpu",
         "--protocol",
     )
-    told = ("--json", tmp_path / "numbers.json", "--output", tmp_path / "out")
-    code, table, err = command(*given, "compressive_sensing:ratio=10", *told)
+    expected = ("--json", tmp_path / "numbers.json", "--output", tmp_path / "out")
+    code, table, err = command(*given, "compressive_sensing:ratio=10", *expected)
     assert (code, err) == (0, "")
     assert len(table.splitlines()) == 6
     found = json.loads((tmp_path / "numbers.json").read_text())
@@ -139,7 +139,7 @@ def test_the_command_line_takes_weights_of_the_ratio_asked_for_and_no_others(
     mse = np.square(saved.astype(float) - scene(70, 100, 1)[..., 0]).mean()
     assert found["images"][0]["psnr"] == pytest.approx(20 * math.log10(255 / math.sqrt(mse)), abs=0.02)
     for option in ("", ":ratio=25", ":ratio=9"):
-        code, table, err = command(*given, f"compressive_sensing{option}", *told)
+        code, table, err = command(*given, f"compressive_sensing{option}", *expected)
         assert (code, table, err.count("\n")) == (2, "", 1)
         assert "these weights take 103 measurements of a block, and ratio=" in err
         assert "give compressive_sensing:ratio=10" in err

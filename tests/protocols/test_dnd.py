@@ -94,7 +94,7 @@ def test_a_file_per_image_is_written_as_the_server_takes_it(folder: Path, comman
     assert "dnd has no reference: give --output" in err
 
 
-def test_files_that_are_missing_or_damaged_are_told(folder: Path) -> None:
+def test_files_that_are_missing_or_damaged_are_reported(folder: Path) -> None:
     first, info = folder / "images_srgb" / "0001.mat", folder / "info.mat"
 
     def message() -> str:

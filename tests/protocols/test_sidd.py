@@ -199,7 +199,7 @@ def test_a_network_runs_by_the_command_line(folder: Path, command: Command, tmp_
     assert len(table.splitlines()) == 10
 
 
-def test_files_that_are_missing_or_something_else_are_told(folder: Path) -> None:
+def test_files_that_are_missing_or_something_else_are_reported(folder: Path) -> None:
     def message(name: str, content: bytes | dict[str, Any] | None, write: Callable[..., None] = savemat) -> str:
         path = folder / f"{name}.mat"
         before = path.read_bytes()

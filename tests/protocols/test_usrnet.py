@@ -143,7 +143,7 @@ def test_a_network_runs_through_each_and_its_result_has_the_size_of_the_target(d
     assert real.sample(real.cases("Pair")[0]).inputs["kernel"].sum() == pytest.approx(1)
 
 
-def test_weights_that_do_not_fit_the_protocol_are_told(data: Path) -> None:
+def test_weights_that_do_not_fit_the_protocol_are_reported(data: Path) -> None:
     def small(inputs: dict[str, object]) -> np.ndarray:
         return np.zeros((3, 3, 3))
 
@@ -216,7 +216,7 @@ def test_mistakes_are_one_line(
     assert err.count("\n") == 1
 
 
-def test_missing_and_foreign_kernel_files_are_told(data: Path, command: Command) -> None:
+def test_missing_and_foreign_kernel_files_are_reported(data: Path, command: Command) -> None:
     path = data / "kernels" / "kernels_12.mat"
     savemat(path, {"kernels": np.ones((5, 5, 2))})
     given = ("test", "--protocol", "usrnet_table1", "--data", "Pair", "--model", "bicubic")

@@ -24,16 +24,16 @@ def test_pictures_are_kept_without_loss_where_there_is_room_and_else_as_well_as_
     noise = np.random.default_rng(0).integers(0, 255, (60, 80, 3)).astype(np.uint8)
     pictures = [Image.fromarray(noise), Image.fromarray(scene(60, 80)[..., 0])]
     lossless = embedded_within(pictures)
-    assert lossless.told == "PNG, without loss"
+    assert lossless.encoding == "PNG, without loss"
     for address, picture in zip(lossless.addresses, pictures, strict=True):
         np.testing.assert_array_equal(np.asarray(opened(address)), np.asarray(picture))
     sizes = []
-    for budget, told in [(9_000, "quality 95"), (7_000, "quality 85"), (2_000, "1/2"), (800, "1/4")]:
+    for budget, expected in [(9_000, "quality 95"), (7_000, "quality 85"), (2_000, "1/2"), (800, "1/4")]:
         kept = embedded_within(pictures, budget)
         sizes.append(sum(map(len, kept.addresses)))
         assert sizes[-1] <= budget
-        assert kept.told.startswith("WebP")
-        assert told in kept.told, kept.told
+        assert kept.encoding.startswith("WebP")
+        assert expected in kept.encoding, kept.expected
     assert opened(kept.addresses[0]).size == (20, 15)
     with pytest.raises(UnfoldError, match="2 pictures cannot be kept in 100 bytes"):
         embedded_within(pictures, 100)
@@ -71,7 +71,7 @@ def test_a_chart_has_a_marked_dot_for_each_point_inside_it(
     assert drawing.get("aria-label", "").startswith("a < b")
 
 
-def test_figures_that_no_stage_has_are_left_out_and_others_are_told() -> None:
+def test_figures_that_no_stage_has_are_left_out_and_others_are_shown() -> None:
     image = np.zeros((1, 1, 3), np.float32)
     records = [
         StageRecord(0, image, 0.5, psnr=float("inf")),

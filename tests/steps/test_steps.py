@@ -82,13 +82,13 @@ def test_the_folded_power_is_the_mean_over_the_aliases_of_the_whole_spectrum(sca
 
 def test_a_prepared_kernel_is_for_its_size_and_of_full_precision() -> None:
     assert prepare(kernels(1).bfloat16(), (8, 8), 1).otf.dtype == torch.complex64
-    for kernel, size, scale, told in [
+    for kernel, size, scale, expected in [
         (kernels(1, 9), (8, 20), 1, "9x9, is larger than the image, 8x20"),
         (kernels(1), (9, 8), 2, "9x8 is no multiple of scale 2"),
         (kernels(1), (8, 8), 0, "scale must be a whole number"),
         (kernels(1)[0], (8, 8), 1, "kernel must have shape"),
     ]:
-        with pytest.raises(ValueError, match=told):
+        with pytest.raises(ValueError, match=expected):
             prepare(kernel, size, scale)
 
 

@@ -341,8 +341,8 @@ def test_several_weights_have_a_row_each(data: Path, weights: Path, tmp_path: Pa
     assert list(found) == ["USRNet", "USRNet-tiny (a.pth)", "USRNet-tiny (b.pth)", "bicubic", "usrnet (narrow.pth)"]
     assert found["USRNet-tiny (a.pth)"].published == found["USRNet-tiny (b.pth)"].published == 31.9181
     assert len({cell.measured for cell in found.values()}) == 5
-    told = read_table(tmp_path / "t" / "table.json").provenance["weights"]
-    assert [Path(one["file"]).name for one in told] == ["a.pth", "b.pth", "narrow.pth"]
+    expected = read_table(tmp_path / "t" / "table.json").provenance["weights"]
+    assert [Path(one["file"]).name for one in expected] == ["a.pth", "b.pth", "narrow.pth"]
 
 
 def test_two_networks_of_one_file_do_not_share_scores(
@@ -365,7 +365,7 @@ def test_two_networks_of_one_file_do_not_share_scores(
     assert cell.measured == found[0]
 
 
-def test_published_weights_that_are_not_here_leave_their_row_empty_and_hinder_nothing(
+def test_published_weights_that_are_not_here_leave_their_row_empty_and_stop_nothing(
     data: Path,
     weights: Path,
     tmp_path: Path,
@@ -409,7 +409,7 @@ def test_only_the_published_network_trained_for_its_numbers_stands_in_a_publishe
     assert open_net(f"usrnet={other}").known is None, "a network's name"
     ten = narrow.saved("nrl_gdn", tmp_path / "other.pth")
     torch.save(torch.load(ten)["state_dict"], ten)
-    assert open_net(f"rgdn_uniform={ten}").model == "rgdn_uniform", "which the file does not tell"
+    assert open_net(f"rgdn_uniform={ten}").model == "rgdn_uniform", "the file does not say which"
 
 
 def test_a_limit_counts_images_and_not_their_kernels(data: Path, tmp_path: Path, command: Command) -> None:
@@ -476,7 +476,7 @@ def test_weights_of_one_ratio_fill_the_cells_of_that_ratio(data: Path, tmp_path:
         ("compare {weights} {weights}", "is no table.json of `unfold tables`"),
     ],
 )
-def test_mistakes_are_told_in_one_line(
+def test_mistakes_are_reported_in_one_line(
     arguments: str, message: str, data: Path, weights: Path, tmp_path: Path, command: Command
 ) -> None:
     code, _, err = command("tables", *arguments.format(weights=weights).split(), "-o", tmp_path / "t")
@@ -484,7 +484,7 @@ def test_mistakes_are_told_in_one_line(
     assert message in err
 
 
-def test_an_image_that_cannot_be_read_is_told_and_the_others_are_measured(
+def test_an_image_that_cannot_be_read_is_reported_and_the_others_are_measured(
     data: Path, tmp_path: Path, command: Command
 ) -> None:
     (data / "Set5" / "3.png").write_bytes(b"damaged")
@@ -502,7 +502,9 @@ def test_a_name_that_is_no_text_is_written_all_the_same(data: Path, tmp_path: Pa
     assert "4\\udcff.png" in (tmp_path / "t" / "table.md").read_text()
 
 
-def test_two_images_of_one_name_are_told_and_neither_is_measured(data: Path, tmp_path: Path, command: Command) -> None:
+def test_two_images_of_one_name_are_reported_and_neither_is_measured(
+    data: Path, tmp_path: Path, command: Command
+) -> None:
     Image.fromarray(scene(26, 24, seed=9)).save(data / "Set5" / "3.bmp")
     assert command("tables", "usrnet_bicubic", "-o", tmp_path / "t")[0] == 0
     (cell,) = cells(tmp_path / "t", row=("x2", "bicubic"), column=("Set5",))
@@ -510,7 +512,7 @@ def test_two_images_of_one_name_are_told_and_neither_is_measured(data: Path, tmp
     assert "two images called 3" in cell.note
 
 
-def test_an_image_too_large_for_memory_is_told_and_the_others_are_measured(
+def test_an_image_too_large_for_memory_is_reported_and_the_others_are_measured(
     data: Path, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(protocol: Any, method: Any, case: Any, sample: Any) -> Any:
@@ -589,9 +591,9 @@ def test_compare_finds_the_image_that_changed(data: Path, tmp_path: Path, comman
     assert all("| psnr | 2 |" in line for line in listed)
     assert "data, Set5, sha256" in out.split("## Cells")[0]
     assert command("tables", "compare", a, c, "--tolerance", 50)[0] == 0
-    told = json.loads(c.read_text())
-    told["cells"][0]["published"] += 1
-    c.write_text(json.dumps(told))
+    expected = json.loads(c.read_text())
+    expected["cells"][0]["published"] += 1
+    c.write_text(json.dumps(expected))
     assert command("tables", "compare", a, c, "--tolerance", 0.5)[0] == 1
 
 
@@ -606,9 +608,9 @@ def test_compare_allows_the_tolerance_in_db_and_a_tenth_of_it_for_ssim(metric: s
         for sign in (-1, 1):
             near, far = (table(0.5 + sign * factor * allowed) for factor in (0.99, 1.01))
             assert not compare(table(0.5), near, tolerance).differs
-            told = compare(table(0.5), far, tolerance)
-            assert told.differs
-            assert told.text.count(f"| {metric} |") == 2, "the cell and the image"
+            expected = compare(table(0.5), far, tolerance)
+            assert expected.differs
+            assert expected.text.count(f"| {metric} |") == 2, "the cell and the image"
             assert compare(table(0.5), table(0.5, 0.5 + sign * 1.01 * allowed), tolerance).differs, "published, too"
 
 
@@ -617,11 +619,11 @@ def test_compare_lists_fifty_images_and_counts_the_rest() -> None:
         images = [ImageScore(str(i), {"psnr": value}, 0.0, []) for i in range(count)]
         return Table("t", "", "", [Cell(("r",), ("c",), "psnr", "done", None, 1.0, images, count)], {})
 
-    for count, told in ((50, False), (53, True)):
+    for count, expected in ((50, False), (53, True)):
         text = compare(table(count, 1.0), table(count, 2.0), 0.5).text
         assert text.count("| psnr |") == 50
-        assert ("And 3 more." in text) == told
-        assert ("more." in text) == told
+        assert ("And 3 more." in text) == expected
+        assert ("more." in text) == expected
 
 
 @pytest.mark.parametrize(("name", "value"), [("provenance", "none"), ("measured", "much"), ("published", [1])])
@@ -630,9 +632,9 @@ def test_compare_refuses_a_file_with_words_for_numbers(
 ) -> None:
     assert command("tables", "usrnet_bicubic", "--limit", 1, "-o", tmp_path / "t")[0] == 0
     file = tmp_path / "t" / "table.json"
-    told = json.loads(file.read_text())
-    (told if name in told else told["cells"][0])[name] = value
-    file.write_text(json.dumps(told))
+    expected = json.loads(file.read_text())
+    (expected if name in expected else expected["cells"][0])[name] = value
+    file.write_text(json.dumps(expected))
     code, _, err = command("tables", "compare", file, file)
     assert (code, err.count("\n")) == (2, 1)
     assert "is no table.json" in err
@@ -646,7 +648,7 @@ def test_compare_refuses_different_tables(data: Path, tmp_path: Path, command: C
     assert "derain and deblur are different tables" in err
 
 
-def test_the_list_tells_tables_numbers_and_which_sets_are_here(data: Path, command: Command, tmp_path: Path) -> None:
+def test_the_list_names_tables_numbers_and_which_sets_are_here(data: Path, command: Command, tmp_path: Path) -> None:
     for words in (["--list"], ["list"], []):
         code, out, _ = command("tables", *words)
         assert code == 0

@@ -218,7 +218,7 @@ TWINS |= {recipe for recipe in RECIPES if "dgunet_plus" in recipe}
 @pytest.mark.parametrize(
     "recipe", [pytest.param(recipe, marks=pytest.mark.slow) if recipe in TWINS else recipe for recipe in RECIPES]
 )
-def test_a_check_of_the_recipe_tells_what_the_run_takes_and_writes_nothing(
+def test_a_check_of_the_recipe_reports_what_the_run_takes_and_writes_nothing(
     recipe: str, sets: Path, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("UNFOLD_DATA", str(sets))
@@ -229,7 +229,7 @@ def test_a_check_of_the_recipe_tells_what_the_run_takes_and_writes_nothing(
     task, name = recipe.split("/")
     code, out, err = command("train", "--check", "--config", TASKS / task / "configs" / f"{name}.yaml", *words)
     assert code == 0, err
-    for told in (
+    for expected in (
         "parameters",
         "GMAC",
         "first steps",
@@ -238,5 +238,5 @@ def test_a_check_of_the_recipe_tells_what_the_run_takes_and_writes_nothing(
         "run  ",
         "nothing was written",
     ):
-        assert told in out, out
+        assert expected in out, out
     assert not (tmp_path / "run").exists()

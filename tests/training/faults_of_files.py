@@ -26,8 +26,8 @@ def truncated(trial: Trial) -> Notes:
     last = trial.copy_base()
     os.truncate(last, trial.rng.randrange(last.stat().st_size))
     trial.compare()
-    told = "going back to the one before" in (trial.place.folder / f"{trial.name}.txt").read_text()
-    return {"{:.0f} found and named": told}
+    expected = "going back to the one before" in (trial.place.folder / f"{trial.name}.txt").read_text()
+    return {"{:.0f} found and named": expected}
 
 
 def flip(path: Path, rng: random.Random) -> None:
@@ -41,10 +41,10 @@ def flipped(trial: Trial) -> Notes:
     refused = sum(refused_or_harmless(last, trial) for _ in range(FLIPS))
     flip(last, trial.rng)
     trial.compare()
-    told = "going back to the one before" in (trial.place.folder / f"{trial.name}.txt").read_text()
+    expected = "going back to the one before" in (trial.place.folder / f"{trial.name}.txt").read_text()
     return {
-        "{:.0f} found and named": told,
-        "{:.0f} in what nothing reads": not told,
+        "{:.0f} found and named": expected,
+        "{:.0f} in what nothing reads": not expected,
         "{:.0f} more, only read": FLIPS,
         "{:.0f} of these refused": refused,
         "{:.0f} of these with every number intact": FLIPS - refused,

@@ -202,7 +202,7 @@ def dead_rank(trial: Trial) -> Notes:
     expected[which] = -signal.SIGKILL
     check([code for code, *_ in killed] == expected, f"{killed}")
     line = f"process {which} of 2 died; the last checkpoint is good"
-    check(line in killed[1 - which][2], f"not told: {killed[1 - which][2]}")
+    check(line in killed[1 - which][2], f"not reported: {killed[1 - which][2]}")
     check([code for code, *_ in train(trial.name)] == [0, 0], "resumed")
     different = unlike(trial.folder, ending(trial.place.folder / whole))
     check(not different, f"{len(different)} values differ, {different[:3]}")

@@ -1,4 +1,4 @@
-"""Real training processes, to be killed and resumed, and how to tell whether two runs ended alike.
+"""Real training processes to kill and resume, and a comparison of the results of two runs.
 
 They are forked from a process that has imported everything already, so that a start takes a moment and no seconds.
 """

@@ -1,4 +1,4 @@
-"""What is done to a process before it trains: for faults that nobody can cause from outside at the right moment."""
+"""Changes to a process before it trains: for faults that cannot be caused from outside at the right moment."""
 
 from __future__ import annotations
 

@@ -157,7 +157,7 @@ def test_without_weight_the_network_trains_as_if_it_were_alone() -> None:
     assert not any(torch.equal(before[name], after[name]) for name in after if name.endswith("weight"))
 
 
-def test_the_discriminator_learns_to_tell_restored_patches() -> None:
+def test_the_discriminator_learns_to_recognise_restored_patches() -> None:
     update, given = pair(rate=1e-3), batch()
     given["y"] = F.avg_pool2d(given["y"], 5, 1, 2)
     first, *_, final = [update(dict(given))[-1].item() / 3 for _ in range(8)]
@@ -250,7 +250,7 @@ def test_a_discriminator_that_is_not_finite_is_never_written(recipe: Path, tmp_p
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "expected"),
     [
         ("TRAIN.PATCH 64", "TRAIN.PATCH must be 96, what the discriminator of the loss adversarial takes, and is 64"),
         ("TRAIN.ACCUMULATE 2", "TRAIN.ACCUMULATE must be 1 with the loss adversarial"),
@@ -267,11 +267,11 @@ def test_a_discriminator_that_is_not_finite_is_never_written(recipe: Path, tmp_p
     ],
 )
 def test_settings_that_do_not_fit_are_one_line_before_the_work(
-    recipe: Path, tmp_path: Path, command: Command, words: str, told: str
+    recipe: Path, tmp_path: Path, command: Command, words: str, expected: str
 ) -> None:
     code, _, err = command("train", "--config", recipe, *WORDS.split(), *words.split())
     assert code == 2
-    assert told in err
+    assert expected in err
     assert err.count("\n") == 1
     assert not (tmp_path / "run").exists()
 
@@ -334,12 +334,12 @@ def test_vgg_weights_that_cannot_be_had_are_one_line_that_says_where_to_put_them
     server.acts = ["500"] * 9
     with pytest.raises(UnfoldError) as caught:
         vgg19_features()
-    told = str(caught.value)
-    assert told.startswith("the loss perceptual needs VGG19's weights:")
-    assert url in told
-    assert f"save it as {path}" in told
-    assert told.endswith("or set its option vgg to where the file is")
-    assert "\n" not in told
+    expected = str(caught.value)
+    assert expected.startswith("the loss perceptual needs VGG19's weights:")
+    assert url in expected
+    assert f"save it as {path}" in expected
+    assert expected.endswith("or set its option vgg to where the file is")
+    assert "\n" not in expected
     server.acts = []
     with pytest.raises(UnfoldError, match=r"is not what .* should be: its SHA-256 is .*; move it away"):
         vgg19_features()

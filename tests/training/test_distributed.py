@@ -104,15 +104,17 @@ def test_one_that_is_stopped_or_killed_stops_all_and_the_run_goes_on_as_if_not(r
     argv = [*begin, str(tmp_path / "broken")]
     stopped = trained(3, tmp_path / "2", argv, 1, 5, "SIGTERM")
     assert [code for code, _, _ in stopped] == [75, 75, 75], stopped
-    assert told(stopped) == ["unfold train: stopped by SIGTERM after step 6 of 12; --resume auto goes on from there"]
+    assert errors_in(stopped) == [
+        "unfold train: stopped by SIGTERM after step 6 of 12; --resume auto goes on from there"
+    ]
     lost = trained(3, tmp_path / "5", [*argv, "TRAIN.WORKERS", "1"], 2, 0, "worker")
     assert [code for code, _, _ in lost] == [75, 75, 75], lost
-    (line,) = told(lost)
+    (line,) = errors_in(lost)
     assert line.startswith("unfold train: a process that loads data died (DataLoader worker"), line
     killed = trained(3, tmp_path / "3", [*argv, "TRAIN.WORKERS", "1"], 1, 2, "SIGKILL")
     assert [code for code, _, _ in killed] == [75, -9, 75], killed
     reason = "unfold train: process 1 of 3 died; the last checkpoint is good, --resume auto goes on from it"
-    assert told(killed) == [reason], killed
+    assert errors_in(killed) == [reason], killed
     assert 8 <= weights(tmp_path / "broken")["step"] < 12
     resumed = trained(3, tmp_path / "4", argv)
     assert [code for code, _, _ in resumed] == [0, 0, 0], resumed
@@ -135,7 +137,7 @@ def test_several_go_on_with_images_that_have_moved_and_all_refuse_other_ones(
     longer = [*argv, "--resume", "TRAIN.EPOCHS", "3", "DATA.TRAIN"]
     refused = trained(2, tmp_path / "2", [*longer, str(tmp_path / "others")])
     assert (refused[0][0], refused[1][0] in (1, 2)) == (2, True), refused
-    (line,) = told(refused)
+    (line,) = errors_in(refused)
     assert "holds other images than" in line
     moved = trained(2, tmp_path / "3", [*longer, str(tmp_path / "elsewhere")])
     assert [code for code, _, _ in moved] == [0, 0], moved
@@ -143,7 +145,7 @@ def test_several_go_on_with_images_that_have_moved_and_all_refuse_other_ones(
     assert weights(tmp_path / "run")["step"] == 12
 
 
-def told(found: list[Ended]) -> list[str]:
+def errors_in(found: list[Ended]) -> list[str]:
     """What the processes say on stderr, but for the bar."""
     lines = [line for _, _, err in found for line in err.splitlines()]
     return [line for line in lines if line and not line.startswith("training:")]
@@ -159,7 +161,7 @@ def told(found: list[Ended]) -> list[str]:
         ("no recipe", "unfold train: config none.yaml: there is no such file"),
     ],
 )
-def test_an_error_on_one_ends_all_and_is_told_once(recipe: Path, tmp_path: Path, what: str, line: str) -> None:
+def test_an_error_on_one_ends_all_and_is_reported_once(recipe: Path, tmp_path: Path, what: str, line: str) -> None:
     found = trained(3, tmp_path / "ranks", ["train", "--config", str(recipe), *SIX.split()], 1, 2, what)
     assert all(code in (1, 2) for code, _, _ in found), found
     assert "".join(err for _, _, err in found).count(line) == 1, found
@@ -197,7 +199,9 @@ def test_each_process_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> N
         Processes(3, 4, 2, watch).join("auto")
 
 
-def test_processes_that_were_not_started_by_torchrun_are_told_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_processes_that_were_not_started_by_torchrun_are_errors_that_name_what_is_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     for name in ("LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("RANK", "1")
@@ -205,12 +209,12 @@ def test_processes_that_were_not_started_by_torchrun_are_told_what_is_missing(mo
     with processes(print, lambda error: 1) as us:
         assert (us.rank, us.world) == (0, 1), "one is one, whatever it is called"
     monkeypatch.setenv("WORLD_SIZE", "2")
-    told = "LOCAL_RANK, MASTER_ADDR, MASTER_PORT not: start it by torchrun"
-    with pytest.raises(UnfoldError, match=told), processes(print, lambda error: 1):
+    errors_in = "LOCAL_RANK, MASTER_ADDR, MASTER_PORT not: start it by torchrun"
+    with pytest.raises(UnfoldError, match=errors_in), processes(print, lambda error: 1):
         pass
 
 
-def test_machines_with_other_images_are_told() -> None:
+def test_machines_with_other_images_are_reported() -> None:
     first = "2 training images of 40 pixels and 1 cases for validation"
     us: Any = SimpleNamespace(gather=lambda mine: [first, mine])
     check_data(us, MemoryStore([{"target": np.zeros((4, 5, 3))}] * 2), [0])

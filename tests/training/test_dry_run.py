@@ -1,4 +1,4 @@
-"""`unfold train --check`, and mistakes in a recipe that are told before anything is read or written."""
+"""`unfold train --check`, and mistakes in a recipe that are reported before anything is read or written."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from unfold.training.memory_count import smallest_patch
 from unfold.training.processes.distributed import Processes
 from unfold.training.setup.build_parts import build_rate
 from unfold.training.setup.build_run import build_trainer
-from unfold.training.setup.settings_check import in_vain
+from unfold.training.setup.settings_check import without_effect
 
 Command = Callable[..., tuple[int, str, str]]
 # 0 is as published: the recipe's keys are for another network.
@@ -34,13 +34,13 @@ def files(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_a_check_tells_what_the_run_will_take_and_writes_nothing(
+def test_a_check_reports_what_the_run_will_take_and_writes_nothing(
     recipe: Path, tmp_path: Path, command: Command
 ) -> None:
     before = files(tmp_path)
     code, out, err = command("train", "--check", "--config", recipe, "TRAIN.EMA", "0.9")
     assert code == 0, err
-    for told in (
+    for expected in (
         r"network +dgunet_denoise, 150,652 parameters, float32 on cpu",
         r"first steps +1 of 8x8: loss 0\.\d+, then 0\.\d+",
         r"memory +\d+ MB for a step of 2 of 16x16 \(estimated\); [\d.]+ [MG]B are free",
@@ -49,7 +49,7 @@ def test_a_check_tells_what_the_run_will_take_and_writes_nothing(
         r"run +9 steps, \S+ minutes \(estimated\)",
         r"disk +\d+ MB for a checkpoint",
     ):
-        assert re.search(told, out), told
+        assert re.search(expected, out), expected
     assert files(tmp_path) == before
     assert not (tmp_path / "run").exists()
 
@@ -126,13 +126,13 @@ def test_the_size_of_a_checkpoint_is_that_of_its_file(tmp_path: Path) -> None:
     assert size_on_disk(content) == pytest.approx((tmp_path / "last.pth").stat().st_size, rel=0.02)
 
 
-def test_a_check_of_several_processes_tells_the_memory_of_each_and_what_they_exchange(
+def test_a_check_of_several_processes_reports_the_memory_of_each_and_what_they_exchange(
     recipe: Path, tmp_path: Path
 ) -> None:
     words = ["train", "--check", "--config", str(recipe), "TRAIN.BATCH", "6", "TRAIN.PATCHES", "24"]
     (code, out, err), (other, silent, _) = ended(start(2, tmp_path / "ranks", commands, words), tmp_path / "ranks")
     assert (code, other, silent) == (0, 0, ""), err
-    for told in (
+    for expected in (
         r"processes +2 on 1 machine, of each step 3 of 16x16 at most in each",
         r"memory +\d+ MB in each process for its part \(estimated\); free are 0: [\d.]+ [MG]B, 1: [\d.]+ [MG]B",
         # 150,652 parameters of 4 bytes: of two processes, each sends as much as there is.
@@ -140,7 +140,7 @@ def test_a_check_of_several_processes_tells_the_memory_of_each_and_what_they_exc
         r"here \(measured",
         r"run +12 steps",
     ):
-        assert re.search(told, out), (told, out)
+        assert re.search(expected, out), (expected, out)
     assert not (tmp_path / "run").exists()
 
 
@@ -149,7 +149,7 @@ def test_a_ring_sends_twice_what_the_others_hold() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "expected"),
     [
         ("TRAIN.PATCH 7", "TRAIN.PATCH 7 is below the 8 pixels that dgunet_denoise needs"),
         ("DATA.TRAIN nowhere", "command line: DATA.TRAIN nowhere: there is no folder nowhere"),
@@ -180,20 +180,20 @@ def test_a_ring_sends_twice_what_the_others_hold() -> None:
         ("OUTPUT {recipe}/run", "tiny.yaml/run cannot be written:"),
     ],
 )
-def test_what_cannot_be_is_one_line_before_the_training_set_is_read(
-    recipe: Path, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch, words: str, told: str
+def test_invalid_settings_are_one_line_before_the_training_set_is_read(
+    recipe: Path, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch, words: str, expected: str
 ) -> None:
     monkeypatch.setattr("unfold.from_config.read_store", lambda *arguments: pytest.fail("it is being read"))
     words = words.format(recipe=recipe)
     code, _, err = command("train", "--check", "--config", recipe, *words.split())
     assert (code, err) == command("train", "--config", recipe, *words.split())[::2]
     assert code == 2
-    assert told in err
+    assert expected in err
     assert err.count("\n") == 1
     assert not (tmp_path / "run").exists()
 
 
-def test_a_missing_training_set_is_told_before_the_validation_set_is_read(
+def test_a_missing_training_set_is_reported_before_the_validation_set_is_read(
     recipe: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
@@ -208,7 +208,7 @@ def test_more_processes_than_patches_in_a_step_are_refused(recipe: Path) -> None
         build_trainer(load_config(recipe, ["TRAIN.BATCH", "2"]), processes=Processes(1, 3))
 
 
-def test_weights_of_another_network_are_not_resumed_and_told_before_the_training_set_is_read(
+def test_weights_of_another_network_are_not_resumed_and_reported_before_the_training_set_is_read(
     recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     build_trainer(load_config(recipe)).fit(1)
@@ -222,7 +222,7 @@ def test_weights_of_another_network_are_not_resumed_and_told_before_the_training
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "expected"),
     [
         ("SCHEDULE.WARMUP 3", "SCHEDULE.WARMUP 3 lasts no shorter than the run, 3 epochs"),
         (
@@ -236,15 +236,15 @@ def test_weights_of_another_network_are_not_resumed_and_told_before_the_training
         ("TRAIN.VALIDATE_EVERY 99 TRAIN.SAVE_EVERY 99 LOSS.EDGE 0.1 TRAIN.ITERATIONS 9 SCHEDULE.WARMUP 8", ""),
     ],
 )
-def test_settings_in_vain_are_told_and_not_refused(
-    recipe: Path, words: str, told: str, caplog: pytest.LogCaptureFixture
+def test_settings_without_effect_are_reported_and_not_refused(
+    recipe: Path, words: str, expected: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     cfg = load_config(recipe, words.split())
     settings = settings_of(cfg)
-    found = in_vain(settings.train, settings.schedule.warmup, build_rate(cfg))
-    assert len(found) == bool(told)
+    found = without_effect(settings.train, settings.schedule.warmup, build_rate(cfg))
+    assert len(found) == bool(expected)
     build_trainer(cfg, dry=True)
-    assert all(told in text and text in caplog.text for text in found)
+    assert all(expected in text and text in caplog.text for text in found)
 
 
 def test_fetching_says_what_is_here_and_trains_nothing(
@@ -253,14 +253,14 @@ def test_fetching_says_what_is_here_and_trains_nothing(
     monkeypatch.setenv("UNFOLD_CACHE", str(tmp_path / "cache"))
     code, out, err = command("train", "--fetch", "--config", recipe, "--init", "usrnet_tiny_small", "DATA.TEST", "none")
     assert code == 0, err
-    for told in (
+    for expected in (
         rf"cache +{tmp_path / 'cache'}",
         r"weights +usrnet_tiny_small of --init: .*usrnet_tiny_small\.safetensors",
         r"DATA.TRAIN .*pictures: here",
         r"DATA.TEST +none: not here \(there is no folder none",
         "nothing else is needed from a network",
     ):
-        assert re.search(told, out), (told, out)
+        assert re.search(expected, out), (expected, out)
     assert not (tmp_path / "run").exists()
 
 

@@ -92,7 +92,7 @@ CASES = {
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("world", [2, pytest.param(3, marks=pytest.mark.slow)])
-def test_the_reason_is_told_once_and_every_process_exits_with_2(
+def test_the_reason_is_reported_once_and_every_process_exits_with_2(
     recipe: Path, tmp_path: Path, world: int, case: str
 ) -> None:
     words, what, reason = CASES[case]

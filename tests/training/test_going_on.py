@@ -91,7 +91,7 @@ def test_a_cosine_whose_rates_have_been_the_same_until_now_goes_on_as_the_longer
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "expected"),
     [
         ("TRAIN.EPOCHS 2", "TRAIN.EPOCHS 2 is less than what this run has done: 3 epochs"),
         ("TRAIN.ITERATIONS 30", "whose length was said by TRAIN.EPOCHS"),
@@ -100,10 +100,10 @@ def test_a_cosine_whose_rates_have_been_the_same_until_now_goes_on_as_the_longer
         ("TRAIN.EPOCHS 5 SCHEDULE.WARMUP 2", "epoch 1, which is done, had been 0.001 and not 0.002"),
     ],
 )
-def test_what_is_no_longer_the_same_run_is_one_line(recipe: Path, tmp_path: Path, words: str, told: str) -> None:
+def test_what_is_no_longer_the_same_run_is_one_line(recipe: Path, tmp_path: Path, words: str, expected: str) -> None:
     before = "SCHEDULE.NAME multistep SCHEDULE.ARGS.milestones [2]"
     build(recipe, tmp_path / "run", before).fit()
-    with pytest.raises(UnfoldError, match=told):
+    with pytest.raises(UnfoldError, match=expected):
         build(recipe, tmp_path / "run", f"{before} {words}", resume=True)
 
 
@@ -162,7 +162,7 @@ def test_an_old_run_says_that_its_images_could_not_be_compared(
     assert "validation" in json.loads(notes.read_text())[-1]
 
 
-def test_images_that_have_changed_in_their_place_are_told(
+def test_images_that_have_changed_in_their_place_are_reported(
     recipe: Path, pictures: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     build(recipe, tmp_path / "run", "").fit(until=1)

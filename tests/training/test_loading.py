@@ -1,4 +1,4 @@
-"""What goes wrong in a process that loads data is told in one line, between two steps."""
+"""What goes wrong in a process that loads data is reported in one line, between two steps."""
 
 from __future__ import annotations
 
@@ -71,14 +71,14 @@ def test_a_mistake_in_our_code_is_no_death_and_keeps_its_traceback(workers: int)
         load(raises(RuntimeError("a mistake")), workers)
 
 
-def test_a_killed_one_is_told_where_a_batch_is_asked_for() -> None:
+def test_a_killed_one_is_reported_where_a_batch_is_asked_for() -> None:
     with pytest.raises(WorkerDied) as death:
         load(lambda: os.kill(os.getpid(), signal.SIGKILL), 1)
     assert len(str(death.value).splitlines()) == 1
     assert signal.getsignal(signal.SIGCHLD) == signal.SIG_DFL, "torch's raises in the midst of a step"
 
 
-def test_one_ignores_what_a_scheduler_sends_to_all_and_heeds_what_follows() -> None:
+def test_one_ignores_what_a_scheduler_sends_to_all_and_obeys_what_follows() -> None:
     def signalled() -> None:
         for number in (signal.SIGINT, signal.SIGINT, signal.SIGUSR1, signal.SIGTERM):
             os.kill(os.getpid(), number)

@@ -71,7 +71,7 @@ MARK = "<end>"
 
 @pytest.fixture
 def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], Callable[[], str]]]:
-    """terminal(columns) makes stderr a terminal; what that returns tells what has been written there."""
+    """terminal(columns) makes stderr a terminal; what that returns gives the text written there."""
     ends = pty.openpty()
     file = os.fdopen(ends[1], "w")
 
@@ -101,7 +101,7 @@ def run_line(clock: Clock, steps: int, seconds: float) -> None:
         for _ in range(steps):
             clock.now += seconds
             shown.update(2)
-            shown.tell(WORDS)
+            shown.show(WORDS)
 
 
 @pytest.mark.parametrize(("columns", "seen"), [(80, 5), (120, 7)])
@@ -143,16 +143,16 @@ def test_a_run_without_a_terminal_prints_no_control_characters(recipe: Path, com
 
 
 def test_the_line_names_loss_psnr_rate_speed_and_waiting(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[str] = []
-    monkeypatch.setattr(Line, "tell", lambda self, words: told.append(", ".join(words)))
+    shown_lines: list[str] = []
+    monkeypatch.setattr(Line, "show", lambda self, words: shown_lines.append(", ".join(words)))
     monkeypatch.setattr(Line, "due", lambda self: True)
     run = build(recipe)
     run.fit()
     row = run.log.rows[0]
-    assert len(told) == 9 + 3, "each step, and each epoch"
+    assert len(shown_lines) == 9 + 3, "each step, and each epoch"
     end = f"img/s, loss {row['loss']:.4f}, psnr {row['train_psnr']:.2f}, lr 2.0e-3, data wait {row['data_wait']:.0%}"
-    assert f"{end}, best validation {row['val_psnr']:.2f}, step 3 of 9" in told[3]
-    assert told[2].startswith(told[3].split(",")[0]), "the speed of the log"
+    assert f"{end}, best validation {row['val_psnr']:.2f}, step 3 of 9" in shown_lines[3]
+    assert shown_lines[2].startswith(shown_lines[3].split(",")[0]), "the speed of the log"
 
 
 def test_each_start_of_a_run_leaves_an_entry_in_environment_json(recipe: Path, tmp_path: Path) -> None:
@@ -249,15 +249,15 @@ def test_tensorboard_shows_log_stages_and_step_sizes_once_after_a_kill_too(recip
     assert "run/loss" not in events(folder).Tags()["scalars"], "a new run begins empty"
 
 
-def test_tensorboard_that_is_missing_is_told_before_any_work(
+def test_tensorboard_that_is_missing_is_reported_before_any_work(
     recipe: Path, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from unfold.training import tensorboard
 
     monkeypatch.setattr(tensorboard.importlib.util, "find_spec", lambda name: None)
     code, _, err = command("train", "--config", recipe, "TRAIN.BOARD", "true")
-    told = "TRAIN.BOARD true writes for TensorBoard, which is missing: pip install 'unfold-restoration[log]'"
-    assert (code, err) == (2, f"unfold train: {told}\n")
+    shown_lines = "TRAIN.BOARD true writes for TensorBoard, which is missing: pip install 'unfold-restoration[log]'"
+    assert (code, err) == (2, f"unfold train: {shown_lines}\n")
     assert not (tmp_path / "run").exists()
 
 
@@ -280,7 +280,7 @@ NRL_GDN = f"{OTHER} MODEL.NAME nrl_gdn DATA.KIND nrl_gdn TRAIN.PATCH 32 DATA.SCA
 def test_a_gpu_is_not_waited_for_but_every_so_many_steps(
     recipe: Path, monkeypatch: pytest.MonkeyPatch, words: str
 ) -> None:
-    """Run on tensors that have no numbers, as if on a GPU: whoever asks for one fails, and so tells where."""
+    """Run on tensors that have no numbers, as if on a GPU: reading one fails, which shows where."""
     monkeypatch.setattr(training, "build_validation", lambda *_: GaussianDenoising())  # never reached
     run = build(recipe, f"TRAIN.PATCHES 60 {words}")
     run.device = torch.device("meta")

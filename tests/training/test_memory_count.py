@@ -115,7 +115,7 @@ def test_checkpointed_stages_take_the_memory_of_about_one(config: Callable[[str]
         ),
     ],
 )
-def test_three_settings_that_take_less_are_told_with_their_numbers(
+def test_three_settings_that_take_less_are_reported_with_their_numbers(
     config: Callable[[str], CfgNode], monkeypatch: pytest.MonkeyPatch, words: str, settings: list[str]
 ) -> None:
     def counted(cfg: CfgNode, world: int = 1) -> int:
@@ -126,10 +126,10 @@ def test_three_settings_that_take_less_are_told_with_their_numbers(
     monkeypatch.setattr(memory_count, "in_bytes", str)
     monkeypatch.setattr(memory_count, "step_memory", counted)
     cfg = config(f"TRAIN.PATCH 40 {words}")
-    told = what_helps(cfg)
-    assert told.startswith(f"a training step takes {counted(cfg)} (estimated); it would take ")
-    assert told.count(" with ") == len(settings)
-    assert all(setting in part for setting, part in zip(settings, told.split(", "), strict=True))
+    expected = what_helps(cfg)
+    assert expected.startswith(f"a training step takes {counted(cfg)} (estimated); it would take ")
+    assert expected.count(" with ") == len(settings)
+    assert all(setting in part for setting, part in zip(settings, expected.split(", "), strict=True))
 
 
 def test_a_run_out_of_memory_says_what_would_help(
@@ -149,7 +149,7 @@ def test_a_run_out_of_memory_says_what_would_help(
     )
 
 
-def test_validation_out_of_memory_is_told_apart(
+def test_validation_out_of_memory_is_distinguished(
     recipe: Path, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def validate(*arguments: object) -> Tensor:

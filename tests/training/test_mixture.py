@@ -1,4 +1,4 @@
-"""Training on a mixture: every part in log, curve, board, validation and test, and what cannot be mixed is refused."""
+"""Training on a mixture: every part in log, curve, board, validation and test, and errors for other parts."""
 
 from __future__ import annotations
 
@@ -177,10 +177,10 @@ def test_two_recipes_differ_in_what_their_parts_differ_in(recipe: Path) -> None:
         (["DATA.REDUCED", "[0.5]"], "DATA.REDUCED makes copies of clean images, and DATA.MIX says how often"),
         (["TRAIN.MIXUP", "0.5"], "TRAIN.MIXUP blends images"),
         (["DATA.MULTIPLE", "0"], "DATA.MULTIPLE must be greater than 0"),
-        (["DATA.MULTIPLE", "64"], "below 64 pixels, of which DATA.MULTIPLE leaves nothing"),
+        (["DATA.MULTIPLE", "64"], "below 64 pixels, and DATA.MULTIPLE leaves nothing of those"),
     ],
 )
-def test_what_cannot_be_mixed_is_told_in_one_line(
+def test_parts_that_do_not_mix_are_one_line(
     recipe: Path, command: Command, words: list[str], said: str, tmp_path: Path
 ) -> None:
     code, _, err = command("train", "--config", recipe, *words)

@@ -55,10 +55,10 @@ def test_the_published_denoising_schedule_ends_far_above_its_least_rate() -> Non
     assert last == pytest.approx(1e-6 + (1e-3 - 1e-6) * (1 + math.cos(math.pi * 76 / 117)) / 2, rel=1e-9)
 
 
-def test_a_milestone_is_in_vain_from_the_end_of_the_run_on() -> None:
+def test_a_milestone_has_no_effect_from_the_end_of_the_run_on() -> None:
     rate = MultiStep([2, 5, 9])
     assert rates(5, 0, 0, rate)[-1] == 1e-3 * rate.gamma, "the second never counts in 5 units"
-    assert rate.in_vain(5, "epochs") == ["milestones [5, 9] lie beyond the run, 5 epochs after the warm-up"]
+    assert rate.without_effect(5, "epochs") == ["milestones [5, 9] lie beyond the run, 5 epochs after the warm-up"]
     assert rates(6, 0, 0, rate)[-1] == 1e-3 * rate.gamma**2
-    assert rate.in_vain(6, "epochs") == ["milestones [9] lie beyond the run, 6 epochs after the warm-up"]
-    assert rate.in_vain(10, "epochs") == []
+    assert rate.without_effect(6, "epochs") == ["milestones [9] lie beyond the run, 6 epochs after the warm-up"]
+    assert rate.without_effect(10, "epochs") == []

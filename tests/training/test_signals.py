@@ -122,17 +122,17 @@ def test_handlers_are_as_before_when_a_run_is_done(recipe: Path) -> None:
     assert before == after
 
 
-def test_the_second_ctrl_c_ends_at_once_and_one_at_a_time_is_heeded_at_once() -> None:
+def test_the_second_ctrl_c_ends_at_once_and_one_at_a_time_is_obeyed_at_once() -> None:
     with requests_to_stop() as request:
         signal.raise_signal(signal.SIGINT)
         assert request.signal == signal.SIGINT
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
     request = Request()
-    with request.heeded_at_once(), pytest.raises(Stopped, match=r"^stopped by SIGUSR1$"):
+    with request.raising_at_once(), pytest.raises(Stopped, match=r"^stopped by SIGUSR1$"):
         request.receive(signal.SIGUSR1, None)
     request.receive(signal.SIGTERM, None)
-    with pytest.raises(Stopped), request.heeded_at_once():
+    with pytest.raises(Stopped), request.raising_at_once():
         pytest.fail("it was asked before")
-    with request.heeded_at_once(False):
+    with request.raising_at_once(False):
         request.receive(signal.SIGTERM, None)

@@ -28,7 +28,7 @@ def test_weights_to_begin_with_are_those_of_the_first_step(
 ) -> None:
     with caplog.at_level("INFO"):
         build(recipe).fit(until=1)
-    assert "beginning with random weights" in caplog.text, "who forgot --init is told"
+    assert "beginning with random weights" in caplog.text, "a note for a forgotten --init"
     caplog.clear()
     given = tmp_path / "run" / "checkpoints" / "last.pth"
     trainer = build(recipe, "OUTPUT", tmp_path / "fine", init=str(given))
@@ -39,7 +39,7 @@ def test_weights_to_begin_with_are_those_of_the_first_step(
     assert not trainer.update.optimizer.state
 
 
-def test_weights_that_do_not_fit_are_refused_or_taken_in_part_and_what_stays_fresh_is_told(
+def test_weights_that_do_not_fit_are_refused_or_taken_in_part_and_what_stays_fresh_is_listed(
     recipe: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     build(recipe).fit(until=1)

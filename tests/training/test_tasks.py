@@ -108,7 +108,7 @@ def test_a_narrow_dgunet_learns_from_pairs(
 
 @pytest.mark.usefixtures("_kernels")
 @pytest.mark.parametrize(
-    ("kind", "model", "told"),
+    ("kind", "model", "expected"),
     [
         ("nrl_gdn", NRL_GDN, ""),
         ("nrl_gdn", DGUNET, ""),
@@ -119,11 +119,11 @@ def test_a_narrow_dgunet_learns_from_pairs(
     ],
 )
 def test_every_kind_of_samples_trains_and_validates_its_networks(
-    tmp_path: Path, pairs: Path, command: Command, kind: str, model: str, told: str
+    tmp_path: Path, pairs: Path, command: Command, kind: str, model: str, expected: str
 ) -> None:
     train, val = (pairs / split / "target" for split in ("train", "val"))
-    data = f"DATA: {{KIND: {kind}, TRAIN: {train}, VAL: {val}{told}}}\n"
-    patch = SHORT.replace("32", "36") if kind == "usrnet" and "SCALES" not in told else SHORT
+    data = f"DATA: {{KIND: {kind}, TRAIN: {train}, VAL: {val}{expected}}}\n"
+    patch = SHORT.replace("32", "36") if kind == "usrnet" and "SCALES" not in expected else SHORT
     code, _, err = command("train", "--config", written(tmp_path, f"MODEL: {model}\n{data}TRAIN: {patch}\n"))
     assert code == 0, err
     (row,) = rows(tmp_path)
@@ -152,7 +152,7 @@ def test_bad_training_images_stop_the_run_or_are_left_out_and_listed(
 
 @pytest.mark.usefixtures("_kernels")
 @pytest.mark.parametrize(
-    ("overrides", "told"),
+    ("overrides", "expected"),
     [
         (["DATA.KIND", "blur"], "no degradation is called 'blur'"),
         ([*TINY], "samples of DATA.KIND gaussian hold y"),
@@ -178,11 +178,11 @@ def test_bad_training_images_stop_the_run_or_are_left_out_and_listed(
     ],
 )
 def test_settings_that_do_not_fit_are_one_line_before_the_work(
-    tmp_path: Path, command: Command, overrides: list[str], told: str
+    tmp_path: Path, command: Command, overrides: list[str], expected: str
 ) -> None:
     code, _, err = command("train", "--config", written(tmp_path, f"MODEL: {DGUNET}\n"), *overrides)
     assert code == 2
-    assert told in err
+    assert expected in err
     assert err.count("\n") == 1
 
 
@@ -193,21 +193,21 @@ def test_a_recipe_of_another_task_is_tested_by_what_validates_it_and_not_as_a_de
     state = create_model("dgunet_deblur", **arguments).state_dict()
     torch.save({"state_dict": state, "model": {"name": "dgunet_deblur", "arguments": arguments}}, tmp_path / "net.pth")
     recipe = written(tmp_path, f"MODEL: {DGUNET}\nDATA: {{KIND: paired, TEST: {pairs}/val}}\n")
-    told = ("--weights", tmp_path / "net.pth")
-    code, _, err = command("test", "--config", recipe, *told, "--output", tmp_path / "results")
+    message = ("--weights", tmp_path / "net.pth")
+    code, _, err = command("test", "--config", recipe, *message, "--output", tmp_path / "results")
     assert (code, err) == (0, "")
     tested = json.loads((tmp_path / "results" / "results.json").read_text())
-    command("test", "--protocol", "deblur_rgb", "--data", pairs / "val", *told, "--json", tmp_path / "b.json")
+    command("test", "--protocol", "deblur_rgb", "--data", pairs / "val", *message, "--json", tmp_path / "b.json")
     expected = json.loads((tmp_path / "b.json").read_text())["mean"]["psnr"]
     assert tested["mean"]["dgunet_deblur"]["psnr"] == pytest.approx(expected)
     assert tested["tested_as"]["protocol"] == {"crop": 0}
-    code, _, err = command("test", "--config", recipe, *told, "TEST.BASELINES", "[tv]")
+    code, _, err = command("test", "--config", recipe, *message, "TEST.BASELINES", "[tv]")
     assert code == 2
     assert "TEST.BASELINES tv remove white noise" in err
 
 
 @pytest.mark.parametrize("kind", ["paired", "rain"])
-def test_mistakes_in_the_validation_set_are_told_by_name_before_the_training_set_is_read(
+def test_mistakes_in_the_validation_set_are_reported_by_name_before_the_training_set_is_read(
     tmp_path: Path, pairs: Path, command: Command, kind: str
 ) -> None:
     for path in (pairs / "train").rglob("*.png"):
@@ -250,9 +250,7 @@ def test_images_without_a_partner_are_not_left_out_by_skip_bad(tmp_path: Path, p
     assert "SKIP_BAD" not in command("train", "--config", recipe)[2]
     code, _, err = command("train", "--config", recipe, "DATA.SKIP_BAD", "true")
     assert code == 2
-    assert (
-        "1 without a partner of the same name: target/3.png (DATA.SKIP_BAD leaves out what cannot be read, and" in err
-    )
+    assert "1 without a partner of the same name: target/3.png (DATA.SKIP_BAD leaves out unreadable images, not" in err
 
 
 def test_a_cache_is_taken_on_the_terms_of_its_files(
@@ -290,7 +288,7 @@ def test_a_patch_cache_trains_to_the_weights_of_its_files(tmp_path: Path, pairs:
         assert code == 0, err
         states.append(load_model(folder / "checkpoints" / "last.pth").state_dict())
     assert all(torch.equal(value, states[1][key]) for key, value in states[0].items())
-    for kind, model, told in (
+    for kind, model, expected in (
         ("rain", DGUNET, "set.h5 holds pairs, which are not what DATA.KIND rain is made of"),
         ("compressive_sensing", CS.replace("10", "25"), "holds pairs"),
     ):
@@ -298,7 +296,7 @@ def test_a_patch_cache_trains_to_the_weights_of_its_files(tmp_path: Path, pairs:
         val = pairs if kind == "rain" else "photographs"
         code, _, err = command("train", "--config", recipe, "OUTPUT", tmp_path / "refused", "DATA.VAL", val)
         assert code == 2
-        assert told in err
+        assert expected in err
     code, _, err = command("train", "--config", recipe, "DATA.TRAIN", "nowhere.h5")
     assert code == 2
     assert "nowhere.h5: `unfold data prepare cache` makes one" in err

@@ -1,4 +1,4 @@
-"""One fault of one run, for scripts/torture: the run is begun, harmed, resumed, and its end is compared."""
+"""One fault of one run, for scripts/torture: the run is started, disturbed, resumed, and its result is compared."""
 
 from __future__ import annotations
 

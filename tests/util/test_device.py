@@ -1,4 +1,4 @@
-"""Devices by name, and what runs elsewhere where one lacks it: with stand-ins, for none of the others was at hand."""
+"""Devices by name, and what runs elsewhere if a device lacks it: with stand-ins, as no other device was available."""
 
 from __future__ import annotations
 
@@ -132,11 +132,11 @@ def test_abilities_are_found_by_trying(monkeypatch: pytest.MonkeyPatch) -> None:
     module._tried.cache_clear()
 
 
-def test_memory_of_a_device_is_what_it_tells(monkeypatch: pytest.MonkeyPatch) -> None:
-    tells = types.SimpleNamespace(
+def test_memory_of_a_device_is_what_it_reports(monkeypatch: pytest.MonkeyPatch) -> None:
+    reporting = types.SimpleNamespace(
         mem_get_info=lambda device: (100, 900), memory_reserved=lambda device: 30, memory_allocated=lambda device: 10
     )
-    monkeypatch.setattr(torch, "xpu", tells)
+    monkeypatch.setattr(torch, "xpu", reporting)
     assert free_memory(torch.device("xpu")) == 120
     monkeypatch.setattr(torch, "mps", types.SimpleNamespace())
     assert free_memory(torch.device("mps")) is None

@@ -100,7 +100,7 @@ def test_a_server_that_ignores_ranges_means_a_fresh_start(server: Server, target
 
 def test_half_a_file_does_not_pass_for_the_whole_where_nobody_says_how_long_it_is(server: Server, target: Path) -> None:
     server.acts = ["endless"]
-    assert "nobody says how long the file is" in refused(server, target)
+    assert "the server does not state the file's length" in refused(server, target)
     server.acts = ["endless"]
     assert "sends another file than it should" in refused(server, target, digest(server))
 
@@ -129,13 +129,13 @@ def test_a_part_longer_than_the_file_means_a_fresh_start(server: Server, target:
 
 
 def test_another_file_than_expected_is_not_kept(server: Server, target: Path) -> None:
-    told = refused(server, target, "ab" * 32)
-    assert "ab" * 32 in told
-    assert digest(server) in told
+    expected = refused(server, target, "ab" * 32)
+    assert "ab" * 32 in expected
+    assert digest(server) in expected
     assert left(target) == []
 
 
-def test_another_file_under_the_target_is_told_and_left_alone(server: Server, target: Path) -> None:
+def test_another_file_under_the_target_is_reported_and_left_alone(server: Server, target: Path) -> None:
     target.parent.mkdir()
     target.write_text("mine")
     with pytest.raises(UnfoldError, match=rf"file\.pth is another file .* not {digest(server)}"):
@@ -162,9 +162,9 @@ def test_pauses_grow_and_end(server: Server, target: Path, monkeypatch: pytest.M
     monkeypatch.setattr(module, "PAUSES", (1.0, 2.0, 4.0))
     monkeypatch.setattr(module.time, "sleep", pauses.append)
     server.acts = ["500"] * 9
-    told = refused(server, target)
+    expected = refused(server, target)
     assert pauses == [1, 2, 4]
-    assert str(target) in told, "where to put it by hand"
+    assert str(target) in expected, "where to put it by hand"
 
 
 def test_no_connection_is_one_line(server: Server, target: Path) -> None:

@@ -134,7 +134,7 @@ def test_a_person_chose_the_threads_where_it_was_not_done_here(
     assert processors.chosen_by_a_person() == expected
 
 
-def told(code: str, *, main: bool = False, **environment: str) -> str:
+def printed(code: str, *, main: bool = False, **environment: str) -> str:
     """What a fresh Python prints."""
     left = {k: v for k, v in os.environ.items() if not k.startswith("OMP_")}
     command = [sys.executable, "-c", code]
@@ -147,11 +147,11 @@ CALL = "from unfold.cli import main\ntry: main(['train', '--help'])\nexcept Syst
 
 
 def test_programs_have_their_threads_wait_passively_and_a_library_changes_nothing() -> None:
-    assert told(f"{CALL}{SHOW}") == "passive"
-    assert told(f"{CALL}{SHOW}", OMP_WAIT_POLICY="active") == "active"
-    assert told(f"import unfold.util.as_program\n{SHOW}") == "passive"
-    assert told(f"import unfold, unfold.cli, unfold.api, unfold.data.parallel\n{SHOW}") == "None"
-    assert told(f"import sys; sys.modules['torch'] = sys\n{CALL}{SHOW}") == "None", "somebody's own process"
+    assert printed(f"{CALL}{SHOW}") == "passive"
+    assert printed(f"{CALL}{SHOW}", OMP_WAIT_POLICY="active") == "active"
+    assert printed(f"import unfold.util.as_program\n{SHOW}") == "passive"
+    assert printed(f"import unfold, unfold.cli, unfold.api, unfold.data.parallel\n{SHOW}") == "None"
+    assert printed(f"import sys; sys.modules['torch'] = sys\n{CALL}{SHOW}") == "None", "somebody's own process"
 
 
 WORKER = """

@@ -113,7 +113,7 @@ def test_an_altered_download_is_refused(published: Server, cache: Path) -> None:
     assert not (cache / "usrnet_tiny.pth").exists()
 
 
-def test_an_unknown_digest_is_told_recorded_and_must_stay(
+def test_an_unknown_digest_is_noted_recorded_and_must_stay(
     published: Server, cache: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "unfold")
@@ -127,7 +127,7 @@ def test_an_unknown_digest_is_told_recorded_and_must_stay(
     assert set(recorded(cache)) == {"usrgan", "usrnet"}
     caplog.clear()
     assert find_weights("usrgan") == path
-    assert caplog.text == "", "told once"
+    assert caplog.text == "", "noted once"
 
     path.write_bytes(weights_file("nrl_gdn"))
     with pytest.raises(UnfoldError, match="has changed since its first use") as caught:
@@ -197,7 +197,7 @@ def test_records_that_cannot_be_read_trust_nothing(published: Server, cache: Pat
         find_weights("usrgan")
 
 
-def test_a_digest_that_cannot_be_recorded_is_told_and_the_weights_are_used(
+def test_a_digest_that_cannot_be_recorded_is_reported_and_the_weights_are_used(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     (home / "pretrained").mkdir()
@@ -224,7 +224,7 @@ def test_weights_on_a_cloud_drive_say_where_and_where_to(cache: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [
         ("usernet_tiny", "did you mean usrnet_tiny"),
         ("there/usrgan.pth", "are called usrgan, without an extension"),
@@ -232,11 +232,11 @@ def test_weights_on_a_cloud_drive_say_where_and_where_to(cache: Path) -> None:
         ("pretrained", "name the file in it"),
     ],
 )
-def test_neither_a_file_nor_a_name(home: Path, text: str, told: str) -> None:
+def test_neither_a_file_nor_a_name(home: Path, text: str, expected: str) -> None:
     (home / "pretrained").mkdir()
     with pytest.raises(UnfoldError, match=f"(there is no weights file )?{text}.*") as caught:
         find_weights(text)
-    assert told in str(caught.value)
+    assert expected in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -300,7 +300,7 @@ def test_get_prints_path_digest_and_trust(published: Server, cache: Path, home: 
         path, digest = out.splitlines()[-2:]
         assert Path(path) == cache / f"{name}.pth"
         assert digest.startswith(f"SHA-256 {sha256_of(Path(path))} {trust}")
-    for name, told in (("usrgn", "did you mean usrgan"), ("nrl_gdn", "save the file as")):
+    for name, expected in (("usrgn", "did you mean usrgan"), ("nrl_gdn", "save the file as")):
         code, out, err = command("weights", "get", name)
         assert (code, out, err.count("\n")) == (2, "", 1)
-        assert told in err
+        assert expected in err

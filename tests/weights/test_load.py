@@ -69,7 +69,7 @@ def test_files_that_are_no_checkpoint_are_one_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("begins", "told"),
+    ("begins", "expected"),
     [
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "git lfs pull"),
         (b"\n<!DOCTYPE html><html>", "page of the web"),
@@ -84,11 +84,11 @@ def test_files_that_are_no_checkpoint_are_one_line(tmp_path: Path) -> None:
 )
 @pytest.mark.parametrize("ending", [".pth", ".safetensors"])
 def test_what_comes_in_place_of_weights_is_named_with_the_remedy(
-    tmp_path: Path, begins: bytes, told: str, ending: str
+    tmp_path: Path, begins: bytes, expected: str, ending: str
 ) -> None:
     path = tmp_path / f"w{ending}"
     path.write_bytes(begins)
-    with pytest.raises(UnfoldError, match=told) as caught:
+    with pytest.raises(UnfoldError, match=expected) as caught:
         load_model(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -167,10 +167,10 @@ def test_what_no_shape_shows_and_changes_the_result_is_said_unless_it_is_given(
     torch.save(create_model(name, **options).state_dict(), tmp_path / "bare.pth")
     given = name if name.startswith("nrl") else None
     load_model(tmp_path / "bare.pth", given)
-    (told,) = [record for record in caplog.records if "no shape" in record.message]
-    assert told.levelname == "WARNING", "Python shows nothing less"
-    assert f"assumed is {assumed} of" in told.message
-    assert "load_model(..., stages=...)" in told.message
+    (expected,) = [record for record in caplog.records if "no shape" in record.message]
+    assert expected.levelname == "WARNING", "Python shows nothing less"
+    assert f"assumed is {assumed} of" in expected.message
+    assert "load_model(..., stages=...)" in expected.message
     caplog.clear()
     said = {"stop": "never"} if name.startswith("nrl") else {}
     assert load_model(tmp_path / "bare.pth", given, stages=3, **said).stages == 3
@@ -209,14 +209,14 @@ def test_flipped_bytes_never_end_in_another_error(tmp_path: Path, zipped: bool) 
 
 
 def test_a_file_that_names_its_network_badly_is_refused(tmp_path: Path) -> None:
-    for told in (
+    for expected in (
         None,
         {},
         {"name": "dgunet_denoise"},
         {"name": "dgunet_denoise", "arguments": None},
         {"name": 3, "arguments": {}},
     ):
-        torch.save({"state_dict": {"a": torch.zeros(1)}, "model": told}, tmp_path / "w.pth")
+        torch.save({"state_dict": {"a": torch.zeros(1)}, "model": expected}, tmp_path / "w.pth")
         with pytest.raises(UnfoldError):
             load_model(tmp_path / "w.pth")
 
@@ -230,7 +230,7 @@ def test_weights_of_another_network_are_refused_with_the_keys_and_nothing_is_cop
     state["tail.weight"] = torch.zeros(3, 5, 3, 3)
     with pytest.raises(UnfoldError) as caught:
         load_state(net, state, "w.pth")
-    told = str(caught.value)
+    expected = str(caught.value)
     for part in (
         "w.pth",
         "DGUNet",
@@ -238,7 +238,7 @@ def test_weights_of_another_network_are_refused_with_the_keys_and_nothing_is_cop
         "1 unknown (extra.weight)",
         "1 of another shape (tail.weight (3, 5, 3, 3) for (3, 12, 3, 3))",
     ):
-        assert part in told
+        assert part in expected
     assert all(torch.equal(value, net.state_dict()[name]) for name, value in before.items())
     plus = create_model("dgunet_plus_denoise", stages=3, width=8, growth=4)
     with pytest.raises(UnfoldError, match=r"missing \(.*, \.\.\.\); .* unknown"):

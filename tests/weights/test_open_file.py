@@ -38,7 +38,7 @@ def test_open_files_and_bytes_give_the_network_of_the_path(kind: str, tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("source", "told"),
+    ("source", "expected"),
     [
         (io.BytesIO(content("zip")[:-500]), "the file in memory is damaged"),
         (b"", "the file in memory is damaged or no checkpoint .it is empty"),
@@ -47,8 +47,8 @@ def test_open_files_and_bytes_give_the_network_of_the_path(kind: str, tmp_path: 
         (None, "not a NoneType"),
     ],
 )
-def test_what_holds_no_weights_is_refused_without_the_name_of_a_file_that_is_gone(source: Any, told: str) -> None:
-    with pytest.raises(UnfoldError, match=told) as caught:
+def test_what_holds_no_weights_is_refused_without_the_name_of_a_file_that_is_gone(source: Any, expected: str) -> None:
+    with pytest.raises(UnfoldError, match=expected) as caught:
         load_model(source)
     assert "/tmp" not in str(caught.value)
     assert "\n" not in str(caught.value)

@@ -145,7 +145,7 @@ def test_of_copies_the_moving_average_is_taken_and_named_and_key_takes_another(
     caplog.set_level("INFO", "unfold")
     path = saved(tmp_path / "w.pth", content)
     assert is_usrnet(load_model(path), 1)
-    assert f"taken is {taken}, the moving average; left out: " in caplog.text
+    assert f"using {taken}, the moving average; left out: " in caplog.text
     whole = ["net", "model_ema"] if "net.p.m_head.weight" in content else list(content)
     other = next(key for key in whole if key != taken.partition(".")[0])
     assert is_usrnet(load_model(path, key=other), 0)
@@ -556,8 +556,8 @@ def test_a_choice_among_copies_is_a_warning_so_that_python_shows_it(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     load_model(saved(tmp_path / "w.pth", {"g": usrnet(), "g_ema": usrnet(1)}))
-    told = [record for record in caplog.records if "taken is g_ema, the moving average; left out: g" in record.message]
-    assert [record.levelname for record in told] == ["WARNING"]
+    expected = [record for record in caplog.records if "using g_ema, the moving average; left out: g" in record.message]
+    assert [record.levelname for record in expected] == ["WARNING"]
 
 
 def test_a_folder_is_no_file_of_weights_and_those_in_it_are_named(tmp_path: Path) -> None:

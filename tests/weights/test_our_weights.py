@@ -62,7 +62,7 @@ def gain(restored: NDArray[np.float32], before: NDArray[np.float64 | np.float32]
 
 
 @pytest.mark.parametrize(("sigma", "least"), [(15, 7.5), (25, 9.5), (50, 12.0)])
-def test_the_denoiser_takes_noise_away_without_being_told_how_strong_it_is(sigma: int, least: float) -> None:
+def test_the_denoiser_takes_noise_away_without_being_given_its_level(sigma: int, least: float) -> None:
     noisy = add_gaussian(photograph(), sigma / 255, np.random.default_rng(0))
     assert gain(unfold.restore(noisy, unfold.load_model("dgunet_denoise_small")), noisy) > least
 

@@ -1,4 +1,4 @@
-"""Files tell which network they hold, in every layout, and go out and in again bit for bit."""
+"""Files are recognised by network in every layout, and are written and read again bit for bit."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def same_weights(a: UnfoldingNetwork, b: UnfoldingNetwork) -> bool:
     return left.keys() == right.keys() and all(torch.equal(left[key], right[key]) for key in left)
 
 
-def told(name: str) -> str | None:
+def name_to_give(name: str) -> str | None:
     return name if name in AMBIGUOUS else None
 
 
@@ -59,7 +59,7 @@ def test_every_network_of_any_width_loads_from_every_layout(
     content = state if wrapper is None else {wrapper: state, "epoch": 3}
     torch.save(content, tmp_path / "w.pth", _use_new_zipfile_serialization=wrapper != "net")
     stages = {"stages": net.stages} if net.tied and name.startswith("dgunet") else {}
-    assert same_weights(load_model(tmp_path / "w.pth", told(name), **stages, **beside(name, tmp_path)), net)
+    assert same_weights(load_model(tmp_path / "w.pth", name_to_give(name), **stages, **beside(name, tmp_path)), net)
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -99,7 +99,7 @@ def test_files_of_no_known_network_say_so(tmp_path: Path) -> None:
             load_model(tmp_path / "w.pth")
 
 
-def test_unused_parameters_of_published_files_are_tolerated_and_told(caplog: pytest.LogCaptureFixture) -> None:
+def test_unused_parameters_of_published_files_are_tolerated_and_noted(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "unfold")
     net = narrow("dgunet_deblur")
     extra = {
@@ -112,8 +112,8 @@ def test_unused_parameters_of_published_files_are_tolerated_and_told(caplog: pyt
     other = create_model("dgunet_deblur", **ARGUMENTS["dgunet_deblur"])
     load_state(other, {**net.state_dict(), **extra}, "w.pth")
     assert same_weights(other, net)
-    told = "24 parameters that no computation uses are left out (stage1_encoder.body.0.csff_enc.weight, ...)"
-    assert told in caplog.text
+    name_to_give = "24 parameters that no computation uses are left out (stage1_encoder.body.0.csff_enc.weight, ...)"
+    assert name_to_give in caplog.text
 
 
 @pytest.mark.parametrize("name", ["dgunet_deblur", "dgunet_cs", "dgunet_plus_cs"])
@@ -196,7 +196,7 @@ def test_out_to_safetensors_and_to_the_authors_layout_and_in_again_bit_for_bit(
     assert not zipfile.is_zipfile(tmp_path / "back.pth"), "the authors' torch reads the legacy format alone"
     assert list(state) == [prefix + key for key in net.state_dict()]
     stages = {"stages": net.stages} if net.tied and name.startswith("dgunet") else {}
-    assert same_weights(load_model(tmp_path / "back.pth", told(name), **stages, **beside(name, tmp_path)), net)
+    assert same_weights(load_model(tmp_path / "back.pth", name_to_give(name), **stages, **beside(name, tmp_path)), net)
 
 
 def test_convert_refuses_what_it_cannot_do(tmp_path: Path, command: Command) -> None:
@@ -299,16 +299,16 @@ def test_arguments_that_a_file_should_not_say_are_refused(tmp_path: Path, argume
 
 
 def test_a_name_that_contradicts_the_file_is_refused(tmp_path: Path) -> None:
-    told = {"name": "nrl_gdn", "arguments": ARGUMENTS["nrl_gdn"]}
-    torch.save({"state_dict": narrow("nrl_gdn").state_dict(), "model": told}, tmp_path / "w.pth")
+    name_to_give = {"name": "nrl_gdn", "arguments": ARGUMENTS["nrl_gdn"]}
+    torch.save({"state_dict": narrow("nrl_gdn").state_dict(), "model": name_to_give}, tmp_path / "w.pth")
     with pytest.raises(UnfoldError, match="says that it holds nrl_gdn, which is another network than rgdn_uniform"):
         load_model(tmp_path / "w.pth", "rgdn_uniform")
-    told = {"name": "dgunet_deblur", "arguments": {**ARGUMENTS["dgunet_deblur"], "stages": 4}}
-    torch.save({"state_dict": narrow("dgunet_deblur").state_dict(), "model": told}, tmp_path / "w.pth")
+    name_to_give = {"name": "dgunet_deblur", "arguments": {**ARGUMENTS["dgunet_deblur"], "stages": 4}}
+    torch.save({"state_dict": narrow("dgunet_deblur").state_dict(), "model": name_to_give}, tmp_path / "w.pth")
     assert load_model(tmp_path / "w.pth", "dgunet_denoise").stages == 4, "the same network"
 
 
-def test_shared_parameters_that_differ_and_other_types_are_told(caplog: pytest.LogCaptureFixture) -> None:
+def test_shared_parameters_that_differ_and_other_types_are_reported(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "unfold")
     net = narrow("dgunet_deblur")
     state = {key: value.double() for key, value in net.state_dict().items()}

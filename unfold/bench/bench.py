@@ -1,4 +1,4 @@
-"""How fast a network is in which way of running it, and how far that is from what the machine can do."""
+"""The speed of a network in several ways of running it, against the machine's limit."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ from unfold.util.device import pick_device
 from unfold.util.progress import progress
 
 logger = logging.getLogger("unfold")
-EQUAL = 1e-5  # an estimate in [0,1] that differs by no more is the same
+EQUAL = 1e-5  # estimates in [0,1] that differ by no more count as equal
 
 
 @dataclass
 class Row:
-    """What was found of one way. outcome: "" or why nothing was; difference: of the result, the largest, to the plain
-    way's; teraflops: per second; of_ceiling: their share in what the isolated convolution reaches.
+    """The result of one way. outcome: "" or why it failed; difference: largest difference of the result to the plain
+    way's; teraflops: TFLOP/s; of_ceiling: their share of what the isolated convolution reaches.
     """
 
     way: str
@@ -53,7 +53,7 @@ class Row:
 
 @dataclass
 class Bench:
-    """All of a run: the setting, a row for each way, the ceilings in TFLOP/s by precision."""
+    """All results: the setting, a row per way, the ceilings in TFLOP/s by precision."""
 
     model: str
     mode: Mode
@@ -86,10 +86,10 @@ def run_bench(
     device: str = "auto",
     **overrides: Any,
 ) -> Bench:
-    """Measure a published network with fresh weights. only: names of ways, beside the plain one.
+    """Measure a published network with fresh weights. only: names of ways, besides the plain one.
 
-    seconds: how long ways take turns, in all, at least three rounds. UnfoldError where the network, the size or a way
-    is not to be had.
+    seconds: total time in which ways take turns, at least three rounds. UnfoldError where the network, the size or a
+    way is not available.
     """
     where = pick_device(device)
     torch.manual_seed(0)
@@ -103,14 +103,14 @@ def run_bench(
         row = rows[way.name]
         try:
             run = build(prepared(net, way, where), way, given)
-            result = run()  # compiles, and takes the workspaces
+            result = run()  # compiles, and allocates workspaces
             row.peak = peak(run, where)
-        except Exception as error:  # what a compiler or a device raises can be anything
+        except Exception as error:  # a compiler or a device may raise any error
             row.outcome = _reason(error)
             continue
         plain = result if way == PLAIN else plain
         if mode == "infer" and plain is not None:
-            expected = plain.clamp(0, 1) if way.tiled else plain  # unfold.restore cuts off
+            expected = plain.clamp(0, 1) if way.tiled else plain  # unfold.restore clamps
             row.difference = float((result.cpu().float() - expected.cpu().float()).abs().max())
         runs[way.name] = run
 
@@ -163,7 +163,7 @@ def run_bench(
 
 
 def check_size(name: str, size: tuple[int, int], batch: int, seconds: float) -> None:
-    """UnfoldError where the network cannot take so small an image, or there is nothing to be done."""
+    """UnfoldError where the image is too small for the network, or batch or seconds are not positive."""
     least = least_side(skeleton(name, {}))
     if min(size) < least:
         raise UnfoldError(f"--size is at least {least} {least} for {name}, not {size[0]} {size[1]}")
@@ -187,7 +187,7 @@ def _ceiling(convolution: Any, way: Way, device: torch.device) -> tuple[Callable
     run, macs = alone(convolution, torch.bfloat16 if way.bf16 else torch.float32, device)
 
     def within() -> Tensor:
-        with computed(Way(way.name, tf32=way.tf32), device):  # without autocast: the numbers are in their precision
+        with computed(Way(way.name, tf32=way.tf32), device):  # no autocast: the tensors have their precision
             return run()
 
     return within, macs

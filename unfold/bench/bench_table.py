@@ -1,4 +1,4 @@
-"""What `unfold bench` prints."""
+"""The tables of `unfold bench`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ HEADS = ["way", "s", "fastest to slowest", "images/s", "times plain", "peak", "T
 
 
 def format_bench(bench: Bench) -> str:
-    """A table in Markdown, with what it is of above and what it was measured on below."""
+    """A table in Markdown, with the setting above and the machine below."""
     height, width = bench.size
     what = {"infer": "forward", "train": "training step"}[bench.mode]
     about = bench.provenance

@@ -1,4 +1,4 @@
-"""What the machine could do at best: the convolution that a network spends most of its work in, alone."""
+"""The machine's limit: the speed of the network's most costly convolution by itself."""
 
 from __future__ import annotations
 
@@ -55,9 +55,9 @@ def work(one: Convolution, output: tuple[int, ...]) -> int:
 
 
 def dominant(net: UnfoldingNetwork, given: Named) -> tuple[Convolution, float]:
-    """The convolution with most of the work of a run, and its share of that of all convolutions. Computes nothing.
+    """The convolution with the most work in a run, and its share of all convolutions. Computes nothing.
 
-    net: a network without numbers (on the meta device); given: its inputs likewise.
+    net: a network on the meta device; given: its inputs, likewise.
     """
     with torch.no_grad(), _Convolutions() as found:
         net(**given)

@@ -1,4 +1,4 @@
-"""How fast training samples come: from files, from memory and from a patch cache, by worker processes or without."""
+"""The speed of loading training samples: from files, memory and a patch cache, with and without workers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LEAST = 4  # batches
 
 @dataclass
 class Rate:
-    """Of a store by so many worker processes (0: none): samples per second, and seconds to render a batch besides."""
+    """The rate of a store with so many workers (0: none): samples per second, and seconds to render a batch."""
 
     store: str
     workers: int
@@ -39,7 +39,7 @@ class Rate:
 
 
 def samples_of(model: str) -> Degradation:
-    """What the network is trained on; white noise for those that are trained on pairs."""
+    """The network's degradation in training; white noise for networks that are trained on pairs."""
     net = skeleton(model, {})
     degradation: Degradation = find(DEGRADATION, net.trained_on).build({})
     degradation.channels = net.channels
@@ -47,14 +47,14 @@ def samples_of(model: str) -> Degradation:
 
 
 def rates(model: str, patch: int, batch: int, seconds: float, device: torch.device) -> list[Rate]:
-    """Samples per second of the photographs by all ways; seconds: how long all of them are measured."""
+    """Samples per second of the photographs in all ways; seconds: total time of measuring."""
     kind, items = samples_of(model), find_items("photographs")
     images = [item for item in items if isinstance(item, Path)]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "images.h5"
         write_cache(images, path)
         stores: dict[str, Store] = {"files": FileStore(images), "memory": read_store(images, kind.read)[0]}
-        if kind.cache == "images":  # others are read in another way
+        if kind.cache == "images":  # other degradations read files differently
             stores["cache"] = PatchCache(path)
         workers = sorted({0, 1, processors()})
         each = seconds / (len(stores) * len(workers))
@@ -77,8 +77,8 @@ def _rate(
         multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
     )
     source = iter(loader)
-    held = next(source)  # begins the workers
-    for _ in range(workers * 2):  # what they had prepared while nobody asked
+    held = next(source)  # starts the workers
+    for _ in range(workers * 2):  # skip prefetched batches
         next(source)
     begin, count = time.perf_counter(), 0
     while count < LEAST or time.perf_counter() - begin < seconds:

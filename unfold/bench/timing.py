@@ -1,4 +1,4 @@
-"""Times and peaks of several functions that take turns, so that whatever else the machine does harms all alike."""
+"""Times and memory peaks of several functions that take turns, so that other load affects all of them equally."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class Times(NamedTuple):
 def take_turns(
     runs: Mapping[str, Callable[[], object]], device: torch.device, seconds: float
 ) -> tuple[dict[str, Times], dict[str, Exception]]:
-    """Each once in a round, in turn, as many rounds as fit into the seconds, at least three; first one to warm up.
+    """Run each once per round, in turn, for as many rounds as fit, at least three, after a warm-up round.
 
-    What fails is left out of further rounds: the times of all others, and what each of these raised.
+    A function that fails is left out of further rounds. Returns the times of the others, and the errors.
     """
     spent: dict[str, list[float]] = {name: [] for name in runs}
     failed: dict[str, Exception] = {}
@@ -40,7 +40,7 @@ def take_turns(
         for name in [name for name in runs if name not in failed]:
             try:
                 took = timed(runs[name], device)
-            except Exception as error:  # out of memory, for one
+            except Exception as error:  # such as out of memory
                 failed[name] = error
                 continue
             if number:
@@ -53,7 +53,7 @@ def take_turns(
 
 
 def timed(run: Callable[[], object], device: torch.device) -> float:
-    """Seconds of one run, with nothing left to be done on the device before and after."""
+    """Seconds of one run, with the device idle before and after."""
     wait_for(device)
     begin = time.perf_counter()
     run()
@@ -62,9 +62,9 @@ def timed(run: Callable[[], object], device: torch.device) -> float:
 
 
 def peak(run: Callable[[], object], device: torch.device) -> int | None:
-    """Bytes that a run takes at most beside what is held before it. None where the system does not tell.
+    """Peak bytes of a run, above what is allocated before it. None where the system does not report it.
 
-    On CUDA what torch allocates; on the CPU resident memory of the process, libraries' workspaces among it (Linux).
+    On CUDA torch's allocations; on the CPU the process's resident memory, including workspaces (Linux).
     """
     gc.collect()
     if device.type == "cuda":
@@ -75,9 +75,9 @@ def peak(run: Callable[[], object], device: torch.device) -> int | None:
         torch.cuda.synchronize(device)
         return torch.cuda.max_memory_allocated(device) - before
     try:
-        # What was freed goes back to the system, and is counted when it is taken again.
+        # Freed memory is returned to the system, so that it counts when it is allocated again.
         ctypes.CDLL(None).malloc_trim(0)
-        Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
+        Path("/proc/self/clear_refs").write_text("5")  # reset the peak
         before = _resident("VmRSS")
         run()
         return max(_resident("VmHWM") - before, 0)

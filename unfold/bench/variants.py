@@ -1,4 +1,4 @@
-"""The ways in which a network can be run, to be compared with the plain one."""
+"""Ways to run a network, for comparison with the plain one."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Mode = Literal["infer", "train", "data"]
 
 @dataclass(frozen=True)
 class Way:
-    """How a network is run: the memory layout of images and weights, precision, and what is done to its parts."""
+    """How a network is run: the memory layout of images and weights, precision, and changes to its parts."""
 
     name: str
     channels_last: bool = True
@@ -53,7 +53,7 @@ def ways_of(mode: Mode, device: torch.device) -> list[Way]:
 
 @contextlib.contextmanager
 def computed(way: Way, device: torch.device) -> Iterator[None]:
-    """Within, TF32 is as the way has it, and bfloat16 is autocast."""
+    """Inside, TF32 is set by the way, and bfloat16 is autocast."""
     before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = way.tf32
     try:
@@ -75,12 +75,12 @@ def random_inputs(net: UnfoldingNetwork, batch: int, height: int, width: int, de
 
 
 def least_side(net: UnfoldingNetwork) -> int:
-    """Of an image that the network takes: no smaller than the kernel of :func:`random_inputs`."""
+    """Smallest side of an image for the network, at least that of the kernel in :func:`random_inputs`."""
     return max(net.min_size, *(25 for one in net.inputs.values() if one.kind == "kernel"), 1)
 
 
 def prepared(net: UnfoldingNetwork, way: Way, device: torch.device) -> UnfoldingNetwork:
-    """A copy of the network on the device, as the way has it."""
+    """A copy of the network on the device, prepared for the way."""
     twin = copy.deepcopy(net)
     twin = place(twin, device) if way.channels_last else twin.to(device)
     twin.checkpoint_stages = way.checkpointed
@@ -94,7 +94,7 @@ def prepared(net: UnfoldingNetwork, way: Way, device: torch.device) -> Unfolding
 def forward(net: UnfoldingNetwork, way: Way, given: Named) -> Callable[[], Tensor]:
     """A function that restores once, without gradients."""
     image = given[net.picture]
-    net.train()  # in which NRL-GDN has a fixed number of stages
+    net.train()  # training mode: a fixed number of stages for NRL-GDN
     if way.tiled:
         return _in_tiles(net, way, given)
 
@@ -139,7 +139,7 @@ def training_step(net: UnfoldingNetwork, way: Way, given: Named) -> Callable[[],
 
 
 def why_not(way: Way, net: UnfoldingNetwork, given: Named) -> str:
-    """Why a network cannot be run so; "" where it can."""
+    """Why a network cannot be run in this way; "" if it can."""
     if way.tiled and net.not_for_pictures:
         return "measurements of blocks are restored as a whole"
     if way.tiled and len(given[net.picture]) > 1:

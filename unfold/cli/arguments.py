@@ -1,4 +1,4 @@
-"""What the command line takes: the options of every command, and their help."""
+"""The options of every command, and their help texts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import unfold
 
 CONFIG_HELP = "recipe, a .yaml file, e.g. tasks/denoise/configs/quickstart.yaml"
-OVERRIDES_HELP = "settings in place of the recipe's, e.g. TRAIN.EPOCHS 10 MODEL.ARGS.stages 5"
+OVERRIDES_HELP = "settings that replace those of the recipe, e.g. TRAIN.EPOCHS 10 MODEL.ARGS.stages 5"
 WHERE = (
     "Images: DATA.TRAIN, DATA.VAL and DATA.TEST are 'photographs' (a few that come with scikit-image) or folders of "
     "your own, as they are or below $UNFOLD_DATA."
@@ -38,7 +38,7 @@ def parser() -> argparse.ArgumentParser:
         prog="unfold",
         description="Deep unfolding image restoration: networks that are optimisation algorithms.",
         epilog="First steps: `unfold train --config tasks/denoise/configs/quickstart.yaml`, then `unfold test` with "
-        "the same config and `--weights runs/quickstart/checkpoints/last.pth`. `unfold COMMAND --help` tells more.",
+        "the same config and `--weights runs/quickstart/checkpoints/last.pth`. `unfold COMMAND --help` says more.",
     )
     top.add_argument("--version", action="version", version=f"unfold {unfold.__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND")
@@ -58,22 +58,24 @@ def parser() -> argparse.ArgumentParser:
         nargs="?",
         const="must",
         choices=["must", "auto"],
-        help="go on from the newest whole checkpoint in OUTPUT; `--resume auto`: or begin, where there is none",
+        help="resume from the newest intact checkpoint in OUTPUT; `--resume auto`: or start, where there is none",
     )
-    train.add_argument("--overwrite", action="store_true", help="begin anew where OUTPUT holds a run already")
-    train.add_argument("--init", metavar="FILE|NAME", help="weights to begin with, to fine-tune them")
-    _add_key(train, "of --init, ")
-    train.add_argument("--partial", action="store_true", help="of --init, take what fits; the rest is told")
+    train.add_argument("--overwrite", action="store_true", help="start again where OUTPUT holds a run already")
+    train.add_argument("--init", metavar="FILE|NAME", help="initial weights, for fine-tuning")
+    _add_key(train, "with --init: ")
+    train.add_argument(
+        "--partial", action="store_true", help="with --init: load matching tensors only; list the others"
+    )
     train.add_argument(
         "--check",
         action="store_true",
-        help="train nothing and write nothing: build all, run two small steps, restore an image, and tell what the run "
-        "will take: memory, hours, disk",
+        help="dry run: build everything, run two small training steps, restore one image, and report what the run "
+        "needs (memory, hours, disk); trains and writes nothing",
     )
     train.add_argument(
         "--fetch",
         action="store_true",
-        help="train nothing: download all that the run needs beside its images (weights of --init, VGG19 of a loss), "
+        help="train nothing: download what the run needs besides its images (weights of --init, VGG19 of a loss), "
         "for machines without a network",
     )
     train.add_argument("overrides", nargs="*", metavar="KEY VALUE", help=OVERRIDES_HELP)
@@ -81,7 +83,7 @@ def parser() -> argparse.ArgumentParser:
     test = commands.add_parser(
         "test",
         help="evaluate weights on test images",
-        description="Evaluate a network by a recipe (--config) and its protocol (TEST.PROTOCOL, else what validates): "
+        description="Evaluate a network by a recipe (--config) and its TEST.PROTOCOL (else the validation's), "
         "beside classical baselines or other weights, with a table (PSNR in dB, SSIM, seconds), results.json and one "
         "strip of pictures per image. Or by a published protocol (--protocol), "
         "whose choices docs/protocols.md lists: with a table, and --json and --output for numbers and pictures.",
@@ -108,11 +110,11 @@ def parser() -> argparse.ArgumentParser:
         help="folder for the results: with --config in place of earlier ones (default: OUTPUT/test), with --protocol "
         "the restored pictures",
     )
-    test.add_argument("--data", metavar="SET|FOLDER", help="the images; with --config in place of DATA.TEST")
+    test.add_argument("--data", metavar="SET|FOLDER", help="the images; with --config they replace DATA.TEST")
     test.add_argument(
         "--model",
         metavar="NAME",
-        help="with --protocol: the network, where the weights do not tell it, or without weights a baseline: identity, "
+        help="with --protocol: the network, where the weights do not name it, or without weights a baseline: identity, "
         "bicubic, wiener, eq22, tv, nlm",
     )
     test.add_argument("--json", metavar="FILE", type=Path, help="with --protocol: write the numbers")
@@ -138,7 +140,7 @@ def parser() -> argparse.ArgumentParser:
     new.add_argument("folder", metavar="DIR", type=Path, help="folder to make")
     models = commands.add_parser(
         "models",
-        help="list the networks, or tell all about one",
+        help="list the networks, or describe one",
         description="List the networks: parameters, billions of multiply-accumulates for one 256x256 image, and the "
         "multiple that images are padded to inside the network. With NAME: what it takes and gives, which sizes, "
         "bfloat16, and what restoring in tiles changes.",
@@ -149,8 +151,8 @@ def parser() -> argparse.ArgumentParser:
     check = commands.add_parser(
         "check",
         help="compare the networks with numbers of the published code",
-        description="Compare every network with outputs of the published code under weights made by a rule: model, "
-        "parameters, maximum absolute difference. Exit code 1 where one is further off than float32 rounding.",
+        description="Compare every network with outputs of the published code for weights made by a rule: model, "
+        "parameters, maximum absolute difference. Exit code 1 where one deviates by more than float32 rounding.",
     )
     check.add_argument("--golden", required=True, metavar="DIR", type=Path, help="folder of the golden .npz files")
     convert = commands.add_parser(
@@ -161,7 +163,7 @@ def parser() -> argparse.ArgumentParser:
     )
     convert.add_argument("source", metavar="IN", help="checkpoint to read, or the name of published weights")
     convert.add_argument("target", metavar="OUT", type=Path, help=".safetensors file to write, .pth with --official")
-    convert.add_argument("--name", help="the network, where the file cannot tell it (see `unfold models`)")
+    convert.add_argument("--name", help="the network, where the file does not name it (see `unfold models`)")
     _add_key(convert)
     convert.add_argument("--official", action="store_true", help="write the layout of the authors' code")
 
@@ -189,10 +191,10 @@ def _add_tables(commands: Subparsers) -> None:
         "tables",
         help="measure the tables of the papers beside the published numbers",
         description="Measure every cell of a published table for which there are images and weights, and write it "
-        "beside the published numbers: table.md, table.csv, table.json and table.html. A run that was stopped goes on "
-        "where it was; what is measured is measured again only where weights, images, protocol or versions have "
+        "beside the published numbers: table.md, table.csv, table.json and table.html. A stopped run "
+        "continues; a number is measured again only where weights, images, protocol or versions have "
         "changed. Exit code 1: some images failed, or `compare` found a difference.",
-        epilog="`unfold tables list` tells the tables. `unfold tables compare A.json B.json` tells what changed "
+        epilog="`unfold tables list` lists the tables. `unfold tables compare A.json B.json` lists what changed "
         "between two runs. Example: unfold tables usrnet_bicubic --weights usrnet_tiny. More: docs/tables.md.",
     )
     tables.add_argument("words", nargs="*", metavar="NAME", help="a table; or list; or compare A.json B.json")
@@ -202,17 +204,17 @@ def _add_tables(commands: Subparsers) -> None:
         nargs="+",
         default=[],
         metavar="[MODEL=]FILE|NAME",
-        help="checkpoints, or published weights; MODEL= where the file does not tell the network, or the name of "
-        "published weights, NAME=FILE, where the file is those",
+        help="checkpoints, or published weights; MODEL= where the file does not name the network, or the name of "
+        "published weights, NAME=FILE, where the file holds those",
     )
     _add_key(tables)
-    tables.add_argument("--data", metavar="ROOT", help="folder of the sets, in place of $UNFOLD_DATA")
+    tables.add_argument("--data", metavar="ROOT", help="folder of the sets, instead of $UNFOLD_DATA")
     tables.add_argument("--limit", type=int, metavar="N", help="only the first N images of every set")
     tables.add_argument(
         "--output", "-o", metavar="DIR", type=Path, help="folder for the results (default: runs/tables/NAME)"
     )
     tables.add_argument("--device", default="auto", metavar="NAME", help=DEVICE_HELP)
-    tables.add_argument("--precision", choices=["float32", "bf16"], default="float32", help="of the networks")
+    tables.add_argument("--precision", choices=["float32", "bf16"], default="float32", help="precision of the networks")
     tables.add_argument("--jobs", type=int, metavar="P", help="processes (default: 1, or one for each GPU)")
     tables.add_argument(
         "--tolerance",
@@ -228,8 +230,8 @@ def _add_bench(commands: Subparsers) -> None:
         "bench",
         help="measure how fast a network is on this machine",
         description="Run a network with fresh weights in several ways that take turns: plain (eager, float32, NCHW), "
-        "channels_last, compiled, bfloat16 and so on. Printed are seconds, images per second, peak memory, operations "
-        "per second and their share of what its most costly convolution reaches alone, as a table in Markdown.",
+        "channels_last, compiled, bfloat16 and so on. Prints seconds, images per second, peak memory, operations "
+        "per second and their share of the speed of its most costly convolution alone, as a table in Markdown.",
         epilog="Example: unfold bench usrnet_tiny --size 256 256. More: docs/performance.md.",
     )
     bench.add_argument("model", metavar="MODEL", help="a name of `unfold models`")
@@ -255,8 +257,8 @@ def _add_data(actions: Subparsers) -> None:
     get = actions.add_parser(
         "get",
         help="say where a set is, or where to get it",
-        description="Say where the files of a set are below $UNFOLD_DATA. Where they are not there: where to get them, "
-        "where to put them and what to check, with exit code 2. None is downloaded.",
+        description="Print where the files of a set are below $UNFOLD_DATA. If missing, print where to get them, "
+        "where to put them and what to check, with exit code 2. Nothing is downloaded.",
     )
     get.add_argument("name", metavar="NAME", help="e.g. GoPro")
 
@@ -264,8 +266,8 @@ def _add_data(actions: Subparsers) -> None:
     listing.add_argument("--markdown", action="store_true", help="print the table of datasets/README.md instead")
     doctor = actions.add_parser(
         "doctor",
-        help="look data sets over: damaged files, pairs, sizes, and photographs that are in two sets",
-        description="Read every image below the paths and tell what is damaged, has no partner or an odd kind, the "
+        help="check data sets: damaged files, pairs, sizes, and photographs that are in two sets",
+        description="Read every image below the paths and report what is damaged, unpaired or of an odd kind, the "
         "PSNR of pairs, and which photographs are in two sets (in train and test, or in two folders): also crops, "
         "other sizes and other formats. Exit code 1 where there are errors.",
     )
@@ -281,13 +283,13 @@ def _add_data(actions: Subparsers) -> None:
         "cache",
         help="list or clear the decoded images that training keeps on the disk",
         description="Training sets that do not fit into memory are decoded once, into files in the cache folder "
-        "(UNFOLD_CACHE; at most UNFOLD_STORE_LIMIT GB, 100 by default). Those that a run uses are not cleared.",
+        "(UNFOLD_CACHE; at most UNFOLD_STORE_LIMIT GB, 100 by default). Files that a run uses are not cleared.",
     )
     cache.add_argument("what", choices=["list", "clear"])
     prepare = actions.add_parser(
         "prepare",
-        help="make a set, or a part of one, of what is at hand",
-        description="Make a set, or a part of one. A broken run is gone on from; what is right already is kept.",
+        help="make a set, or a part of one, from sets that you have",
+        description="Make a set, or a part of one. An interrupted run is continued; correct files are kept.",
         epilog="Folders are taken as they are or below $UNFOLD_DATA. Example: unfold data prepare cache GoPro -o "
         "GoPro.h5",
     )
@@ -321,7 +323,7 @@ def _add_data(actions: Subparsers) -> None:
         help="one HDF5 file with the decoded images of a folder, to train from",
         description="One HDF5 file with the decoded images or pairs of a folder, from which random crops are read many "
         "times faster than from files that have to be decoded; 3 to 4 bytes per pixel. One that is there is checked "
-        "and, where its files have changed, made anew.",
+        "and, where its files have changed, made again.",
     )
     cache.add_argument("source", metavar="DIR", help="folder of images, or of pairs; or of `train`")
     cache.add_argument("--output", "-o", required=True, metavar="FILE", type=Path, help="file to make, .h5")
@@ -347,37 +349,37 @@ def _add_restore(commands: Subparsers) -> None:
     restore.add_argument(
         "--task",
         choices=["denoise", "enlarge", "deblur", "derain"],
-        help="what is wanted, of a photograph of which nothing else is known: weights that come with the package, and "
-        "settings by what the picture shows; nothing is made worse knowingly (docs/photographs.md)",
+        help="what to do with a photograph about which nothing else is known. Uses weights of the package and "
+        "settings chosen from the picture; a result that looks implausible is rejected (docs/photographs.md)",
     )
     restore.add_argument(
-        "--strength", type=float, metavar="S", help="with --task: times what is assumed, 0 to 4 (default 1)"
+        "--strength", type=float, metavar="S", help="with --task: factor on the assumed degradation, 0 to 4 (default 1)"
     )
     _add_network(restore, "|grid", "grid: a sheet of several to choose from. ", required=False)
     restore.add_argument(
         "--tile",
         default="auto",
         metavar="auto|N|none",
-        help="side in pixels of what is restored at once: as memory allows (default), N, or everything",
+        help="side in pixels of a tile: as memory allows (default), N, or the whole picture at once",
     )
     restore.add_argument(
         "--format",
         dest="form",
         choices=["png", "jpg", "tiff", "webp"],
-        help="of all results (default: each picture's own, png where that is not written); what it cannot keep, as "
-        "16 bits or alpha, is lost, which is told",
+        help="format of all results (default: each picture's own, png where that is not written); what it cannot keep, "
+        "such as 16 bits or alpha, is lost and reported",
     )
     restore.add_argument(
         "--quality",
         type=int,
         metavar="Q",
-        help="of JPEG and WebP, 1 to 100 (default: 95 for JPEG, WebP without loss)",
+        help="quality of JPEG and WebP, 1 to 100 (default: 95 for JPEG, lossless WebP)",
     )
     restore.add_argument(
         "--jobs",
         type=int,
         metavar="N",
-        help="processes that restore pictures at once (default: 1), over the GPUs where there are some; the results "
+        help="processes that restore pictures in parallel (default: 1), spread over the GPUs; the results "
         "are the same, byte by byte",
     )
     restore.add_argument("--ensemble", action="store_true", help="mean over eight turned and mirrored pictures")
@@ -386,7 +388,7 @@ def _add_restore(commands: Subparsers) -> None:
 def _add_trace(commands: Subparsers) -> None:
     trace = commands.add_parser(
         "trace",
-        help="show what every stage of a network makes of one picture",
+        help="show the estimate of one picture after every stage",
         description="Restore one picture at once and show every stage: a table, and in the folder trace.html (one file "
         "with pictures, a slider and curves), strip.png and trace.json. What the figures are: docs/trace.md.",
         epilog="Example: unfold trace a.png -o traced --weights usrnet_tiny --kernel gauss:1.6 --target sharp.png",
@@ -394,7 +396,7 @@ def _add_trace(commands: Subparsers) -> None:
     trace.add_argument("input", metavar="INPUT", help="one picture")
     trace.add_argument("-o", "--output", required=True, metavar="DIR", type=Path, help="folder for the results")
     _add_network(trace)
-    trace.add_argument("--target", metavar="FILE", help="the picture as it should be, for PSNR")
+    trace.add_argument("--target", metavar="FILE", help="ground truth, for PSNR")
     _add_stages(trace)
 
 
@@ -415,13 +417,13 @@ def _add_key(command: argparse.ArgumentParser, prefix: str = "") -> None:
 
 
 def _add_network(command: argparse.ArgumentParser, more: str = "", about: str = "", *, required: bool = True) -> None:
-    """The network, what it takes beside a picture, how it runs; more, about: another kernel, and what it is."""
+    """Add the options for network, inputs and execution; more, about: a further kernel and its help text."""
     command.add_argument("--weights", required=required, metavar="FILE|NAME", help="checkpoint, or published weights")
     _add_key(command)
     command.add_argument(
         "--model",
         metavar="NAME",
-        help="the network, where the weights do not tell it: a name, FILE.py:CLASS, or a recipe",
+        help="the network, where the weights do not name it: a name, FILE.py:CLASS, or a recipe",
     )
     command.add_argument("--scale", type=int, metavar="N", help="USRNet: times larger (default 1: sharpen only)")
     command.add_argument(
@@ -446,7 +448,7 @@ def _add_network(command: argparse.ArgumentParser, more: str = "", about: str = 
     )
     command.add_argument("--precision", choices=["float32", "bf16"], default="float32")
     command.add_argument("--device", default="auto", metavar="NAME", help=DEVICE_HELP)
-    command.add_argument("--overwrite", action="store_true", help="make results anew that are there already")
+    command.add_argument("--overwrite", action="store_true", help="replace results that exist already")
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:

@@ -29,7 +29,7 @@ def measure(
     device: str,
     json_file: Path | None,
 ) -> str:
-    """Measure, write the JSON file where one is wanted, and return the table. UnfoldError for what cannot be."""
+    """Measure, write the JSON file where one is wanted, and return the table. UnfoldError for bad arguments."""
     if json_file is not None and (json_file.is_dir() or not json_file.resolve().parent.is_dir()):
         what = "it is a folder" if json_file.is_dir() else f"there is no folder {json_file.parent}"
         raise UnfoldError(f"--json {json_file}: {what}")

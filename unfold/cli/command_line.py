@@ -1,4 +1,4 @@
-"""The command line: `unfold COMMAND`. Thin: every command is one call into the package."""
+"""The command line: `unfold COMMAND`. Every command is one call into the package."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def train(arguments: argparse.Namespace) -> int:
     from unfold.training.processes.signals import EXIT_STOPPED, Stopped, stopped_at_once
 
     try:
-        with stopped_at_once() as heed_no_more:
+        with stopped_at_once() as ignore_further:
             code = _train(arguments)
             if code == EXIT_STOPPED:
-                heed_no_more()
+                ignore_further()
             return code
     except Stopped as stopped:
         print(f"unfold train: {stopped}", file=sys.stderr)
@@ -41,8 +41,8 @@ def _train(arguments: argparse.Namespace) -> int:
     from unfold.config import load_config
 
     if arguments.fetch and os.environ.get("WORLD_SIZE", "1") != "1":
-        raise UnfoldError("--fetch is for one process, on a machine with a network: begin it without torchrun")
-    if "RANK" not in os.environ:  # alone: a mistake is told at once, and not after the seconds that loading torch takes
+        raise UnfoldError("--fetch is for one process, on a machine with a network: start it without torchrun")
+    if "RANK" not in os.environ:  # one process: report mistakes before torch is loaded, which takes seconds
         load_config(arguments.config, arguments.overrides)
     from unfold.training.dry_run import check_run
     from unfold.training.memory_count import what_helps_without_memory
@@ -88,7 +88,7 @@ def _run(trainer: Trainer) -> int:
 
     try:
         trainer.fit()
-    except Stopped as stopped:  # all processes together
+    except Stopped as stopped:  # all processes stop together
         if trainer.processes.first:
             print(f"unfold train: {stopped}", file=sys.stderr)
         return EXIT_STOPPED
@@ -112,7 +112,9 @@ def test(arguments: argparse.Namespace) -> int:
         raise UnfoldError("--data stands in place of DATA.TEST: give one of them")
     from unfold.config import load_config
 
-    cfg = load_config(arguments.config, arguments.overrides)  # mistakes in it come first: torch takes seconds to load
+    cfg = load_config(
+        arguments.config, arguments.overrides
+    )  # report its mistakes before torch is loaded, which takes seconds
     from unfold.evaluation.recipe_evaluation import run_test
     from unfold.settings import settings_of
 
@@ -191,7 +193,7 @@ def trace(arguments: argparse.Namespace) -> int:
 
 
 def _network_options(arguments: argparse.Namespace) -> dict[str, Any]:
-    """What `restore` and `trace` share."""
+    """The options that `restore` and `trace` share."""
     names = ("key", "scale", "kernel", "sigma", "precision", "device", "overwrite")
     return {**{name: getattr(arguments, name) for name in names}, "others": arguments.others}
 
@@ -368,11 +370,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _carry_out(arguments: argparse.Namespace) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            with contextlib.suppress(OSError):  # where the stream has been put to other use
-                stream.reconfigure(errors="backslashreplace")  # names of files hold what a terminal's encoding may not
+            with contextlib.suppress(OSError):  # where the stream was replaced
+                stream.reconfigure(
+                    errors="backslashreplace"
+                )  # file names may hold characters that the terminal cannot encode
     log_once.forget()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-    logging.raiseExceptions = False  # nobody reads any more: the work goes on, and says so no more
+    logging.raiseExceptions = False  # if nobody reads the log any more, the work goes on silently
     notes = log_once.Notes()
     logging.getLogger("unfold").addFilter(notes)
     try:
@@ -384,7 +388,8 @@ def _carry_out(arguments: argparse.Namespace) -> int:
         if line is None:
             raise
         if isinstance(error, BrokenPipeError):
-            # Whoever read our output has gone, as in `unfold models | head`. Python would complain when it flushes.
+            # The reader of our output has closed the pipe, as in `unfold models | head`. Python would complain when it
+            # flushes.
             for stream in (sys.stdout, sys.stderr):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
             return exit_code
@@ -396,7 +401,7 @@ def _carry_out(arguments: argparse.Namespace) -> int:
 
 
 def _debug(error: Exception) -> None:
-    """The whole traceback, where UNFOLD_DEBUG=1 asks for it."""
+    """Log the whole traceback if UNFOLD_DEBUG=1."""
     if os.environ.get("UNFOLD_DEBUG"):
         traceback.print_exception(error)
 

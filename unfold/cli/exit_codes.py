@@ -1,4 +1,4 @@
-"""What an error is on the command line: an exit code, and one line."""
+"""From an error to what the command line shows: an exit code and one line."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ BAD_INPUT, MISTAKE_OF_OURS, INTERRUPTED = 2, 1, 130
 
 
 def explained(command: str, error: BaseException) -> tuple[int, str | None]:
-    """The exit code of `unfold COMMAND` that an error ends, and its line; "" where nothing is to be said.
+    """The exit code of `unfold COMMAND` after an error, and the line to print; "" if there is nothing to print.
 
-    None in place of the line for a mistake of ours, whose traceback is wanted.
+    The line is None for a bug of ours, whose traceback is shown.
     """
     if isinstance(error, Stopped):
         return EXIT_STOPPED, str(error)

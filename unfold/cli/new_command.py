@@ -1,4 +1,4 @@
-"""`unfold new DIR`: a project of one's own to begin with."""
+"""`unfold new DIR`: a small project to start from."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ TEMPLATE = Path(__file__).parents[1] / "template"
 
 
 def write_project(folder: Path) -> str:
-    """Write the files of ``template`` into a new or empty folder; returns what is next. UnfoldError where it is not."""
+    """Write the files of ``template`` into a new or empty folder; returns the next steps. UnfoldError for any other
+    folder.
+    """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UnfoldError(f"{folder} is there already and not an empty folder: name another")
     make_folder(folder)

@@ -1,4 +1,4 @@
-"""`unfold restore`: pictures in files and folders through a network, one after the other, and what became of each."""
+"""`unfold restore`: restore pictures in files and folders, one after the other, and report on each."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ from unfold.inference.picture_files import (
     reduced,
     write_picture,
 )
-from unfold.inference.restore import Restored, TooLargeError, restore_and_tell
-from unfold.inference.silence_decoders import quiet_decoders
+from unfold.inference.restore import Restored, TooLargeError, restore_with_tiles
+from unfold.inference.silence_decoders import silence_decoders
 from unfold.inference.tile_error import tile_difference
 from unfold.inference.tile_memory import available, share_memory
 from unfold.inference.tile_size import Tile, check_tile
@@ -56,14 +56,14 @@ from unfold.weights.load_model import load_named
 
 logger = logging.getLogger("unfold")
 
-MEMORY = 0.5  # of what is free: as much as a picture and its result may take
+MEMORY = 0.5  # share of the free memory that a picture and its result may take
 
 
 @dataclass(frozen=True)
 class Options:
-    """How to restore: see `unfold restore --help`. estimate: sigma is to be estimated for each picture; reduce: results
-    lose what their format cannot keep; task: everything is by the evidence of each picture, times strength; alone: not
-    beside others that need memory, too.
+    """How to restore: see `unfold restore --help`. estimate: estimate sigma for each picture; reduce: results may lose
+    what their format cannot keep; task: choose settings from the evidence in each picture, times strength; alone: no
+    other process needs memory at the same time.
     """
 
     inputs: Named
@@ -84,7 +84,7 @@ class Options:
 
 
 class Outcome(NamedTuple):
-    """Exit code 0, 1 where some pictures failed, 2 where all did; and what to tell."""
+    """Exit code 0, 1 where some pictures failed, 2 where all did; and the report."""
 
     code: int
     text: str
@@ -112,13 +112,13 @@ def run_restore(
     strength: float | None = None,
     jobs: int | None = None,
 ) -> Outcome:
-    """Restore pictures into files; what is there already is left, unless ``overwrite``.
+    """Restore pictures into files. Existing results stay, unless ``overwrite``.
 
-    task: what is wanted, in place of weights and inputs, which the evidence of each picture then chooses.
-    form: png, jpg, tiff or webp for all results, in place of the pictures' own; quality: of JPEG and WebP, 1 to 100;
-    jobs: processes, which take turns on the GPUs where there are several. Their results are those of one process, byte
-    by byte: each has as many threads, and a picture for which memory does not suffice beside others is restored when
-    they are done.
+    task: what to do; it replaces weights and inputs, which are then chosen from the evidence in each picture.
+    form: png, jpg, tiff or webp for all results, instead of the pictures' own; quality: of JPEG and WebP, 1 to 100;
+    jobs: processes, spread over the GPUs where there are several. Their results are those of one process, byte by
+    byte: each has as many threads, and a picture that does not fit into memory beside the others is restored after
+    them.
     A picture that fails does not stop the others. Raises UnfoldError for arguments that do not fit, before any work;
     OSError for a full disk and KeyboardInterrupt, after logging what has been done so far.
     """
@@ -143,7 +143,7 @@ def run_restore(
     fitting = kernel == "grid" and sigma in (None, "estimate") and "sigma" in net.inputs
     if fitting:
         sigma = "estimate"
-    inputs = {"scale": scale or 1} if task else told_inputs(short(name), net, scale, kernel, sigma, others)
+    inputs = {"scale": scale or 1} if task else given_inputs(short(name), net, scale, kernel, sigma, others)
     if kernel == "grid":
         from unfold.inference.kernel_sheet import write_grid
 
@@ -158,7 +158,7 @@ def run_restore(
         strength=1 if strength is None else strength,
     )
     if form is None and work[0].target != output:
-        _tell_endings(work)
+        _log_endings(work)
     left = [job for job in work if overwrite or not os.path.isfile(job.target)]  # noqa: PTH113  (of any length)
     tally = Tally(len(work), len(work) - len(left), left_out=left_out)
     found: dict[int, Done] = {}
@@ -201,8 +201,8 @@ def _check_quality(quality: int | None, jobs: Sequence[Job]) -> None:
         raise UnfoldError("--quality is for JPEG and WebP, and none of the results is one (--format jpg makes them so)")
 
 
-def _tell_endings(jobs: Sequence[Job]) -> None:
-    """Which results become PNG, as pictures of their kind are not written."""
+def _log_endings(jobs: Sequence[Job]) -> None:
+    """Log which results become PNG because their format is not written."""
     endings = sorted({job.source.suffix.lower() for job in jobs if not job.problem} - set(KEEPS))
     endings = [ending or "files without an ending" for ending in endings]
     if endings:
@@ -210,9 +210,9 @@ def _tell_endings(jobs: Sequence[Job]) -> None:
 
 
 class Done(NamedTuple):
-    """What became of a picture: "done", "missing" (another package would read it) or "failed", and why.
+    """The outcome for a picture: "done", "missing" (another package could read it) or "failed", and why.
 
-    notes: what was logged meanwhile in another process: level, text, kind.
+    notes: what another process logged meanwhile: level, text, kind.
     """
 
     what: Literal["done", "missing", "failed"]
@@ -224,8 +224,8 @@ class Done(NamedTuple):
 
 @dataclass
 class Tally:
-    """What became of how many pictures. there: results that were there before; missing: pictures that another
-    package would read; left_out: files that are no pictures, by their endings; lost: by what it is.
+    """Counts of outcomes. there: results that existed before; missing: pictures that another package could read;
+    left_out: files that are no pictures, by file extension; lost: what formats could not keep, by its kind.
     """
 
     jobs: int
@@ -238,7 +238,7 @@ class Tally:
     lost: dict[str, list[Path]] = field(default_factory=dict)
 
     def add_all(self, jobs: Sequence[Job], found: dict[int, Done]) -> None:
-        """In the order of the jobs, whichever came first."""
+        """Add outcomes in the order of the jobs, whichever finished first."""
         for number in sorted(found):
             self._add(jobs[number], found[number])
 
@@ -268,9 +268,7 @@ class Tally:
             lines[-1] += f"; HEIC and AVIF can be read after {INSTALL}: {_first(self.missing)}"
         lines += [f"lost, as the format cannot keep it: {what}: {_first(paths)}" for what, paths in self.lost.items()]
         if self.grey:
-            lines.append(
-                f"grey, restored as three equal channels, of which the result is the mean: {_first(self.grey)}"
-            )
+            lines.append(f"grey, restored as three equal channels and averaged: {_first(self.grey)}")
         if self.failed:
             lines += [f"failed {len(self.failed)}:", *(f"  {reason}" for reason in self.failed)]
         return "\n".join(map(one_line, lines))
@@ -302,7 +300,7 @@ def _restore_one(job: Job, net: UnfoldingNetwork, options: Options) -> Done:
 
 
 class _Worker:
-    """A process beside others: it leaves to one that is alone what fails here, which lack of memory may have caused."""
+    """A process beside others. What fails here, perhaps for lack of memory, is repeated by one process alone."""
 
     def __init__(
         self, weights: str, model: str | None, key: str | None, files: dict[str, str], device: str, options: Options
@@ -353,7 +351,7 @@ def _run(job: Job) -> Done | None:
 
 
 def _in_processes(jobs: Sequence[Job], devices: Sequence[str], begin: Callable[..., None]) -> Iterator[Done | None]:
-    """What becomes of each job, in order, by a process for each device named; None: it is to be done alone."""
+    """The outcome of each job, in order, with one process per device; None: repeat it alone."""
     queue = multiprocessing.get_context("spawn").SimpleQueue()
     for device in devices:
         queue.put(device)
@@ -380,12 +378,12 @@ def pairs_of(others: Sequence[str]) -> dict[str, str]:
 
 
 def without_files(others: Sequence[str], name: str) -> list[str]:
-    """Those of --input that are inputs of the network, and no files that its weights need."""
+    """The items of --input that are inputs of the network, not files that its weights need."""
     files = network_part(name).files()
     return [text for text in others if text.partition("=")[0] not in files]
 
 
-def told_inputs(
+def given_inputs(
     name: str,
     net: UnfoldingNetwork,
     scale: int | None,
@@ -393,8 +391,9 @@ def told_inputs(
     sigma: str | None,
     others: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """The network's inputs beside the picture by what was said, and by what is assumed where nothing was, which is
-    logged. others: NAME=VALUE of any input; one that is as large as the picture stays the name of a file or a folder.
+    """The network's inputs beside the picture: those given, and logged assumptions for the rest.
+
+    others: NAME=VALUE of any input; one that is as large as the picture stays the name of a file or a folder.
     """
     said = {
         key: str(value) for key, value in (("kernel", kernel), ("scale", scale), ("sigma", sigma)) if value is not None
@@ -443,7 +442,7 @@ def _assumed(name: str, key: str, one: Input, times: int, *, alone: bool) -> Nam
         return {key: times}
     if one.kind == "kernel" and not alone:
         width = assumed_width(times)
-        logger.info("note: no --kernel is given; assumed is a Gaussian of %g pixels (gauss:%g)", width, width)
+        logger.info("note: no --kernel is given; assuming a Gaussian of %g pixels (gauss:%g)", width, width)
         if times > 1:
             logger.info("note: for pictures that software made small that is too wide: --task enlarge looks at them")
         if times == 1:
@@ -451,8 +450,8 @@ def _assumed(name: str, key: str, one: Input, times: int, *, alone: bool) -> Nam
         return {key: gaussian(width, times)}
     if one.kind == "kernel":
         raise UnfoldError(f"{name} needs --kernel, gauss:WIDTH or a file")
-    if one.kind == "level" and key == "sigma":  # of another level it is not known what would do no harm
-        logger.info("note: no --%s is given; assumed is noise of %g (of 255)", key, NOISE)
+    if one.kind == "level" and key == "sigma":  # for other levels no harmless value is known
+        logger.info("note: no --%s is given; assuming noise of %g (of 255)", key, NOISE)
         return {key: NOISE / 255}
     raise UnfoldError(f"{name} needs {key} ({one.about}): give --input {key}=...")
 
@@ -481,8 +480,8 @@ def _level(key: str, text: str) -> float:
 
 
 def with_images(inputs: Named, source: Path, size: tuple[int, ...]) -> Named:
-    """Inputs that are as large as the picture, read: from a file, or from a folder the one that is called as the
-    picture is. UnfoldError where there is none, or of another size.
+    """Read the inputs that are as large as the picture: from a file, or from a folder the file with the picture's
+    name. UnfoldError where there is none, or of another size.
     """
     read: Named = {}
     for key, value in inputs.items():
@@ -507,14 +506,14 @@ def with_images(inputs: Named, source: Path, size: tuple[int, ...]) -> Named:
 
 
 def restore_file(job: Job, net: UnfoldingNetwork, options: Options) -> tuple[Picture, list[str]]:
-    """One picture from file to file; returns what was read, and what of it the format lost. UnfoldError where it cannot
-    be.
+    """Restore one picture from file to file; returns the picture that was read, and what the format lost. UnfoldError
+    where it fails.
     """
     if job.problem:
         raise UnfoldError(job.problem)
     scale, name = int(options.inputs.get("scale", 1)), one_line(job.source.name)
-    largest = MEMORY * available(torch.device("cpu")) / (1 + 2 * scale**2)  # the result, and once more when written
-    with quiet_decoders():
+    largest = MEMORY * available(torch.device("cpu")) / (1 + 2 * scale**2)  # the result, and a copy of it when written
+    with silence_decoders():
         picture = read_picture(job.source, largest)
     if BANDS in picture.holds() and (channels := picture.pixels.shape[2]) != net.measured_channels:
         raise UnfoldError(f"{job.source} has {channels} channels, and the network takes {net.measured_channels}")
@@ -529,7 +528,7 @@ def restore_file(job: Job, net: UnfoldingNetwork, options: Options) -> tuple[Pic
         def announce(pixels: int) -> Callable[[int], Any]:
             if tiles_bar.n:  # tiles have become smaller
                 tiles_bar.reset(total=pixels)
-            tiles_bar.total = pixels  # a reset would show the bar, and at once
+            tiles_bar.total = pixels  # a reset would show the bar at once
             return tiles_bar.update
 
         # A task judges pictures by steps of integers.
@@ -539,7 +538,7 @@ def restore_file(job: Job, net: UnfoldingNetwork, options: Options) -> tuple[Pic
             net = _for_picture(net, weights_for(options.task, evidence, pixels), WEIGHTS[options.task])
 
         def run(inputs: Named) -> Restored:
-            return restore_and_tell(
+            return restore_with_tiles(
                 pixels,
                 net,
                 inputs=inputs,
@@ -569,12 +568,12 @@ def restore_file(job: Job, net: UnfoldingNetwork, options: Options) -> tuple[Pic
     write = write_picture if options.quality is None else partial(write_picture, quality=options.quality)
     write(job.target, result)
     if restored and restored.parts > 1:
-        _tell_difference(name, picture, net, restored, inputs, options.precision)
+        _log_difference(name, picture, net, restored, inputs, options.precision)
     return picture, lost
 
 
 def _for_picture(net: UnfoldingNetwork, wanted: str, there: str) -> UnfoldingNetwork:
-    """The network of the weights that are wanted for a picture, where those of the task are there."""
+    """The network of the weights that a picture needs; ``net`` is that of the task."""
     return net if wanted == there else _other_network(wanted, next(net.parameters()).device)
 
 
@@ -583,7 +582,7 @@ def _other_network(weights: str, device: torch.device) -> UnfoldingNetwork:
     return place(load_named(weights)[2], device)
 
 
-def _tell_difference(
+def _log_difference(
     name: str,
     picture: Picture,
     net: UnfoldingNetwork,
@@ -592,14 +591,14 @@ def _tell_difference(
     precision: Precision,
 ) -> None:
     tiles = restored.tiles
-    told = f"{name}: {restored.parts} tiles of {tiles.side} pixels with a halo of {tiles.halo}"
+    summary = f"{name}: {restored.parts} tiles of {tiles.side} pixels with a halo of {tiles.halo}"
     try:
         found = tile_difference(picture.pixels, net, tiles, inputs, precision)
     except UnfoldError as error:  # the picture is restored and written
-        logger.info("%s; how far they are from the whole could not be measured: %s", told, error)
+        logger.info("%s; how far they are from the whole could not be measured: %s", summary, error)
         return
     inside = "" if found.inside is None else f", {found.inside:.2f} away from its borders"
     logger.info(
         "%s. On its middle, %dx%d, they differ from the whole by at most %.2f (of 255)%s; %.1f dB",
-        *(told, found.height, found.width, found.largest, inside, found.psnr),
+        *(summary, found.height, found.width, found.largest, inside, found.psnr),
     )

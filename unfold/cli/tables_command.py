@@ -40,14 +40,14 @@ logger = logging.getLogger("unfold")
 
 
 class Outcome(NamedTuple):
-    """What to tell, and the exit code: 1 where images failed."""
+    """The report, and the exit code: 1 where images failed."""
 
     text: str
     code: int
 
 
 def format_tables(data: str | None = None) -> str:
-    """The tables: name, title, how many published numbers and settings, and the sets with whether they are here."""
+    """The tables: name, title, number of published numbers and settings, and which of their sets are present."""
     lines = []
     with _below(data):
         lines.append(f"+: the set is below {data_root()} (UNFOLD_DATA), -: it is not")
@@ -88,11 +88,11 @@ def measure_table(
     jobs: int | None = None,
     key: str | None = None,
 ) -> Outcome:
-    """Measure what can be measured of a table, and write table.md, .csv, .json and .html into ``output``.
+    """Measure all cells of a table that can be measured, and write table.md, .csv, .json and .html into ``output``.
 
-    weights: [MODEL=]FILE or published names; data: in place of UNFOLD_DATA; limit: images of every set; jobs:
-    processes; key: which network, where files of weights hold several. Scores are kept in output/cache.jsonl and found
-    again. UnfoldError for bad input, before any work.
+    weights: [MODEL=]FILE or published names; data: replaces UNFOLD_DATA; limit: images per set; jobs: processes;
+    key: which network, where weight files hold several. Scores are kept in output/cache.jsonl and reused. UnfoldError
+    for bad input, before any work.
     """
     definition = find_table(name)
     if limit is not None and limit < 1:
@@ -132,13 +132,13 @@ def measure_table(
         chosen = choose(candidates(pairs, next(iter(definition.baselines), "")))
         shown = list(pictures(chosen, Runner(devices[0], precision), output / "pictures"))
     write_page(output / "table.html", table, shown)
-    return Outcome(_told(table, definition.heads, output, new, errors), 1 if errors else 0)
+    return Outcome(_report(table, definition.heads, output, new, errors), 1 if errors else 0)
 
 
 def _open(weights: Sequence[str], key: str | None) -> Iterator[Net]:
-    """The weights that are here. A published name that is not is told, and its rows stay empty.
+    """The weights that are here. A missing published file is logged, and its rows stay empty.
 
-    UnfoldError for a file that is missing, and for any that cannot be used.
+    UnfoldError for a missing file of one's own, and for a file that cannot be used.
     """
     for text in weights:
         try:
@@ -151,7 +151,7 @@ def _open(weights: Sequence[str], key: str | None) -> Iterator[Net]:
 
 
 def _about(plan: Plan, nets: Sequence[Net], digest: Digest) -> dict[str, object]:
-    """Weights, protocols and sets, for the provenance."""
+    """Describe weights, protocols and sets, for the provenance."""
     protocols = {cell.protocol.name: cell.protocol for cell in plan.cells}
     sets = {cell.setting.data: cell.cases for cell in plan.cells if cell.cases}
     return {
@@ -170,12 +170,12 @@ def _about(plan: Plan, nets: Sequence[Net], digest: Digest) -> dict[str, object]
 
 
 def _option(protocols: Any, name: str) -> str:
-    told = [f"{getattr(one, name)} ({one.name})" for one in protocols if hasattr(one, name)]
-    return ", ".join(told) or "none"
+    given = [f"{getattr(one, name)} ({one.name})" for one in protocols if hasattr(one, name)]
+    return ", ".join(given) or "none"
 
 
-def _told(table: Table, heads: Sequence[str], output: Path, new: int, errors: dict[str, str]) -> str:
-    """The rows and columns in which something was measured, and what has been written."""
+def _report(table: Table, heads: Sequence[str], output: Path, new: int, errors: dict[str, str]) -> str:
+    """The rows and columns with measured cells, and the files that were written."""
     rows = {cell.row for cell in table.cells if cell.measured is not None}
     columns = {cell.column for cell in table.cells if cell.measured is not None}
     measured = [cell for cell in table.cells if cell.row in rows and cell.column in columns]
@@ -191,7 +191,7 @@ def _told(table: Table, heads: Sequence[str], output: Path, new: int, errors: di
 
 @contextmanager
 def _below(root: str | None) -> Iterator[None]:
-    """With the sets looked for below ``root``, here and in processes that are started."""
+    """Look for the sets below ``root``, here and in child processes."""
     before = os.environ.get("UNFOLD_DATA")
     if root is not None:
         if not as_path(root).is_dir():

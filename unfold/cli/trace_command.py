@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from unfold.cli.restore_command import MEMORY, pairs_of, told_inputs, with_images, without_files
+from unfold.cli.restore_command import MEMORY, given_inputs, pairs_of, with_images, without_files
 from unfold.data.crop_to_show import busiest_crop
 from unfold.errors import UnfoldError
 from unfold.inference.kernel_and_noise import estimated_sigma
@@ -38,8 +38,8 @@ from unfold.weights.load_model import load_named
 logger = logging.getLogger("unfold")
 
 FILES = ("trace.html", "trace.json", "strip.png")
-KEPT = 16  # bytes per pixel and stage that an estimate takes, and its copy for the page
-PANELS = 10  # stages in the strip, at most
+KEPT = 16  # bytes per pixel and stage for an estimate and its copy on the page
+PANELS = 10  # stages in the strip at most
 SEARCHED = 1024  # pixels of a reduced picture in which the busiest part of a large one is looked for
 
 
@@ -62,8 +62,8 @@ def run_trace(
 ) -> str:
     """Write trace.html, trace.json and strip.png into the folder; returns the table to print.
 
-    A picture that memory cannot hold with all its estimates is cut to its busiest part, which is told. Raises
-    UnfoldError for what does not fit.
+    A picture that memory cannot hold with all its estimates is cut to its busiest part, and the report says so. Raises
+    UnfoldError for bad arguments.
     """
     _check_places(as_path(source), output, overwrite)
     if kernel == "grid":
@@ -73,7 +73,7 @@ def run_trace(
     place(net, pick_device(device))
     if net.not_for_pictures:
         raise UnfoldError(net.not_for_pictures)
-    inputs = told_inputs(short(name), net, scale, kernel, sigma, others)
+    inputs = given_inputs(short(name), net, scale, kernel, sigma, others)
     _, count = with_stages(net, stages)
     times = int(inputs.get("scale", 1))
     largest = MEMORY * available(torch.device("cpu"))
@@ -121,7 +121,7 @@ def run_trace(
 
 
 def _check_places(source: Path, output: Path, overwrite: bool) -> None:
-    """UnfoldError where something would be written over that must not be."""
+    """UnfoldError where a file would be overwritten that must stay."""
     for path in (output / name for name in FILES):
         if path.exists() and source.exists() and path.samefile(source):
             raise UnfoldError(f"{path} is the picture itself: let the trace go to another folder")
@@ -160,14 +160,14 @@ def _write(
     panels = [Panel(record.image, f"x_{record.k}", record.psnr) for record in chosen]
     draw_strip(output / "strip.png", panels + ([] if target is None else [Panel(others["target"], "target", None)]))
     units = {"sigma": " (of 255)"}
-    told = (f"{key} {value}{units.get(key, '')}" for key, value in settings.items() if key not in ("picture", "size"))
+    named = (f"{key} {value}{units.get(key, '')}" for key, value in settings.items() if key not in ("picture", "size"))
     page = trace_page(
         records,
         others,
         title=f"{settings['picture']}, stage by stage",
-        about=f"{settings['size'][0]}x{settings['size'][1]} pixels, {', '.join(told)}",
+        about=f"{settings['size'][0]}x{settings['size'][1]} pixels, {', '.join(named)}",
         notes=notes,
         meanings=net.meanings,
     )
     with whole_file(output / "trace.html") as file:
-        file.write(page.encode("utf-8", "backslashreplace"))  # names of files may be no text
+        file.write(page.encode("utf-8", "backslashreplace"))  # file names may be invalid UTF-8

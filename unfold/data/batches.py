@@ -1,4 +1,4 @@
-"""Which samples make which step, on any number of processes and from any point of a run."""
+"""The samples of each step, for any number of processes and from any point of a run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from unfold.util.arrays import Named
 
 
 class Key(NamedTuple):
-    """What a data set is asked for: a sample by its number in an epoch, and the scale that its whole batch has."""
+    """Key of a sample: its number in an epoch, and the scale of its batch."""
 
     epoch: int
     number: int
@@ -25,15 +25,15 @@ class Key(NamedTuple):
 
 
 class BatchSampler(Sampler[list[Key]]):
-    """The batches of one epoch after another, or the part of them that one of several processes gets.
+    """The batches of an epoch, or one process's part of them.
 
-    Step t of an epoch is made of the samples t*batch, ..., (t+1)*batch - 1 on all processes together; the last step of
-    less, where ``length`` is no multiple. Process ``rank`` of ``world`` gets a contiguous part, and the parts in order
-    are the batch of one process. They are equally large where ``batch`` is a multiple of ``world``, else they differ by
-    one sample. The scale is a function of (seed, epoch, step) alone: one per step on every process.
+    Step t of an epoch has the samples t*batch, ..., (t+1)*batch - 1 over all processes; the last step has fewer where
+    ``length`` is not a multiple. Process ``rank`` of ``world`` gets a contiguous part, and the parts in order are the
+    batch of a single process. They have equal size where ``batch`` is a multiple of ``world``, else they differ by one
+    sample. The scale is a function of (seed, epoch, step) alone: one per step on every process.
 
-    length: samples per epoch; batch: samples per step, of all processes. A process for which the last step has nothing
-    gets the step's first sample, which is not to count: see :meth:`share`. ValueError where all steps would be such.
+    length: samples per epoch; batch: samples per step, over all processes. A process without samples in the last step
+    gets the step's first sample with weight 0: see :meth:`share`. ValueError where this would happen in all steps.
     Call :meth:`start` before iterating.
     """
 
@@ -47,7 +47,7 @@ class BatchSampler(Sampler[list[Key]]):
         self.epoch = self.step = 0
 
     def start(self, epoch: int, step: int = 0) -> None:
-        """Let the next iteration begin at this step of this epoch, both counted from 0."""
+        """Start the next iteration at this step of this epoch, both counted from 0."""
         self.epoch, self.step = epoch, step
 
     def __len__(self) -> int:
@@ -64,35 +64,35 @@ class BatchSampler(Sampler[list[Key]]):
         return slice(count * self.rank // self.world, count * (self.rank + 1) // self.world)
 
     def share(self, step: int) -> float:
-        """How much more than the mean over processes this one's part of a step counts; 0 where it has none."""
+        """Weight of this process's part of a step, relative to the mean over processes; 0 where it has none."""
         own = self._own(step)
         return (own.stop - own.start) * self.world / self.batch_size(step)
 
     def keys(self, epoch: int, step: int) -> list[Key]:
-        """The samples of a step on all processes together."""
+        """The samples of a step over all processes."""
         first, scale = step * self.batch, self.scale_of(epoch, step)
         return [Key(epoch, number, scale) for number in range(first, first + self.batch_size(step))]
 
     def batch_size(self, step: int) -> int:
-        """How many samples a step of any epoch has, on all processes together."""
+        """Number of samples in a step, over all processes."""
         return min(self.batch, self.length - step * self.batch)
 
     def scale_of(self, epoch: int, step: int) -> int:
-        """The scale of a step, each of ``scales`` with the same chance."""
-        # The spawn key keeps these numbers apart from those of the samples, which (seed, epoch, number) gives.
+        """The scale of a step, drawn uniformly from ``scales``."""
+        # The spawn key keeps these random numbers apart from those of the samples, seeded by (seed, epoch, number).
         source = np.random.SeedSequence((self.seed, epoch, step), spawn_key=(1,))
         return int(np.random.default_rng(source).choice(self.scales))
 
 
 @lru_cache(maxsize=4)
 def order(seed: int, epoch: int, number: int, count: int) -> NDArray[np.int64]:
-    """In which order a pass goes through ``count`` images; number: of the pass in its epoch, from 0."""
-    source = np.random.SeedSequence((seed, epoch, number), spawn_key=(2,))  # apart from samples (none) and scales (1)
+    """The order of ``count`` images in a pass; number: of the pass in its epoch, from 0."""
+    source = np.random.SeedSequence((seed, epoch, number), spawn_key=(2,))  # samples have no key, scales (1,)
     return np.random.default_rng(source).permutation(count)
 
 
 def collate(samples: list[Named]) -> Named:
-    """Stack the tensors of samples; a number that is no tensor (the scale) is the same in all and stays as it is."""
+    """Stack the tensors of samples. A plain number (the scale) is the same in all and stays a number."""
     whole = {name: value for name, value in samples[0].items() if not isinstance(value, Tensor)}
     for name, value in whole.items():
         if not all(name in sample and sample[name] == value for sample in samples):

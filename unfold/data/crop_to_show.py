@@ -1,4 +1,4 @@
-"""Choosing a part of an image to look at."""
+"""Choose a part of an image to show."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 
 def busiest_crop(image: NDArray[np.float32], size: int) -> tuple[slice, slice]:
-    """The square window of that size (less in a smaller image) with the largest mean gradient: where details are."""
+    """The square window of that size (smaller in a smaller image) with the largest mean gradient."""
     grey = image.mean(axis=2)
     slopes = (np.abs(np.gradient(grey, axis=axis)) for axis in (0, 1) if grey.shape[axis] > 1)
     energy = sum(slopes, np.zeros_like(grey))

@@ -1,17 +1,17 @@
-"""Reading image files, and finding them.
+"""Find image files and read them.
 
-The terms on which files become arrays, for every set and every use:
+Rules for turning files into arrays, for every set and every use:
 
-- formats: those of unfold.data.formats.open_picture, told by content and not by name; 8 or 16 bits per channel, which
-  stay (PPM and JPEG 2000 of 9 to 15 bits become 16).
+- formats: those of unfold.data.formats.open_picture, recognised by content, not by name; 8 or 16 bits per channel,
+  which stay (PPM and JPEG 2000 of 9 to 15 bits become 16).
 - colour palettes are expanded to RGB, black and white to grey.
 - a network of three channels gets grey as three equal ones, a network of one gets grey as it is and colour as its
-  brightness (:func:`as_channels`); for networks of other numbers of channels, TIFF of so many bands and files .npy,
-  (H,W,C), hold the data: uint8, uint16 or floats in [0,1].
-- an alpha channel that is opaque everywhere is dropped; a picture that is transparent anywhere is refused: what lies
-  below is not known.
+  brightness (:func:`as_channels`); for networks of other numbers of channels, TIFF files of so many bands and .npy
+  files (H,W,C), hold the data: uint8, uint16 or floats in [0,1].
+- an alpha channel that is opaque everywhere is dropped; a picture that is transparent anywhere is refused, as its
+  background is unknown.
 - pictures are turned as their EXIF orientation says, of 8 bits and of 16.
-- files whose names begin with a dot are not seen in folders: macOS leaves such beside each image.
+- files whose names begin with a dot are ignored in folders: macOS puts such a file beside each image.
 - refused: CMYK and other colour spaces, floating point of other files, animations and files of several pages, and
   more pixels than Pillow's limit (PIL.Image.MAX_IMAGE_PIXELS, 89 million), by the header, before memory is spent.
 """
@@ -45,10 +45,10 @@ from unfold.util.progress import progress
 EXTENSIONS = (*pictures.EXTENSIONS, ".npy")
 LISTS = (".txt", ".lst", ".csv", ".tsv")  # endings of text files that list images or pairs
 
-_SLICE = re.compile(r"(.*[^\[])\[(-?\d+)?:(-?\d+)?\]")  # photos[:-8]
+_SLICE = re.compile(r"(.*[^\[])\[(-?\d+)?:(-?\d+)?\]")  # such as photos[:-8]
 Item = TypeVar("Item")
 
-# Colour photographs inside the scikit-image package, by use. The motorcycle pair is one scene seen by two cameras.
+# Colour photographs inside the scikit-image package, by split. The motorcycle pair is one scene seen by two cameras.
 PHOTOGRAPHS = {
     "train": (
         "coffee.png",
@@ -81,7 +81,8 @@ def find_images(source: str, split: str) -> list[Path]:
 def sliced(source: str) -> tuple[str, slice]:
     """A set's name without its slice, and the slice, all where there is none.
 
-    As of a Python list in natural order: "photos[:-8]" are all images but the last 8, "photos[-8:]" these 8.
+    Slices are those of a Python list in natural order: "photos[:-8]" are all images but the last 8, "photos[-8:]" these
+    8.
     """
     found = _SLICE.fullmatch(source)
     if found is None:
@@ -106,8 +107,8 @@ def images_in(folder: Path) -> list[Path]:
 
 
 def is_image_name(name: str) -> bool:
-    """Whether a file of this name is looked at in a folder: an image's ending, and not hidden (._0.png)."""
-    return not name.startswith(".") and os.path.splitext(name)[1].lower() in EXTENSIONS  # noqa: PTH122  (50,000 of them)
+    """Whether a file name in a folder counts as an image: an image's extension, and not hidden (._0.png)."""
+    return not name.startswith(".") and os.path.splitext(name)[1].lower() in EXTENSIONS  # noqa: PTH122  (50,000 calls)
 
 
 def find_list(source: str) -> Path | None:
@@ -134,7 +135,7 @@ def listed_lines(path: Path) -> list[tuple[int, str]]:
 def without_heading(
     path: Path, lines: list[tuple[int, str]], words: Callable[[str], list[str]]
 ) -> list[tuple[int, str]]:
-    """The lines without a first one such as "input,target", whose words are no names of pictures; which is logged."""
+    """The lines without a heading such as "input,target", whose words are not picture names; logged."""
     first = words(lines[0][1])
     files = any(is_image_name(word) or "/" in word or (path.parent / as_path(word)).exists() for word in first)
     if files or len(lines) == 1:
@@ -144,7 +145,7 @@ def without_heading(
 
 
 def listed_images(path: Path) -> list[Path]:
-    """The images of a list of one path per line. UnfoldError, with the line, for what is not there or there twice."""
+    """The images of a list of one path per line. UnfoldError, with the line, for a missing or repeated file."""
     seen: dict[Path, int] = {}
     for number, line in without_heading(path, listed_lines(path), lambda line: [line]):
         file = path.parent / as_path(line)
@@ -157,7 +158,7 @@ def listed_images(path: Path) -> list[Path]:
 
 
 def data_root() -> Path:
-    """Where data sets lie: UNFOLD_DATA (default: datasets)."""
+    """The folder of all data sets: UNFOLD_DATA (default: datasets)."""
     return as_path(os.environ.get("UNFOLD_DATA", "datasets"))
 
 
@@ -190,7 +191,7 @@ def _photographs(split: str) -> list[Path]:
 
 
 def find_file(name: str, hint: str) -> Path:
-    """``name`` below UNFOLD_DATA (default: datasets), or as a path. UnfoldError where it is not, with the hint."""
+    """``name`` below UNFOLD_DATA (default: datasets), or as a path. UnfoldError, with the hint, where it is missing."""
     path = data_root() / expanded(name)
     for place in (path, as_path(name)):
         if place.is_file():
@@ -199,12 +200,12 @@ def find_file(name: str, hint: str) -> Path:
 
 
 def read_uint8(path: Path, channels: int = 3) -> NDArray[np.uint8]:
-    """Read an image as :func:`read_channels` does, for work that is defined on 8 bits: deeper ones are rounded to 8."""
+    """Read an image as :func:`read_channels` does, for work defined on 8 bits: deeper images are rounded to 8."""
     return eight_bits(read_channels(path, channels), path)
 
 
 def eight_bits(image: Array, path: Path) -> NDArray[np.uint8]:
-    """An image rounded to 8 bits, half to even, which is said once in a run; one of 8 bits as it is."""
+    """An image rounded to 8 bits, half to even (logged once per run); 8-bit images unchanged."""
     if image.dtype == np.uint8:
         return image
     say_once("images of more than 8 bits, such as %s, are rounded to 8 here, on which this work is defined", path)
@@ -212,7 +213,7 @@ def eight_bits(image: Array, path: Path) -> NDArray[np.uint8]:
 
 
 def read_grey(path: Path) -> NDArray[np.uint8] | NDArray[np.uint16]:
-    """Read an image as (H,W): grey as it is, colour as the full range Y of cv2's YCrCb.
+    """Read an image as (H,W): grey unchanged, colour as the full-range Y of cv2's YCrCb.
 
     Y = 0.299 R + 0.587 G + 0.114 B, rounded to the file's 8 or 16 bits. UnfoldError as for :func:`read_channels`.
     """
@@ -220,10 +221,10 @@ def read_grey(path: Path) -> NDArray[np.uint8] | NDArray[np.uint16]:
 
 
 def read_image(path: Path, grey: bool = False) -> NDArray[np.uint8] | NDArray[np.uint16]:
-    """Read a colour image as (H,W,3) RGB, uint8 or uint16 as the file has it, on the terms of this module.
+    """Read a colour image as (H,W,3) RGB, uint8 or uint16 as in the file, by the rules of this module.
 
-    grey: also take grey images, in three equal channels. UnfoldError where the file is missing, damaged, grey unasked,
-    or of a kind that the terms refuse.
+    grey: also take grey images, as three equal channels. UnfoldError where the file is missing, damaged, grey (unless
+    allowed), or of a kind that the rules refuse.
     """
     pixels = _read_file(path, None)
     if pixels.shape[2] == 1:
@@ -234,8 +235,8 @@ def read_image(path: Path, grey: bool = False) -> NDArray[np.uint8] | NDArray[np
 
 
 def read_channels(path: Path, channels: int) -> Array:
-    """Read an image for a network of so many channels, as :func:`as_channels` has it: (H,W,channels), uint8 or uint16
-    as the file has it, or float32 in [0,1]. UnfoldError for what the terms of this module refuse.
+    """Read an image for a network of so many channels, see :func:`as_channels`: (H,W,channels), uint8 or uint16 as in
+    the file, or float32 in [0,1]. UnfoldError for what the rules of this module refuse.
     """
     return as_channels(_read_file(path, channels), channels, path)
 
@@ -246,8 +247,8 @@ def read_own(path: Path) -> Array:
 
 
 def _read_file(path: Path, wanted: int | None) -> Array:
-    """(H,W,C) in the file's own channels. wanted: by a network, 0 where that is not known, None where pictures alone
-    are; alpha counts as a channel where that makes them as many as are wanted.
+    """Read (H,W,C) in the file's own channels. wanted: channels of the network, 0 where unknown, None to read pictures
+    only; alpha counts as a channel where the total is then the wanted number.
     """
     if path.suffix.lower() == ".npy":
         return read_array_image(path)
@@ -273,11 +274,11 @@ def _read_bands(path: Path, wanted: int) -> Array | None:
 
 
 def as_channels(image: Array, channels: int, path: Any) -> Array:
-    """An image (H,W,C) for a network of so many channels, in its own numbers.
+    """An image (H,W,C) for a network of so many channels, in the image's number type.
 
-    A network of three gets grey as three equal channels, a network of one gets colour as the full range Y of cv2's
-    YCrCb (Y = 0.299 R + 0.587 G + 0.114 B, rounded where the image is of integers); each is said once in a run. Other
-    numbers have to agree: UnfoldError. path: what a message names.
+    A network of three gets grey as three equal channels; a network of one gets colour as the full-range Y of cv2's
+    YCrCb (Y = 0.299 R + 0.587 G + 0.114 B, rounded for integer images); each is logged once per run. Other numbers must
+    match: UnfoldError. path: for messages.
     """
     if image.shape[2] == channels:
         return image
@@ -302,17 +303,18 @@ def as_channels(image: Array, channels: int, path: Any) -> Array:
 
 @contextmanager
 def opened(path: Path) -> Iterator[Any]:
-    """An image file whose header is read and whose pixels are not; what goes wrong inside becomes one UnfoldError."""
+    """Open an image file and read only its header; errors inside the context become one UnfoldError."""
     with open_picture(path, "image") as image:
         yield image
 
 
 def decode(image: Any, path: Path, wanted: int = 0) -> NDArray[np.uint8] | NDArray[np.uint16]:
-    """The pixels of an image just :func:`opened`: (H,W,3) RGB, or (H,W) where it is grey. UnfoldError by the terms.
+    """The pixels of an image just :func:`opened`: (H,W,3) RGB, or (H,W) where it is grey. UnfoldError by the rules of
+    this module.
 
-    wanted: with 2 or 4, the alpha channel of an image that has so many with it stays, as one more of them.
+    wanted: with 2 or 4, an alpha channel is kept as a channel where the total is then this number.
     """
-    if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:  # MPO: a camera's JPEG with a preview behind it
+    if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:  # MPO: a camera's JPEG followed by a preview
         raise UnfoldError(f"{path} holds {image.n_frames} pictures, an animation or pages; save one as a file")
     deep = bit_depth(image) == 16
     turn = image.getexif().get(ExifTags.Base.Orientation, 1)
@@ -322,17 +324,17 @@ def decode(image: Any, path: Path, wanted: int = 0) -> NDArray[np.uint8] | NDArr
             f"{path} has {samples} channels, and what those beside the {len(image.getbands())} of a picture mean is "
             "not said, so that they are not left out: save the colours alone"
         )
-    image.load()  # for 16 bits, too: Pillow tells a truncated file, where cv2 gives a picture that ends in grey
+    image.load()  # for 16 bits, too: Pillow detects a truncated file, where cv2 returns a picture that ends in grey
     if image.mode in ("P", "PA"):
         image = image.convert("RGBA" if "transparency" in image.info or image.mode == "PA" else "RGB")
-    elif image.mode in ("1", "L", "RGB") and "transparency" in image.info and not deep:  # a colour that is transparent
+    elif image.mode in ("1", "L", "RGB") and "transparency" in image.info and not deep:  # one transparent colour
         image = image.convert("RGBA" if image.mode == "RGB" else "LA")
     kind = "L" if image.mode in ("1", "I;16", "I;16B", "I;16L") or (deep and image.mode == "I") else image.mode
     if kind not in ("L", "LA", "RGB", "RGBA"):
         hint = "; convert it with its colour profile" if kind == "CMYK" else ""
         raise UnfoldError(f"{path} is of kind {kind}, and a colour image (RGB) is wanted{hint}")
     if deep:
-        # Pillow turns TIFF while it loads, cv2 likewise.
+        # Pillow turns TIFF files while loading, and so does cv2.
         transparent = image.info.get("transparency")
         pixels = read_deep(path, transparent)
         kind += "" if transparent is None or kind.endswith("A") else "A"
@@ -349,19 +351,19 @@ def decode(image: Any, path: Path, wanted: int = 0) -> NDArray[np.uint8] | NDArr
 
 
 def bit_depth(image: Any) -> int:
-    """8 or 16 bits per channel, of an image that is :func:`opened` and not loaded, by what its decoder is told."""
-    told = image.tile[0][3] if image.tile else ()
+    """8 or 16 bits per channel of an image that is :func:`opened` but not loaded, from its decoder's arguments."""
+    mode = image.tile[0][3] if image.tile else ()
     if image.format == "PPM":
-        deep = told == "I;16B" or any(isinstance(value, int) and value > 255 for value in told)
+        deep = mode == "I;16B" or any(isinstance(value, int) and value > 255 for value in mode)
     elif image.format == "JPEG2000":
         deep = jpeg2000_bits(image) > 8
     else:
-        deep = image.format in ("PNG", "TIFF") and ";16" in str(told)
+        deep = image.format in ("PNG", "TIFF") and ";16" in str(mode)
     return 16 if deep else 8
 
 
 def turned(pixels: Array, orientation: int) -> Array:
-    """Pixels as an EXIF orientation (1 to 8) says that they are to be shown."""
+    """Pixels turned upright, by their EXIF orientation (1 to 8)."""
     if orientation in (5, 6, 7, 8):
         pixels = pixels.swapaxes(0, 1)
     rows = -1 if orientation in (3, 4, 7, 8) else 1
@@ -377,9 +379,9 @@ def pixel_digest(pixels: Array) -> bytes:
 
 
 def check_images(files: Sequence[Path], smallest: int, channels: int = 0) -> None:
-    """Read every image once, so that a bad one is found before the work and not hours into it.
+    """Read every image once, so that a bad one is found before hours of work.
 
-    channels: of the network, 0 where there is none. Raises UnfoldError for an image that cannot be read or has a side
+    channels: of the network, 0 without one. Raises UnfoldError for an image that cannot be read or has a side
     below ``smallest``.
     """
     for path in progress(files, "checking images", "image"):
@@ -389,7 +391,7 @@ def check_images(files: Sequence[Path], smallest: int, channels: int = 0) -> Non
 
 
 def to_float(image: Array) -> NDArray[np.float32]:
-    """Integers to float32 in [0,1]; floats, which are there already, to float32."""
+    """Integers to float32 in [0,1]; floats, already in [0,1], to float32."""
     if image.dtype.kind == "f":
         return image.astype(np.float32, copy=False)
     return image.astype(np.float32) / np.float32(np.iinfo(image.dtype).max)

@@ -1,4 +1,4 @@
-"""Images of several training sets as one, and which of them a sample is of: the data of a mixture (DATA.MIX)."""
+"""Images of several training sets as one set, with the part of each sample: the data of a mixture (DATA.MIX)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MakePart = Callable[[int, Images, np.random.Generator, int], dict[str, Any]]
 
 
 class Place(NamedTuple):
-    """Where a sample's image is: the number of its part, and of the image in it."""
+    """Place of a sample's image: the number of its part, and of the image in that part."""
 
     part: int
     image: int
@@ -28,7 +28,7 @@ class Place(NamedTuple):
 class MixedStore:
     """The stores of the parts one after the other, each image once; parts that share a store share its images here.
 
-    parts: stores by name; repeats: how often a pass goes through the images of each.
+    parts: stores by name; repeats: how often each part's images come in a pass.
     """
 
     scale = 1
@@ -68,11 +68,11 @@ class MixedStore:
 
     @property
     def samples(self) -> int:
-        """Of one pass: all images of all parts, as often as they are repeated."""
+        """Samples of one pass: all images of all parts, with their repeats."""
         return self._part_ends[-1]
 
     def place(self, index: int) -> Place:
-        """Of sample ``index`` of a pass, as it stands before it is shuffled."""
+        """Place of sample ``index`` of a pass, before shuffling."""
         part = bisect_right(self._part_ends, index)
         within = index - (self._part_ends[part - 1] if part else 0)
         return Place(part, within % len([*self.parts.values()][part]))
@@ -84,10 +84,10 @@ def pass_counts(images: Sequence[int], repeats: Sequence[int]) -> list[int]:
 
 
 class MixedPatches(Patches):
-    """As :class:`unfold.data.patches.Patches`, of a mixture: an item is a pure function of (seed, epoch, number).
+    """As :class:`unfold.data.patches.Patches`, for a mixture: an item is a pure function of (seed, epoch, number).
 
-    passes: an epoch goes through all images of all parts, as often as they are repeated, in one random order, and again
-    in another one where it is longer; otherwise a sample is of any of them, so that parts come in their shares.
+    passes: an epoch goes through all images of all parts, with their repeats, in one random order, and starts another
+    order where it is longer; otherwise each sample is drawn at random, so that parts appear in proportion.
     """
 
     store: MixedStore

@@ -1,4 +1,4 @@
-"""How the names of files and folders tell which images are pairs: what is known, and the rules, in their order."""
+"""Pairs of images by the names of files and folders: known names, and the rules in their order."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import NamedTuple
 from unfold.data.images import EXTENSIONS
 from unfold.errors import UnfoldError
 
-# Names of folders, and marks in names of files; capitals, _ and - in them do not count, nor do "image" and the like.
+# Names of folders, and marks in names of files; capitals, _ and - are ignored, and so are "image" and similar words.
 INPUTS = (
     *("input", "inputs", "inputcrop", "blur", "blurry", "blurred", "rain", "rainy", "noise", "noisy", "haze", "hazy"),
     *("snow", "snowy", "lq", "lr", "low", "lowres", "degraded", "distorted", "corrupted", "compressed", "shadow"),
@@ -28,14 +28,14 @@ SPLITS = {
     "test": ("test", "testing"),
 }
 ALL_SPLITS = tuple(name for names in SPLITS.values() for name in names)
-# LRx4, LR_bicubic_X4, GTmod12, rainy_image, train_blur: what stands beside a known name.
+# LRx4, LR_bicubic_X4, GTmod12, rainy_image, train_blur: additions to a known name.
 _BESIDE = re.compile(r"(bic(ubic)?|unknown|mild|wild|difficult)?(x\d+)?|mod\d+|(image|img|patch|frame)(s|es)?")
 
-# What a folder's name may end with, where there is another that ends with its opposite, alike before it. Small a and b
-# are names like others.
+# Endings of folder names, where another folder has the same name with the opposite ending. Small a and b are ordinary
+# names.
 _ENDS = {"A": "input", "B": "target", "in": "input", "out": "target"}
-_NOT = ("no", "non", "not", "without", "de", "un")  # before a known name: what it is not
-# Marks in names of files: these also count where the other side has none, as Flower_blur.png beside Flower.png.
+_NOT = ("no", "non", "not", "without", "de", "un")  # before a known name: negations
+# Marks in names of files: these also count where the partner has no mark, as Flower_blur.png and Flower.png.
 _MORE_INPUTS, _MORE_TARGETS = ("real",), ("mean",)
 
 
@@ -64,7 +64,7 @@ class NoPairsError(UnfoldError):
 
 
 class Pair(NamedTuple):
-    """name: the input's, without its extension, which no other pair of the set has."""
+    """name: the input's name without extension, unique in the set."""
 
     name: str
     input: Path
@@ -72,7 +72,7 @@ class Pair(NamedTuple):
 
 
 class Matched(NamedTuple):
-    """pairs; alone: the files that have no partner; rule: in words, how names were compared."""
+    """pairs; alone: files without partner; rule: the rule by which names were compared, in words."""
 
     pairs: list[Pair]
     alone: list[Path]
@@ -80,7 +80,7 @@ class Matched(NamedTuple):
 
 
 def side_of(folder: str) -> str:
-    """What a folder of this name holds: "input", "target", or "" where the name says neither."""
+    """What a folder of this name holds: "input", "target", or "" for other names."""
     name = folder.lower()
     parts = [part for part in re.split(r"[_\-. ]", name) if part and part not in ALL_SPLITS]
     joined = "".join(parts)
@@ -91,7 +91,7 @@ def side_of(folder: str) -> str:
 
 
 class Half(NamedTuple):
-    """A folder's name that tells a side where another folder tells the other: what it says beside that.
+    """The rest of a folder's name that marks a side, where another folder marks the opposite side.
 
     stem: before the side, such as the name of a set; split: train, val or test, or ""; weak: whether the side is said
     by a letter, or by in and out.
@@ -121,7 +121,7 @@ def half_of(folder: str) -> Half | None:
 
 
 def split_in(folder: str) -> str:
-    """The split that a folder's name tells, beside its side: train of train_blur; "" where it tells none."""
+    """The split in a folder's name besides its side: train of train_blur; "" without a split."""
     parts = re.split(r"[_\-. ]", folder.lower())
     return next((split for split, names in SPLITS.items() if set(parts) & set(names)), "")
 
@@ -165,14 +165,14 @@ def below(path: Path, home: Path) -> str:
 
 
 def match_sides(inputs: Sequence[Path], targets: Sequence[Path], homes: tuple[Path, Path]) -> Matched:
-    """Pairs of two folders by the first rule that leaves no file over, else by the one that leaves fewest.
+    """Pairs of two folders by the first rule that leaves no file unpaired, else by the one that leaves the fewest.
 
-    The rules: one name; one name without marks (rain-001 and norain-001, 0_lq and 0_gt); without the scale behind the
-    input's (0x4 and 0); the target's name, a separator and more (0001_0.8_0.2 and 0001), by which many inputs have one
-    target; one name but for the zeros before numbers (1 and 0001). Folders below the two sides count as parts of names,
-    but not one in which all files of a side lie, where their partners lie in none; nor where many inputs have one
-    target and no target lies in one (part1/0001_0.8_0.2 and 0001). UnfoldError where a partner is not clear, with both
-    candidates.
+    The rules: equal names; equal names without marks (rain-001 and norain-001, 0_lq and 0_gt); without the input's
+    scale suffix (0x4 and 0); the target's name, a separator and more (0001_0.8_0.2 and 0001), where many inputs share
+    one target; equal names up to zeros before numbers (1 and 0001). Folders below the two sides are part of the names.
+    Exceptions: a folder that holds all files of a side where the partners are in none, and folders of inputs where many
+    inputs share one target and no target is in a folder (part1/0001_0.8_0.2 and 0001). UnfoldError where a partner is
+    ambiguous, with both candidates.
     """
 
     def key(path: Path, side: int, change: Callable[[str], str]) -> str:
@@ -231,7 +231,7 @@ def _without_zeros(stem: str) -> str:
 
 
 def _home_of(files: Sequence[Path], home: Path) -> Path:
-    """The deepest folder that holds all of a side's files."""
+    """The deepest folder that contains all files of a side."""
     return Path(os.path.commonpath([file.parent for file in files])) if files else home
 
 
@@ -256,7 +256,7 @@ def _best(attempts: Iterable[Callable[[], Matched]]) -> Matched:
 def side_by_side(files: Sequence[Path]) -> Matched | None:
     """Pairs of one folder by marks in names; None where no input has its target beside it.
 
-    Images without a mark count as targets of NAME_blur and NAME_real alone. UnfoldError where a partner is not clear.
+    Images without a mark count as targets only of NAME_blur and NAME_real. UnfoldError where a partner is ambiguous.
     """
     marks = {path: mark_of(path.stem) for path in files}
     inputs = [path for path in files if marks[path] == "input"]
@@ -265,16 +265,16 @@ def side_by_side(files: Sequence[Path]) -> Matched | None:
     plain = {path.stem for path in targets if not marks[path]}
     stems = [(path.stem, unmarked(path.stem)) for path in inputs]
     if not any(bare in marked or (bare in plain and old_mark(stem)) for stem, bare in stems):
-        return None  # a mark without any partner is a name like others
+        return None  # a mark without any partner is an ordinary name
     of_input, of_target = (_by_key(side, lambda path: unmarked(path.stem)) for side in (inputs, targets))
     return joined(of_input, of_target, "marks in names side by side, such as _blur and _sharp")
 
 
 def match_template(inputs: Sequence[Path], targets: Mapping[str, Path], template: str, home: Path) -> Matched:
-    """Inputs that are called as the template says, {id} being the name of a target: "{id}_*" and "{id}x4".
+    """Pair inputs whose names match the template, {id} being the name of a target: "{id}_*" and "{id}x4".
 
-    * is any text, ? any character; with an ending (.jpg) the whole name counts. Several inputs may have one target.
-    Folders below the inputs do not count where no target lies in one (RESIDE's part1, part2). UnfoldError where {id}
+    * is any text, ? any character; with an extension (.jpg) the whole name counts. Several inputs may share one target.
+    Folders below the inputs are ignored where no target is in a folder (RESIDE's part1, part2). UnfoldError where {id}
     fits two targets.
     """
     before, after = template.split("{id}")
@@ -301,12 +301,12 @@ def match_template(inputs: Sequence[Path], targets: Mapping[str, Path], template
 
 
 def _flat(keys: Iterable[str]) -> bool:
-    """Whether no file lies in a folder below its side."""
+    """Whether no file is in a subfolder of its side."""
     return not any("/" in key for key in keys)
 
 
 def check_template(template: str) -> None:
-    """UnfoldError for what is no template of names."""
+    """UnfoldError for an invalid template of names."""
     if template.count("{id}") != 1 or "/" in template:
         raise UnfoldError(
             f"name is a template of the inputs' names with {{id}} for the target's, once, such as {{id}}_* or "
@@ -319,7 +319,7 @@ def _wild(text: str) -> str:
 
 
 def _beginnings(key: str) -> list[str]:
-    """A name's beginnings that end before a separator."""
+    """The prefixes of a name that end before a separator."""
     start = key.rfind("/") + 1
     return [key[:i] for i in range(start + 1, len(key)) if key[i] in _SEPARATORS]
 
@@ -327,7 +327,7 @@ def _beginnings(key: str) -> list[str]:
 def one_to_many(
     inputs: Sequence[Path], candidates: Callable[[Path], list[str]], of_target: Mapping[str, Path], rule: str
 ) -> Matched:
-    """Inputs by the one target among their candidates; UnfoldError where there are two."""
+    """Pair each input with the one target among its candidates; UnfoldError where there are two."""
     pairs, alone, used = [], [], set()
     for path in inputs:
         names = (unicodedata.normalize("NFC", name) for name in candidates(path))
@@ -344,7 +344,7 @@ def one_to_many(
 
 
 def joined(of_input: Mapping[str, Path], of_target: Mapping[str, Path], rule: str) -> Matched:
-    """Pairs of files of one key, and the files that have no partner."""
+    """Pairs of files with equal keys, and the files without partner."""
     alone = [path for name, path in of_input.items() if name not in of_target]
     alone += [path for name, path in of_target.items() if name not in of_input]
     pairs = [Pair(path.stem, path, of_target[name]) for name, path in of_input.items() if name in of_target]
@@ -354,7 +354,7 @@ def joined(of_input: Mapping[str, Path], of_target: Mapping[str, Path], rule: st
 def _by_key(paths: Iterable[Path], key: Key) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for path in paths:
-        name = unicodedata.normalize("NFC", key(path))  # macOS writes accents as letters of their own
+        name = unicodedata.normalize("NFC", key(path))  # macOS stores accents as separate characters
         if (other := found.setdefault(name, path)) is not path:
             raise UnfoldError(f"{other} and {path.name} have one name: the partner of both is not clear")
     return found

@@ -1,4 +1,4 @@
-"""Pairs of images: what was measured, and what it should become. How names tell them: :mod:`unfold.data.pair_names`."""
+"""Pairs of images: degraded input and ground truth. Rules of their names: :mod:`unfold.data.pair_names`."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ from unfold.errors import UnfoldError
 from unfold.util.arrays import Array
 from unfold.util.paths import as_path
 
-DEPTH = 3  # folders of scenes in one another
+DEPTH = 3  # levels of nested scene folders
 SIDES = {"input": "inputs", "target": "targets"}
 BY_LIST = "a text file with the two paths of a pair per line names any others"
 
 
 class Given(NamedTuple):
-    """What a person says of a set: the folders of the two sides, and the template of the inputs' names; "" for none."""
+    """What the user sets: the folders of the two sides, and the template of the inputs' names; "" for none."""
 
     input: str = ""
     target: str = ""
@@ -66,7 +66,7 @@ UNSAID = Given()
 
 
 class PairedSet(NamedTuple):
-    """pairs, in natural order of the inputs; rule: in words, how they were found."""
+    """pairs, in natural order of the inputs; rule: how they were found, in words."""
 
     pairs: list[Pair]
     rule: str
@@ -80,13 +80,13 @@ def find_pairs(source: str, split: str = "test", *, input: str = "", target: str
 
     - in two folders of known names (pair_names.INPUTS and TARGETS), there or in its folder ``split``, which may also
       lie in each of the two; partners are found by :func:`unfold.data.pair_names.match_sides`;
-    - side by side, by marks in the names (0_noisy.png and 0_clean.png);
-    - in folders of scenes, each of which holds pairs in one of these ways.
+    - in one folder, by marks in the names (0_noisy.png and 0_clean.png);
+    - in folders of scenes that each hold pairs in one of these ways.
 
-    input, target: folders of the two sides, relative to the source, in place of known names. name: the template of the
+    input, target: folders of the two sides, relative to the source, instead of known names. name: the template of the
     inputs' names, {id} being the target's name: "{id}_*".
 
-    UnfoldError where there are no pairs, an image has no partner, or which one is not clear.
+    UnfoldError where there are no pairs, or an image has no partner or an ambiguous one.
     """
     return find_paired_set(source, split, Given(input, target, name)).pairs
 
@@ -108,7 +108,7 @@ def find_paired_set(source: str, split: str = "test", given: Given = UNSAID) -> 
 
 
 def holds_pairs(folder: Path, split: str) -> bool:
-    """Whether a folder is a set of pairs by its names: it has a folder of a side, or pairs in another of the ways."""
+    """Whether a folder is a set of pairs by its names: it has a folder of one side, or pairs in another layout."""
     places = _places(folder, split)
     if any(subfolder(place, side, split) for place in places for side in SIDES):
         return True
@@ -120,7 +120,7 @@ def holds_pairs(folder: Path, split: str) -> bool:
 
 
 def _places(folder: Path, split: str) -> list[Path]:
-    """The folder, and those in it that are called as the split."""
+    """The folder, and its subfolders named after the split."""
     known = SPLITS.get(split, (split,))
     return [folder, *(path for path in _folders(folder) if path.name.lower() in known)]
 
@@ -131,7 +131,7 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def _search(folder: Path, split: str, given: Given) -> tuple[Path, Matched]:
-    """The place in a folder that holds pairs, these, and what is left over. UnfoldError where there are none."""
+    """The place in a folder that holds pairs, the pairs, and the unpaired files. UnfoldError where there are none."""
     halves: list[UnfoldError] = []
     places = _places(folder, split)
     for place in places:
@@ -154,8 +154,8 @@ def _search(folder: Path, split: str, given: Given) -> tuple[Path, Matched]:
 
 
 def subfolder(folder: Path, side: str, split: str = "") -> Path | None:
-    """The folder inside ``folder`` that holds a side ("input" or "target") by its name; of names with a split in them
-    (train_blur) that of ``split``. None where there is none, UnfoldError where several.
+    """The subfolder that holds a side ("input" or "target") by its name; among names with a split (train_blur), that of
+    ``split``. None where there is none, UnfoldError where there are several.
     """
     if not folder.is_dir():
         return None
@@ -170,7 +170,7 @@ def subfolder(folder: Path, side: str, split: str = "") -> Path | None:
 
 
 def _halves(folder: Path, split: str) -> tuple[Path, Path] | None:
-    """The folders of the two sides by names of which one tells what the other is: see pair_names.half_of. None where
+    """The folders of the two sides by opposite names: see pair_names.half_of. None where
     there are no such two, UnfoldError where there are more.
     """
     known = [(half, path) for path in _folders(folder) if (half := half_of(path.name)) and half.split in ("", split)]
@@ -255,7 +255,7 @@ def _side_files(side: Path, split: str) -> list[Path]:
     if inner and all(path.name.lower() in ALL_SPLITS for path in inner):
         there = ", ".join(path.name for path in inner)
         raise UnfoldError(f"{side} holds {there}, and {split} is wanted in it and in the other side's folder")
-    return _below(side) or images_in(side)  # which says that there are none
+    return _below(side) or images_in(side)  # raises where there are none
 
 
 def _images_of(folder: Path) -> list[Path]:
@@ -275,7 +275,7 @@ def _below(folder: Path) -> list[Path]:
 
 
 def _one_folder(place: Path, given: Given) -> Matched | None:
-    """Pairs side by side, by the template where there is one."""
+    """Pairs in one folder, by the template where there is one."""
     if given.input or given.target:
         return None
     files = _images_of(place)
@@ -291,7 +291,7 @@ def _one_folder(place: Path, given: Given) -> Matched | None:
 
 
 def _scenes(place: Path, split: str, given: Given, depth: int) -> Matched | None:
-    """The pairs of folders in a folder, each of which holds pairs; their names begin with the folder's."""
+    """The pairs of scene folders in a folder; their names start with the scene's."""
     pairs: list[Pair] = []
     alone: list[Path] = []
     rules: list[str] = []
@@ -348,7 +348,7 @@ def _distinct(pairs: list[Pair]) -> list[Pair]:
 
 
 def _listed_pairs(listed: Path) -> list[Pair]:
-    """The pairs of a list. UnfoldError, with the line, for what is no pair of files that are there."""
+    """The pairs of a list. UnfoldError, with the line, for a line that is not a pair of existing files."""
     pairs: list[Pair] = []
     seen: dict[Path, int] = {}
     for number, line in without_heading(listed, listed_lines(listed), _words_of):
@@ -368,7 +368,7 @@ def _listed_pairs(listed: Path) -> list[Pair]:
             raise UnfoldError(f"{listed}, line {number}: {words[0]} stands in line {seen[files[0]]} already")
         seen[files[0]] = number
         pairs.append(Pair(files[0].stem, files[0], files[1]))
-    if len({pair.name for pair in pairs}) < len(pairs):  # files of one name in several folders
+    if len({pair.name for pair in pairs}) < len(pairs):  # files with equal names in several folders
         pairs = [
             pair._replace(name=re.sub(r"[/\\]+", "_", os.path.relpath(pair.input.with_suffix(""), listed.parent)))
             for pair in pairs
@@ -377,7 +377,9 @@ def _listed_pairs(listed: Path) -> list[Pair]:
 
 
 def _words_of(line: str) -> list[str]:
-    """The words of a line of a list: between tabs or commas, as in CSV, or between spaces; "quoted" ones are whole."""
+    """The words of a line of a list: separated by tabs or commas, as in CSV, or by spaces; "quotes" keep a word
+    together.
+    """
     for separator in "\t,":
         if separator in line:
             words = next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])
@@ -387,7 +389,7 @@ def _words_of(line: str) -> list[str]:
 
 
 def marked_inputs(files: Iterable[Path]) -> list[Path]:
-    """Those images among the files that are marked as inputs and have the target beside them, in natural order."""
+    """The images that are marked as inputs and have their target in the same folder, in natural order."""
     images = natsorted(path for path in files if is_image_name(path.name))
     marks = [(path, mark_of(path.stem)) for path in images]
     targets = {unmarked(path.stem) for path, mark in marks if mark == "target"}
@@ -401,11 +403,11 @@ def marked_inputs(files: Iterable[Path]) -> list[Path]:
 
 
 def read_pair(pair: Pair, channels: Sequence[int] = (0, 0)) -> tuple[Array, Array]:
-    """Input and target (H,W,C), uint8, uint16 or float32 in [0,1], each as its file has it.
+    """Input and target (H,W,C), uint8, uint16 or float32 in [0,1], each as in its file.
 
-    channels: of the input and of the target; 0: three of grey and colour, else the file's own. The target may be a
-    whole number of times as large as the input, see :func:`scale_of`. UnfoldError as for read_channels, and where it is
-    not.
+    channels: of the input and of the target; 0: three for grey and colour, else the file's own number. The target may
+    be a whole number of times as large as the input, see :func:`scale_of`. UnfoldError as for read_channels, and for
+    other sizes.
     """
     y, target = (_read_side(path, count) for path, count in zip(pair[1:], channels, strict=True))
     scale_of(pair, y, target)
@@ -420,7 +422,7 @@ def _read_side(path: Path, channels: int) -> Array:
 
 
 def scale_of(pair: Pair, y: Array, target: Array) -> int:
-    """How many times as large the target is; UnfoldError where that is no whole number, or differs by axis."""
+    """The scale of a pair, target size over input size; UnfoldError unless it is one whole number for both axes."""
     (h, w), (high, wide) = y.shape[:2], target.shape[:2]
     scale = max(high // h, 1)
     if (high, wide) != (h * scale, w * scale):

@@ -1,4 +1,4 @@
-"""Work on many files by all processors, with results in order and little in memory at a time."""
+"""Work on many files with all processors; results come in order, and few are in memory at a time."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ def in_parallel(
     workers: int | None = None,
     begin: Callable[[], None] | None = None,
 ) -> Iterator[R]:
-    """``function`` of every item, in order, under a progress bar; by a process per processor where there are several.
+    """Yield ``function`` of every item, in order, under a progress bar; with one process per processor.
 
-    function: a module's own, as processes are started afresh; a script that calls this keeps its work behind
-    ``if __name__ == "__main__"``; enough: so many items are worth the start of processes; workers: how many of them, in
-    place of one per processor; begin: what each does first, this process where it works alone. Two results more than
-    there are processes are waiting at most. The first error ends it. UnfoldError where a process dies.
+    function: at module level, as processes are started afresh; a calling script keeps its work behind
+    ``if __name__ == "__main__"``; enough: fewer items are done without further processes; workers: number of processes,
+    instead of one per processor; begin: called first in each process, or in this one where it works alone. At most two
+    results more than processes wait. The first error ends the work. UnfoldError where a process dies.
     """
     workers = min(workers or processors(), len(items))
     if workers < 2 or len(items) < enough:
@@ -66,7 +66,7 @@ def in_parallel(
 
 
 def _begin(more: Callable[[], None] | None) -> None:
-    """Make this a process among others, each of which has one processor."""
+    """Set this process up as one of several, with one processor each."""
     _follow_parent()
     import cv2
 
@@ -76,7 +76,7 @@ def _begin(more: Callable[[], None] | None) -> None:
 
 
 def _follow_parent() -> None:
-    """Leave Ctrl-C to the parent, and end when it has ended, however that was."""
+    """Leave Ctrl-C to the parent, and end when the parent has ended in any way."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     assert parent is not None

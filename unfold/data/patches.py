@@ -25,7 +25,7 @@ Make = Callable[[Images, np.random.Generator, int], Named]
 Source = TypeVar("Source")
 
 logger = logging.getLogger("unfold")
-NAMED = 10  # bad files that an error names
+NAMED = 10  # bad files listed in an error
 
 
 class MemoryStore:
@@ -52,7 +52,7 @@ class MemoryStore:
 
 
 def _scale(images: Images) -> int:
-    """How many times as large the target is as the input."""
+    """Scale of the target against the input."""
     return len(images["target"]) // len(images["input"]) if "input" in images else 1
 
 
@@ -64,10 +64,10 @@ def read_store(
 ) -> tuple[MemoryStore, list[str]]:
     """Read all images of a training set into memory: (the store, what was wrong with each one left out).
 
-    Targets are larger than their inputs by one scale, or an error names those that are not. Every file is decoded here,
-    before the first step. Raises UnfoldError that names the files that cannot be used, with
-    the reason for each; with skip_bad they are left out with a warning each, and it is raised where none is left.
-    factors: copies of all images, smaller by each of them, follow.
+    All targets are larger than their inputs by one scale; otherwise an error names those that differ. Every file is
+    decoded here, before the first step. Raises UnfoldError that names the bad files with the reason for each. With
+    skip_bad each is skipped with a warning, and the error is raised only where none is left.
+    factors: smaller copies of all images, one per factor, follow.
     """
     images: list[Images] = []
     bad: list[str] = []
@@ -98,7 +98,7 @@ def read_store(
 
 
 def reduced(images: Images, factor: float) -> Images:
-    """Made smaller by the factor, by MATLAB's bicubic interpolation, in the integers that they came in."""
+    """Images reduced by the factor with MATLAB's bicubic interpolation, in their own integer type."""
     made = {}
     for name, image in images.items():
         small = imresize(image, factor)
@@ -113,16 +113,16 @@ def dihedral(image: Image, code: int) -> Image:
 
 
 def random_patch(store: Store, patch: int, rng: np.random.Generator, index: int | None = None) -> Images:
-    """A random crop (patch,patch,C) of an image, turned or mirrored in one of 8 ways, its partner likewise.
+    """A random crop (patch,patch,C) of an image with one of 8 rotations and reflections; its partner gets the same.
 
-    index: which image; None: any, with the same chance. So has every place in it. What an image is too small for is
-    continued at the right and the bottom by reflection. The input of a pair whose target is ``store.scale`` times as
-    large shows the same part in so much fewer pixels; patch is a multiple of the scale.
+    index: which image; None: a uniformly random one. Positions are uniform, too. An image that is too small is extended
+    at the right and the bottom by reflection. The input of a pair whose target is ``store.scale`` times as large shows
+    the same part with fewer pixels; patch is a multiple of the scale.
     """
     if index is None:
         index = int(rng.integers(len(store)))
     scale = store.scale
-    # On the grid of the input's pixels, so that the two sides of a pair stay in register.
+    # On the grid of the input's pixels, so that the two sides of a pair stay aligned.
     row, column = (
         scale * int(rng.integers(max(size - patch, 0) // scale, endpoint=True)) for size in store.size(index)
     )
@@ -136,26 +136,26 @@ def _padded(image: Image, patch: int, scale: int) -> Image:
     below, right = (patch - size for size in image.shape[:2])
     if not below and not right:
         return image
-    # Around the border pixel, which is counted once; of two sizes around the border itself, which they have in common.
+    # Reflect around the border pixel (not repeated); for two sizes around the border itself, which both share.
     return np.pad(image, ((0, below), (0, right), (0, 0)), mode="reflect" if scale == 1 else "symmetric")
 
 
 def to_tensor(image: Image) -> Tensor:
     """(H,W,C) -> (C,H,W)."""
-    # A copy: a view turned around an axis of one pixel counts as contiguous, and torch takes no negative strides; nor
-    # may it write to an image in memory.
+    # A copy: a view reversed along an axis of one pixel counts as contiguous, and torch takes no negative strides. The
+    # copy also protects an image in memory from being written to.
     return torch.from_numpy(np.array(image.transpose(2, 0, 1), order="C"))
 
 
 class Patches(Dataset[Named]):
     """Samples made of random patches of a store's images.
 
-    An item, asked for by a :class:`Key`, is a pure function of (seed, epoch, number), and of the scale where ``make``
-    heeds it: no state, so order, workers, processes and resume do not matter.
+    An item, addressed by a :class:`Key`, is a pure function of (seed, epoch, number), and of the scale where ``make``
+    uses it. There is no state, so order, workers, processes and resuming do not matter.
 
-    make: (images of a patch, generator, scale) -> a sample of arrays, (H,W,C) those of three axes, and numbers. Here it
-    becomes tensors, (C,H,W) for the former; numbers stay. passes: an epoch goes through all images in a random order,
-    and again in another one where it is longer; otherwise each sample is of any image.
+    make: (images of a patch, generator, scale) -> a sample: arrays, those of three axes as (H,W,C), and numbers. The
+    item has tensors instead, (C,H,W) for the former; numbers stay. passes: an epoch goes through all images in random
+    order, and starts another order where it is longer; otherwise each sample is of a random image.
     """
 
     def __init__(self, store: Store, patch: int, seed: int, make: Make, passes: bool = False) -> None:
@@ -173,7 +173,7 @@ class Patches(Dataset[Named]):
 
 
 def plain_sample(sample: Mapping[str, object]) -> Named:
-    """A sample of arrays as tensors: (C,H,W) those of three axes; numbers stay."""
+    """A sample with tensors instead of arrays: (C,H,W) for arrays of three axes; numbers stay."""
     return {name: _plain(value) for name, value in sample.items()}
 
 

@@ -1,10 +1,11 @@
-"""Blur, decimation and noise, as USRNet is trained: a clean patch, blurred by a random kernel, then smaller, noisy.
+"""Blur, decimation and noise, as in USRNet's training: a clean patch, blurred by a random kernel, downscaled, with
+noise.
 
-Where the work is done. Training draws everything in the workers: crop, kernel, noise level and the noise itself are the
-sample, a pure function of (seed, epoch, number) to the bit. What it costs (blur in NumPy: 90 % and more of the time) is
-left to the training device, which renders a whole batch by Fourier transforms. That step draws nothing, and its results
-do not depend on how samples are batched or on the device (see :func:`unfold.physics.batched_degrade.blur_levels`): so
-runs of any number of workers and processes see the same samples.
+Division of work. Workers draw everything: crop, kernel, noise level and the noise itself form the sample, an exact pure
+function of (seed, epoch, number). The expensive part (blur in NumPy: at least 90 % of the time) is left to the training
+device, which renders a whole batch by Fourier transforms. That step draws nothing, and its results do not depend on
+batching or device (see :func:`unfold.physics.batched_degrade.blur_levels`). So runs with any number of workers and
+processes see the same samples.
 """
 
 from __future__ import annotations
@@ -30,17 +31,17 @@ USRNET_MOTION = 0.5  # share of motion kernels
 
 
 class BlurDownscale(Degradation):
-    """USRNet's training: crops of 96x96, turned or mirrored in one of 8 ways, at every scale (Zhang et al., CVPR 2020).
+    """USRNet's training: 96x96 crops with one of 8 rotations and reflections, at every scale (Zhang et al., CVPR 2020).
 
-    Half of the kernels are motion kernels, half Gaussians. sigma: the noise is 0 with chance 1/9, else a whole number
-    from 0 to sigma - 1, in 255 units. The blurred crop is cut off to 8 bits. y is neither clamped nor rounded.
-    scales: one of them for each step. sharp: share of samples whose kernels blur little
-    (:func:`unfold.physics.kernels.random_sharp`), 0 in the paper. They are rounded to 8 bits, as what software makes
-    small, and noise is left out of half of them.
+    Half of the kernels are motion kernels, half Gaussians. sigma: the noise is 0 with probability 1/9, else a whole
+    number from 0 to sigma - 1, in 255 units. The blurred crop is truncated to 8 bits. y is neither clamped nor rounded.
+    scales: one of them per step. sharp: share of samples with weakly blurring kernels
+    (:func:`unfold.physics.kernels.random_sharp`), 0 in the paper. These are rounded to 8 bits, as by software that
+    reduces images, and half of them get no noise.
     """
 
     inputs = ("y", "kernel", "scale", "sigma")
-    blends = False  # a blend of two blurred images has no one kernel
+    blends = False  # a blend of two blurred images has no single kernel
 
     def __init__(self, scales: Sequence[int] = (1, 2, 3, 4), sigma: float = 25.0, sharp: float = 0.0) -> None:
         if not scales or not all(1 <= scale <= 4 for scale in scales):
@@ -64,7 +65,7 @@ class BlurDownscale(Degradation):
 
     def make(self, images: Images, rng: Rng, scale: int) -> Named:
         target = images["target"]
-        sharp = self.sharp > 0 and rng.uniform() < self.sharp  # without a share no draw: the paper's samples stay
+        sharp = self.sharp > 0 and rng.uniform() < self.sharp  # no share, no draw: the paper's samples stay
         kernel = random_sharp(rng, scale)[..., None].astype(np.float32) if sharp else random_kernel(rng, USRNET_MOTION)
         rounding = np.array(0.5 if sharp else 0.0, np.float32)
         sample = {"target": target, "kernel": kernel, "scale": scale, "rounding": rounding}

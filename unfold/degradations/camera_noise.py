@@ -1,7 +1,7 @@
-"""Noise of cameras and JPEG on clean photographs: what a picture from a camera or a telephone looks like.
+"""Noise of cameras and JPEG on clean photographs: pictures as from a camera or a phone.
 
 The ranges of gain, read noise and white balance are those of Brooks et al., Unprocessing Images for Learned Raw
-Denoising (CVPR 2019); the order of operations is that of Guo et al., CBDNet (CVPR 2019). What the camera does to its
+Denoising (CVPR 2019); the order of operations is that of Guo et al., CBDNet (CVPR 2019). The processing of the
 noise, and the shares of samples without noise, are ours.
 """
 
@@ -22,12 +22,11 @@ STRONGER = 4.0  # times the variance, where the camera smooths
 
 
 class CameraNoise(Degradation):
-    """Signal-dependent noise of the mosaic, demosaiced, with white balance, colour matrix, tone curve, 8 bits and JPEG.
+    """Signal-dependent noise on the mosaic, demosaiced, with white balance, colour matrix, tone curve, 8 bits and JPEG.
 
-    gain: range of the noise's variance per light in [0,1], drawn evenly in its logarithm; quality: range of JPEG
-    quality, of three samples of four; spared: share of samples without noise, half of which stay as they are: a
-    network must learn to leave a good picture alone; white_noise: share of samples with white Gaussian noise instead,
-    sigma up to 25 of 255.
+    gain: range of the noise's variance per light in [0,1], log-uniform; quality: range of JPEG quality, for three of
+    four samples; spared: share of samples without noise, half of which stay unchanged, as a network must learn not to
+    change a good picture; white_noise: share of samples with white Gaussian noise instead, sigma up to 25 of 255.
     """
 
     inputs = ("y",)
@@ -62,7 +61,7 @@ class CameraNoise(Degradation):
             return {"target": target, "y": target.copy()}
         x = to_float(target)
         if kind < self.spared:
-            pass  # JPEG alone
+            pass  # only JPEG
         elif kind < self.spared + self.white_noise:
             x = x + rng.uniform(0, 25 / 255) * rng.standard_normal(x.shape, dtype=np.float32)
         else:
@@ -74,9 +73,9 @@ class CameraNoise(Degradation):
         return {"target": target, "y": y}
 
     def camera(self, rng: Rng) -> Camera:
-        """One of the cameras that samples are taken with."""
+        """A random camera."""
         smoothing = rng.uniform() < 0.6
-        # The more noise, the more a camera smooths: what is smoothed was taken with little light.
+        # Cameras smooth more where there is more noise: smoothed pictures were taken in little light.
         gain = float(np.exp(rng.uniform(*np.log(self.gain)))) * (STRONGER if smoothing else 1)
         read = float(np.exp(2.18 * np.log(gain) + 1.2 + 0.26 * rng.standard_normal()))
         white = (rng.uniform(1.9, 2.4), 1.0, rng.uniform(1.5, 1.9))

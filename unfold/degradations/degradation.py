@@ -1,9 +1,9 @@
-"""What training samples are made of, and how clean images degrade: one class for each kind (DATA.KIND).
+"""Degradations: how training samples are made, one class per kind (DATA.KIND).
 
 A degradation works in two places. ``make`` runs in a worker, for one patch, and draws all random numbers from the
-sample's own generator: so a sample is a pure function of (seed, epoch, number). ``render`` runs on the training device,
-for a batch, draws nothing, and does what is cheap there and dear in a worker. None of the published random streams is
-followed: they depend on the number of workers.
+sample's own generator, so a sample is a pure function of (seed, epoch, number). ``render`` runs on the training device,
+for a batch; it draws nothing, and does what is cheap there and expensive in a worker. The published random streams are
+not reproduced, as they depend on the number of workers.
 """
 
 from __future__ import annotations
@@ -30,51 +30,51 @@ Rng = np.random.Generator
 
 
 class Degradation:
-    """A kind of training samples. The least that a subclass says is :meth:`degrade`.
+    """A kind of training samples. A subclass defines at least :meth:`degrade`.
 
     Its options are the arguments of its constructor (DATA.ARGS). channels: of the images, set to the network's; asked:
-    the inputs that the network takes, set likewise, for what would be made in vain.
+    the inputs that the network takes, also set, so that unused ones need not be made.
     """
 
-    inputs: tuple[str, ...] = ("y",)  # what a network may ask for
-    scales: Sequence[int] = (1,)  # one of them for each step: how many times smaller y is than the target
-    blends: bool = True  # whether blends of samples (TRAIN.MIXUP) are samples, too
-    clean: bool = True  # whether samples are made of clean images, of which there may be smaller copies (DATA.REDUCED)
-    cache: Literal["images", "pairs", ""] = "images"  # what a patch cache has to hold; "": none can be used
-    own_test: bool = False  # whether `unfold test --config` tests by protocol(), whatever DATA.VAL_PROTOCOL says
+    inputs: tuple[str, ...] = ("y",)  # inputs that a network may take
+    scales: Sequence[int] = (1,)  # one of them per step: target size over size of y
+    blends: bool = True  # whether blends of samples (TRAIN.MIXUP) are valid samples
+    clean: bool = True  # whether samples are made of clean images; then DATA.REDUCED may add smaller copies
+    cache: Literal["images", "pairs", ""] = "images"  # required content of a patch cache; "": caches are not supported
+    own_test: bool = False  # whether `unfold test --config` tests by protocol(), ignoring DATA.VAL_PROTOCOL
     channels: int = 3
     asked: Mapping[str, Input] = MappingProxyType({})
 
     def check_patch(self, patch: int) -> None:
-        """UnfoldError, "must be ...", for a TRAIN.PATCH (side in pixels) of which no sample can be made."""
+        """UnfoldError, "must be ...", for an unsuitable TRAIN.PATCH (side in pixels)."""
 
     def protocol(self, net: nn.Module) -> str:
-        """The protocol that validates a training by default; "": the images of DATA.VAL, degraded by this class."""
+        """The default protocol of validation and test; "": images of DATA.VAL, degraded by this class."""
         return ""
 
     def validation(self, net: nn.Module) -> str:
-        """The protocol that validates a training by default, where it is another than that of a test."""
+        """The default protocol of validation, where it differs from that of a test."""
         return self.protocol(net)
 
     def sources(self, source: str) -> Sequence[Any]:
-        """What a training set consists of; here, image files. UnfoldError where there are none."""
+        """The items of a training set; here, image files. UnfoldError where there are none."""
         return find_images(source, "train")
 
     def read(self, source: Any) -> Images:
-        """The images of one of them, (H,W,C): integers, or float32 in [0,1]. UnfoldError where it cannot be used."""
+        """The images of one item, (H,W,C): integers, or float32 in [0,1]. UnfoldError for an unusable item."""
         return {"target": read_channels(source, self.channels)}
 
     def files(self, source: Any) -> dict[str, Path]:
         """The image files that :meth:`read` decodes, by the names of its images.
 
-        Where their heads say the sizes of what it returns; none where only reading tells. Code with a :meth:`read` of
-        its own may say it, too: then images are decoded when first needed, and once for all processes of a machine.
+        Only where file headers give the sizes of what it returns; otherwise empty. A class with its own :meth:`read`
+        may define it, too: then images are decoded on first use, and once for all processes of a machine.
         """
         ours = type(self).read.__module__.startswith("unfold.")
         return {"target": source} if ours and isinstance(source, Path) else {}
 
     def reading(self) -> str:
-        """Options by which :meth:`read` decodes the same file in one way or another."""
+        """Options of :meth:`read` that change how a file is decoded."""
         return f"{self.channels} channels"
 
     def degrade(self, target: NDArray[np.float32], rng: Rng) -> Named:
@@ -89,11 +89,11 @@ class Degradation:
         """The sample of a patch: arrays (H,W,C) and numbers, "target" among them. scale: one of ``scales``."""
         target = to_float(images["target"])
         given = target.view()
-        given.flags.writeable = False  # a degradation in place would be the target, too
+        given.flags.writeable = False  # a degradation in place would change the target, too
         return {"target": target, **self._conformed(self.degrade(given, rng))}
 
     def _conformed(self, made: Any) -> Named:
-        """What :meth:`degrade` returned, in the form that batches are made of; UnfoldError that names its line."""
+        """The result of :meth:`degrade`, in the form for batches; UnfoldError with its line."""
 
         def fail(what: str) -> NoReturn:
             raise UnfoldError(f"{line_of(self.degrade)}: degrade of {type(self).__name__} {what}")
@@ -119,7 +119,7 @@ class Degradation:
                 array = np.asarray(None)
             if array.dtype.kind == "f":
                 array = array.astype(np.float32, copy=False)
-            if not array.flags.writeable:  # the clean patch itself, of which tensors would warn
+            if not array.flags.writeable:  # the clean patch itself, for which torch would warn
                 array = array.copy()
             if array.dtype.kind not in "fub" or array.dtype == np.uint16:
                 fail(f"returns {name} as {type(value).__name__} of {array.dtype}, and floats in [0,1] are wanted")
@@ -143,7 +143,7 @@ class Degradation:
         return sample
 
     def render(self, batch: Named) -> Named:
-        """A batch on the device -> target and inputs in [0,1]; here, integers become float32."""
+        """Render a batch on the device -> target and inputs in [0,1]; here, integers become float32."""
         return {name: unit(value) if isinstance(value, Tensor) else value for name, value in batch.items()}
 
 

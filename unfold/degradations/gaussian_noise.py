@@ -15,8 +15,8 @@ from unfold.util.arrays import Named
 class GaussianNoise(Degradation):
     """y = x + n, neither clamped nor rounded.
 
-    sigma: standard deviation of n in 255 units; blind: uniform from 0 to sigma instead, drawn for each sample. Tests
-    and validation have sigma.
+    sigma: standard deviation of n in 255 units; blind: uniform from 0 to sigma instead, drawn per sample. Tests and
+    validation use sigma.
     """
 
     inputs = ("y", "sigma")

@@ -1,4 +1,4 @@
-"""Patches of grey images for networks that measure them: blocks by a matrix, and masked Fourier transforms."""
+"""Patches of grey images for networks that measure them by blocks or by masked Fourier transforms."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from unfold.util.matrix_files import read_mask
 
 
 class Blocks(Degradation):
-    """ISTA-Net's training: patches of block x block pixels, or several of them side by side.
+    """ISTA-Net's training: patches of block x block pixels, or several blocks.
 
-    Grey images as they are, of colour the full range Y of cv2, rounded, as the tests have it.
+    Grey images unchanged, colour ones as cv2's full-range Y, rounded, as in the tests.
     """
 
     inputs = ("image",)

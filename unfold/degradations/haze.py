@@ -1,4 +1,4 @@
-"""Haze of our own choice of numbers, by the usual model of scattering, on clean images."""
+"""Haze on clean images by the usual scattering model, with our own parameters."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from unfold.data.images import read_uint8, to_float
 from unfold.data.patches import Images
 from unfold.degradations.degradation import Degradation, Rng
 
-SCENE = 320  # pixels: a smaller patch is a part of a scene so large, and sees a part of its depths
-GRID = 5  # points across the scene between which the relief is smooth
+SCENE = 320  # pixels: a smaller patch is part of a scene of this size, with a part of its depths
+GRID = 5  # number of points across the scene, between which the relief is smooth
 RELIEF = 0.2  # its standard deviation
 
 
@@ -39,7 +39,7 @@ class Haze(Degradation):
 
 
 def random_depth(size: tuple[int, int], rng: Rng) -> NDArray[np.float32]:
-    """(H,W) in [0,1]: from 0 at the bottom of a scene to 1 at its top, with a relief, and nowhere a step."""
+    """(H,W) in [0,1]: from 0 at the bottom of a scene to 1 at its top, with a smooth relief."""
     import cv2
 
     scene = [max(n, SCENE) for n in size]

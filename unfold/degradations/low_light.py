@@ -1,4 +1,4 @@
-"""Too little light, and the noise that comes with it: of our own choice of numbers, on clean images."""
+"""Low light and its noise on clean images, with our own parameters."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from unfold.degradations.degradation import Degradation, Rng
 
 
 class LowLight(Degradation):
-    """y = gain x^gamma + n in linear light, made sRGB again and rounded to 8 bits as pictures are.
+    """y = gain x^gamma + n in linear light, converted back to sRGB and rounded to 8 bits.
 
-    gain: uniform in ``gains``; gamma: uniform in ``gammas``; n: normal of variance a gain x^gamma + b^2, as of photons
-    and of reading, a and b uniform on a logarithmic scale in ``photons`` and ``readings``, for a white of 1.
+    gain: uniform in ``gains``; gamma: uniform in ``gammas``; n: normal with variance a gain x^gamma + b^2 (photon and
+    read noise), a and b log-uniform in ``photons`` and ``readings``, for a white of 1.
     """
 
     gains: ClassVar = (0.05, 0.4)

@@ -15,13 +15,13 @@ from unfold.errors import UnfoldError
 
 
 class Mixture(Degradation):
-    """Parts by name. Samples hold what all parts have in common, in floats, and "part", the part's number.
+    """Parts by name. Samples have the inputs common to all parts, as floats, and "part", the part's number.
 
-    What a part does on the training device for a whole batch (``render``) is done in the worker here, sample by sample:
-    batches hold samples of several kinds.
+    The rendering of a part (``render``), normally on the training device for a whole batch, is done in the worker here,
+    sample by sample, as batches have samples of several kinds.
     """
 
-    blends = False  # a blend would be of two parts
+    blends = False  # a blend would mix two parts
     clean = False
     cache = ""
 
@@ -41,7 +41,7 @@ class Mixture(Degradation):
             kind.check_patch(patch)
 
     def make_part(self, number: int, images: Images, rng: Rng, scale: int) -> dict[str, Any]:
-        """The sample of a patch of that part's images."""
+        """The sample from a patch of that part's images."""
         kind = [*self.parts.values()][number]
         made = kind.render(collate([plain_sample(kind.make(images, rng, scale))]))
         names = {"target", *self.inputs} & made.keys()

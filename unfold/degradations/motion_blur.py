@@ -1,4 +1,4 @@
-"""Blur by a shaking camera, unknown to the network, on clean images: y alone, without its kernel."""
+"""Blur by a shaking camera, on clean images; the network gets y without the kernel."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from unfold.degradations.random_kernels import random_kernel
 class MotionBlur(Degradation):
     """The image, convolved with a random motion kernel of 25x25 (unfold/physics/motion.py), rounded to 8 bits.
 
-    One kernel for the whole image, which goes on beyond its border by reflection; real shake varies over the image.
+    One kernel for the whole image, with reflection at its border; real shake varies over the image.
     """
 
     def check_patch(self, patch: int) -> None:
@@ -29,6 +29,6 @@ class MotionBlur(Degradation):
         import cv2
 
         target = images["target"]
-        kernel = random_kernel(rng, motion_share=1.0)[::-1, ::-1, 0]  # OpenCV correlates
+        kernel = random_kernel(rng, motion_share=1.0)[::-1, ::-1, 0]  # flipped, as OpenCV correlates
         y = cv2.filter2D(target.astype(np.float32), -1, kernel, borderType=cv2.BORDER_REFLECT_101)
         return {"target": target, "y": np.rint(y.reshape(target.shape)).clip(0, 255).astype(np.uint8)}

@@ -1,4 +1,4 @@
-"""Blur and noise of varying strength, as NRL-GDN is trained. Where the work is done: see blur_downscale.py."""
+"""Blur and noise of varying level, as in NRL-GDN's training. Division of work: see blur_downscale.py."""
 
 from __future__ import annotations
 
@@ -21,11 +21,12 @@ NRL_GDN_MOTION = 0.65  # share of motion kernels
 
 
 class BlurNoise(Degradation):
-    """NRL-GDN's training: crops of 256x256, turned or mirrored in one of 8 ways; 65 % motion kernels, 35 % Gaussians.
+    """NRL-GDN's training: crops of 256x256 with one of 8 rotations and reflections; 65 % motion kernels, 35 %
+    Gaussians.
 
-    sigma: standard deviations of the noise are uniform up to it, in 255 units; with chance 2/3 one for the whole
-    crop, else one for each quadrant. 25 is what the network is evaluated on, 12.75 what the published code trains with.
-    The blurred crop is cut off to 8 bits. y is neither clamped nor rounded. (Kong, Wang, Han, Feng, JVCI 2025.)
+    sigma: the noise's standard deviation is uniform up to it, in 255 units; with probability 2/3 one for the whole
+    crop, else one per quadrant. The evaluation uses 25, the published training code 12.75. The blurred crop is
+    truncated to 8 bits. y is neither clamped nor rounded. (Kong, Wang, Han, Feng, JVCI 2025.)
     """
 
     inputs = ("y", "kernel")

@@ -1,4 +1,4 @@
-"""Pairs of images: what was measured, and what it should become."""
+"""Pairs of images: degraded input and ground truth."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from unfold.util.log_once import say_once
 class Paired(Degradation):
     """Pairs of images (see :func:`unfold.data.pairs.find_pairs`), in the split "train".
 
-    saturation: with chance 1/3 change the colour saturation of both by one factor, uniform from 0.8 to 1.2, as DGUNet's
-    deblurring does. (Its change of gamma has no effect as published and is left out; its 9 ways to turn and mirror,
-    which leave an image as it is twice as often as any other, are 8 of equal chance here.)
-    input, target: folders of the two sides in DATA.TRAIN and DATA.VAL, where their names do not say it (hazy, clear).
-    name: how inputs are called, {id} being the target's name, such as "{id}_*" or "{id}x4".
+    saturation: with probability 1/3 change the colour saturation of both by one factor, uniform from 0.8 to 1.2, as in
+    DGUNet's deblurring. (Its change of gamma has no effect as published and is left out; its 9 augmentations, of which
+    the identity is twice as likely as the others, are 8 equally likely ones here.)
+    input, target: folders of the two sides in DATA.TRAIN and DATA.VAL, where their names are unusual (hazy, clear).
+    name: template of input names, {id} being the target's name, such as "{id}_*" or "{id}x4".
 
     Targets may be a whole number of times as large as their inputs, the same for all: patches (TRAIN.PATCH of the
-    target) are cut in register, and a network that takes ``scale`` is given it.
+    target) are aligned, and a network that takes ``scale`` gets it.
     """
 
     inputs = ("y", "scale")
@@ -59,13 +59,13 @@ class Paired(Degradation):
         return f"{self._counts()} channels"
 
     def _counts(self) -> tuple[int, int]:
-        """Channels of input and target."""
+        """Numbers of channels of input and target."""
         y = self.asked.get("y")
         return (y.channels if y is not None and y.kind == "image" else self.channels, self.channels)
 
     def read(self, source: Pair) -> Images:
         images = read_pair(source, self._counts())
-        if "scales" not in vars(self):  # of the first pair: its store has others left out, or stops
+        if "scales" not in vars(self):  # of the first pair: its store skips other pairs, or stops
             self.scales = (scale_of(source, *images),)
         return dict(zip(("input", "target"), images, strict=True))
 
@@ -74,14 +74,15 @@ class Paired(Degradation):
         if self.saturation and rng.uniform() < 1 / 3:
             factor = rng.uniform(0.8, 1.2)
             y, target = saturated(y, factor), saturated(target, factor)
-        # 8 bits become floats on the device, where that is cheap; torch has few operations on 16.
+        # 8 bits become floats on the device, which is cheap there; torch has few operations on 16 bits.
         y, target = (image if image.dtype == np.uint8 else to_float(image) for image in (y, target))
         return {"target": target, "y": y, **({"scale": scale} if "scale" in self.asked else {})}
 
 
 def saturated(image: Array, factor: float) -> Array:
-    """(H,W,3), blended with its grey version: factor 0 is grey, 1 the image, more is more colour. Grey stays, and so do
-    images of other numbers of channels. 16 bits and floats are blended in full depth, Y = 0.299 R + 0.587 G + 0.114 B.
+    """Blend (H,W,3) with its grey version: factor 0 is grey, 1 the image, more is more saturated. Grey images, and
+    images of other numbers of channels, are unchanged. 16 bits and floats keep their depth, Y = 0.299 R + 0.587 G +
+    0.114 B.
     """
     if image.shape[2] != 3:
         return image

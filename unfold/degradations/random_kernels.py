@@ -1,4 +1,4 @@
-"""The random kernels that USRNet's and NRL-GDN's training samples share."""
+"""The random kernels of USRNet's and NRL-GDN's training samples."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from unfold.physics.motion import random_motion_kernel
 
 
 def random_kernel(rng: Rng, motion_share: float) -> NDArray[np.float32]:
-    """(25,25,1), sum 1: with the chance motion_share a motion kernel, else a Gaussian in one of its 8 views."""
+    """(25,25,1), sum 1: with probability motion_share a motion kernel, else a Gaussian in one of 8 orientations."""
     motion = rng.uniform() < motion_share
     if motion:
         kernel = random_motion_kernel(np.random.RandomState(rng.bit_generator), pick(rng))[..., None]
@@ -26,11 +26,11 @@ def random_kernel(rng: Rng, motion_share: float) -> NDArray[np.float32]:
 
 
 def pick(rng: Rng) -> random.Random:
-    """Python's generator, which the published draws need besides NumPy's."""
+    """Python's generator, needed for the published draws besides NumPy's."""
     return random.Random(int(rng.integers(2**63)))  # noqa: S311  (no secrets)
 
 
 def check_patch(patch: int) -> None:
-    """UnfoldError for a patch that is smaller than the kernels."""
+    """UnfoldError for a patch smaller than the kernels."""
     if patch < SIDE:
         raise UnfoldError(f"must be at least {SIDE}, the side of the kernels of training, and is {patch}")

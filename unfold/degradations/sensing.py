@@ -1,4 +1,4 @@
-"""Patches of brightness for compressive sensing, which the network measures itself."""
+"""Brightness patches for compressive sensing; the network measures them itself."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ BLOCK = 32  # side of the blocks that are measured
 class Sensing(Degradation):
     """Compressive sensing: patches of brightness, or of all channels for a network that takes more than one.
 
-    Colour becomes Y = (16 + (65.481 R + 128.553 G + 24.966 B) / 255) / 255, from 16/255 to 235/255, not rounded, as
-    in DGUNet's training; grey images are taken as they are, in the full range. (Tests of colour images are published
-    with a full range Y; the published sets are grey.) Published patches have 32x32 pixels, one block.
+    Colour becomes Y = (16 + (65.481 R + 128.553 G + 24.966 B) / 255) / 255, from 16/255 to 235/255, not rounded, as in
+    DGUNet's training; grey images are used unchanged, in the full range. (The published tests of colour images use a
+    full-range Y; the published sets are grey.) Published patches have 32x32 pixels, one block.
 
-    full_range: colour becomes Y = 0.299 R + 0.587 G + 0.114 B, rounded to the file's numbers, from black to white as in
-    the tests. (The published training images most likely were greys of the full range; ours are in colour.)
+    full_range: colour becomes Y = 0.299 R + 0.587 G + 0.114 B, rounded to the file's depth, from black to white as in
+    the tests. (The published training images were probably full-range grey; ours are in colour.)
     """
 
     inputs = ("image",)

@@ -1,4 +1,4 @@
-"""Rain of our own model, :mod:`unfold.physics.rain`, on clean images."""
+"""Synthetic rain of our own model, :mod:`unfold.physics.rain`, on clean images."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from unfold.util.arrays import Named
 
 
 class SyntheticRain(Degradation):
-    """Clean images with rain, rounded to 8 bits as rainy pictures are.
+    """Clean images with synthetic rain, rounded to 8 bits as rainy pictures are.
 
-    Rates from ``rates`` in mm/h, uniform on a logarithmic scale; wind across the picture uniform up to ``wind`` m/s to
+    Rates from ``rates`` in mm/h, log-uniform; wind across the picture uniform up to ``wind`` m/s to
     either side.
     """
 

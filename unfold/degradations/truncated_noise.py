@@ -1,4 +1,4 @@
-"""White Gaussian noise on images of 8 bits, in 8 bits again, as all-in-one networks are trained on."""
+"""White Gaussian noise on images of 8 bits, in 8 bits again, as in the training of all-in-one networks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from unfold.physics.noise import truncated_gaussian
 
 
 class TruncatedNoise(Degradation):
-    """y = uint8(clip(x + sigma n, 0, 255)) / 255, fractions dropped and not rounded, of the crop as it is turned.
+    """y = uint8(clip(x + sigma n, 0, 255)) / 255, truncated, not rounded; applied after augmentation.
 
     sigma: standard deviation of n in 255 units. (PromptIR, AdaIR, MoCE-IR, VLU-Net.)
     """

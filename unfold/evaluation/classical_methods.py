@@ -1,4 +1,4 @@
-"""Classical denoisers of scikit-image, with strengths tuned on training images: what a network has to beat."""
+"""Classical denoisers of scikit-image, with strengths tuned on training images: the baselines for denoising."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def total_variation(y: Image, sigma: float, strength: float) -> Image:
     """Chambolle's total variation; strength is its weight relative to sigma. y (H,W,3), sigma in [0,1] units."""
     from skimage.restoration import denoise_tv_chambolle
 
-    # The default tolerance stops long before the minimum, where the result still depends on the iteration count.
+    # With the default tolerance it stops long before the minimum, and the result depends on the iteration count.
     return denoise_tv_chambolle(y, weight=strength * sigma, eps=2e-6, max_num_iter=500, channel_axis=-1)
 
 

@@ -1,4 +1,4 @@
-"""What networks are compared with: methods without weights."""
+"""Baselines: methods without weights."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from unfold.util.arrays import Named
 TV_STRENGTH, NLM_STRENGTH = 0.8, 0.55
 # Weight of the squared Laplacian over the noise variance: the best of 1 to 100 on blurred photographs of little noise.
 LAPLACIAN = 50.0
-LEAST_SIGMA = 0.5 / 255  # no data are better than their rounding to 8 bits
+LEAST_SIGMA = 0.5 / 255  # rounding to 8 bits bounds the noise from below
 
 
 def _identity(inputs: Named) -> Image:
@@ -28,7 +28,7 @@ def _identity(inputs: Named) -> Image:
 
 
 def _bicubic(inputs: Named) -> Image:
-    """MATLAB's, in register with the target where the small image's pixels are not the middles of blocks (offset)."""
+    """MATLAB's bicubic, aligned with the target where small pixels are not the centres of blocks (offset)."""
     return imresize(inputs["y"], inputs["scale"], inputs.get("offset", 0))
 
 
@@ -73,7 +73,7 @@ BASELINES = {
 
 
 def baseline(name: str, protocol: Protocol) -> Method:
-    """The baseline of that name; UnfoldError where the protocol does not give what it needs."""
+    """The baseline of that name; UnfoldError where the protocol does not give an input it needs."""
     method, needed = BASELINES[name]
     missing = sorted(needed - set(protocol.inputs))
     if missing:

@@ -47,11 +47,11 @@ def run_protocol(
 ) -> str:
     """Evaluate by the protocol ``text`` on the images ``source``; returns a table as text.
 
-    weights, model: a network's weights (file or published name) and, where they cannot tell it, the network's name; or
+    weights, model: a network's weights (file or published name) and, where they do not name it, the network's name; or
     no weights and the name of a baseline. key: which of several networks in the file. output: folder for the restored
     pictures; json_file: for the numbers, one object per image and the means. stages: another number of them than the
-    network has, see :func:`unfold.models.number_of_stages.with_stages`; files: that the weights need beside them, by
-    the options of the network. Raises UnfoldError for bad input.
+    stages: run another number of stages, see :func:`unfold.models.number_of_stages.with_stages`; files: files that the
+    weights need besides, by the network's options. Raises UnfoldError for bad input.
     """
     protocol = parse_protocol(text)
     if not protocol.scored and output is None:
@@ -77,7 +77,7 @@ def run_protocol(
             for result in evaluate(protocol, method, cases):
                 if save is not None:
                     save(result.image, result.case)
-                rows.append(result._replace(image=np.empty(0)))  # the numbers are kept, not the pictures
+                rows.append(result._replace(image=np.empty(0)))  # keep the numbers, not the pictures
     except (UnfoldError, OSError, KeyboardInterrupt) as error:
         write(stopped=f"{str(error) or 'interrupted'}; {len(rows)} of {len(cases)} images are done")
         raise
@@ -90,7 +90,7 @@ def run_protocol(
 
 
 def _prepare_places(cases: Sequence[Case], output: Path | None, json_file: Path | None) -> None:
-    """Make the folders, before any work. UnfoldError where what is there would be lost, or nothing can be written."""
+    """Make the folders, before any work. UnfoldError where existing files would be lost, or nothing can be written."""
     if output is not None:
         if output.resolve() in {path.parent.resolve() for case in cases for path in case.files}:
             raise UnfoldError(f"--output {output} is the folder of the images themselves, which would be lost")
@@ -136,16 +136,16 @@ def _method(
             f"{', '.join(sorted(protocol.inputs))}"
         )
     protocol.fit(net)
-    told = {
+    description = {
         "model": short(name),
         "weights": {"file": str(path), "sha256": sha256_of(path), **({} if key is None else {"key": key})},
         **({"beside": {name: digest_beside(file) for name, file in files.items()}} if files else {}),
         **about,
     }
     if stages is None:
-        return network(place(net, device), device), told
+        return network(place(net, device), device), description
     net, count = with_stages(net, stages)
-    return network(place(net, device), device, count), {**told, "stages": stages}
+    return network(place(net, device), device, count), {**description, "stages": stages}
 
 
 def _named(protocol: Protocol) -> dict[str, object]:
@@ -169,7 +169,7 @@ def _numbers(rows: list[Result]) -> dict[str, object]:
 
 
 def median_seconds(rows: list[Result]) -> float:
-    """Not the mean: the first case takes longer, as libraries are loaded and devices warm up."""
+    """The median, not the mean: the first case takes longer, as libraries load and devices warm up."""
     return float(np.median([row.seconds for row in rows]))
 
 

@@ -71,9 +71,9 @@ def run_test(
 ) -> str:
     """Evaluate the config's network with these weights (files, or published names); returns the table as text.
 
-    The images are those of DATA.TEST, or of ``data`` in its place; the protocol is TEST.PROTOCOL, else the kind's own,
-    else what validates. Several weights stand side by side, each in a column called by its file. key: which of several
-    networks in a file.
+    The images are those of DATA.TEST, or of ``data`` instead. The protocol is TEST.PROTOCOL, else that of the
+    degradation, else that of validation. Several weights stand side by side, each in a column named after its file.
+    key: which of several networks in a file.
     Writes results.json and strips/<image>.png into ``output``. Raises UnfoldError for bad input.
     """
     settings = settings_of(cfg)
@@ -94,8 +94,8 @@ def run_test(
         one = _network(cfg, wish, file, key, alone=len(files) == 1)
         nets[name] = place(one.net.eval(), device)
         tested[name] = {"model": model_record(one.part, one.options), "protocol": protocol.options()}
-        told = one.told  # other trainers mean other things by these words
-        trained[name] = {what: told.get(what) or value for what, value in tested[name].items()}
+        content = one.content  # other trainers use these keys with other meanings
+        trained[name] = {what: content.get(what) or value for what, value in tested[name].items()}
         which = f" {name}" if len(files) > 1 else ""
         for what, value in _differing(one.part, protocol, trained[name], tested[name]).items():
             if not (what == "protocol" and options_of(cfg, "DATA").get("blind")):
@@ -155,7 +155,7 @@ def run_test(
 
 
 def _means(rows: dict[str, dict[str, Score]], parts: list[str]) -> dict[str, dict[str, Score]]:
-    """By part, and at "" the mean of all: over images, or where there are parts over these."""
+    """Means by part, and at "" the mean of all: over images, or over parts where there are some."""
     methods = list(next(iter(rows.values())))
     groups = {part: [row for name, row in rows.items() if name.startswith(f"{part}/")] for part in parts}
     means = {part: {m: mean_score([row[m] for row in own]) for m in methods} for part, own in groups.items()}
@@ -169,7 +169,7 @@ class _Loaded(NamedTuple):
     net: UnfoldingNetwork
     part: Part
     options: Mapping[str, object]
-    told: Mapping[str, Any]
+    content: Mapping[str, Any]
     other: bool
 
 
@@ -180,14 +180,14 @@ def _network(cfg: CfgNode, source: str, file: Path, key: str | None, *, alone: b
     said = named.model if named else None
     if alone or said is None or same_network(said, cfg.MODEL.NAME):
         checkpoint = read_checkpoint(file, key, like=partial(build_network, cfg))
-        told = checkpoint.content if checkpoint.model else {}
+        content = checkpoint.content if checkpoint.model else {}
         name = checkpoint.model[0] if checkpoint.model else cfg.MODEL.NAME
         if alone or not is_known(NETWORK, name) or same_network(name, cfg.MODEL.NAME):
             net = build_network(cfg)
             try:
                 check_files(part, checkpoint, file, options)
                 load_state(net, checkpoint.state, file)
-                return _Loaded(net, part, options, told, other=False)
+                return _Loaded(net, part, options, content, other=False)
             except UnfoldError as misfit:
                 if alone or "do not fit" not in str(misfit):
                     raise
@@ -198,8 +198,8 @@ def _network(cfg: CfgNode, source: str, file: Path, key: str | None, *, alone: b
     checkpoint = open_weights(source, said, key)[1]
     name, arguments = identify(checkpoint, file, said)
     _, _, net = load_named(source, said, key=key)
-    told = checkpoint.content if checkpoint.model else {}
-    return _Loaded(net, network_part(name), arguments, told, other=True)
+    content = checkpoint.content if checkpoint.model else {}
+    return _Loaded(net, network_part(name), arguments, content, other=True)
 
 
 def _check_beside(protocol: Protocol, column: str, net: UnfoldingNetwork, bare: UnfoldingNetwork) -> None:
@@ -224,12 +224,12 @@ def _all_one(of: Mapping[str, Any]) -> bool:
 
 
 def _alone(of: dict[str, Any]) -> Any:
-    """The value of the only column of a network, else that of each by its name."""
+    """The value of the only network's column, else the values by column name."""
     return of if len(of) > 1 else next(iter(of.values()))
 
 
 def _differing(part: Part, protocol: Protocol, trained: dict[str, Any], tested: dict[str, Any]) -> dict[str, Any]:
-    """What is tested otherwise than it was trained. What is not said has its default, as of options that are newer."""
+    """Options that differ between training and test. Missing options have their defaults, as for newer options."""
 
     def in_full(said: dict[str, Any]) -> dict[str, Any]:
         model, options = said["model"], said["protocol"]
@@ -251,12 +251,12 @@ def _differing(part: Part, protocol: Protocol, trained: dict[str, Any], tested: 
 
 
 def _pictures(cases: Sequence[Case]) -> list[Path]:
-    """The picture files of the cases, each once: many cases may be made of one."""
+    """The picture files of the cases, each once: many cases may share one."""
     return list(dict.fromkeys(path for case in cases for path in case.files if path.suffix.lower() in EXTENSIONS))
 
 
 def _cases(protocol: Protocol, source: str, key: str, hint: str) -> Sequence[Case]:
-    """The cases of the test images. UnfoldError says where they were named (key), and how others are (hint)."""
+    """The cases of the test images. UnfoldError names their key, with a hint on how to set it."""
     try:
         with their_errors(f"the protocol {protocol.name}"):
             return distinct(protocol.cases(source, "test"))
@@ -265,8 +265,8 @@ def _cases(protocol: Protocol, source: str, key: str, hint: str) -> Sequence[Cas
 
 
 def _named(weights: str | Path | Sequence[str | Path], model: str) -> dict[str, tuple[str, Path]]:
-    """What was said and the file, by the names of the columns: of one, the network's; of several, that of the file, and
-    of the first folder above it in which all differ where files are called alike. UnfoldError for a file given twice.
+    """The given text and the file, by column name: for one, the network's name; for several, the file's name, preceded
+    by the first folder above in which all differ where file names are equal. UnfoldError for a file given twice.
     """
     said = [str(one) for one in ([weights] if isinstance(weights, str | Path) else weights)]
     files = [find_weights(one) for one in said]
@@ -304,7 +304,7 @@ def _clear(output: Path) -> None:
 
 
 def _without_network(protocol: Protocol, sample: Sample, strengths: dict[str, float]) -> dict[str, Score]:
-    """The scores of the measurement itself, where it is as large as the target, and of the baselines."""
+    """The scores of the measurement itself (where it has the target's size) and of the baselines."""
     assert sample.target is not None
     y = sample.inputs.get("y")
     row = {}
@@ -325,7 +325,7 @@ def _score(scores: dict[str, float], seconds: float = 0) -> Score:
 
 
 def _draw(path: Path, sample: Sample, row: dict[str, Score], stages: dict[str, list[Image]]) -> None:
-    """One network with some of its stages, or the results of several."""
+    """Draw one network with some of its stages, or the results of several networks."""
     assert sample.target is not None
     panels = (
         [] if INPUT not in row else [Panel(_shown(windowed(sample.inputs["y"], sample.window)), INPUT, row[INPUT].psnr)]
@@ -342,7 +342,9 @@ def _draw(path: Path, sample: Sample, row: dict[str, Score], stages: dict[str, l
 
 
 def _shown(image: Image) -> Image:
-    """In [0,1], and of one channel or three: of others the first and the last are left out evenly."""
+    """The image in [0,1] with one or three channels; of others, three evenly spaced channels, the first and the last
+    among them.
+    """
     image = image.astype(np.float32) / np.float32(255) if image.dtype == np.uint8 else image
     channels = image.shape[2]
     return image if channels in (1, 3) else image[..., np.linspace(0, channels - 1, 3).round().astype(int)]

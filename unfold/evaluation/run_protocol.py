@@ -1,4 +1,4 @@
-"""Running methods over the cases of a protocol."""
+"""Run methods over the cases of a protocol."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from unfold.util.value_checks import unchecked
 
 
 class Result(NamedTuple):
-    """What a method made of a case: scores by name (none without a reference), seconds, the image."""
+    """The result of a method on a case: scores by name (none without a reference), seconds, the image."""
 
     case: Case
     scores: dict[str, float]
@@ -33,13 +33,15 @@ class Result(NamedTuple):
 
 
 def evaluate(protocol: Protocol, method: Method, cases: Sequence[Case]) -> Iterator[Result]:
-    """Degrade, restore and score case by case. UnfoldError where a result cannot be what the protocol asks for."""
+    """Degrade, restore and score case by case. UnfoldError where a result does not have the form that the protocol asks
+    for.
+    """
     for case in progress(distinct(cases), "testing", "image"):
         yield evaluate_case(protocol, method, case, sample_of(protocol, case))
 
 
 def evaluate_case(protocol: Protocol, method: Method, case: Case, sample: Sample) -> Result:
-    """Restore and score one case, which was degraded to ``sample``. UnfoldError as for :func:`evaluate`."""
+    """Restore and score one case, already degraded to ``sample``. UnfoldError as for :func:`evaluate`."""
 
     def finite(inputs: Named) -> Image:
         image = method(inputs)
@@ -64,8 +66,8 @@ def evaluate_case(protocol: Protocol, method: Method, case: Case, sample: Sample
 
 
 def scored(protocol: Protocol, image: Image, target: Image) -> dict[str, float]:
-    """The protocol's scores by name, "psnr" and "ssim" among them; UnfoldError, with its line, where there are none, or
-    where one is NaN of a finite image (a training that diverges has others, and goes on to say so).
+    """The protocol's scores by name, "psnr" and "ssim" among them; UnfoldError, with the line of the method, where they
+    are missing, or one is NaN for a finite image (a diverging training has NaN images, and reports that itself).
     """
     with their_errors(f"the score of {protocol.name}"), unchecked():
         scores = protocol.score(image, target)
@@ -90,7 +92,7 @@ def scored(protocol: Protocol, image: Image, target: Image) -> dict[str, float]:
 
 @contextmanager
 def _naming(case: Case) -> Iterator[None]:
-    """Errors of networks and metrics, about sizes mostly, with the file that they are about."""
+    """Add the file's name to errors of networks and metrics, which are mostly about sizes."""
     try:
         yield
     except ValueError as error:
@@ -114,7 +116,7 @@ def _size(image: Image) -> str:
 
 def _estimates(net: UnfoldingNetwork, inputs: Named, device: torch.device) -> list[Image]:
     """The estimate after every stage."""
-    stages: list[list[Image]] = []  # of each channel, where the network takes one
+    stages: list[list[Image]] = []  # per channel, where the network takes one
 
     def run(given: Named) -> Image:
         with their_errors(type(net).__name__), unchecked():
@@ -131,8 +133,8 @@ def _estimates(net: UnfoldingNetwork, inputs: Named, device: torch.device) -> li
 def evaluate_network(
     net: UnfoldingNetwork, protocol: Protocol, sample: Sample, device: torch.device
 ) -> tuple[Score, list[Image]]:
-    """Score the estimate of every stage on the whole picture, whatever parts the protocol restores; also the estimates,
-    first to last. For a look while training; :func:`evaluate_stages` goes by the protocol.
+    """Score the estimate of every stage on the whole picture, ignoring the protocol's tiles; also returns the
+    estimates, first to last. For monitoring a training; :func:`evaluate_stages` follows the protocol.
     """
     assert sample.target is not None
     start = time.perf_counter()
@@ -145,7 +147,8 @@ def evaluate_network(
 def evaluate_stages(
     net: UnfoldingNetwork, protocol: Protocol, case: Case, sample: Sample, device: torch.device, weights: Path
 ) -> tuple[Score, list[Image]]:
-    """Score a network after every stage as the protocol restores; also the finished images, first stage to last.
+    """Score a network after every stage as the protocol restores; also returns the finished images, first stage to
+    last.
 
     seconds: of the network alone. UnfoldError, with case or weights, where a result is not finite or not as large as
     the target.
@@ -180,10 +183,10 @@ def stage_results(
     spent: list[float] | None = None,
     look: Callable[[list[Image]], None] | None = None,
 ) -> list[Image]:
-    """What the protocol makes of the estimate after every stage, first to last: finished images.
+    """The finished image of the protocol for the estimate after every stage, first to last.
 
-    The network runs once (once for every part, where the protocol restores parts), and its estimates are played back.
-    spent: gets the seconds of each run; look: called with the estimates of each.
+    The network runs once (once for every part, where the protocol restores parts), and the protocol gets its estimates
+    one after the other. spent: receives the seconds of each run; look: called with the estimates of each run.
     """
     parts: list[list[Image]] = []
 
@@ -205,7 +208,7 @@ def stage_results(
 
 
 def validate(net: UnfoldingNetwork, protocol: Protocol, cases: Sequence[Case], device: torch.device) -> list[float]:
-    """PSNR of each case in dB. Leaves the network in the mode it was in."""
+    """PSNR of each case in dB. Restores the network's train or eval mode."""
     training = net.training
     net.eval()
     restore, scores = network(net, device), []
@@ -219,7 +222,7 @@ def validate(net: UnfoldingNetwork, protocol: Protocol, cases: Sequence[Case], d
 
 
 def check_cases(protocol: Protocol, cases: Sequence[Case], smallest: int) -> None:
-    """Degrade every case once, so that a bad image is found before the work and not hours into it.
+    """Degrade every case once, so that a bad image is found before hours of work.
 
     Raises UnfoldError for an image that cannot be used or has a side below ``smallest``.
     """

@@ -1,4 +1,4 @@
-"""Which pictures are to be restored, and where each result goes."""
+"""Find the pictures to restore, and where each result goes."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from unfold.inference.picture_files import KEEPS
 from unfold.util.paths import as_path
 
 logger = logging.getLogger("unfold")
-SUFFIXES = {"png": ".png", "jpg": ".jpg", "tiff": ".tiff", "webp": ".webp"}  # of --format
+SUFFIXES = {"png": ".png", "jpg": ".jpg", "tiff": ".tiff", "webp": ".webp"}  # by the value of --format
 
 
 class Job(NamedTuple):
-    """problem: why nothing can be done, of a folder that cannot be read."""
+    """problem: why a folder cannot be read; None for a picture."""
 
     source: Path
     target: Path
@@ -35,20 +35,22 @@ def find_jobs(
     """One job for each picture: inputs are files, folders and patterns such as 'holiday/*.jpg'.
 
     Folders are searched with all folders in them, by file name, in natural order; what begins with a dot, links to
-    folders and the output folder itself are passed over. Results keep their place below the folder that was given, and
-    their names; the ending is that of ``form``, a key of SUFFIXES, or, without it, the picture's, and .png where such
-    pictures are not written. Where two would then have one name (a.gif and a.png), the one that has another ending
-    keeps that, too (a.gif.png), which is logged. The output is a file where it has a picture's ending and there is one
-    input, a file; else a folder. A folder that cannot be read is a job with a problem. left_out: counts by ending the
-    files of folders and patterns that are no pictures by their names. UnfoldError where there is nothing, where two
-    results would have one name or one the place of a picture.
+    folders and the output folder itself are skipped. Results keep their place below the given folder, and their names.
+    The extension is that of ``form``, a key of SUFFIXES; without it, the picture's own, or .png where that format is
+    not written. Where two results would then have one name (a.gif and a.png), the one with another extension keeps it,
+    too (a.gif.png), which is logged. The output is a file where it has a picture's extension and there is one input, a
+    file; else a folder. A folder that cannot be read is a job with a problem. left_out: counts, by extension, the files
+    of folders and patterns that are not pictures by name. UnfoldError where there is nothing, where two results would
+    have one name, or where a result would replace an input.
     """
     others: Counter[str] = Counter()
     files: list[tuple[Path, Path, str | None]] = []  # with the name below the output
     for text in inputs:
         for path in _matches(text, others):
             if path.is_dir():
-                files += [(file, file.relative_to(path), told) for file, told in _pictures_below(path, output, others)]
+                files += [
+                    (file, file.relative_to(path), problem) for file, problem in _pictures_below(path, output, others)
+                ]
             else:
                 files.append((path, Path(path.name), None))
     if left_out is not None:
@@ -65,7 +67,9 @@ def find_jobs(
     else:
         if output.suffix and len(files) == 1 and not as_path(inputs[0]).is_dir() and not output.exists():
             logger.info("note: %s becomes a folder: pictures are written as %s", output, ", ".join(KEEPS))
-        jobs = _told_apart([(Job(source, output, told), name) for source, name, told in dict.fromkeys(files)], form)
+        jobs = _distinguished(
+            [(Job(source, output, problem), name) for source, name, problem in dict.fromkeys(files)], form
+        )
     _check(jobs)
     return jobs
 
@@ -73,10 +77,10 @@ def find_jobs(
 def by_kind(endings: Counter[str], most: int = 6) -> str:
     """Such as "2 .cr2, 1 .txt": the most frequent first."""
     counted = sorted(endings.items(), key=lambda one: (-one[1], one[0]))
-    told = [f"{number} {ending or 'without an ending'}" for ending, number in counted[:most]]
+    counts = [f"{number} {ending or 'without an ending'}" for ending, number in counted[:most]]
     if rest := sum(number for _, number in counted[most:]):
-        told.append(f"{rest} others")
-    return ", ".join(told)
+        counts.append(f"{rest} others")
+    return ", ".join(counts)
 
 
 def _named(name: Path, form: str | None) -> Path:
@@ -85,7 +89,7 @@ def _named(name: Path, form: str | None) -> Path:
     return name if name.suffix.lower() in KEEPS else name.with_suffix(".png")
 
 
-def _told_apart(jobs: Sequence[tuple[Job, Path]], form: str | None) -> list[Job]:
+def _distinguished(jobs: Sequence[tuple[Job, Path]], form: str | None) -> list[Job]:
     """The jobs with their targets, below the folder that is theirs."""
     wishes = [job.target / _named(name, form) for job, name in jobs]
     often = {target for target, count in Counter(wishes).items() if count > 1}
@@ -97,7 +101,7 @@ def _told_apart(jobs: Sequence[tuple[Job, Path]], form: str | None) -> list[Job]
         made.append(job._replace(target=target))
     if longer:
         more = f" and {len(longer) - 1} more" if len(longer) > 1 else ""
-        logger.info("note: results of one name are told apart by the ending of the picture: %s%s", longer[0], more)
+        logger.info("note: results of one name keep the ending of the picture: %s%s", longer[0], more)
     return made
 
 
@@ -115,7 +119,7 @@ def _is_file(output: Path) -> bool:
 
 
 def _matches(text: str, others: Counter[str]) -> list[Path]:
-    """The file or folder itself, there or not; or what a pattern finds, where others counts what are no pictures."""
+    """The file or folder itself, there or not; or the matches of a pattern; others counts non-pictures."""
     path = as_path(text)
     if os.path.lexists(path) or not glob.has_magic(text):
         return [path]
@@ -128,7 +132,7 @@ def _matches(text: str, others: Counter[str]) -> list[Path]:
 
 
 def _pictures_below(folder: Path, output: Path, others: Counter[str]) -> Iterator[tuple[Path, str | None]]:
-    """Pictures, and folders with why they cannot be read; others counts what are no pictures."""
+    """Pictures, and unreadable folders with the reason; others counts non-pictures."""
     out = os.path.realpath(output)
     unread: list[OSError] = []
     for where, folders, names in os.walk(folder, onerror=unread.append):

@@ -1,4 +1,4 @@
-"""Pixels as the bytes of a file, with colour profile and EXIF."""
+"""Encode pixels as the bytes of a picture file, with colour profile and EXIF."""
 
 from __future__ import annotations
 
@@ -27,31 +27,31 @@ def encode(
     exif: bytes | None,
     quality: int | None = None,
 ) -> bytes:
-    """The file of an image (H,W,C), grey or RGB, uint8, for .png and .tif also uint16, with alpha (H,W) or without; for
-    .tif of any number of channels. quality, 1 to 100: of JPEG, and of WebP that is not lossless then.
+    """Encode an image (H,W,C), grey or RGB, uint8 (.png and .tif also uint16), with alpha (H,W) or without; .tif takes
+    any number of channels. quality, 1 to 100: for JPEG, and for WebP, which is lossless without it.
 
-    TIFF is not compressed: with compression, Pillow fails for EXIF of cameras. Errors of any kind come from below.
+    TIFF is not compressed: with compression, Pillow fails for EXIF of cameras. Encoders raise errors of any kind.
     """
     if pixels.shape[2] not in (1, 3):
         return _plain_tiff(pixels, "minisblack", profile)
     array = pixels if alpha is None else np.concatenate([pixels, alpha[..., None]], axis=2)
     if array.dtype == np.uint16:
-        expanded = array[..., [0, 0, 0, 1]] if array.shape[2] == 2 else array  # OpenCV knows no grey with alpha
+        expanded = array[..., [0, 0, 0, 1]] if array.shape[2] == 2 else array  # OpenCV cannot write grey with alpha
         if suffix == ".png":
             return _deep_png(expanded, profile, exif)
         return _plain_tiff(expanded, "rgb" if expanded.shape[2] > 2 else "minisblack", profile)
     image = Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
-    told = {key: value for key, value in (("icc_profile", profile), ("exif", exif)) if value is not None}
+    metadata = {key: value for key, value in (("icc_profile", profile), ("exif", exif)) if value is not None}
     options = OPTIONS.get(suffix, {})
     if quality is not None and options:
         options = {**options, "quality": quality, **({"lossless": False} if suffix == ".webp" else {})}
     whole = BytesIO()
-    image.save(whole, format=Image.registered_extensions()[suffix], **options, **told)
+    image.save(whole, format=Image.registered_extensions()[suffix], **options, **metadata)
     return whole.getvalue()
 
 
 def _deep_png(array: NDArray[np.uint16], profile: bytes | None, exif: bytes | None) -> bytes:
-    """16 bits by OpenCV, which writes no profile and no EXIF: their chunks follow the header."""
+    """A PNG of 16 bits by OpenCV. It writes no profile and no EXIF, so their chunks are put after the header."""
     import cv2
 
     order = [2, 1, 0, 3][: array.shape[2]] if array.shape[2] > 1 else [0]

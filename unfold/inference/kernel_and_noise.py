@@ -1,4 +1,4 @@
-"""Which kernel, and which noise? What to assume of a picture of which nothing is known."""
+"""Kernel and noise level to assume for a picture about which nothing is known."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from unfold.util.arrays import Array
 from unfold.util.paths import expanded
 
 WIDTHS, NOISE = ASSUMED["general"]  # Gaussian widths for scale 1 to 4, noise in 255 units
-# The diagonal details of Daubechies' wavelet with two vanishing moments are blind to what is smooth.
+# The diagonal details of Daubechies' wavelet with two vanishing moments do not respond to smooth content.
 HIGH_PASS = np.array([-0.48296291, 0.83651630, -0.22414387, -0.12940952])
 MEDIAN_OF_NORMAL = 0.67448975  # of |n|, n normal with standard deviation 1
 
 
 def assumed_width(scale: int) -> float:
-    """Standard deviation in pixels of the Gaussian that USRNet's published script for real pictures assumes."""
+    """Standard deviation in pixels of the Gaussian that USRNet's published script assumes for real pictures."""
     if not 1 <= scale <= len(WIDTHS):
         raise UnfoldError(f"no kernel is assumed for scale {scale}, only for 1 to {len(WIDTHS)}: give --kernel")
     return WIDTHS[scale - 1]
@@ -38,8 +38,8 @@ def named_kernel(text: str, scale: int) -> Kernel:
 
     Kernels of files are taken as they are, true convolution at the result's scale. UnfoldError for anything else.
     """
-    if told := re.fullmatch(r"gauss:(\d+(?:\.\d*)?|\.\d+)", text):
-        width = float(told[1])
+    if match := re.fullmatch(r"gauss:(\d+(?:\.\d*)?|\.\d+)", text):
+        width = float(match[1])
         if not 0.05 <= width <= 50:
             raise UnfoldError(f"--kernel {text}: a width is from 0.05 to 50 pixels")
         return gaussian(width, scale)
@@ -53,7 +53,7 @@ def named_kernel(text: str, scale: int) -> Kernel:
     name, _, number = text.rpartition(":")
     numbered = bool(name) and number.isdecimal() and not Path(text).exists()
     file = name if numbered else text
-    if not Path(file).suffix and not Path(file).exists():  # a name that was mistyped; those of files have an ending
+    if not Path(file).suffix and not Path(file).exists():  # a mistyped name; file names have an extension
         raise UnfoldError(f"--kernel {text}: that is neither gauss:WIDTH nor bicubic, nor a file that is there")
     kernels = read_kernels(file)
     if numbered:
@@ -68,11 +68,11 @@ def named_kernel(text: str, scale: int) -> Kernel:
 def estimated_sigma(image: Array, jpeg: float = 0) -> float:
     """Standard deviation of white noise in an image (H,W,C), integer or floating-point, in [0,1] units.
 
-    jpeg: what compression took of a JPEG, in the same units. The details do not show it: it is added, as independent.
+    jpeg: error of JPEG compression, in the same units. The wavelet details do not show it; it is added as independent.
 
     The mean over channels of the median of the absolute diagonal wavelet details over that of a normal number (Donoho,
     Johnstone: Ideal spatial adaptation by wavelet shrinkage, Biometrika 1994), the estimator of scikit-image's
-    estimate_sigma, which asks for one more package. Fine texture counts as noise; what cameras and JPEG have smoothed
+    estimate_sigma, which needs one more package. Fine texture counts as noise; noise that cameras or JPEG smoothed
     does not.
     """
     from scipy.ndimage import convolve1d

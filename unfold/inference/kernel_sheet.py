@@ -1,4 +1,4 @@
-"""`unfold restore --kernel grid`: one detail of a picture with several kernels, to choose from."""
+"""`unfold restore --kernel grid`: one detail of a picture restored with several kernels, to choose from."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from unfold.inference.photographs.guard import implausible
 from unfold.inference.photographs.reductions import LENS, WAYS, kernel_of
 from unfold.inference.photographs.tasks import fitting_level
 from unfold.inference.picture_files import in_integers, read_picture
-from unfold.inference.restore import restore_and_tell
+from unfold.inference.restore import restore_with_tiles
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.report.contact_sheet import draw_sheet
 from unfold.util.arrays import Array, Named
@@ -39,11 +39,12 @@ def write_grid(
     precision: Precision,
     overwrite: bool,
 ) -> str:
-    """Write the contact sheet of one picture as a PNG; returns what to tell. UnfoldError where that cannot be.
+    """Write the contact sheet of one picture as a PNG; returns the report. UnfoldError for bad input.
 
-    Gaussians of WIDTHS and, where the network enlarges, the kernels of what software makes pictures small by; the one
-    that the picture speaks for is marked.
-    inputs: all that the network takes beside y and the kernel; fitting: sigma is the one that fits the picture instead.
+    Panels: Gaussians of WIDTHS and, where the network enlarges, the kernels of common reductions. The one that fits the
+    picture is marked.
+    inputs: all that the network takes besides y and the kernel; fitting: replace sigma by the one that fits the
+    picture.
     """
     if len(jobs) != 1:
         raise UnfoldError(f"--kernel grid takes one picture, and there are {len(jobs)}")
@@ -78,7 +79,7 @@ def write_grid(
 
 
 def _favoured(evidence: Evidence, scale: int) -> str | None:
-    """The panel that the evidence speaks for: the widest Gaussian within the blur, or the likeliest reduction."""
+    """The panel that fits the evidence: the widest Gaussian within the blur, or the likeliest reduction."""
     if evidence.blur > LENS:
         within = [width for width in WIDTHS[scale > 1 :] if width <= 1.1 * evidence.blur * scale]
         return f"gauss:{within[-1]:g}" if within else None
@@ -108,11 +109,11 @@ def _restored(
     inputs: Named,
     precision: Precision,
 ) -> Array:
-    """The detail, restored with what lies around it."""
+    """The detail, restored together with its surroundings."""
     scale = int(inputs.get("scale", 1))
     around = -(-AROUND // scale)
     wide = tuple(slice(max(0, s.start - around), s.stop + around) for s in window)
-    result = restore_and_tell(picture[wide], net, inputs=inputs, tile=None, precision=precision).image
+    result = restore_with_tiles(picture[wide], net, inputs=inputs, tile=None, precision=precision).image
     rows, columns = (
         slice(scale * (s.start - w.start), scale * (s.stop - w.start)) for s, w in zip(window, wide, strict=True)
     )

@@ -1,4 +1,4 @@
-"""Pictures as files, with what a photograph brings along: alpha, 16 bits, orientation, colour profile, EXIF."""
+"""Picture files with all that a photograph holds: alpha, 16 bits, orientation, colour profile, EXIF."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ KEEPS = {
 }
 LARGEST = {".jpg": 65_500, ".jpeg": 65_500, ".jfif": 65_500, ".webp": 16_383}  # pixels on a side; others: no limit
 PLAIN = {"1", "L", "LA", "RGB", "RGBA", "P", "PA", "I;16", "I;16B", "I;16L", "I"}
-# What is to be done with a picture of another mode of Pillow's.
+# Advice for pictures of other Pillow modes.
 INSTEAD = {
     "CMYK": "convert it to RGB with its colour profile first",
     "F": "floating point is not taken: scale it to 16 bits first, or give the array in [0,1] to unfold.restore",
 }
-# Of a TIFF's tags, what is told of the picture and not of the file.
-TOLD = {270, 271, 272, 305, 306, 315, 33432, ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo}
+# The tags of a TIFF that describe the picture, not the file.
+PICTURE_TAGS = {270, 271, 272, 305, 306, 315, 33432, ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo}
 STALE = (ExifTags.Base.ExifImageWidth, ExifTags.Base.ExifImageHeight)
 
 
@@ -65,7 +65,7 @@ class Picture:
         return self.pixels.shape[2] == 1
 
     def holds(self) -> list[str]:
-        """What not every format keeps."""
+        """The properties that some formats cannot keep."""
         there = {
             DEEP: self.pixels.dtype == np.uint16,
             ALPHA: self.alpha is not None,
@@ -77,13 +77,12 @@ class Picture:
 
 
 def read_picture(path: Path, largest: float = float("inf")) -> Picture:
-    """Read a still picture of one of the formats of unfold.data.formats.open_picture, whatever its name says, or an
-    array called .npy.
+    """Read a still picture of a format of unfold.data.formats.open_picture, recognised by content, or a .npy array.
 
-    Palettes are expanded, orientation by EXIF is applied. Kept: alpha, ICC profile, EXIF (without its thumbnail; of a
-    TIFF what tells about the picture), 16 bits, the bands of a TIFF. largest: bytes that the pixels may take; a larger
-    picture is refused by its header. UnfoldError for what is missing, damaged, animated, or of another kind (CMYK, 32
-    bits, ...).
+    Palettes are expanded, the EXIF orientation is applied. Kept: alpha, ICC profile, EXIF (without its thumbnail; from
+    a TIFF the tags that describe the picture), 16 bits, the bands of a TIFF. largest: bytes that the pixels may take; a
+    larger picture is refused by its header. UnfoldError for a file that is missing, damaged, animated, or of another
+    kind (CMYK, 32 bits, ...).
     """
     try:
         if not stat.S_ISREG(path.stat().st_mode):
@@ -101,7 +100,7 @@ def read_picture(path: Path, largest: float = float("inf")) -> Picture:
         raise
     except MemoryError:
         raise UnfoldError(f"{path} does not fit into memory") from None
-    except Exception:  # of what is damaged, Pillow tells more
+    except Exception:  # Pillow's error, which follows, says more about damage
         bands = None
     if bands is not None:
         return Picture(np.ascontiguousarray(turned(bands.pixels, bands.orientation)), None, bands.profile)
@@ -111,7 +110,7 @@ def read_picture(path: Path, largest: float = float("inf")) -> Picture:
 
 def _read(path: Path, image: Image.Image, largest: float) -> Picture:
     frames = getattr(image, "n_frames", 1)
-    if frames > 1 and image.format != "MPO":  # phones put a preview or depth behind the picture
+    if frames > 1 and image.format != "MPO":  # phones append a preview or depth map
         raise UnfoldError(f"{path} holds {frames} pictures (an animation, or pages), and one is wanted")
     if image.mode not in PLAIN:
         how = INSTEAD.get(image.mode, "convert it to RGB or grey first")
@@ -122,13 +121,13 @@ def _read(path: Path, image: Image.Image, largest: float) -> Picture:
         raise UnfoldError(f"{path} is {height}x{width}, {size / 1e9:.1f} GB: more than memory allows here")
     simple = _simple(image)
     array = _read_deep(path, image.info.get("transparency")) if deep else np.asarray(simple)
-    exif = _exif(image)  # after loading: a PNG may tell at its end
-    # Of a TIFF, Pillow and OpenCV have turned the pixels.
+    exif = _exif(image)  # after loading: a PNG may hold it at its end
+    # Pillow and OpenCV turn the pixels of a TIFF while reading.
     orientation = 1 if image.format == "TIFF" else exif.get(ExifTags.Base.Orientation, 1)
     array = turned(array.reshape(*array.shape[:2], -1), orientation)
     alpha = array[..., -1] if array.shape[2] in (2, 4) else None
     pixels = array if alpha is None else array[..., :-1]
-    return Picture(np.ascontiguousarray(pixels), alpha, image.info.get("icc_profile"), _told(exif, image.format))
+    return Picture(np.ascontiguousarray(pixels), alpha, image.info.get("icc_profile"), _exif_bytes(exif, image.format))
 
 
 def _is_deep(path: Path, image: Image.Image) -> bool:
@@ -145,7 +144,7 @@ def _is_deep(path: Path, image: Image.Image) -> bool:
 
 
 def _simple(image: Image.Image) -> Image.Image:
-    """In one of the modes L, LA, RGB, RGBA, loaded."""
+    """Load the image and convert it to mode L, LA, RGB or RGBA."""
     image.load()
     if image.mode in ("P", "PA"):
         return image.convert("RGBA" if image.mode == "PA" or "transparency" in image.info else "RGB")
@@ -155,7 +154,7 @@ def _simple(image: Image.Image) -> Image.Image:
 
 
 def _read_deep(path: Path, transparent: object) -> Pixels:
-    """16 bits per channel; of grey with alpha, or with one value that is transparent, two channels."""
+    """Read 16 bits per channel; grey with alpha, or with one transparent value, gives two channels."""
     array = read_deep(path, transparent)
     if array.ndim == 2 or array.shape[2] == 2:
         return array
@@ -164,24 +163,24 @@ def _read_deep(path: Path, transparent: object) -> Pixels:
 
 
 def _grey_by_header(path: Path) -> bool:
-    """Whether a PNG is grey with alpha, which OpenCV expands."""
+    """Whether a PNG is grey with alpha, which OpenCV expands to four channels."""
     with path.open("rb") as file:
         head = file.read(26)
     return head[:4] == b"\x89PNG" and head[25] == 4
 
 
 def _exif(image: Image.Image) -> Image.Exif:
-    """What can be understood of it."""
+    """The EXIF data, as far as it can be read."""
     try:
         exif = image.getexif()
         exif.tobytes()
-    except Exception:  # damage; the picture does without
+    except Exception:  # damaged; the picture is used without EXIF
         return Image.Exif()
     return exif
 
 
-def _told(exif: Image.Exif, kind: str | None) -> bytes | None:
-    """EXIF to be written again: upright, and without the sizes of before."""
+def _exif_bytes(exif: Image.Exif, kind: str | None) -> bytes | None:
+    """EXIF for the result: orientation upright, old sizes removed."""
     if kind == "TIFF":
         exif = _about_the_picture(exif)
     if not exif:
@@ -196,21 +195,21 @@ def _told(exif: Image.Exif, kind: str | None) -> bytes | None:
 
 
 def _about_the_picture(exif: Image.Exif) -> Image.Exif:
-    """The tags of a TIFF that tell about the picture, by themselves: Exif of a BigTIFF would be written in its layout,
-    of which no reader of other formats knows.
+    """The tags of a TIFF that describe the picture, as a new EXIF block. The EXIF of a BigTIFF would be written in its
+    own layout, which readers of other formats do not know.
     """
-    told, alone = Image.Exif(), Image.Exif()
+    kept, alone = Image.Exif(), Image.Exif()
     try:
         for tag in exif:
             if tag in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):
-                told[tag] = inner = dict(exif.get_ifd(tag))
+                kept[tag] = inner = dict(exif.get_ifd(tag))
                 if ExifTags.IFD.Interop in inner:
                     inner[ExifTags.IFD.Interop] = exif.get_ifd(ExifTags.IFD.Interop)
-            elif tag in TOLD:
-                told[tag] = exif[tag]
-        if told:
-            alone.load(told.tobytes())
-    except Exception:  # values of kinds that EXIF has not
+            elif tag in PICTURE_TAGS:
+                kept[tag] = exif[tag]
+        if kept:
+            alone.load(kept.tobytes())
+    except Exception:  # values of types that EXIF does not have
         return Image.Exif()
     return alone
 
@@ -221,8 +220,8 @@ def in_integers(pixels: Pixels) -> Pixels:
 
 
 def reduced(picture: Picture, suffix: str) -> tuple[Picture, list[str]]:
-    """The picture as a format can keep it, and what it loses: numbers with a point are rounded to 16 bits, 16 bits to
-    8, alpha is laid on white, a profile is left out.
+    """The picture as a format can keep it, and the properties it loses: floats are rounded to 16 bits, 16 bits to 8,
+    alpha is composited on white, a profile is dropped.
     """
     lost = [what for what in picture.holds() if what not in KEEPS[suffix] | {BANDS}]
     if FLOATS in lost:
@@ -270,7 +269,7 @@ def write_picture(path: Path, picture: Picture, quality: int | None = None) -> N
         with whole_file(path) as file:
             np.save(file, picture.pixels[..., 0] if picture.flat and picture.grey else picture.pixels)
         return
-    try:  # in memory first: where Pillow writes to a file itself, a full disk is an error without a name
+    try:  # in memory first: when Pillow writes the file itself, a full disk raises an error without a file name
         encoded = encode(picture.pixels, picture.alpha, path.suffix.lower(), picture.profile, picture.exif, quality)
     except MemoryError:
         raise
@@ -281,7 +280,7 @@ def write_picture(path: Path, picture: Picture, quality: int | None = None) -> N
 
 
 def enlarge_alpha(alpha: Pixels, scale: int) -> Pixels:
-    """Alpha for a result that is scale times as large, by cubic interpolation."""
+    """Enlarge alpha by the scale with cubic interpolation."""
     import cv2
 
     height, width = alpha.shape

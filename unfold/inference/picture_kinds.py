@@ -1,4 +1,4 @@
-"""Pictures as people have them, tensors, PIL images, paths and lists, for what restores arrays."""
+"""Accept tensors, PIL images, paths and lists where arrays are restored."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from unfold.util.value_checks import check_dense
 logger = logging.getLogger("unfold")
 
 Restore = Callable[[Array, dict[str, Any]], Array]  # an array and the inputs beside it -> the result
-EXPANDED = {"1": "L", "P": "RGB", "PA": "RGBA"}  # modes of Pillow that hold no channels as they are
+EXPANDED = {"1": "L", "P": "RGB", "PA": "RGBA"}  # modes of Pillow whose pixels are not channel values
 MODES = ("L", "LA", "RGB", "RGBA", "I;16", "I;16B", "I;16L", "I;16N")
 
 
@@ -47,8 +47,8 @@ def restore_any(picture: Any, restore: Restore, inputs: Named) -> Any:
 
 
 def as_array(value: Any) -> Any:
-    """A tensor as an array of the host, its numbers unchanged; anything else as it is. UnfoldError for a tensor without
-    numbers, or one that does not hold them one by one.
+    """A tensor as a NumPy array with the same numbers; anything else unchanged. UnfoldError for a tensor without
+    numbers, or one that is not dense.
     """
     if not isinstance(value, Tensor):
         return value
@@ -60,7 +60,7 @@ def as_array(value: Any) -> Any:
 
 
 def _tensor(picture: Tensor, restore: Restore, inputs: Named) -> Tensor:
-    """(H,W), (C,H,W) or (B,C,H,W) -> as many axes, of the same type, on the same device."""
+    """(H,W), (C,H,W) or (B,C,H,W) -> the same number of axes, type and device."""
     check_dense("the picture", picture)
     if picture.ndim not in (2, 3, 4) or not picture.numel():
         raise UnfoldError(f"a tensor of a picture is (C,H,W) or (B,C,H,W), not {tuple(picture.shape)}")
@@ -82,7 +82,7 @@ def _tensor(picture: Tensor, restore: Restore, inputs: Named) -> Tensor:
 
 
 def _of_sample(name: str, value: Any, i: int, batch: int) -> Any:
-    """What sample i of a batch gets of an input with one item for each of them."""
+    """The item for sample i of a batch."""
     several = isinstance(value, (Tensor, np.ndarray)) and value.ndim in (1, 4) and value.shape[0] > 1
     if not several or batch == 1:
         return value
@@ -92,7 +92,7 @@ def _of_sample(name: str, value: Any, i: int, batch: int) -> Any:
 
 
 def _pillow(picture: Pillow.Image, restore: Restore, inputs: Named) -> Pillow.Image:
-    """In its own mode; palettes and black and white expanded, alpha kept."""
+    """Keep the mode; expand palettes and black and white; keep alpha."""
     mode = EXPANDED.get(picture.mode, picture.mode)
     if picture.has_transparency_data and mode in ("L", "RGB"):
         mode += "A"

@@ -33,11 +33,11 @@ NOT_FINITE = "the result is not finite: the weights are not usable for this pict
 
 
 class TooLargeError(Exception):
-    """Memory does not suffice beside other processes; alone it may."""
+    """Memory does not suffice beside other processes. One process alone may have enough."""
 
 
 class Restored(NamedTuple):
-    """The picture, the tiles as they were at the end, and how many of them; one is the whole."""
+    """The picture, the last tiles used, and their number; 1 means the whole picture at once."""
 
     image: Image
     tiles: Tiles
@@ -57,16 +57,16 @@ def restore(
     """Restore one picture of any size in bounded memory.
 
     image: an array (H,W), (H,W,1) or (H,W,3), or (H,W,C) for a network of C channels, uint8, uint16 or floating-point
-    in [0,1], with noise in [-2,3] -> the same kind, scale times as large, clamped, integers rounded. A grey picture
-    goes through a network for colour as three equal channels and becomes their mean; a network of one channel restores
-    each channel by itself. Or
+    in [0,1] (with noise, in [-2,3]) -> the same type, scale times as large, clamped, integers rounded. A grey picture
+    is given to a colour network as three equal channels, and the result is their mean; a network of one channel
+    restores each channel by itself. Or
       a tensor (H,W), (C,H,W) or (B,C,H,W) -> a tensor of as many axes, of the same type, on the same device, without
         gradients; a kernel (B,1,kh,kw), a sigma (B,) and images (B,C,H,W) then hold one for each picture;
       a PIL image -> a PIL image, of its mode; palettes are expanded, an alpha channel is kept (enlarged by itself);
-      a path -> an array (H,W,3), or (H,W,1) of a grey picture, read as `unfold restore` reads it, its alpha left out;
+      a path -> an array (H,W,3), or (H,W,1) of a grey picture, read as `unfold restore` reads it, without alpha;
       a list or a tuple of these -> a list, each restored with the same inputs.
-    net: any network but DGUNet-CS, which restores measurements, alone or in DataParallel, DistributedDataParallel,
-    AveragedModel or torch.compile. inputs: what else it takes (``net.inputs``), as arrays or tensors and numbers:
+    net: any network but DGUNet-CS (it takes measurements), bare or wrapped in DataParallel, DistributedDataParallel,
+    AveragedModel or torch.compile. inputs: its other inputs (``net.inputs``), as arrays, tensors or numbers:
     kernel (kh,kw), for true convolution (it is brought to sum 1), scale, sigma in [0,1] units, and images as large as
     the picture, such as a mask.
 
@@ -77,22 +77,22 @@ def restore(
     images. precision: "float32", or "bf16" by autocast. device: "auto", "cpu", "cuda" or a torch.device; None where the
     network is.
 
-    Borders, by ``net.border``: for USRNet, whose data step is circular, picture and tiles are continued to be periodic;
-    for NRL-GDN, which takes zeros to be there, the picture is continued by its edge pixels by the kernel's side, as the
-    published scripts for real pictures do.
-    Raises UnfoldError for what does not fit, and where memory runs out for the smallest tile.
+    Borders follow ``net.border``. USRNet's data step is circular, so picture and tiles are extended to be periodic.
+    NRL-GDN assumes zeros beyond the border, so the picture is extended by its edge pixels by the kernel's side, as in
+    the published scripts for real pictures.
+    Raises UnfoldError for bad input, and where memory does not suffice for the smallest tile.
     """
     bare = unwrapped(net)
 
     def run(array: Image, given: Named) -> Image:
-        return restore_and_tell(
+        return restore_with_tiles(
             array, bare, tile=tile, ensemble=ensemble, precision=precision, device=device, inputs=given
         ).image
 
     return restore_any(image, run, inputs)
 
 
-def restore_and_tell(
+def restore_with_tiles(
     image: Image,
     net: UnfoldingNetwork,
     *,
@@ -106,9 +106,9 @@ def restore_and_tell(
 ) -> Restored:
     """As :func:`restore`, with the tiles that were used.
 
-    tile: or just these tiles. announce: takes the number of pixels to be done, and returns what takes each tile's
-    pixels when done; called again where tiles become smaller. alone: else TooLargeError is raised where memory, in
-    which other processes have a share, asks for tiles, or for smaller ones.
+    tile: also a Tiles object. announce: called with the number of pixels to restore, returns a function that is called
+    with each tile's pixels when done; called again where tiles become smaller. alone: no other process shares the
+    memory; else TooLargeError is raised where the picture needs tiles, or smaller ones.
     """
     check_measurement(image, net)
     inputs = check_inputs(net, inputs, image.shape)
@@ -127,7 +127,7 @@ def restore_and_tell(
         logger.info(
             "note: the kernel, %dx%d, is larger than the result, %dx%d, which is continued by its edge to hold it",
             *(side, side, *result.shape[:2]),
-            extra={"kind": "a kernel larger than the result"},  # a command says it once, for all its pictures
+            extra={"kind": "a kernel larger than the result"},  # a command logs it once for all its pictures
         )
     tiles = tile if isinstance(tile, Tiles) else choose_tiles(net, inputs, size, where, tile, spare=result.nbytes)
     if not alone and tile == "auto" and max(len(tiles.spans(n)) for n in size) > 1:
@@ -169,7 +169,7 @@ def restore_and_tell(
 
 
 def _finished(work: Callable[[], None], device: torch.device) -> bool:
-    """Do it; False where memory ran out, after all that it held has been let go."""
+    """Do the work; False where memory ran out, after freeing all that it held."""
     try:
         work()
         return True
@@ -186,10 +186,11 @@ def _length(spans: list[Span]) -> int:
 
 
 def framed(image: Image, net: UnfoldingNetwork, inputs: Named) -> tuple[Image, tuple[int, int], Named]:
-    """The picture continued by its edge pixels, at which pixel of it the picture itself begins, and the inputs, of
-    which those that are as large as the picture are continued likewise.
+    """The picture extended by its edge pixels, the position of the picture in it, and the inputs, where images as large
+    as the picture are extended likewise.
 
-    By the kernel's side where the network takes zeros to be beyond the border, and to the size that it asks for.
+    It is extended by the kernel's side where the network assumes zeros beyond the border, and to the size that it
+    needs.
     """
     side = kernel_side(net, inputs)
     before = side if net.border == "zero" else 0
@@ -206,7 +207,7 @@ def framed(image: Image, net: UnfoldingNetwork, inputs: Named) -> tuple[Image, t
 
 
 def _method(net: UnfoldingNetwork, device: torch.device, precision: Precision) -> Method:
-    """The network on arrays; its results are cropped where its measurement was continued."""
+    """The network as a function on arrays. Results are cropped where the measurement was extended."""
     autocast = autocast_for(device, precision)
     plain = network(net, device)
 
@@ -221,8 +222,8 @@ def _method(net: UnfoldingNetwork, device: torch.device, precision: Precision) -
 
 
 def continued(inputs: Named, net: UnfoldingNetwork, scale: int) -> dict[str, object]:
-    """The inputs with the measurement (h,w,C), and what is as large, continued to the right and below until they are
-    periodic, where the network takes them to be.
+    """The inputs with the measurement (h,w,C), and images of its size, extended to the right and below until they are
+    periodic, for networks that assume it.
     """
     if net.border != "circular":
         return inputs
@@ -242,7 +243,7 @@ def to_network(window: Image, channels: int = 3) -> NDArray[np.float32]:
 
 
 def measurement(window: Image, net: UnfoldingNetwork) -> NDArray[np.float32]:
-    """A part of a picture as the network takes it; of equal channels one, where it makes others of that."""
+    """A part of a picture as the network takes it; one of three equal channels for a network that takes grey."""
     y = to_network(window, net.measured_channels)
     return y[..., :1] if net.measured_channels == 1 < net.channels else y
 

@@ -1,4 +1,4 @@
-"""Libraries that talk into standard error."""
+"""Silence libraries that write to standard error."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from contextlib import ExitStack, contextmanager, suppress
 
 
 @contextmanager
-def quiet_decoders() -> Iterator[None]:
-    """Drop what libtiff, libpng and OpenCV write to standard error, and what Pillow and tifffile log, about a damaged
-    picture: what matters of it is raised as well, and is told with the picture's name.
+def silence_decoders() -> Iterator[None]:
+    """Drop what libtiff, libpng and OpenCV write to standard error, and what Pillow and tifffile log, about damaged
+    pictures. The error is also raised, and reported with the picture's name.
 
-    They write to the file descriptor, which the whole process shares: for a command, not for a library.
+    They write to the file descriptor, which the whole process shares: use it in a command, not in a library.
     """
     with ExitStack() as after:
         for library in map(logging.getLogger, ("PIL", "tifffile")):

@@ -1,4 +1,4 @@
-"""How far tiles are from the whole, measured on a part of the very picture."""
+"""Measure how far tiles are from the whole, on a part of the picture itself."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from unfold.inference.restore import restore_and_tell
+from unfold.inference.restore import restore_with_tiles
 from unfold.inference.tiling import Tiles
 from unfold.metrics import psnr
 from unfold.models.unfolding import UnfoldingNetwork
@@ -17,8 +17,8 @@ CROP, TILE = 768, 512  # pixels of the result; more where the halo is large
 
 
 class Difference(NamedTuple):
-    """Between tiles and the whole on a part of height x width pixels of the result: the largest, in 255 units, of all
-    and of what lies a halo and more away from the part's borders (None where nothing does), and the PSNR in dB.
+    """Difference between tiles and the whole on a part of height x width pixels of the result. largest: in 255 units;
+    inside: the largest at least a halo away from the part's borders (None where there is no such pixel); psnr: in dB.
     """
 
     height: int
@@ -35,11 +35,11 @@ def tile_difference(
     inputs: Named,
     precision: Precision = "float32",
 ) -> Difference:
-    """Restore the middle of the picture at once and in tiles of no more than those with which it was restored.
+    """Restore the middle of the picture at once and in tiles, which are no larger than those of the restoration.
 
-    Borders of a picture differ where a data step is circular: each tile continues them towards its own other end. No
-    tile is larger than about two thirds of the part, so that where statistics of all that is seen count, this shows
-    more than tiles that are larger would.
+    Borders differ where a data step is circular: each tile is extended towards its own opposite border. Tiles are at
+    most about two thirds of the part. For a network that uses statistics of all it sees, the measured difference is
+    therefore larger than with larger tiles.
     """
     scale = int(inputs.get("scale", 1))
     crop = max(CROP, 6 * tiles.halo) // scale
@@ -49,7 +49,7 @@ def tile_difference(
     inputs = {**inputs, **{name: inputs[name][window] for name in images}}
     small = Tiles(min(tiles.side, max(TILE, 4 * tiles.halo)), tiles.halo, tiles.multiple, tiles.ramp)
     whole, tiled = (
-        restore_and_tell(part, net, inputs=inputs, tile=tile, precision=precision).image for tile in (None, small)
+        restore_with_tiles(part, net, inputs=inputs, tile=tile, precision=precision).image for tile in (None, small)
     )
     far = np.abs(tiled - whole) * 255
     height, width = far.shape[:2]

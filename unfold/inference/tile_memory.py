@@ -1,4 +1,4 @@
-"""How much memory a network needs, found without computing, and how much there is."""
+"""How much memory a network needs, found without computing, and how much is free."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from unfold.util.value_checks import unchecked
 
 
 class Living(TorchDispatchMode):
-    """Sums the bytes of all tensors that operations made and that are still alive; ``peak`` is the largest sum."""
+    """Counts the bytes of all tensors made by operations and still alive; ``peak`` is the maximum."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -48,11 +48,11 @@ class Living(TorchDispatchMode):
 def needed(net: UnfoldingNetwork, inputs: Named) -> int:
     """Bytes that a run holds at most beside its weights and inputs, in float32: an upper bound for bfloat16.
 
-    inputs: by name; of tensors, only shapes count. Nothing is computed: a copy of the network runs on tensors without
-    numbers, with the stages it has in training, as an end that depends on numbers cannot be found without them; more
-    stages need no more memory. Workspaces of the libraries below are not seen.
+    inputs: by name; of tensors, only shapes count. Nothing is computed: a copy of the network runs on meta tensors with
+    its number of stages in training, as a stop rule that depends on values cannot be evaluated; more stages need no
+    more memory. Workspaces of libraries are not counted.
     """
-    # A parameter that stands in the memo already is not copied, but replaced.
+    # Parameters that are in the memo already are replaced, not copied.
     bare: dict[int, object] = {
         id(p): nn.Parameter(p.detach().to("meta"), requires_grad=False) for p in net.parameters()
     }
@@ -65,10 +65,10 @@ def needed(net: UnfoldingNetwork, inputs: Named) -> int:
 
 
 def available(device: torch.device) -> int:
-    """Bytes that can be had now: on a GPU what is free and what torch keeps unused, on the CPU, and on devices that do
-    not tell, what the system gives.
+    """Bytes that can be allocated now. On a GPU: free memory and torch's unused cache. On the CPU, and on devices that
+    do not report it: what the operating system offers.
 
-    On the CPU, no more than the limits of the control groups (containers, batch systems) leave.
+    On the CPU, the limits of control groups (containers, batch systems) apply.
     """
     if (free := free_memory(device)) is not None:
         return free // _sharers["device"]
@@ -80,24 +80,24 @@ _sharers = {"cpu": 1, "device": 1}
 
 
 def share_memory(cpu: int, device: int) -> None:
-    """Let this process count on its part alone: of the memory of the machine, and of the device that it uses, which
-    so many processes share.
+    """Limit this process to its share: of the memory of the machine, and of the device that it uses, each divided by
+    the given number of processes.
     """
     _sharers.update(cpu=cpu, device=device)
 
 
 def _free_of_system() -> int:
     try:
-        told = re.search(r"^MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text(), re.MULTILINE)
+        found = re.search(r"^MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text(), re.MULTILINE)
     except OSError:
-        told = None
-    if told:
-        return int(told[1]) * 1024
+        found = None
+    if found:
+        return int(found[1]) * 1024
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2  # not Linux: half of all there is
 
 
 def _free_of_groups(membership: Path, root: Path) -> list[int]:
-    """What the memory limits of this process's control groups, and of those above, leave: versions 2 and 1."""
+    """Free bytes under the memory limits of this process's control groups and their parents (versions 2 and 1)."""
     return [left for folder in groups("memory", membership, root) for left in _free_of_group(folder)]
 
 
@@ -109,7 +109,7 @@ def _free_of_group(folder: Path) -> list[int]:
         except OSError:
             continue
         if most != "max":
-            # The cache of files gives way. Version 1 tells the group's own, and then that with all groups below.
-            told = re.findall(r"^(?:total_)?inactive_file (\d+)", stat, re.MULTILINE)
-            return [int(most) - int(used) + (int(told[-1]) if told else 0)]
+            # The file cache can be reclaimed. Version 1 lists the group's own, then the sum with all subgroups.
+            found = re.findall(r"^(?:total_)?inactive_file (\d+)", stat, re.MULTILINE)
+            return [int(most) - int(used) + (int(found[-1]) if found else 0)]
     return []

@@ -1,4 +1,4 @@
-"""How large tiles are, by the network's contract and the memory there is."""
+"""Tile sizes from the network's capabilities and the free memory."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from unfold.models.unfolding import UnfoldingNetwork
 from unfold.util.arrays import Named
 
 Tile = int | Literal["auto"] | None
-# Of the memory that is free: libraries take workspaces beside what tensors need.
+# Share of the free memory: libraries need workspaces besides the tensors.
 SHARE = {"cpu": 0.5, "cuda": 0.7}
 WRAPPING = 24  # pixels that making a tile periodic adds at most
-# Bytes per pixel of the result that arrays take beside the network: input and result, and making them periodic.
+# Bytes per pixel of the result for arrays outside the network: input, result, and their periodic extension.
 ARRAYS, PERIODIC = 48, 120
 
-# usrnet_tiny, gauss:1.6, noise 2.55, on a photograph of 512x512 (wide for it, so that it rings) in tiles of 320: the
-# largest difference to the whole, 64 pixels and more from its borders, falls with the halo, 16, 32, 48, 64: 80, 13,
-# 2.7, 0.8 of 255. Blending over a quarter of the halo makes that 0.6, and steps smaller; over all of it, it takes in
-# pixels too near to the tiles' ends: 1.3.
+# Measured with usrnet_tiny, gauss:1.6, noise 2.55, on a photograph of 512x512 (a wide blur for it, so that it rings) in
+# tiles of 320. The largest difference to the whole, at least 64 pixels from its borders, falls with the halo (16, 32,
+# 48, 64): 80, 13, 2.7, 0.8 of 255. Blending over a quarter of the halo gives 0.6 and smaller steps; blending over all
+# of it uses pixels too near to the tiles' ends: 1.3.
 USEFUL_HALO, RAMP = 64, 4
 
 
@@ -37,9 +37,9 @@ def choose_tiles(
     tile: Tile = "auto",
     spare: int = 0,
 ) -> Tiles:
-    """Tiles for a result of that size, by the network's contract and the memory that is free less ``spare`` bytes.
+    """Tiles for a result of that size, by the network's capabilities and the free memory less ``spare`` bytes.
 
-    UnfoldError where the tile is too small to go anywhere.
+    UnfoldError where the tile leaves nothing beside its halo.
     """
     check_tile(net, inputs, tile)
     multiple = _multiple(net, inputs)
@@ -55,7 +55,7 @@ def choose_tiles(
 
 
 def wanted_halo(net: UnfoldingNetwork, inputs: Named) -> int:
-    """Pixels of overlap that the network asks for; of one that is exact, in all of its stages together."""
+    """Overlap in pixels that the network asks for; for an exact one, the receptive field of all its stages."""
     return net.tiling.halo(kernel_side(net, inputs) or 1, net.count())
 
 
@@ -73,9 +73,9 @@ def affordable_side(
     spare: int = 0,
     each: int = 0,
 ) -> int:
-    """Side of the square that memory allows for at once; the longer one of ``size`` where all of it can be.
+    """Side of the largest square tile that fits into memory; the longer side of ``size`` where everything fits.
 
-    Host memory that is kept free besides: spare bytes, and each byte per pixel of the result.
+    Host memory kept free: ``spare`` bytes, and ``each`` bytes per pixel of the result.
     """
     on_cpu = device.type == "cpu"
     free = available(device) - (spare if on_cpu else 0)
@@ -90,12 +90,14 @@ def affordable_side(
 
 
 def _multiple(net: UnfoldingNetwork, inputs: Named) -> int:
-    """What tiles begin at, in pixels of the result: between pixels of y, and where the network's own levels do."""
+    """Tiles begin at multiples of this, in pixels of the result: on pixels of y, and on the grid of the network's
+    levels.
+    """
     return math.lcm(net.size_multiple, int(inputs.get("scale", 1)))
 
 
 def check_tile(net: UnfoldingNetwork, inputs: Named, tile: Tile) -> None:
-    """UnfoldError for a side that leaves nothing beside the halo, or where the picture must not be cut."""
+    """UnfoldError for a tile that leaves nothing beside the halo, or for a network that needs the whole picture."""
     if isinstance(tile, int) and net.tiling.whole:
         raise UnfoldError(f"{type(net).__name__} restores in one piece, without a tile: {net.tiling.whole}")
     least = smallest_tile(_multiple(net, inputs))
@@ -108,10 +110,10 @@ def smallest_tile(multiple: int) -> int:
 
 
 def _tiles(side: int, halo: int, multiple: int, *, exact: bool = False) -> Tiles:
-    """Of the tile, the halo takes no more than an eighth on each side, or 64 pixels where that is not a quarter.
+    """The halo takes at most an eighth of the tile on each side, or 64 pixels where that is less than a quarter.
 
-    exact: with the whole halo tiles are what the whole picture is, so that it may take up to three eighths, and
-    neighbours are not blended where it fits.
+    exact: tiles with the full halo equal the whole picture, so the halo may take up to three eighths, and neighbours
+    are not blended where it fits.
     """
     if exact and halo <= 3 * side // 8:
         return Tiles(side, halo, multiple, ramp=0)
@@ -127,7 +129,7 @@ def halved(tiles: Tiles, size: tuple[int, int]) -> Tiles:
 
 
 def bytes_per_pixel(net: UnfoldingNetwork, inputs: Named, device: torch.device) -> float:
-    """Memory per pixel of the result, found on a small picture without computing."""
+    """Memory in bytes per pixel of the result, counted on a small picture without computing."""
     scale = int(inputs.get("scale", 1))
     side = -(-max(256, kernel_side(net, inputs)) // scale)
     small = {

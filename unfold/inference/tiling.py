@@ -1,4 +1,4 @@
-"""A large image in overlapping tiles: where they lie, how they are blended, and putting them together row by row."""
+"""Cut a large image into overlapping tiles, blend them, and put them together row by row."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Write = Callable[[int, Pixels], None]  # first row, finished rows
 
 @dataclass(frozen=True)
 class Span:
-    """A tile along one axis, in pixels of the result: window is what the network sees, used is what is taken of it.
+    """A tile along one axis, in pixels of the result. window: what the network sees; used: the part that is kept.
 
     weight: of each used pixel; over all spans the weights of a pixel sum to 1.
     """
@@ -33,8 +33,8 @@ class Span:
 
 @dataclass(frozen=True)
 class Tiles:
-    """side: pixels of the result that the network sees at once, along each axis; halo: how many of them beyond what a
-    tile stands for; multiple: windows begin at its multiples; ramp: width over which neighbours are blended.
+    """side: pixels of the result that the network sees at once along each axis; halo: overlap on each side beyond the
+    part that is kept; multiple: windows begin at its multiples; ramp: width over which neighbours are blended.
     """
 
     side: int
@@ -43,13 +43,13 @@ class Tiles:
     ramp: int
 
     def spans(self, length: int, begin: int = 0) -> list[Span]:
-        """Spans over the pixels begin to length of an axis of that length. One, of all, where that is no more than a
-        tile.
+        """Spans over the pixels begin to length of an axis of that length; a single one where the axis is no longer
+        than a tile.
         """
         if length <= self.side and begin == 0:
             return [Span(slice(0, length), slice(0, length), np.ones(length, np.float32))]
         step = self.side - 2 * (self.halo + self.multiple)
-        # Where the image begins and ends there is no halo, so that the first tile and the last stand for more.
+        # There is no halo at the image's borders, so the first and the last tile keep more pixels.
         first, last = begin + (self.halo if begin == 0 else 0), length - self.halo
         count = max(1, -(-(last - first) // step))
         cuts = [begin, *np.rint(np.linspace(first, last, count + 1)).astype(int).tolist()[1:-1], length]
@@ -77,8 +77,8 @@ def assemble(
 ) -> None:
     """Run tile by tile and write the rows from ``begin`` on, top to bottom, as soon as they are final.
 
-    size: of the result; done: told of each tile's number of pixels. In memory at any time: one tile's result, and the
-    rows of one row of tiles.
+    size: of the result; done: called with each tile's number of pixels. In memory at any time: one tile's result, and
+    the rows of one row of tiles.
     """
     rows, columns = tiles.spans(size[0], begin), tiles.spans(size[1])
     carried: Pixels | None = None

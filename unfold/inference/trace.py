@@ -1,4 +1,4 @@
-"""An unfolding made visible: what every stage of a network makes of one picture."""
+"""A trace: the estimate after every stage of a network, for one picture."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def trace(
     precision: Precision = "float32",
     **inputs: Any,
 ) -> list[StageRecord]:
-    """Restore one picture at once and tell of every estimate: x_0, as the network begins, to x_K.
+    """Restore one picture at once and return every estimate, from the initial x_0 to x_K.
 
-    image, inputs: as :func:`unfold.restore` takes them. It is framed as there, so that the last estimate, clamped and
-    rounded, is what ``restore(..., tile=None)`` gives; figures count the picture's own pixels. target: of the size of
-    the result, of any kind that an image may have; gives PSNR.
+    image, inputs: as :func:`unfold.restore` takes them. The picture is framed as there, so the last estimate, clamped
+    and rounded, equals ``restore(..., tile=None)``; figures are over the picture's own pixels. target: the ground
+    truth, of the size of the result, in any type that an image may have; gives PSNR.
     stages: another number of them, see :func:`unfold.models.number_of_stages.with_stages`.
-    precision: "float32", or "bf16" by autocast. Runs where the network is; on CUDA twice, as a first run also loads.
-    Raises UnfoldError for what does not fit.
+    precision: "float32", or "bf16" by autocast. Runs where the network is; on CUDA twice, as the first run includes
+    loading. Raises UnfoldError for bad input.
     """
     check_measurement(image, net)
     inputs = check_inputs(net, inputs, image.shape)
@@ -72,7 +72,7 @@ def trace(
             start = _now(device)
             state = next(states, None)
             seconds += _now(device) - start
-            if state is None:  # the network has ended by itself
+            if state is None:  # the network's stop rule ended it
                 break
             x, context = state.x, state.context
             residual = net.residual(k, x, context)
@@ -99,7 +99,7 @@ def trace(
 
 
 def _target(target: Array, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """In [0,1] and of that shape; a grey one is compared with each colour."""
+    """The target in [0,1] in the given shape; a grey target is compared with each colour channel."""
     check_image(target)
     pixels = target.astype(np.float32) / np.float32(np.iinfo(target.dtype).max if target.dtype.kind == "u" else 1)
     pixels = pixels.reshape(*pixels.shape[:2], -1)
@@ -111,12 +111,12 @@ def _target(target: Array, shape: tuple[int, ...]) -> NDArray[np.float32]:
 
 
 def _name(extra: str) -> str:
-    """Of a stage's further output, apart from the figures that every stage has."""
+    """Name of a stage's extra output, distinct from the figures that every stage has."""
     return f"own {extra}" if extra in (*UNITS, "k") else extra
 
 
 def _of_extra(value: torch.Tensor) -> float:
-    """A stage's further output as one figure: a number as it is, of more the root mean square."""
+    """A stage's extra output as one figure: a number itself, else the root mean square."""
     return float(value) if value.numel() == 1 else float(value.float().square().mean().sqrt())
 
 

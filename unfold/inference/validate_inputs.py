@@ -1,4 +1,4 @@
-"""What can be restored, and what a network is told beside the picture."""
+"""Check pictures and the other inputs of a network before restoring."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def check_measurement(image: Array, net: UnfoldingNetwork) -> None:
 
 
 def check_image(image: Array, channels: int = 3) -> None:
-    """UnfoldError where an array is no picture that a network of so many channels could take."""
+    """UnfoldError where an array is not a picture for a network of so many channels."""
     allowed = (1, 3, channels)
     if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in allowed) or image.size == 0:
         more = "" if channels in (1, 3) else f" or (H,W,{channels})"
@@ -56,9 +56,10 @@ def check_image(image: Array, channels: int = 3) -> None:
 
 
 def check_inputs(net: UnfoldingNetwork, given: Named, size: tuple[int, ...] | None = None) -> Named:
-    """The inputs beside the picture in the form that the network takes; UnfoldError for one too many, missing or unfit.
+    """The inputs besides the picture in the form that the network takes; UnfoldError for an unknown, missing or bad
+    one.
 
-    size: height and width of the picture, which those inputs have that are as large as it.
+    size: height and width of the picture, which image inputs must match.
     """
     name = type(net).__name__
     if net.not_for_pictures:
@@ -78,7 +79,7 @@ def _checked(name: str, one: Input, value: object, size: tuple[int, ...] | None)
             kernel = np.asarray(value, np.float64)
         except (TypeError, ValueError):
             raise UnfoldError(f"{name} is a matrix of numbers, not {type(value).__name__}") from None
-        while kernel.ndim > 2 and len(kernel) == 1:  # as networks take it
+        while kernel.ndim > 2 and len(kernel) == 1:  # a batch or channel axis, as networks take it
             kernel = kernel[0]
         if kernel.ndim != 2 or not np.isfinite(kernel).all() or not kernel.sum() > 0:
             raise UnfoldError(f"{name} is a matrix of finite numbers with a positive sum, not of shape {kernel.shape}")
@@ -89,7 +90,7 @@ def _checked(name: str, one: Input, value: object, size: tuple[int, ...] | None)
 
 
 def _turned(value: object, size: tuple[int, ...] | None) -> Array:
-    """A further image with its channels last: those of a tensor, (1,C,H,W) or (C,H,W), come first."""
+    """An image input with channels last, from a tensor (1,C,H,W) or (C,H,W) or an array."""
     image = np.asarray(value)
     image = image[0] if image.ndim == 4 and len(image) == 1 else image
     first = size is not None and image.ndim == 3 and image.shape[:2] != size[:2] and image.shape[1:] == size[:2]
@@ -102,7 +103,9 @@ def _image_input(name: str, one: Input, value: Array, size: tuple[int, ...] | No
     if image.ndim != 3 or image.shape[2] not in (1, one.channels) or (size is not None and image.shape[:2] != size[:2]):
         wanted = f"({size[0]},{size[1]},{one.channels})" if size is not None else f"(H,W,{one.channels})"
         raise UnfoldError(f"{name} is as large as the picture, {wanted}, and this one is {value.shape}")
-    if image.dtype in (np.uint8, np.uint16) and image.size and image.max() == 1:  # else 1/255 of what is meant
+    if (
+        image.dtype in (np.uint8, np.uint16) and image.size and image.max() == 1
+    ):  # else the values would be 1/255 of what is meant
         raise UnfoldError(f"{name} holds whole numbers 0 and 1, and 1 is nearly 0: give 0 and 255, bool or floats")
     if image.dtype == bool or image.dtype in (np.uint8, np.uint16):
         image = image.astype(np.float32) / np.float32(1 if image.dtype == bool else np.iinfo(image.dtype).max)

@@ -1,8 +1,8 @@
 """Adversarial losses with a relativistic average discriminator, as USRGAN's.
 
-Published is one sentence: the loss is L1 + perceptual + 0.005 adversarial, and the discriminator is relativistic. There
-is no trainer and no list of settings; the formulas are those of KAIR (github.com/cszn/KAIR), whose trainer for other
-networks has them, and all else in the recipes is our choice.
+Published is one sentence: the loss is L1 + perceptual + 0.005 adversarial, and the discriminator is relativistic. No
+trainer and no settings are published. The formulas are those of KAIR (github.com/cszn/KAIR), whose trainer for other
+networks has them; everything else in the recipes is our choice.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ JUDGED = 96  # side of the patches that the discriminator takes
 
 
 class Adversarial(Loss):
-    """What a discriminator, trained beside the network, makes of the last stage: see fooling_loss. TRAIN.PATCH is 96.
+    """Adversarial loss of the last stage, with a discriminator trained alongside: see fooling_loss. TRAIN.PATCH is 96.
 
-    The trainer takes the steps of both, in one process and without TRAIN.ACCUMULATE: the means are over the whole batch
-    (:class:`unfold.training.adversarial_step.AdversarialUpdate`). start: how the discriminator's weights begin:
+    The trainer updates both, in one process and without TRAIN.ACCUMULATE: the means are over the whole batch
+    (:class:`unfold.training.adversarial_step.AdversarialUpdate`). start: initialisation of the discriminator:
     "default", as torch makes them, or "kair", as KAIR's trainers fill them: convolutions and linear layers orthogonal
     with gain 0.2, biases 0, scales of the normalisation uniform in 0.1 to 1.
     """
@@ -45,7 +45,7 @@ class Adversarial(Loss):
 
 
 def judging_loss(real: Tensor, restored: Tensor) -> Tensor:
-    """What the discriminator minimises; its outputs (B,1) for both, ln 2 where it cannot tell them apart.
+    """What the discriminator minimises; from its outputs (B,1) for both; ln 2 where it cannot distinguish them.
 
     (BCE(real - mean restored, 1) + BCE(restored - mean real, 0)) / 2, means over the batch, which pass no gradient
     (Jolicoeur-Martineau, ICLR 2019; without the gradient: KAIR).
@@ -56,7 +56,7 @@ def judging_loss(real: Tensor, restored: Tensor) -> Tensor:
 def fooling_loss(real: Tensor, restored: Tensor) -> Tensor:
     """What the network minimises: (BCE(real - mean restored, 0) + BCE(restored - mean real, 1)) / 2.
 
-    The discriminator's outputs (B,1); here the means pass gradients on.
+    Takes the discriminator's outputs (B,1); here the means pass gradients.
     """
     return (_below(real, restored) + _above(restored, real)) / 2
 

@@ -25,8 +25,8 @@ class Edge(ImageLoss):
 
 
 def laplacian(x: Tensor) -> Tensor:
-    """What is left of (B,C,H,W) without its low-pass: x - G(4 x'), x' = G(x) with all but every second pixel of every
-    second row set to zero. G is the binomial filter 5x5, edges are continued by their pixels.
+    """The image (B,C,H,W) minus its low-pass: x - G(4 x'), where x' = G(x) with all but every second pixel of every
+    second row set to zero. G is the binomial filter 5x5 with replicated edges.
     """
     low = _smoothed(x)
     kept = torch.zeros_like(low)

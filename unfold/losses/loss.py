@@ -1,4 +1,4 @@
-"""What a training minimises: a weighted sum of losses (LOSS.TERMS), each a class of its own."""
+"""The training loss: a weighted sum of losses (LOSS.TERMS), each a class of its own."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from unfold.user_files import line_of
 class Loss(nn.Module, ABC):
     """One loss of the whole output of a network. Its options are the arguments of its constructor.
 
-    needs: what it looks for in the batch beside "target" and the network's inputs; channels: of the images that it
+    needs: names in the batch that it uses besides "target" and the network's inputs; channels: of the images that it
     takes, None for any. Modules that it holds are moved to the training device and are not trained.
     """
 
@@ -31,13 +31,13 @@ class Loss(nn.Module, ABC):
         """A scalar, of ``output.stages`` (each (B,C,H,W), not clamped), ``output.extras`` and the batch."""
 
     def check_patch(self, patch: int) -> None:
-        """UnfoldError, "must be ...", for a TRAIN.PATCH (side in pixels) that it cannot judge."""
+        """UnfoldError, "must be ...", for a TRAIN.PATCH (side in pixels) that the loss cannot use."""
 
     def load(self) -> None:
-        """Get what it needs beyond its options, such as weights in a file: called once, before the training."""
+        """Load what it needs besides its options, such as weights from a file: called once, before the training."""
 
     def load_empty(self) -> None:
-        """As :meth:`load`, without reading or fetching anything: for counting memory."""
+        """As :meth:`load`, without reading or downloading anything: for counting memory."""
         self.load()
 
 
@@ -54,7 +54,9 @@ class ImageLoss(Loss):
 
 @dataclass(frozen=True)
 class Term:
-    """A loss with its weight; of an ImageLoss, whether every stage is judged (summed) or the last, and clamped."""
+    """A loss with its weight; for an ImageLoss, whether it applies to every stage (summed) or the last, and whether
+    estimates are clamped.
+    """
 
     loss: Loss
     weight: float = 1.0
@@ -63,7 +65,7 @@ class Term:
 
     @property
     def kind(self) -> tuple[Any, ...]:
-        """Terms of one kind, one after the other, are added stage by stage."""
+        """Consecutive terms of one kind are added stage by stage."""
         return (self.every_stage, self.clamp) if isinstance(self.loss, ImageLoss) else (id(self),)
 
 
@@ -71,8 +73,8 @@ class Term:
 class TotalLoss:
     """(output, batch) -> scalar: the weighted sum of the terms.
 
-    Terms that judge the same stages are added for each stage, and the first one's weight is taken out of the sum: so
-    the published sums of stages, w sum_k (a_k + v b_k), are rounded as they were published.
+    Terms on the same stages are added per stage, and the first one's weight is factored out of the sum. So the
+    published sums of stages, w sum_k (a_k + v b_k), are rounded as in the published code.
     """
 
     terms: Sequence[Term]
@@ -105,7 +107,7 @@ class TotalLoss:
 
 
 def _scalar(loss: Loss, value: Any) -> Tensor:
-    """What a loss returned; UnfoldError, with its line, where that is not one number."""
+    """Check that a loss returned one number; UnfoldError with its line otherwise."""
     if not isinstance(value, Tensor) or value.ndim:
         method = loss.distance if isinstance(loss, ImageLoss) else loss.forward
         what = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__

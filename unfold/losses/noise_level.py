@@ -1,4 +1,4 @@
-"""How far the noise level that a network estimates is from the noise that is there."""
+"""Loss of a network's estimated noise level against the true noise."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from unfold.util.precision import at_least_float32
 
 
 class NoiseLevel(Loss):
-    """mean(|log m - log s|) of the map m that stages hand out as "level", s the root mean square of y - target around
-    each place, of 16 pixels of y each way, at least 0.25/255.
+    """mean(|log m - log s|) for the map m that stages return as "level". s is the root mean square of y - target within
+    16 pixels of y each way, at least 0.25/255.
     """
 
     def forward(self, output: Output, batch: Mapping[str, Any]) -> Tensor:

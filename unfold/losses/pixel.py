@@ -1,4 +1,4 @@
-"""Distances of pixels: Charbonnier, mean absolute and mean squared difference."""
+"""Pixel losses: Charbonnier, mean absolute and mean squared difference."""
 
 from __future__ import annotations
 

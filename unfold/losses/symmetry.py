@@ -1,4 +1,4 @@
-"""ISTA-Net's constraint: what a stage's transform and its inverse make of features stays near them."""
+"""ISTA-Net's constraint: a stage's transform followed by its inverse stays near the identity."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from unfold.util.precision import at_least_float32
 
 
 class Symmetry(Loss):
-    """Sum over stages of mean(s_k^2) of the "symmetry" s_k = F~(F(x)) - x that they hand out; published weight 0.01."""
+    """Sum over stages of mean(s_k^2) of the "symmetry" s_k = F~(F(x)) - x that they return; published weight 0.01."""
 
     def forward(self, output: Output, batch: Mapping[str, Any]) -> Tensor:
         found = output.extras.get("symmetry")

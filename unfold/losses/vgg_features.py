@@ -1,4 +1,4 @@
-"""The perceptual loss: how far two pictures are apart in the features of VGG19, which was trained on photographs."""
+"""The perceptual loss: the distance of two pictures in the features of VGG19, trained on ImageNet."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from unfold.util.precision import at_least_float32
 from unfold.weights.read_checkpoint import read_checkpoint
 
 LAYERS = 35  # up to the sixteenth convolution, conv5_4, without the ReLU that follows
-SEEN = 16  # side of the smallest image that VGG19 sees
+SEEN = 16  # side of the smallest image that VGG19 can process
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's R, G, B
 
 
@@ -50,7 +50,7 @@ class Perceptual(ImageLoss):
 
 
 class PerceptualDistance(nn.Module):
-    """x, target (B,3,H,W) in [0,1], sides of 16 and more -> mean |f(x) - f(target)|, a scalar; float32, never less.
+    """x, target (B,3,H,W) in [0,1], sides of 16 and more -> mean |f(x) - f(target)|, a scalar; at least float32.
 
     f: VGG19's conv5_4 before its ReLU, of images normalised by ImageNet's mean and deviation (Wang et al., ESRGAN,
     ECCVW 2018). No gradient reaches the target.
@@ -60,7 +60,7 @@ class PerceptualDistance(nn.Module):
     std: Tensor
 
     def __init__(self, features: nn.Module) -> None:
-        """features: f without the normalisation, as :func:`vgg19_features` reads it."""
+        """features: f without the normalisation, from :func:`vgg19_features`."""
         super().__init__()
         self.features = features
         self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1))
@@ -78,9 +78,9 @@ class PerceptualDistance(nn.Module):
 def vgg19_features(file: str = "") -> nn.Module:
     """VGG19 up to LAYERS, frozen.
 
-    file: weights by torchvision's names, of which those of the convolutions count; "" for torchvision's own, for
-    ImageNet, in torch's cache or ours, which are downloaded (548 MB) where they are in neither.
-    Raises UnfoldError: no such file, no connection, other weights.
+    file: weights under torchvision's names; only those of the convolutions are used. "": torchvision's own weights for
+    ImageNet, from torch's cache or ours, downloaded (548 MB) where they are in neither.
+    Raises UnfoldError for a missing file, no connection, or other weights.
     """
     try:
         path = as_path(file) if file else _torchvisions()
@@ -88,7 +88,7 @@ def vgg19_features(file: str = "") -> nn.Module:
     except UnfoldError as error:
         fix = "its option vgg names the file" if file else "or set its option vgg to where the file is"
         raise UnfoldError(f"the loss perceptual needs VGG19's weights: {error}; {fix}") from None
-    with torch.device("meta"):  # the whole network has 144 million parameters, most of them not wanted here
+    with torch.device("meta"):  # the whole network has 144 million parameters, most of them not needed here
         features = vgg19_layers()
     own = {name: f"features.{name}" for name in features.state_dict()}
     for name, value in features.state_dict().items():
@@ -109,8 +109,8 @@ def vgg19_layers() -> nn.Module:
 
 
 def _torchvisions() -> Path:
-    """The file that torchvision would read, of torch's cache or, where that has none, of ours; fetched where neither
-    has it: into ours where UNFOLD_CACHE names one, as for machines that share a disk, else where torchvision looks.
+    """The file that torchvision would read, from torch's cache or else from ours. Where neither has it, it is
+    downloaded: into ours where UNFOLD_CACHE names one (for machines that share a disk), else where torchvision looks.
     """
     from torchvision.models import VGG19_Weights
 
@@ -120,6 +120,6 @@ def _torchvisions() -> Path:
     path = ours if ours.is_file() or os.environ.get("UNFOLD_CACHE") else theirs
     path = theirs if theirs.is_file() else path
     digest = sha256_of(path) if path.is_file() else download(url, path, None)
-    if not digest.startswith(path.stem.rpartition("-")[2]):  # names there end in the first of its figures
+    if not digest.startswith(path.stem.rpartition("-")[2]):  # file names end in the first digits of the digest
         raise UnfoldError(f"{path} is not what {url} should be: its SHA-256 is {digest}; move it away")
     return path

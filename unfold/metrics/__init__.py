@@ -1,4 +1,4 @@
-"""Image quality: PSNR and SSIM, as they are and after alignment, and LPIPS."""
+"""Image quality: PSNR and SSIM, without and with alignment, and LPIPS."""
 
 from unfold.metrics.aligned import aligned_scores
 from unfold.metrics.perceptual import lpips

@@ -1,7 +1,7 @@
-"""PSNR and SSIM after alignment, for pairs whose cameras did not see quite the same: RealBlur's evaluation.
+"""PSNR and SSIM after alignment, for pairs from two slightly different cameras: RealBlur's evaluation.
 
 RealBlur (Rim et al., ECCV 2020) took the blurred and the sharp picture with two cameras behind one lens. Its scores,
-which DGUNet's code follows, undo what is left of their difference in brightness and position before they compare.
+which DGUNet's code follows, first compensate the remaining difference in brightness and position.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from unfold.metrics.ssim import WINDOW, ssim_map
 from unfold.util.arrays import Array
 
 STEPS = 100  # of the search for the homography
-BLUR = 5  # side length in pixels of the Gaussian that both images pass before that search
+BLUR = 5  # side in pixels of the Gaussian filter on both images before that search
 
 Pixels = NDArray[np.float32]
 
 
 def aligned_scores(result: Array, target: Array, *, peak: float | None = None) -> tuple[float, float]:
-    """PSNR in dB and SSIM of a result whose brightness and position are first fitted to the target's.
+    """PSNR in dB and SSIM of a result after its brightness and position are fitted to the target's.
 
     result z, target x: (H,W,3) RGB, uint8, uint16 or float in [0,1]; peak as for :func:`unfold.metrics.psnr`. In
     float32, z is
       1. scaled by sum(x z) / sum(z z), one factor for all channels;
       2. warped by the homography that maximises the enhanced correlation coefficient of the two grey images
-         (Evangelidis and Psarakis 2008, as OpenCV has it; always 100 steps): cubic interpolation, edges reflected.
-    The mask m is 1 where that looks inside z. PSNR: -10 log10(sum(m (z - x)^2) / sum(m)) over pixels and channels.
-    SSIM: the mean over m of the map that ssim(kind="wang") makes of m z and m x. Nothing is clamped or rounded.
+         (Evangelidis and Psarakis 2008, by OpenCV; always 100 steps): cubic interpolation, edges reflected.
+    The mask m is 1 where the warp samples inside z. PSNR: -10 log10(sum(m (z - x)^2) / sum(m)) over pixels and
+    channels. SSIM: the mean over m of the ssim(kind="wang") map of m z and m x. Nothing is clamped or rounded.
 
     UnfoldError as for :func:`unfold.metrics.ssim`, and where the images cannot be aligned. The search may leave equal
     images some 1e-6 pixels apart: their PSNR is then very high, not infinite.

@@ -1,9 +1,9 @@
-"""What of a colour image is compared: all of it, or its brightness by one of three definitions.
+"""The compared channels of a colour image: all, or its brightness by one of three definitions.
 
 "rgb"      all channels as they are, one or more. USRNet, NRL-GDN, DGUNet's deblurring and denoising.
 "y"        MATLAB's rgb2ycbcr of an 8-bit image, its result rounded to 8 bits: 16..235 for a peak of 255. Floats are
            rounded to 8 bits first. DGUNet's deraining, USRNet's Y columns.
-"y_float"  the same formula, rounded nowhere. None of the three papers; common in super-resolution.
+"y_float"  the same formula without rounding. None of the three papers; common in super-resolution.
 "luma"     0.299 R + 0.587 G + 0.114 B, not rounded. NRL-GDN's grey sets.
 """
 
@@ -24,7 +24,7 @@ CHANNELS: tuple[str, ...] = get_args(Channel)
 def to_levels(image: Tensor) -> Tensor:
     """The levels 0..255 of an 8-bit file, in float64: clamped to [0,1], times 255, rounded half to even.
 
-    The product is taken in the image's own precision, as published code does before it saves.
+    The product is computed in the image's own precision, as in published code before saving.
     """
     if image.dtype == torch.uint8:
         return doubled(image)
@@ -41,7 +41,7 @@ def convert(image: Tensor, channel: Channel, round8: bool = False) -> Tensor:
 
     round8: round the colours to 8 bits first, see :func:`to_levels`; "y" always does. Its formula, 16 + (65.481 R +
     128.553 G + 24.966 B) / 255, gives an exact half for 194 of the 2^24 colours; halves go up, as MATLAB rounds them.
-    UnfoldError where a brightness is asked of an image without three channels (MATLAB refuses that, too).
+    UnfoldError where brightness is requested from an image without three channels (as in MATLAB).
     """
     if channel == "rgb":
         return to_levels(image) / 255 if round8 else to_unit(image)
@@ -50,7 +50,7 @@ def convert(image: Tensor, channel: Channel, round8: bool = False) -> Tensor:
             f'channel "{channel}" is made of R, G and B, and the image has {image.shape[1]} channels; '
             'compare a grey image with channel "rgb", which takes it as it is'
         )
-    if channel == "y":  # in whole numbers, so that ties are ties
+    if channel == "y":  # in integers, so that ties are exact
         return torch.floor((_weigh(to_levels(image), 65481, 128553, 24966) + 127500) / 255000 + 16) / 255
     colours = to_levels(image) / 255 if round8 else to_unit(image)
     if channel == "y_float":

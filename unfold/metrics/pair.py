@@ -1,4 +1,4 @@
-"""Two images checked and brought into one form before they are compared."""
+"""Check two images and convert them to one form for comparison."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from unfold.util.device import doubled
 from unfold.util.value_checks import check_dense, checking, found_range, in_range
 
 Image = Tensor | Array
-ROUNDING = 1e-3  # that a target may lie beyond [0,1]
+ROUNDING = 1e-3  # tolerance of a target beyond [0,1]
 _PEAKS = {"uint8": 255, "uint16": 65535}
 
 
@@ -29,13 +29,12 @@ def as_pair(
     peak: float | None = None,
     channels: int | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Both images as float64 tensors (B,C,H,W) for a peak of 1, without their border, in the channel asked for.
+    """Both images as float64 tensors (B,C,H,W) for a peak of 1, without their border, in the requested channel.
 
     a, b: estimate and target, two arrays (H,W[,C]) or two tensors (B,C,H,W), uint8, uint16 or float in [0,1]. The
-    estimate may lie in [-2,3], as results that are not clamped do. peak: what all values are divided by; None: integers
-    by the largest of their type, floats by 1. channels: C where it is neither 1 nor 3; 0: any number, unasked.
-    UnfoldError says what does not fit. Values and channels are not looked at inside the package, see
-    :mod:`unfold.util.value_checks`.
+    estimate may be in [-2,3], as unclamped results are. peak: divisor of all values; None: the type's maximum for
+    integers, 1 for floats. channels: C where it is neither 1 nor 3; 0: any number. UnfoldError for images that do not
+    fit. Inside the package, values and channels are not checked, see :mod:`unfold.util.value_checks`.
     """
     check_choice("channel", channel, CHANNELS)
     for image in (a, b):
@@ -92,14 +91,14 @@ def _batch(image: Image, peak: float | None) -> Tensor:
         pixels = image.float() if image.dtype in (torch.float16, torch.bfloat16) else image
     else:
         dtype: Any = {1: np.uint8, 2: np.float32, 4: np.float32}.get(image.dtype.itemsize, np.float64)
-        # A copy: torch wants it writable, strides positive.
+        # A copy: torch needs it writable, with positive strides.
         array = np.array(image, dtype if peak is None else np.float64, order="C")
         pixels = torch.from_numpy(array if array.ndim == 3 else array[..., None]).permute(2, 0, 1)[None]
     return pixels if peak is None else doubled(pixels) / peak
 
 
 def _check_channels(image: Image, channels: int | None) -> None:
-    """UnfoldError for a number of channels that was not asked for, and for channels on another axis."""
+    """UnfoldError for an unexpected number of channels, and for channels on another axis."""
     if image.ndim == 2:
         return
     axis, other = (1, -1) if isinstance(image, Tensor) else (-1, 0)
@@ -120,18 +119,18 @@ def _check_channels(image: Image, channels: int | None) -> None:
 
 
 def _check_values(estimate: Tensor, target: Tensor, peak: float | None) -> None:
-    """UnfoldError for values that are not those of images with a peak of 1."""
+    """UnfoldError for values outside the range of images with a peak of 1."""
     over = "" if peak is None else f" over the peak of {peak:g}"
     hint = "say peak=255 for values of 0 to 255 (peak=65535 for 16 bits)"
     for what, image in (("estimate, the first image,", estimate), ("target, the second image,", target)):
         if not image.is_floating_point() or not image.numel() or image.is_meta:
             continue
         least, most = torch.stack(image.detach().aminmax()).tolist()
-        told = f"the {what} has {found_range(least, most)}{over}"
+        problem = f"the {what} has {found_range(least, most)}{over}"
         if not in_range(least, most):
-            raise UnfoldError(f"{told}; images are in [0,1], and an estimate may reach to [-2,3]: {hint}")
+            raise UnfoldError(f"{problem}; images are in [0,1], and an estimate may reach to [-2,3]: {hint}")
         if image is target and not (least >= -ROUNDING and most <= 1 + ROUNDING):
             raise UnfoldError(
-                f"{told}, and a target is in [0,1]: {hint}, (x + 1) / 2 makes [0,1] of [-1,1], and an estimate that is "
-                "not clamped comes first"
+                f"{problem}, and a target is in [0,1]: {hint}, (x + 1) / 2 makes [0,1] of [-1,1], and an estimate "
+                "that is not clamped comes first"
             )

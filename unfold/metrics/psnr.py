@@ -49,12 +49,12 @@ def psnr(
     a, b: estimate and target: arrays (H,W[,C]), uint8, uint16 or float in [0,1] -> float; or tensors (B,C,H,W) on any
     device -> (B,) tensor in float64, one value per image. An estimate may lie in [-2,3]: it is not clamped.
     border: pixels left out on each side. channel: "rgb" (everything), "y", "y_float" or "luma", see
-    :mod:`unfold.metrics.colour`. round8: clamp both images to [0,1] and round them to 8 bits first, as papers do that
+    :mod:`unfold.metrics.colour`. round8: clamp both images to [0,1] and round them to 8 bits first, as in papers that
     score saved files; without it only "y" clamps and rounds. peak: the value of white that both images are divided by,
-    such as 255 for floats of 0 to 255; None: 1 for floats, the largest of their type for integers. channels: their
-    number, to be said where it is neither 1 nor 3 (an alpha channel would count).
-    UnfoldError where shapes differ, no pixel is left, values are beyond these ranges or not finite, channels stand on
-    another axis, integers are neither uint8 nor uint16 and peak is not said, or there is no such channel.
+    such as 255 for floats of 0 to 255; None: 1 for floats, the type's maximum for integers. channels: their number,
+    required where it is neither 1 nor 3 (an alpha channel would count).
+    UnfoldError where shapes differ, no pixel is left, values are outside these ranges or not finite, channels are on
+    another axis, integers are neither uint8 nor uint16 and peak is not given, or the channel is unknown.
 
     USRNet and DGUNet's deblurring and deraining round to 8 bits; NRL-GDN and DGUNet's denoising and compressive sensing
     do not.

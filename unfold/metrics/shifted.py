@@ -1,4 +1,4 @@
-"""Undoing a shift before two images are compared, for sets whose kernels are out of register with their references."""
+"""Undo a shift before comparing two images, for sets whose kernels are misaligned with their references."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from numpy.typing import NDArray
 from unfold.errors import UnfoldError
 from unfold.util.arrays import Array
 
-STEPS = 4  # to a pixel
+STEPS = 4  # per pixel
 Pixels = NDArray[np.float64]
 
 
 def undo_shift(result: Array, target: Array, border: int, reach: int) -> tuple[Pixels, tuple[float, float]]:
-    """The result, moved to where it is closest to the target; and by how many pixels down and to the right that was.
+    """The result, shifted to be closest to the target, and the shift in pixels, down and right.
 
-    result, target: (H,W,C), uint8 or float in [0,1]; the moved result is float in [0,1], neither clamped nor rounded.
+    result, target: (H,W,C), uint8 or float in [0,1]; the shifted result is float in [0,1], neither clamped nor rounded.
     All shifts of up to ``reach`` whole pixels are tried, then those in quarters of a pixel within 3/4 of the best one,
     by cubic splines. Closest: the least sum of squared differences over the target without ``border`` pixels on each
-    side, which is more than reach + 1, so that nothing from beyond the result's border is compared.
+    side. ``border`` must exceed reach + 1, so that nothing beyond the result's border is compared.
     UnfoldError where no pixel is left.
     """
     import cv2

@@ -60,16 +60,16 @@ def ssim(
     """SSIM for a peak of 1 with K1 0.01 and K2 0.03: the mean of the map over pixels and channels.
 
     a, b, border, channel, round8, peak, channels, results and errors as for :func:`unfold.metrics.psnr`; the border is
-    cut off first.
+    removed first.
 
     kind:
       "wang"      Wang et al. 2004: an 11x11 Gaussian window of width 1.5, only where it lies inside the image, each
                   channel by itself. USRNet and NRL-GDN on RGB; DGUNet deraining with channel "y".
-      "matlab3d"  MATLAB's ssim() given a colour image, which it takes for a volume: an 11x11x11 Gaussian window of
-                  width 1.5 that also runs across the channels, edges replicated, every pixel counted. DGUNet
-                  deblurring, on uint8 images. For one channel it is MATLAB's ssim() of a grey image. Written after
-                  MATLAB's documentation; it could not be compared with MATLAB itself.
-      "skimage"   scikit-image's structural_similarity as it comes: a 7x7 uniform window inside the image, sample
+        "matlab3d"  MATLAB's ssim() of a colour image, which it treats as a volume: an 11x11x11 Gaussian window of width
+                    1.5 that also extends across the channels, with replicated edges; every pixel counts. DGUNet
+                    deblurring, on uint8 images. For one channel it is MATLAB's ssim() of a grey image. Written from
+                    MATLAB's documentation; it could not be compared with MATLAB itself.
+      "skimage"   scikit-image's structural_similarity with its defaults: a 7x7 uniform window inside the image, sample
                   covariance, each channel by itself. DGUNet compressive sensing, on the grey image.
     UnfoldError also where the image without its border is smaller than the window ("matlab3d" takes any
     size).
@@ -104,7 +104,7 @@ def ssim_map(x: Tensor, y: Tensor, kind: Kind = "wang") -> Tensor:
 
 
 def _average(values: Tensor, dim: int, window: list[float]) -> Tensor:
-    """Weighted means along one axis, where the window lies inside. Ten times as fast as conv2d in float64 on a CPU."""
+    """Weighted means along one axis, where the window is inside. Ten times as fast as conv2d in float64 on a CPU."""
     size = values.shape[dim] - len(window) + 1
     total = window[0] * values.narrow(dim, 0, size)
     for i, weight in enumerate(window[1:], start=1):

@@ -1,8 +1,8 @@
-"""What a person gives to ``net(...)``, looked at by the kinds of the network's inputs before it runs.
+"""Check the arguments of ``net(...)`` against the network's inputs before it runs.
 
 ``create_model`` and ``load_model`` switch this on (:attr:`unfold.models.unfolding.UnfoldingNetwork.checks_inputs`).
-Types, shapes and numbers of the host are always looked at then; numbers that lie on a GPU are not in training mode,
-where the host must not wait for them.
+Types, shapes and values on the host are then always checked. Values on a GPU are not checked in training mode, where
+the host must not wait for them.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 Judge = Callable[[float, float], None]
 HALF = (torch.float16, torch.bfloat16)
-SUM = 0.1  # that a kernel's sum may be off 1: those of files are rounded
+SUM = 0.1  # tolerance of a kernel's sum against 1: values from files are rounded
 
 
 def as_number(name: str, value: object) -> float:
-    """A number, or an array or a tensor of one, as Python has it, NaN included. UnfoldError for anything else."""
+    """A number, or an array or tensor of one number, as a Python float, NaN included. UnfoldError for anything else."""
     if isinstance(value, (Tensor, np.ndarray, np.generic)):
         size = value.numel() if isinstance(value, Tensor) else value.size
         if size != 1:
@@ -44,7 +44,7 @@ def as_number(name: str, value: object) -> float:
 
 
 def checked_number(name: str, one: Input, value: object) -> float:
-    """The number that an input of the kind whole, level or number is given. UnfoldError where it is not of its kind."""
+    """The value of an input of kind whole, level or number. UnfoldError where it does not fit the kind."""
     if one.kind != "whole":
         value = as_number(name, value)
         if one.kind == "level":
@@ -67,7 +67,7 @@ def checked_number(name: str, one: Input, value: object) -> float:
 
 
 def check_precision(net: UnfoldingNetwork) -> None:
-    """UnfoldError where a network with parts that compute in float32 was brought to half precision."""
+    """UnfoldError where a network with float32-only parts was converted to half precision."""
     kind = weights_kind(net)
     if kind in HALF and not net.takes_half:
         raise UnfoldError(
@@ -77,35 +77,35 @@ def check_precision(net: UnfoldingNetwork) -> None:
 
 
 def weights_kind(net: UnfoldingNetwork) -> torch.dtype:
-    """The floating-point type of a network's numbers; float32 of one without."""
+    """The floating-point type of a network's weights; float32 without weights."""
     return next((p.dtype for p in net.parameters() if p.is_floating_point()), torch.float32)
 
 
 def check_given(
     net: UnfoldingNetwork, args: tuple[object, ...], inputs: Mapping[str, object]
 ) -> tuple[tuple[object, ...], dict[str, object], Callable[[], None]]:
-    """The arguments of a call, in types that the network takes, and what judges their numbers, once shapes are known
-    to fit. UnfoldError, of both, for what the network does not take.
+    """The arguments of a call, in types that the network takes, and a function that judges their values, after the
+    check of shapes. Both raise UnfoldError for what the network does not take.
 
-    What can be taken up without loss is: images of a lesser precision, numbers of NumPy.
+    Lossless conversions are done: images of lower precision, numbers of NumPy.
     """
     parameters = inspect.signature(net.begin).parameters.values()
     names = [one.name for one in parameters if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)]
     given = {**dict(zip(names, args, strict=False)), **inputs}
     if len(args) > len(names) or len(given) < len(args) + len(inputs):
-        return args, dict(inputs), lambda: None  # Python says it itself
+        return args, dict(inputs), lambda: None  # Python raises the error itself
     check = _Check(net, given)
     check.all()
     return tuple(given.pop(name) for name in names[: len(args)]), given, check.judge
 
 
 class _Check:
-    """One call."""
+    """The check of one call."""
 
     def __init__(self, net: UnfoldingNetwork, given: Named) -> None:
         self.net, self.given = net, given
-        self.y: Tensor | None = None  # the picture, once it is known to be one
-        self.values: list[tuple[Tensor, Judge]] = []  # smallest and largest numbers, and what judges them
+        self.y: Tensor | None = None  # the picture, after its check
+        self.values: list[tuple[Tensor, Judge]] = []  # smallest and largest values, and the functions that judge them
 
     def all(self) -> None:
         check_precision(self.net)
@@ -140,7 +140,7 @@ class _Check:
         return value
 
     def beside(self, name: str, one: Input, value: Tensor) -> Tensor:
-        """A further image: as large as the picture."""
+        """An image input, of the size of the picture."""
         size = value.shape if self.y is None else self.y.shape
         fits = value.ndim == 4 and value.shape[0] in (1, size[0]) and value.shape[2:] == size[2:]
         if not fits or value.shape[1] not in (1, one.channels, size[1]):
@@ -153,7 +153,7 @@ class _Check:
         return value
 
     def precise(self, name: str, value: Tensor) -> Tensor:
-        """The image in the type of the network's numbers, where nothing is lost."""
+        """The image in the type of the network's weights, if the conversion is lossless."""
         weights = next((p for p in self.net.parameters() if p.is_floating_point()), None)
         if weights is None:
             return value
@@ -175,7 +175,7 @@ class _Check:
     def kernel(self, name: str, one: Input, value: object) -> object:
         shape = f"({'B' if self.y is None else len(self.y)}, 1, kh, kw) or (1, 1, kh, kw)"
         if not isinstance(value, Tensor) and type(value).__module__.startswith("unfold."):
-            return value  # one that was prepared
+            return value  # a prepared kernel
         value = _tensor(name, shape, value, f"torch.from_numpy({name})[None, None].float()")
         if value.ndim != 4 or value.shape[1] != 1:
             raise UnfoldError(f"{name} must have shape {shape}, not {tuple(value.shape)}")
@@ -216,7 +216,7 @@ class _Check:
         return value if one.kind == "number" and isinstance(value, Tensor) else checked_number(name, one, value)
 
     def look(self, value: Tensor, judge: Judge) -> None:
-        """Note the smallest and the largest number, where they may be asked for."""
+        """Record the smallest and the largest value, where they may be read."""
         if torch.jit.is_tracing() or value.is_meta:  # type: ignore[attr-defined, no-untyped-call]
             return
         if value.device.type != "cpu" and (self.net.training or _captured(value)):
@@ -224,12 +224,12 @@ class _Check:
         self.values.append((torch.stack(value.detach().aminmax()).float(), judge))
 
     def judge(self) -> None:
-        """Ask for all of those numbers, once for each device, and judge them."""
+        """Read all recorded values, once per device, and judge them."""
         for device in dict.fromkeys(value.device for value, _ in self.values):
             here = [(value, judge) for value, judge in self.values if value.device == device]
             try:
                 numbers = torch.stack([value for value, _ in here]).tolist()
-            except RuntimeError:  # tensors without numbers of their own, as in torch.func.vmap
+            except RuntimeError:  # tensors without values, as in torch.func.vmap
                 continue
             for (_, judge), (least, most) in zip(here, numbers, strict=True):
                 judge(least, most)
@@ -275,7 +275,7 @@ def _captured(value: Tensor) -> bool:
 
 
 def _shown(value: object) -> str:
-    """A value in a message, short."""
+    """A short description of a value, for messages."""
     if isinstance(value, (Tensor, np.ndarray)):
         return f"{_name(value.dtype)} of shape {tuple(value.shape)}"
     return repr(value) if isinstance(value, (str, int, float, bool, type(None))) else f"a {type(value).__name__}"

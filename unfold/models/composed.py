@@ -1,4 +1,4 @@
-"""A network of one's own: any data step and any prior on the unfolding loop (see docs/compose.md)."""
+"""A network composed of any data step and any prior in the unfolding loop (see docs/compose.md)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Composed(UnfoldingNetwork):
         self.priors = nn.ModuleList(prior() for _ in range(1 if shared else stages))
         self.channels, self.border = data.channels, data.border
         self.trained_on = "usrnet" if "scale" in data.inputs else "nrl_gdn" if "kernel" in data.inputs else "gaussian"
-        # The largest of what the parts ask for, for a prior may need more than the data step does.
+        # The maximum over the parts, as a prior may need more than the data step.
         parts = (data, self.priors[0])
         self.min_size = max(getattr(part, "min_size", 1) for part in parts)
         self.takes_half = all(getattr(part, "takes_half", True) for part in parts)
@@ -65,10 +65,10 @@ def compose(
     shared: bool = True,
     channels: int = 3,
 ) -> Composed:
-    """A data step and a prior by name, joined: {name: closed_form}, {name: resunet, widths: [16, 32, 64, 64]}.
+    """Compose a data step and a prior by name: {name: closed_form}, {name: resunet, widths: [16, 32, 64, 64]}.
 
-    What stands beside the name are arguments of its constructor; names may be code, as everywhere. stages: K; shared:
-    one prior for all stages, or one each; channels: of the images.
+    The other entries are arguments of its constructor; names may be code, as everywhere. stages: K; shared: one prior
+    for all stages, or one each; channels: of the images.
     """
     check_channels(channels)
     step = _part(registry.DATA_STEP, data or {"name": "closed_form"}, "data")

@@ -8,9 +8,9 @@ Mou, Wang, Zhang: Deep Generalized Unfolding Networks for Image Restoration, CVP
 with x_0 = y. The last stage has no U-Net: it adds a convolution of its features to y. DGUNet uses one set of weights
 for all stages but the first and the last; DGUNet+ has weights of its own for every stage.
 
-Parameters carry the names of the published checkpoints, so those load as they are; counting starts at 0 for phi, phit
-and r and at 1 for everything else, and names of the last stage's modules (phi_6, shallow_feat7, concat67) stay the same
-in a DGUNet with another number of stages.
+Parameters have the names of the published checkpoints, so those load unchanged. Counting starts at 0 for phi, phit and
+r, and at 1 for everything else. The names of the last stage's modules (phi_6, shallow_feat7, concat67) are the same for
+any number of stages.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ Operator = Callable[[Tensor], Tensor]
 
 
 class Stage(NamedTuple):
-    """What one stage is made of. ``merge`` is None in the first, ``unet`` is None in the last."""
+    """The modules of one stage. ``merge`` is None in the first, ``unet`` is None in the last."""
 
     step: Tensor
     operator: Operator
@@ -69,7 +69,7 @@ class Stage(NamedTuple):
 
 
 def check_widths(width: int, growth: int, operator_width: int) -> None:
-    """Channel attention takes a quarter of the channels, and instance normalisation half of every level's."""
+    """Check widths: channel attention uses a quarter of the channels, instance normalisation half of a level's."""
     if width < 4 or width % 2 or growth < 0 or growth % 2 or operator_width < 1:
         raise ValueError(
             f"width must be even and at least 4, growth even and not negative, operator_width at least 1; "
@@ -78,7 +78,7 @@ def check_widths(width: int, growth: int, operator_width: int) -> None:
 
 
 def widths_in(state: Mapping[str, Tensor], usual_channels: int = 3) -> dict[str, Any]:
-    """width, growth and, where they are not the usual ones, channels of the DGUNet whose state dict this is."""
+    """width, growth and, where it is not the usual number, channels of the DGUNet with this state dict."""
     width, channels = state["shallow_feat1.0.weight"].shape[:2]
     unusual = {} if channels == usual_channels else {"channels": channels}
     return {"width": width, "growth": state["stage1_encoder.body.0.conv_1.weight"].shape[0] - width, **unusual}
@@ -89,7 +89,7 @@ def step_size() -> nn.Parameter:
 
 
 class Family(UnfoldingNetwork):
-    """The stage of every DGUNet, in whatever modules a network has for it."""
+    """The stage that all DGUNets share; a network provides its modules."""
 
     takes_half = False
     tail: nn.Conv2d
@@ -99,7 +99,7 @@ class Family(UnfoldingNetwork):
         """The modules of stage k = 0..K-1."""
 
     def last_base(self, v: Tensor, context: Any) -> Tensor:
-        """What the last stage adds its features to."""
+        """The image that the last stage adds its features to."""
         return v
 
     def data_step(self, s: Stage, x: Tensor, context: Any) -> Tensor:
@@ -129,7 +129,7 @@ class Family(UnfoldingNetwork):
 
 
 class _DGUNet(Family):
-    """What DGUNet and DGUNet+ share: learned operators, and the measurement as the last stage's base."""
+    """Common base of DGUNet and DGUNet+: learned operators, and the measurement as the last stage's base."""
 
     size_multiple = min_size = 2**LEVELS
     tiling = Tiling(
@@ -148,7 +148,7 @@ class _DGUNet(Family):
 
     @staticmethod
     def official_layout(state: Mapping[str, Tensor]) -> Mapping[str, object]:
-        """Saved from DataParallel, whose prefix the denoising code strips without looking, below "state_dict"."""
+        """Saved from DataParallel below "state_dict"; the denoising code strips the prefix unconditionally."""
         return {"state_dict": of_data_parallel(state)}
 
     def begin(self, y: Tensor) -> tuple[Tensor, Context]:
@@ -181,7 +181,7 @@ class _MiddleStage(nn.Module):
         self.stage2_encoder = Encoder(width, growth, "modulate")
         self.stage2_decoder = Decoder(width, growth)
         self.sam23 = StageOutput(width, channels)
-        # In every published checkpoint, in no published equation: kept so that those load, never used or trained.
+        # In every published checkpoint, but in no published equation: kept for loading, never used or trained.
         self.concat12 = ConcatMerge(width, width).requires_grad_(False)
         self.merge12 = SubspaceMerge(width)
 

@@ -7,8 +7,8 @@ by block, m = Phi x for every 32x32 block x, and restored as a whole:
               x_k = v_k + U-Net(v_k, features of stage k-1)       proximal step
 
 with x_0 = Phi^T m. The last stage has no U-Net: it adds a convolution of its features to v. Phi is a parameter, learned
-with the rest or given. The published block-wise and "deblock" networks are this one: on single blocks and on whole
-images. Parameters carry the names of the published checkpoints, those that no published computation uses among them.
+with the rest or given. The published block-wise and "deblock" networks are both this one: on single blocks and on whole
+images. Parameters have the names of the published checkpoints, including those that no published computation uses.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ PUBLISHED_RATIOS = (1, 4, 10, 25, 30, 40, 50)
 
 def measurements_of(ratio: float) -> int:
     """M, the measurements of a block: ratio per cent of its 1024 pixels, rounded up."""
-    # Rounded first: 10.24 ratio in floating point can lie a hair above the whole number that is meant.
+    # Rounded first: in floating point, 10.24 ratio can lie slightly above the intended whole number.
     return math.ceil(round(ratio * BLOCK * BLOCK / 100, 9))
 
 
@@ -51,7 +51,7 @@ class Context(NamedTuple):
 
 
 class MiddleStage(nn.Module):
-    """The modules of one stage after the first and before the last."""
+    """The modules of one middle stage."""
 
     def __init__(self, width: int, growth: int, unused_act: nn.Module, channels: int) -> None:
         super().__init__()
@@ -60,14 +60,14 @@ class MiddleStage(nn.Module):
         self.stage_encoder = Encoder(width, growth, "add")
         self.stage_decoder = Decoder(width, growth)
         self.sam = StageOutput(width, channels, attention=True)
-        # Learned operators that the published network owns and never calls: Phi is known here.
+        # Learned operators that the published network contains but never calls, as Phi is known.
         self.phi = LearnedOperator(unused_act).requires_grad_(False)
         self.phit = LearnedOperator(unused_act).requires_grad_(False)
         self.concat = ConcatMerge(width, width)
 
 
 class DGUNetCS(Family):
-    """Compressive sensing of grey images, or of each channel of others by one matrix, block size 32.
+    """Compressive sensing of grey images, or of each channel of other images by one matrix; block size 32.
 
     ratio: measurements per pixel in per cent, M = ceil(ratio * 10.24) per block; width, growth, tail: as in DGUNet;
     stages: K, at least 3; shared: stages 2..K-1 share their weights (DGUNet) or have their own (DGUNet+); learn_phi:
@@ -116,7 +116,7 @@ class DGUNetCS(Family):
 
     @staticmethod
     def official_layout(state: Mapping[str, Tensor]) -> Mapping[str, object]:
-        """Saved from DataParallel, below no other name: not as DGUNet's of the other tasks."""
+        """Saved from DataParallel without an outer key, unlike the DGUNets of other tasks."""
         return of_data_parallel(state)
 
     def __init__(
@@ -151,7 +151,7 @@ class DGUNetCS(Family):
         self.concat_final = ConcatMerge(width, width + tail)
         self.tail = nn.Conv2d(width + tail, channels, 3, padding=1, bias=False)
         for name, parameter in self.stage1_encoder.named_parameters():
-            if "csff" in name:  # the first stage has no previous one: published, never used
+            if "csff" in name:  # the first stage has no previous one: in published files, never used
                 parameter.requires_grad_(False)
 
     @property
@@ -160,13 +160,13 @@ class DGUNetCS(Family):
 
     @property
     def measurements(self) -> int:
-        """M, of a block."""
+        """M, measurements per block."""
         return len(self.Phi)
 
     def give_sampling(self, phi: Tensor | Array | str | Path) -> None:
         """Use this sampling matrix (M, 1024), an array or a .npy file, and do not learn it.
 
-        Build the network with ``learn_phi=False`` if it is to be saved and loaded as one that does not.
+        Build the network with ``learn_phi=False`` for saving and loading it without learning Phi.
         """
         if isinstance(phi, (str, Path)):
             phi = np.load(phi, allow_pickle=False)

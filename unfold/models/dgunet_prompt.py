@@ -1,7 +1,7 @@
-"""DGUNet that is told by its input what it has to undo: learned prompts modulate its operators and its prior.
+"""DGUNet for unknown degradations: prompts chosen by the input modulate its operators and its prior.
 
 Ours: the idea of PromptIR (Potlapalli et al., NeurIPS 2023) and VLU-Net (CVPR 2025) on DGUNet's own gradient step,
-without a text encoder. Few learned maps P_i are mixed by weights that the input's pooled features give,
+without a text encoder. A few learned maps P_i are mixed with weights from the input's pooled features,
 
     w = softmax(L pool(E y)),   P = sum_i w_i P_i,
 
@@ -10,8 +10,8 @@ and in stage k the learned operators and the first features of the prior see lin
     A_k x = x + C_2 ((1 + G_k P) * act(C_1 x)),   A_k^T likewise with maps of its own,
     f_k = (1 + S_k P) * f(v_k) + T_k P.
 
-G, S and T begin at zero: the network begins as DGUNet. All stages but the first and the last share theirs, as they
-share their other weights.
+G, S and T are initialised to zero: the untrained network equals DGUNet. All stages but the first and the last share
+them, like their other weights.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Prompted(NamedTuple):
 
 
 class Modulation(nn.Module):
-    """Maps of one stage: for the hidden channels of A and of A^T, and factor and summand of the first features."""
+    """The modulation of one stage: of the hidden channels of A and A^T, and scale and shift of the first features."""
 
     def __init__(self, prompt_width: int, operator_width: int, width: int) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class Modulation(nn.Module):
 
 
 def spread(maps: nn.Conv2d, prompt: Tensor, like: Tensor) -> Tensor:
-    """Maps of the prompt, as large as an image: resized after the convolution, which is cheaper and the same."""
+    """Maps of the prompt at the image's size: resized after the convolution, which is equivalent and cheaper."""
     return F.interpolate(maps(prompt), like.shape[-2:], mode="bilinear", align_corners=False)
 
 
@@ -61,11 +61,11 @@ def modulated(operator: LearnedOperator, maps: nn.Conv2d, prompt: Tensor, x: Ten
 
 
 class DGUNetPrompt(DGUNet):
-    """DGUNet whose operators and prior are modulated by a prompt, which the input chooses. Arguments as there, and
+    """DGUNet whose operators and prior are modulated by a prompt chosen by the input. Arguments of DGUNet, and
 
-    prompts: how many learned maps; prompt_width: channels of each; prompt_size: their height and width, which are
-    resized to the image's. The presets are as large as a DGUNet of the published width 80 and of width 16, but for
-    0.5 % and 1.3 %.
+    prompts: number of learned maps; prompt_width: channels of each; prompt_size: their height and width, before they
+    are resized to the image. The presets have the size of a DGUNet of the published width 80 and of width 16, up to 0.5
+    % and 1.3 %.
     """
 
     presets: ClassVar = {
@@ -122,7 +122,7 @@ class DGUNetPrompt(DGUNet):
         return x, Prompted(*context, prompt)
 
     def maps_of(self, s: Stage) -> Modulation:
-        """Of a stage, told by what it is made of."""
+        """The modulation of a stage, identified by its modules."""
         return self.first if s.merge is None else self.last if s.unet is None else self.middle
 
     def operators(self, s: Stage, prompt: Tensor) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:

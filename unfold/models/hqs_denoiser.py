@@ -1,12 +1,12 @@
-"""Half-quadratic splitting for denoising, unfolded, with a map of the noise level that the network estimates itself.
+"""Half-quadratic splitting for denoising, unfolded, with a noise level map estimated by the network itself.
 
     m       = strength S(y)                              noise level at each place, in [0,1] units; log S is learned
     z_k     = argmin_z |z - y|^2 + mu_k |z - x_k|^2      = (y + mu_k x_k) / (1 + mu_k), x_0 = y
     x_{k+1} = z_k + m P_k(z_k, y, log m)                 P_k a ResUNet on blocks of 2x2 pixels
 
-Each correction is a multiple of m: where the network sees no noise, the picture stays as it is. The network is ours.
-The splitting is USRNet's (CVPR 2020); blocks of pixels with a level beside them are FFDNet's (TIP 2018); to estimate
-the map within the network is CBDNet's idea (CVPR 2019).
+Each correction is a multiple of m: where the network sees no noise, the picture stays unchanged. The network is ours.
+The splitting is USRNet's (CVPR 2020); pixel blocks with an additional level are FFDNet's (TIP 2018); estimating the map
+within the network is CBDNet's idea (CVPR 2019).
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ class Context(NamedTuple):
 
 
 class LevelEstimate(nn.Module):
-    """S: blocks (B,cin,h,w) -> log of the noise level (B,1,h,w), looked at over about 60 blocks, smooth over 8."""
+    """S: blocks (B,cin,h,w) -> log of the noise level (B,1,h,w), with a receptive field of about 60 blocks, smooth over
+    8.
+    """
 
     def __init__(self, cin: int, width: int) -> None:
         super().__init__()
@@ -123,7 +125,7 @@ class HQSDenoiser(UnfoldingNetwork):
         return padded, Context(padded, level, (y.shape[-2], y.shape[-1]))
 
     def stage(self, k: int, x: Tensor, memory: Any, context: Context) -> tuple[Tensor, Any, dict[str, Tensor]]:
-        # Written as a correction of x, so that x = y stays y to the last bit.
+        # Written as a correction of x, so that x = y stays exactly y.
         z = x + (context.y - x) / (1 + self.log_mu[k].exp())
         log_level = context.level.clamp(min=LEAST / 10).log()
         correction = self.priors[k](torch.cat([z, context.y, log_level.to(z.dtype)], dim=1))

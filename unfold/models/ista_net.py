@@ -5,8 +5,8 @@ Zhang, Ghanem: ISTA-Net: Interpretable Optimization-Inspired Deep Network for Im
     Stage k:  r = x - lambda_k A^T(A x - y)     gradient step
               x' = soft thresholding of learned features of r: unfold/priors/shrinkage.py
 
-Stages hand out "symmetry", which the loss of their training keeps small. A block of 33x33 pixels is an image of its
-own. Parameters carry the names of the published checkpoints; Phi and Q are not in those.
+Stages return "symmetry", which the training loss keeps small. Each block of 33x33 pixels is an image of its own.
+Parameters have the names of the published checkpoints; Phi and Q are not in those.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Phase(Shrinkage):
 
 
 class Phases(UnfoldingNetwork):
-    """What both networks below share. plus: ISTA-Net+; stages: K; width: of the features."""
+    """Common base of both networks. plus: ISTA-Net+; stages: K; width: of the features."""
 
     channels, takes_half, measures = 1, False, True
     bf16 = "the measurement, the gradient step and the last layer stay in float32"
@@ -70,10 +70,10 @@ class Phases(UnfoldingNetwork):
 class ISTANet(Phases):
     """Compressive sensing of grey images by blocks of block x block pixels: y = Phi b for every block b, x_0 = Q y.
 
-    matrix, initial: files of Phi and Q, and ratio: as :class:`unfold.steps.block_sampling.BlockSampling` has them.
+    matrix, initial: files of Phi and Q, and ratio: see :class:`unfold.steps.block_sampling.BlockSampling`.
 
     ``net(m)``: measurements (B,M,h,w) of h x w blocks, or (N,M) of N single blocks -> (B,1,block h,block w), not
-    clamped. ``net(image=x)``: x (B,1,H,W) in [0,1], any size (continued by zeros to whole blocks), is measured and
+    clamped. ``net(image=x)``: x (B,1,H,W) in [0,1], any size (padded with zeros to whole blocks), is measured and
     restored.
     """
 
@@ -117,8 +117,8 @@ class ISTANet(Phases):
 class ISTANetMRI(Phases):
     """ISTA-Net+ for magnetic resonance imaging with one coil: k = mask . FFT2(x), x_0 the zero-filled image.
 
-    ratio: of the masks that it is for, in per cent, for protocols alone. ``net(k, mask=mask)``: k (B,1,H,W) complex, as
-    numpy.fft.fft2 has it, zero frequency at [0,0]; mask (B|1,1,H,W) in [0,1], likewise -> (B,1,H,W), not clamped.
+    ratio: of the supported masks, in per cent, only for protocols. ``net(k, mask=mask)``: k (B,1,H,W) complex, as in
+    numpy.fft.fft2, zero frequency at [0,0]; mask (B|1,1,H,W) in [0,1], likewise -> (B,1,H,W), not clamped.
     ``net(image=x, mask=mask)``: x (B,1,H,W) in [0,1] is measured and restored.
     """
 

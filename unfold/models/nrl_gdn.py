@@ -8,9 +8,9 @@ Kong, Wang, Han, Feng, JVCI 107 (2025) 104391. One set of weights for all steps 
 with A blur by a known kernel (zeros beyond the border), R a DRUNet, D and H convolution blocks that absorb step size,
 weights and signs. x_0 is the inverse filter of Eq. 22 (nrl_gdn) or y (nrl_gdn_y0, rgdn_uniform).
 
-At evaluation steps go on until the residual stops to shrink faster: with e_t = ||A x_{t+1} - y|| / 2 and
-rel_t = (|e_t - e_{t-1}| + 1e-10) / (e_{t-1} + 1e-10), rel_0 = 0, the first step t > 4 with rel_{t-1} - rel_t < 0.001
-is the last.
+At evaluation, steps continue until the decrease of the residual slows down: with e_t = ||A x_{t+1} - y|| / 2 and
+rel_t = (|e_t - e_{t-1}| + 1e-10) / (e_{t-1} + 1e-10), rel_0 = 0, the last step is the first t > 4 with
+rel_{t-1} - rel_t < 0.001.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from unfold.steps.inverse_filter import inverse_filter
 from unfold.util.precision import at_least_float32, full_precision
 
 StopRule = Literal["sample", "batch", "never"]
-FIRST_TEST = 4  # no step up to this one is the last
+FIRST_TEST = 4  # the stop rule applies after this step
 LEAST_DROP = 1e-3
 
 
@@ -43,9 +43,9 @@ class Context(NamedTuple):
 
 
 class Memory(NamedTuple):
-    """residual A x - y (B,C,H,W); error and relative change of the last step and which samples go on, each (B,).
+    """residual A x - y (B,C,H,W); error and relative change of the last step, and which samples continue, each (B,).
 
-    active is None as long as no sample can have stopped: nobody has to wait for the device to know.
+    active is None while no sample can have stopped, so that the host need not wait for the device.
     """
 
     residual: Tensor
@@ -55,12 +55,12 @@ class Memory(NamedTuple):
 
 
 class NRLGDN(UnfoldingNetwork):
-    """Non-blind deblurring; one layout of weights for three networks, told apart by two arguments.
+    """Non-blind deblurring; one weight layout for three networks, distinguished by two arguments.
 
     initial: "inverse" (Eq. 22) or "measurement" (y); noise_model: H on the "residual" or on the "gradient"; stages:
-    most steps at evaluation; train_stages: steps in training, where none is left out; stop: at evaluation the published
-    rule for each "sample" (so that a batch gives what single images give), jointly for the "batch" as published, or
-    "never"; widths, depth: of R; width: of H and D; channels: C of the images.
+    maximum number of steps at evaluation; train_stages: number of steps in training, without stop rule; stop: the
+    published rule at evaluation for each "sample" (so that a batch gives the results of single images), jointly for the
+    "batch" as published, or "never"; widths, depth: of R; width: of H and D; channels: C of the images.
 
     ``net(y, kernel=k)``: y (B,C,H,W) in [0,1]; kernel (B|1,1,s,s) for true convolution, s odd -> (B,C,H,W), not
     clamped.
@@ -68,7 +68,7 @@ class NRLGDN(UnfoldingNetwork):
 
     presets: ClassVar = {
         "nrl_gdn": Preset("NRL-GDN: deblurring under non-uniform noise"),
-        "nrl_gdn_y0": Preset("NRL-GDN that begins at the blurred image", {"initial": "measurement"}),
+        "nrl_gdn_y0": Preset("NRL-GDN that starts from the blurred image", {"initial": "measurement"}),
         "rgdn_uniform": Preset(
             "RGDN with a DRUNet: deblurring under uniform noise",
             {"initial": "measurement", "noise_model": "gradient"},
@@ -93,7 +93,7 @@ class NRLGDN(UnfoldingNetwork):
 
     @classmethod
     def recognise(cls, state: Mapping[str, Tensor]) -> dict[str, object] | None:
-        """Widths and depth alone: no shape tells the three networks from each other."""
+        """Widths and depth only: shapes do not distinguish the three networks."""
         if "d_alpha.main.0.weight" not in state:
             return None
         width, channels = state["d_alpha.main.0.weight"].shape[:2]
@@ -139,7 +139,7 @@ class NRLGDN(UnfoldingNetwork):
 
     @torch.no_grad()
     def start_as_identity(self) -> None:
-        """Begin near x_{t+1} = x_t, whatever H and R say: D yields a tenth of what it would."""
+        """Initialise near x_{t+1} = x_t, whatever H and R return: D is scaled by a tenth."""
         list(self.d_alpha.parameters())[-1].mul_(0.1)  # the last layer
 
     def begin(self, y: Tensor, *, kernel: Tensor) -> tuple[Tensor, Context]:
@@ -192,7 +192,7 @@ class NRLGDN(UnfoldingNetwork):
         return self.test(k, x, new, memory, context)
 
     def test(self, k: int, x: Tensor, new: Tensor, memory: Memory | None, context: Context) -> tuple[Tensor, Memory]:
-        """The published stop rule. Its residual serves the next step, so that A is applied once per step."""
+        """The published stop rule. Its residual is reused in the next step, so that A is applied once per step."""
         residual = self.residual(k + 1, new, context)
         dims = (1, 2, 3) if self.stop == "sample" else (0, 1, 2, 3)
         error = (0.5 * torch.linalg.vector_norm(residual, dim=dims)).expand(len(x))

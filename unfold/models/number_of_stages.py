@@ -1,4 +1,4 @@
-"""A network run for another number of stages than it has."""
+"""Run a network with another number of stages."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from unfold.models.unfolding import UnfoldingNetwork
 
 
 def with_stages(net: UnfoldingNetwork, stages: int | None) -> tuple[UnfoldingNetwork, int]:
-    """The network with so many stages, its weights shared with the one given, and how many it has at most.
+    """The network with so many stages, sharing the given one's weights, and its maximum number of stages.
 
-    Where one set of weights serves any number (``net.tied``), just so many are run, in NRL-GDN without its stop rule.
-    Where every stage has weights of its own, the run ends after the first of them. None: as the network would.
-    UnfoldError for a number that the network cannot have.
+    Where one set of weights serves any number (``net.tied``), exactly so many are run, in NRL-GDN without its stop
+    rule. Where every stage has its own weights, the run ends after the first ``stages`` of them. None: the network's
+    default. UnfoldError for a number that the network does not support.
     """
     if stages is None:
         return net, net.count()

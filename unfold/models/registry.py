@@ -1,4 +1,4 @@
-"""The networks by name: `unfold.create_model` and what is known of a network before it is built."""
+"""The networks by name: `unfold.create_model`, and facts of a network before it is built."""
 
 from __future__ import annotations
 
@@ -19,18 +19,20 @@ from unfold.user_files import line_of
 from unfold.util.device import pick_device
 
 logger = logging.getLogger("unfold")
-SKELETONS = 8  # that are kept
+SKELETONS = 8  # kept in the cache
 _skeletons: dict[tuple[Any, ...], UnfoldingNetwork] = {}
-LARGEST = 10_000  # a width or a number of stages above it is a mistake, or an attack on memory
+LARGEST = 10_000  # a larger width or number of stages is a mistake, or an attack on memory
 
 
 def list_models() -> list[str]:
-    """Names of all networks, sorted: those that are built in, and those of installed packages."""
+    """Names of all networks, sorted: built-in ones, and those of installed packages."""
     return registry.names(NETWORK)
 
 
 def list_networks() -> list[type[UnfoldingNetwork]]:
-    """The classes that the names stand for, each once, the package's first. Others that fail are left out, noted."""
+    """The classes behind the names, each once, the package's first. Installed ones that fail to load are skipped and
+    logged.
+    """
     found: dict[object, None] = {}
     for name in dict.fromkeys([*BUILTIN["network"], *list_models()]):
         try:
@@ -41,18 +43,18 @@ def list_networks() -> list[type[UnfoldingNetwork]]:
 
 
 def network_part(name: str) -> Part:
-    """The network of that name, imported: the package's, an installed one's, or code. UnfoldError for none."""
+    """Import the network of that name: the package's, an installed one's, or code. UnfoldError if unknown."""
     return registry.find(NETWORK, name)
 
 
 def about(part: Part) -> str:
-    """What a network is, in one line."""
+    """A one-line description of a network."""
     preset = getattr(part.make, "presets", {}).get(part.name)
     return preset.about if preset else next(iter((part.make.__doc__ or "").strip().splitlines()), "")
 
 
 def same_network(a: str, b: str) -> bool:
-    """Whether two names stand for one network, as dgunet_deblur and dgunet_denoise do."""
+    """Whether two names are the same network, as dgunet_deblur and dgunet_denoise are."""
     left, right = network_part(a), network_part(b)
     return left.make is right.make and left.defaults() == right.defaults()
 
@@ -61,8 +63,8 @@ def create_model(name: str, *, device: str | torch.device | None = None, **optio
     """Build a network with fresh weights.
 
     name: one of :func:`list_models`, or code: "ista.py:ISTANet", "package.module:ISTANet". device: "auto", "cpu",
-    "cuda" or a torch.device; None: where torch puts it. options: constructor arguments in place of the published ones,
-    e.g. ``create_model("dgunet_denoise", stages=4)``. What the network is given it looks at, see
+    "cuda" or a torch.device; None: torch's default. options: constructor arguments that replace the published ones,
+    e.g. ``create_model("dgunet_denoise", stages=4)``. The network checks its inputs, see
     :attr:`unfold.models.unfolding.UnfoldingNetwork.checks_inputs`. Raises UnfoldError for an unknown name, argument,
     value or device.
     """
@@ -70,18 +72,18 @@ def create_model(name: str, *, device: str | torch.device | None = None, **optio
 
 
 def plain_model(name: str, **options: object) -> UnfoldingNetwork:
-    """As :func:`create_model`, for the package's own use: the network does not look at what it is given."""
+    """As :func:`create_model`, for internal use: the network does not check its inputs."""
     return built(network_part(name), options)
 
 
 def for_people(net: UnfoldingNetwork, device: str | torch.device | None) -> UnfoldingNetwork:
-    """The network on that device, looking at what it is given."""
+    """The network on that device, with checks of its inputs."""
     net.checks_inputs = True
     return net if device is None else net.to(pick_device(device))
 
 
 def built(part: Part, options: Options, where: Callable[[str], str] | None = None) -> UnfoldingNetwork:
-    """The network that a part makes of options. UnfoldError where they do not fit; where: see Part.checked."""
+    """Build a part's network with these options. UnfoldError where they do not fit; where: see Part.checked."""
     largest = max(_whole_numbers(options), default=0)
     if largest > LARGEST:
         raise UnfoldError(f"{part.name} cannot be built with {largest}: more than {LARGEST} of anything is a mistake")
@@ -91,7 +93,7 @@ def built(part: Part, options: Options, where: Callable[[str], str] | None = Non
 
 
 def _check_begin(net: UnfoldingNetwork) -> None:
-    """UnfoldError where what it says of its inputs is none, ``begin`` does not take them, or the loop is replaced."""
+    """UnfoldError where ``inputs`` is invalid, ``begin`` does not take them, or ``forward`` is replaced."""
     kind = type(net)
     inputs: Any = net.inputs
     if not isinstance(inputs, Mapping) or not inputs or not all(isinstance(one, Input) for one in inputs.values()):
@@ -124,9 +126,9 @@ def _check_begin(net: UnfoldingNetwork) -> None:
 
 
 def skeleton(name: str, options: Options) -> UnfoldingNetwork:
-    """The network without numbers, to be asked and counted: takes no memory. Not to be changed."""
+    """The network on the meta device, for its facts and counts: takes no memory. Do not modify it."""
     part = network_part(name)
-    key = (part.make, name, repr(sorted(options.items())))  # a class of that name may be another by now
+    key = (part.make, name, repr(sorted(options.items())))  # the class behind a name may change
     if key not in _skeletons:
         _skeletons[key] = _without_numbers(part, options)
     while len(_skeletons) > SKELETONS:
@@ -139,7 +141,7 @@ def _without_numbers(part: Part, options: Options) -> UnfoldingNetwork:
         with torch.device("meta"):
             return built(part, options)
     except UnfoldError:
-        return built(part, options)  # what computes when it is built needs numbers; else the same error
+        return built(part, options)  # a constructor may compute, which needs real tensors; else the same error
 
 
 def _whole_numbers(value: object) -> Iterator[int]:

@@ -1,4 +1,4 @@
-"""Networks on arrays: (H,W,C) in NumPy in and out, whatever the number of channels."""
+"""Networks on arrays: NumPy (H,W,C) in and out, for any number of channels."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from unfold.util.value_checks import unchecked
 
 Image = Array
 WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel, AveragedModel)
-Method = Callable[[Named], Image]  # what is known of a measurement -> the restored image (H,W,C), not clamped
+Method = Callable[[Named], Image]  # the inputs of a measurement -> the restored image (H,W,C), not clamped
 
 
 def unwrapped(net: nn.Module) -> UnfoldingNetwork:
-    """The network in what torch wraps one in; one that torch.compile made, which runs as such, stays. UnfoldError where
-    there is none.
+    """The network inside torch's wrappers; one from torch.compile stays, as it runs compiled. UnfoldError where there
+    is no network.
     """
     inner: Any = net
     while True:
@@ -40,7 +40,7 @@ def unwrapped(net: nn.Module) -> UnfoldingNetwork:
 
 
 def tensors(inputs: Mapping[str, object], device: torch.device) -> Named:
-    """Arrays as networks take them: images (1,C,H,W), kernels (1,1,kh,kw); numbers as they are."""
+    """Arrays as tensors: images (1,C,H,W), kernels (1,1,kh,kw); numbers unchanged."""
 
     def tensor(name: str, value: object) -> object:
         if not isinstance(value, np.ndarray):
@@ -58,7 +58,7 @@ def tensors(inputs: Mapping[str, object], device: torch.device) -> Named:
 
 
 def as_tensors(inputs: Mapping[str, object], net: UnfoldingNetwork, device: torch.device) -> Named:
-    """Those of the inputs that the network takes, as tensors, images in the type of its numbers."""
+    """The inputs that the network takes, as tensors; images in the type of its weights."""
     given = tensors({name: inputs[name] for name in net.inputs if name in inputs}, device)
     if (kind := weights_kind(net)) != torch.float32:
         large = [name for name, one in net.inputs.items() if one.kind == "image" and name in given]
@@ -67,10 +67,10 @@ def as_tensors(inputs: Mapping[str, object], net: UnfoldingNetwork, device: torc
 
 
 def network(net: UnfoldingNetwork, device: torch.device, stages: int | None = None) -> Method:
-    """The network on arrays. stages: end after so many of its own, None: all.
+    """The network as a function on arrays. stages: stop after so many, None: all.
 
-    A network of one channel restores each channel of a picture by itself, and a grey one that comes as equal channels
-    once. Other numbers of channels have to agree: the network raises ValueError.
+    A network of one channel restores each channel of a picture separately, and a grey picture of equal channels once.
+    Other numbers of channels must match: the network raises ValueError.
     """
 
     @torch.inference_mode()
@@ -84,7 +84,7 @@ def network(net: UnfoldingNetwork, device: torch.device, stages: int | None = No
 
 
 def channelwise(method: Method, net: UnfoldingNetwork) -> Method:
-    """The method of a network of one channel, on pictures of any number; of other networks as it is."""
+    """For a network of one channel, the method for any number of channels; for other networks unchanged."""
     if net.channels != 1:
         return method
 

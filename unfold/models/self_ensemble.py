@@ -1,4 +1,4 @@
-"""The geometric self-ensemble: a method on the eight turned and mirrored images, averaged."""
+"""The geometric self-ensemble: the mean of a method's results on the eight rotated and mirrored images."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from unfold.util.arrays import Array, Named
 
 
 def ensembled(method: Method, number: int, picture: str = "y", images: Sequence[str] = ()) -> Method:
-    """The mean of a method's results (not clamped) on y, turned by 0 to 3 quarters and mirrored, and turned back.
+    """The mean of a method's results (not clamped) on y, rotated by 0 to 3 quarter turns and mirrored, and turned back.
 
     number: 8, or 1 for the method itself. A kernel among the inputs is turned with y, see :func:`turned_kernel`, and so
-    are images; the others are handed on as they are. picture, images: names of y and of further images.
+    are images; other inputs are unchanged. picture, images: names of y and of further images.
     """
     if number == 1:
         return method
@@ -39,9 +39,9 @@ def ensembled(method: Method, number: int, picture: str = "y", images: Sequence[
 
 
 def turned_kernel(kernel: Array, scale: int, mirrored: bool, quarters: int) -> Array:
-    """The kernel that makes the mirrored, then turned y of the picture so changed: odd sides, larger by 2 (scale - 1).
+    """The kernel for a mirrored, then rotated picture: odd sides, larger by 2 (scale - 1).
 
-    Decimation keeps the upper left pixel of a block, which mirroring moves: the kernel makes up for it by a shift.
+    Decimation keeps the upper left pixel of a block, which mirroring moves: the kernel is shifted to compensate.
     """
 
     def mirrored_along(axis: int) -> Array:

@@ -1,4 +1,4 @@
-"""The loop that every network of this package is: x = begin(y), then K times data step and prior step."""
+"""The loop of every network: x = begin(y), then K times data step and prior step."""
 
 from __future__ import annotations
 
@@ -39,19 +39,19 @@ def check_image(y: Tensor, channels: int, what: str = "y") -> None:
 
 
 def check_channels(channels: int) -> int:
-    """The number of image channels; ValueError where it is none."""
+    """The number of image channels; ValueError where it is invalid."""
     if channels < 1:
         raise ValueError(f"channels is the number of image channels, at least 1, not {channels}")
     return channels
 
 
 def of_data_parallel(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A state dict as torch's DataParallel saves it, with its prefix on every name."""
+    """A state dict with DataParallel's prefix on every name."""
     return {f"module.{key}": value for key, value in state.items()}
 
 
 class State(NamedTuple):
-    """What the loop has after a stage: the estimate, what all stages share, and what else the stage handed out."""
+    """The loop's state after a stage: the estimate, the context of all stages, and the stage's extras."""
 
     x: Tensor
     context: Any
@@ -59,8 +59,8 @@ class State(NamedTuple):
 
 
 class Output(NamedTuple):
-    """All of a run. stages: the estimate after each stage, first to last; extras: what stages handed out beside it, by
-    name, first stage first.
+    """The output of a run. stages: the estimate after each stage, first to last; extras: further outputs of the stages
+    by name, first stage first.
     """
 
     stages: list[Tensor]
@@ -70,68 +70,67 @@ class Output(NamedTuple):
 class UnfoldingNetwork(nn.Module, ABC):
     """An iterative restoration algorithm with learned steps.
 
-    A network says how an estimate begins (:meth:`begin`) and what one stage does (:meth:`stage`); the loop, the list of
-    stages and activation checkpointing live here, once. All that other code has to know of a network it says itself,
-    by the attributes below and by :attr:`inputs`; each has a default that is safe.
+    A network defines its initial estimate (:meth:`begin`) and one stage (:meth:`stage`). The loop, the list of stages
+    and activation checkpointing are implemented here, once. Everything that other code must know about a network is an
+    attribute below, or :attr:`inputs`; each has a safe default.
 
-    stages: number of stages K. Where the weights are tied (``tied``), it may be set anew at any time, as in
-        ``net.stages = 9``; what trains with another number says so.
-    checkpoint_stages: keep only each stage's output in training and compute its inside again in the backward pass:
-        memory of about one stage instead of K, for one more forward pass. Gradients are the same.
-    checks_inputs: look at what a run is given and raise UnfoldError for what no such network takes, values beyond
-        [-2,3] among them. ``create_model`` and ``load_model`` switch it on; training, protocols and what measures
-        speed build networks without it. On a GPU, numbers are looked at in eval mode alone, where that makes the host
-        wait once.
+    stages: number of stages K. With tied weights (``tied``) it may be set at any time, as in ``net.stages = 9``; a
+        network that trains with another number documents it.
+    checkpoint_stages: keep only each stage's output in training and recompute its inside in the backward pass: memory
+        of about one stage instead of K, for one more forward pass. Gradients are the same.
+    checks_inputs: check inputs and raise UnfoldError for what no such network takes, including values beyond [-2,3].
+        ``create_model`` and ``load_model`` switch it on; training, protocols and benchmarks build networks without it.
+        On a GPU, values are checked only in eval mode, where the host then waits once.
     """
 
     checkpoint_stages: bool = False
     checks_inputs: bool = False
-    takes_half: bool = True  # whether its weights may be float16 or bfloat16; not where parts compute in float32
+    takes_half: bool = True  # whether its weights may be float16 or bfloat16; False where parts compute in float32
     tied: bool = False  # one set of weights serves any number of stages
     fewest_stages: int = 1
     channels: int = 3  # of the images that it restores
-    size_multiple: int = 1  # what images are padded to inside
+    size_multiple: int = 1  # images are padded to multiples of it inside
     min_size: int = 1  # smallest height and width of an input
     presets: ClassVar[Mapping[str, Preset]] = MappingProxyType({})  # published networks of this class, by name
     tiling: Tiling = Tiling()
-    # What a data step takes to be beyond the border: "circular", the other side; "zero"; "any", nothing that matters.
+    # Boundary condition of the data step: "circular", "zero", or "any" where it does not matter.
     border: Border = "any"
-    output: str = "(B,C,H,W), not clamped"  # for people
-    bf16: str = "what the layers do under autocast"  # for people: what stays in float32
-    other_inputs: Mapping[str, str] = MappingProxyType({})  # for people: in place of those of ``inputs``
+    output: str = "(B,C,H,W), not clamped"  # for display
+    bf16: str = "what the layers do under autocast"  # for display: what stays in float32
+    other_inputs: Mapping[str, str] = MappingProxyType({})  # for display: instead of those of ``inputs``
     trained_on: str = "gaussian"  # the degradation whose samples `unfold bench --mode data` makes
-    measures: bool = False  # whether the picture that it takes is a clean one, which it measures itself
-    # Options that name files which weights need and do not hold, such as a matrix: option -> what it is. A checkpoint
-    # has their SHA-256 and never a path that is opened.
+    measures: bool = False  # whether it takes a clean picture and measures it itself
+    # Options that name files which weights need and do not contain, such as a matrix: option -> meaning. A checkpoint
+    # has their SHA-256, and never a path that is opened.
     files: ClassVar[Mapping[str, str]] = MappingProxyType({})
-    # Options that change results and that recognise() may leave out: a default is assumed, and said.
+    # Options that change results and that recognise() may leave out: a default is assumed and logged.
     not_in_shapes: ClassVar[tuple[str, ...]] = ("stages",)
-    hands_out: bool = False  # whether the run that asks a stage looks at its extras, which may be spared where not
-    not_for_pictures: str = ""  # why the command line cannot restore pictures with it; "" where it can
-    unused_keys: str = ""  # regular expression of the parameters that no computation uses; published files hold them
-    foreign_keys: str = ""  # of unused parameters that some published files hold and this network has not
-    meanings: Mapping[str, str] = MappingProxyType({})  # of "residual" and of each of the numbers, in words
+    hands_out: bool = False  # whether the run uses a stage's extras; if not, they may be omitted
+    not_for_pictures: str = ""  # why the command line cannot restore pictures with it; "" if it can
+    unused_keys: str = ""  # regular expression of unused parameters that published files contain
+    foreign_keys: str = ""  # of unused parameters in some published files that this network lacks
+    meanings: Mapping[str, str] = MappingProxyType({})  # meanings of "residual" and of each number
 
     @classmethod
     def recognise(cls, state: Mapping[str, Tensor]) -> dict[str, Any] | None:
-        """The constructor arguments that the names and shapes of a state dict show; None where another network's.
+        """The constructor arguments from the names and shapes of a state dict; None for another network's.
 
-        What no shape shows is left out. A state dict that has a name which only this network has, and otherwise other
-        names or shapes, may raise KeyError, IndexError, ValueError or ZeroDivisionError: it is of no network at all.
-        By default nothing is recognised.
+        Arguments that shapes do not show are left out. A state dict with a name that only this network has, but
+        otherwise other names or shapes, may raise KeyError, IndexError, ValueError or ZeroDivisionError: then it fits
+        no network. By default nothing is recognised.
         """
         return None
 
     @classmethod
     def file_wanted(cls, given: Mapping[str, Any]) -> str:
-        """Which file weights cannot do without, and how to give it, where the options do not name it; else ""."""
+        """The file that the weights need and the options do not name, with how to give it; "" for none."""
         return ""
 
     @staticmethod
     def official_layout(state: Mapping[str, Tensor]) -> Mapping[str, object]:
-        """What the published code of the network loads, at least as the facts on it say (none was run).
+        """The layout that the published code loads, from facts about it (it was not run).
 
-        By default the state dict, bare.
+        By default the bare state dict.
         """
         return dict(state)
 
@@ -142,33 +141,33 @@ class UnfoldingNetwork(nn.Module, ABC):
 
     @property
     def inputs(self) -> Mapping[str, Input]:
-        """What ``net(...)`` takes, by name, the picture first: see :mod:`unfold.facts`."""
+        """The inputs of ``net(...)`` by name, the picture first: see :mod:`unfold.facts`."""
         return {"y": image(self.channels)}
 
     @property
     def picture(self) -> str:
-        """The name of the input that is the picture to be restored."""
+        """The name of the input that is the degraded picture."""
         return next(iter(self.inputs))
 
     @property
     def measured_channels(self) -> int:
-        """Of the picture that it takes, which may be others than those of its result (a mosaic of one channel)."""
+        """Channels of its input picture, which may differ from those of its result (a mosaic of one channel)."""
         return self.inputs[self.picture].channels or self.channels
 
     @property
     def required(self) -> list[str]:
-        """The inputs that have to be given: all but those for which :meth:`begin` has a default."""
+        """The required inputs: all without a default in :meth:`begin`."""
         known, own = inspect.signature(self._begins_with()).parameters, self.inputs
         optional = {n for n in own if n in known and known[n].default is not inspect.Parameter.empty}
         return [name for name in own if name == self.picture or name not in optional]
 
     def _begins_with(self) -> Callable[..., Any]:
-        """What has a default for the inputs that need not be given."""
+        """The function whose defaults make inputs optional."""
         return self.begin
 
     def example(self, height: int, width: int, batch: int = 1, kernels: int = 1, side: int = 25) -> Named:
-        """Inputs of zeros for a batch of measurements of that size, and ``kernels`` kernels of side x side pixels that
-        blur nothing: a 1 in the centre."""
+        """Example inputs of zeros for a batch of measurements of that size, and ``kernels`` identity kernels of side x
+        side pixels: a 1 in the centre."""
         values: Named = {"whole": 1, "level": 0.0, "number": 0.0}
         made: dict[str, Any] = {}
         for name, one in self.inputs.items():
@@ -195,19 +194,19 @@ class UnfoldingNetwork(nn.Module, ABC):
         self._stages = stages
 
     def count(self) -> int:
-        """How many stages the next run has at most."""
+        """The maximum number of stages of the next run."""
         return self.stages
 
     def finished(self, memory: Any) -> bool:
-        """Whether a run may end before its last stage, judged by what the present one hands on."""
+        """Whether the run ends after the current stage, judged by its memory."""
         return False
 
     def fix_stages(self) -> None:
-        """Run exactly ``stages`` stages, without a rule of its own that ends earlier. By default there is none."""
+        """Run exactly ``stages`` stages, without an own stop rule. By default there is none."""
 
     @abstractmethod
     def begin(self, *args: Any, **inputs: Any) -> tuple[Tensor, Any]:
-        """Return x_0 and the context: whatever all stages share (the measurement, a prepared operator)."""
+        """Return x_0 and the context that all stages share (the measurement, a prepared operator)."""
 
     @abstractmethod
     def stage(
@@ -215,24 +214,24 @@ class UnfoldingNetwork(nn.Module, ABC):
     ) -> tuple[Tensor, Any] | tuple[Tensor, Any, dict[str, Tensor]]:
         """One data step and one prior step: x_k -> x_{k+1}, for k = 0..K-1. ``memory`` is None in the first stage.
 
-        Returns (x, memory), or (x, memory, extras): further tensors by name, for losses and traces. Those that cost
-        much may be left out where ``hands_out`` is false: nobody looks at them.
+        Returns (x, memory), or (x, memory, extras): further tensors by name, for losses and traces. Expensive ones may
+        be omitted where ``hands_out`` is False, as they are not used then.
         """
 
     def finish(self, x: Tensor, context: Any) -> Tensor:
-        """Turn the loop's estimate into the image that the caller gets (undo padding, for example)."""
+        """Turn the loop's estimate into the returned image (for example, undo padding)."""
         return x
 
     def residual(self, k: int, x: Tensor, context: Any) -> Tensor | None:
-        """A x - y of what stage k = 0..K takes (for k = K: of the result), as large as y; None where A is not known."""
+        """A x - y for the input of stage k = 0..K (k = K: the result), with the size of y; None where A is unknown."""
         return None
 
     def numbers(self, k: int, context: Any) -> dict[str, Tensor]:
-        """The scalars of stage k = 0..K-1 by the names of the paper, of one sample or (B,1,1,1)."""
+        """The scalars of stage k = 0..K-1 by their names in the paper, for one sample or (B,1,1,1)."""
         return {}
 
     def states(self, *args: Any, **inputs: Any) -> Iterator[State]:
-        """Yield x_0, x_1, ... as stages take them, each with the context, holding no more than one stage at a time."""
+        """Yield x_0, x_1, ... before ``finish``, each with the context; only one stage is held at a time."""
         return self._states(args, inputs, hands_out=True)
 
     def _states(self, args: tuple[Any, ...], inputs: dict[str, Any], *, hands_out: bool) -> Iterator[State]:
@@ -253,7 +252,7 @@ class UnfoldingNetwork(nn.Module, ABC):
         memory = None
         for k in range(self.count()):
             if self.checkpoint_stages and torch.is_grad_enabled():
-                # Stages draw no random numbers, so the generator's state need not be kept for the second pass.
+                # Stages draw no random numbers, so the random state need not be restored for the second pass.
                 x, memory, extras = checkpoint(
                     self._checked_stage, k, x, memory, context, hands_out, use_reentrant=False, preserve_rng_state=False
                 )
@@ -266,8 +265,8 @@ class UnfoldingNetwork(nn.Module, ABC):
     def _checked_stage(
         self, k: int, x: Tensor, memory: Any, context: Any, hands_out: bool
     ) -> tuple[Tensor, Any, dict[str, Tensor]]:
-        """A stage's result; UnfoldError that names the method's line where it is none."""
-        self.hands_out = hands_out  # here: when a checkpointed stage is computed again, too
+        """A stage's checked result; UnfoldError with the method's line where it is invalid."""
+        self.hands_out = hands_out  # set here, so that it also holds when a checkpointed stage is recomputed
         result = self.stage(k, x, memory, context)
         wrong = ""
         if not isinstance(result, tuple) or len(result) not in (2, 3):
@@ -291,7 +290,7 @@ class UnfoldingNetwork(nn.Module, ABC):
             yield self.finish(state.x, state.context)
 
     def run(self, *args: Any, **inputs: Any) -> Output:
-        """All estimates, finished, and all that stages handed out beside them."""
+        """All finished estimates, and all extras of the stages."""
         output = Output([], {})
         for state in islice(self.states(*args, **inputs), 1, None):
             output.stages.append(self.finish(state.x, state.context))
@@ -302,8 +301,8 @@ class UnfoldingNetwork(nn.Module, ABC):
     def forward(
         self, *args: Any, return_stages: bool = False, return_output: bool = False, **inputs: Any
     ) -> Tensor | list[Tensor] | Output:
-        """Restore: the last estimate, or with ``return_stages`` the list of all, first stage first; with
-        ``return_output`` all of the run, as :meth:`run` gives it.
+        """Restore: returns the last estimate, or with ``return_stages`` the list of all, first stage first; with
+        ``return_output`` the whole :class:`Output`, see :meth:`run`.
         """
         if return_output:
             return self.run(*args, **inputs)

@@ -5,8 +5,8 @@ Zhang, Van Gool, Timofte: Deep Unfolding Network for Image Super-Resolution, CVP
     Stage k:  z_k = argmin_z ||S(k * z) - y||^2 + alpha_k ||z - x_{k-1}||^2     closed form
               x_k = P(z_k, beta_k)                                              one ResUNet for all stages
 
-with (alpha, beta) = H(sigma, s), x_0 the nearest neighbour interpolation of y. USRGAN is the same network, trained
-otherwise. Parameters carry the names of the published checkpoints, which are bare state dicts.
+with (alpha, beta) = H(sigma, s), x_0 the nearest neighbour interpolation of y. USRGAN is the same network with other
+training. Parameters have the names of the published checkpoints, which are bare state dicts.
 """
 
 from __future__ import annotations
@@ -57,13 +57,14 @@ class HyperParameters(nn.Module):
 
     @torch.no_grad()
     def start(self) -> None:
-        """Begin with a schedule as in plug-and-play restoration (Zhang et al., DPIR, arXiv 2008.13751), at any scale.
+        """Initialise with a schedule as in plug-and-play restoration (Zhang et al., DPIR, arXiv 2008.13751), at any
+        scale.
 
-        alpha_k = 0.23 sigma^2 / beta_k^2 and 0.23 are theirs; that beta_k falls from 0.5 to 0.03 for all sigma, evenly
-        in its logarithm, is ours: the first estimates heed the measurement alone, even where that amplifies noise, and
-        the prior takes over. For sigma^2 stands sigma^2 + 0.0027^2, as cutting the blurred image off to 8 bits is some
-        noise, too. Exact for sigma of 0, 1, 2, 4, 8, 16 and 32 in 255 units (of fewer than 6 hidden channels, for the
-        first of these), linear before Softplus between them and beyond.
+        alpha_k = 0.23 sigma^2 / beta_k^2 and 0.23 are theirs. Ours is that beta_k falls from 0.5 to 0.03 for all sigma,
+        evenly in its logarithm: the first estimates follow the measurement only, even where that amplifies noise, and
+        then the prior takes over. sigma^2 is replaced by sigma^2 + 0.0027^2, as truncating the blurred image to 8 bits
+        adds noise, too. Exact for sigma of 0, 1, 2, 4, 8, 16 and 32 in 255 units (with fewer than 6 hidden channels,
+        for the first of these), linear before Softplus between them and beyond.
         """
         weight_1, bias_1, weight_2, bias_2, weight_3, bias_3 = self.mlp.parameters()
         stages = len(bias_3) // 2
@@ -72,10 +73,10 @@ class HyperParameters(nn.Module):
         alphas = 0.23 * (sigmas**2 + 0.0027**2) / betas[:, None] ** 2
         values = torch.log(torch.expm1(alphas - 1e-6))  # before Softplus
         slopes = values.diff() / sigmas.diff()
-        used = range(len(sigmas) - 1)  # of each interval one hidden channel: how much sigma lies above its beginning
+        used = range(len(sigmas) - 1)  # one hidden channel per interval: how far sigma is above its start
         for parameter in (weight_1, bias_1, weight_2, bias_2):
             parameter[used] = 0.0
-        unit = 4 / 255  # what sigma is counted in, to be of the size of the scale
+        unit = 4 / 255  # unit of sigma, so that it has the magnitude of the scale
         weight_1[used, 0] = 1 / unit
         bias_1[used] = -sigmas[:-1] / unit
         weight_2[used, used] = 1.0
@@ -114,7 +115,7 @@ class USRNet(UnfoldingNetwork):
         {
             "residual": "A blurs by the kernel with a circular border and keeps every s-th pixel",
             "alpha": "weight of the estimate before against the measurement in the data step",
-            "beta": "noise level that the prior is told, in [0,1] units",
+            "beta": "noise level given to the prior, in [0,1] units",
         }
     )
 
@@ -149,7 +150,7 @@ class USRNet(UnfoldingNetwork):
         }
 
     def start_as_identity(self) -> None:
-        """Begin near the data steps alone: the prior returns about what it is given."""
+        """Initialise the prior near the identity, so that only the data steps act."""
         self.p.start_as_identity()
         self.h.start()
 
@@ -161,7 +162,7 @@ class USRNet(UnfoldingNetwork):
         if isinstance(sigma, (int, float)):
             if not 0 <= sigma <= 1:
                 raise ValueError(f"sigma is a standard deviation in [0,1] units, not {sigma}: divide 255 units by 255")
-            # filled in on the device: sending a number there makes the host wait
+            # filled in on the device: copying a number there makes the host wait
             sigma = x.new_full((1,), sigma)
         levels = torch.as_tensor(sigma, dtype=x.dtype, device=x.device).flatten()
         if len(levels) not in (1, len(y)):

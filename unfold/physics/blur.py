@@ -1,4 +1,4 @@
-"""Blur by a kernel, and its exact adjoint, for three ways to continue an image beyond its border. On torch tensors."""
+"""Blur by a kernel, and its exact adjoint, with three boundary conditions. On torch tensors."""
 
 from __future__ import annotations
 
@@ -38,19 +38,19 @@ def blur_adjoint(v: Tensor, kernel: Tensor, boundary: Boundary = "zero") -> Tens
 
 
 def _weight(kernel: Tensor, batch: int) -> Tensor:
-    """The kernel as correlation wants it, one for each sample."""
+    """The kernel flipped for correlation, one per sample."""
     if kernel.ndim != 4 or kernel.shape[1] != 1 or len(kernel) not in (1, batch):
         raise ValueError(f"kernel must have shape ({batch}, 1, kh, kw) or (1, 1, kh, kw), not {tuple(kernel.shape)}")
     return kernel.flip(-2, -1).expand(batch, -1, -1, -1)
 
 
 def _margins(kh: int, kw: int) -> tuple[int, int, int, int]:
-    """left, right, top, bottom: how far a kernel reaches from its centre, when flipped."""
+    """left, right, top, bottom: extent of the flipped kernel around its centre."""
     return (kw - 1) - kw // 2, kw // 2, (kh - 1) - kh // 2, kh // 2
 
 
 def _fold_back(wide: Tensor, dim: int, before: int, after: int, boundary: Boundary) -> Tensor:
-    """The adjoint of padding along one axis: what the margins hold goes back to the pixels they were copied from."""
+    """The adjoint of padding along one axis: the margins are added to the pixels that they were copied from."""
     size = wide.shape[dim] - before - after
     core = wide.narrow(dim, before, size).clone()
     if boundary == "zero":

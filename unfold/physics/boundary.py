@@ -1,8 +1,8 @@
-"""Continuing an image so that it is periodic: for data steps that take every image to be.
+"""Extend an image so that it is periodic: for data steps with a circular boundary.
 
-Liu, Jia: Reducing boundary artifacts in image deconvolution, ICIP 2008. The image gets a strip below, a strip to the
-right and the corner between them. Each is the membrane (the solution of Laplace's equation) that hangs between the
-borders around it, the opposite borders of the image among them, so that the whole continues itself without a jump.
+Liu, Jia: Reducing boundary artifacts in image deconvolution, ICIP 2008. The image is extended by a strip below, a strip
+to the right and the corner between them. Each is a membrane (the solution of Laplace's equation) between the borders
+around it, including the opposite borders of the image, so that the periodic image has no jump.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def _membrane(frame: Image) -> Image:
 
 
 def _strip(image: Image, extra: int) -> Image:
-    """The solved strip (extra + 2, W, C) between the last row of ``image`` and its first one."""
+    """The interpolating strip (extra + 2, W, C) between the last row of ``image`` and its first one."""
     frame = np.zeros((extra + 2, *image.shape[1:]))
     frame[0], frame[-1] = image[-1], image[0]
     part = np.linspace(0, 1, extra)[:, None, None]
@@ -46,9 +46,9 @@ def _strip(image: Image, extra: int) -> Image:
 
 
 def wrap_boundary(image: Array, size: tuple[int, int]) -> Image:
-    """Continue (H,W,C) to the right and below to ``size``, both larger than the image by at least 2.
+    """Extend (H,W,C) to the right and below to ``size``, both sides larger by at least 2.
 
-    As USRNet's evaluation does it, which is not quite symmetric: the first of the rows added repeats the image's last
+    As in USRNet's evaluation, which is not quite symmetric: the first of the rows added repeats the image's last
     row, and no column does. ValueError where the size is not large enough.
     """
     image = np.asarray(image, dtype=np.float64)
@@ -67,10 +67,10 @@ def wrap_boundary(image: Array, size: tuple[int, int]) -> Image:
 
 
 def periodic(y: Array, scale: int) -> Image:
-    """A small image (h,w,C), continued to the right and below until its enlargement by scale is periodic, nearly.
+    """A small image (h,w,C), extended to the right and below until its enlargement by scale is nearly periodic.
 
-    As USRNet's evaluation of small images does it: its enlargement to nearest neighbours is continued by 16 to 23
-    pixels, decimated, and its own part put back as it was.
+    As in USRNet's evaluation of small images: its nearest neighbour enlargement is extended by 16 to 23 pixels and
+    decimated, and the original part is restored.
     """
     height, width = y.shape[:2]
     large = y.repeat(scale, axis=0).repeat(scale, axis=1)

@@ -1,4 +1,4 @@
-"""Noise as a camera makes it: drawn on the mosaic of its sensor, and carried through demosaicing, colours and tone."""
+"""Camera noise: drawn on the sensor's mosaic, then propagated through demosaicing, colours and tone curve."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from numpy.typing import NDArray
 GAMMA = 2.2  # of the tone curve: light = value^2.2
 
 # Malvar, He, Cutler: High-quality linear interpolation for demosaicing of Bayer-patterned color images (ICASSP 2004),
-# in eighths: green at red or blue; a colour at green, whose neighbours of that colour lie in the row; red at blue.
+# in eighths: green at red or blue; a colour at green with its neighbours of that colour in the row; red at blue.
 _GREEN = np.array([[0, 0, -1, 0, 0], [0, 0, 2, 0, 0], [-1, 2, 4, 2, -1], [0, 0, 2, 0, 0], [0, 0, -1, 0, 0]]) / 8
 _IN_ROW = np.array([[0, 0, 0.5, 0, 0], [0, -1, 0, -1, 0], [-1, 4, 5, 4, -1], [0, -1, 0, -1, 0], [0, 0, 0.5, 0, 0]]) / 8
 _ACROSS = np.array(
     [[0, 0, -1.5, 0, 0], [0, 2, 0, 2, 0], [-1.5, 0, 6, 0, -1.5], [0, 2, 0, 2, 0], [0, 0, -1.5, 0, 0]]
 ) / 8  # fmt: skip
-# Bilinear interpolation of the colour's own samples alone.
+# Bilinear interpolation from the colour's own samples only.
 _GREEN_BILINEAR = np.array([[0, 1, 0], [1, 4, 1], [0, 1, 0]]) / 4
 _COLOUR_BILINEAR = np.array([[1, 2, 1], [2, 4, 2], [1, 2, 1]]) / 4
 
 
 class Camera(NamedTuple):
-    """gain, read: variance of the noise at light x in [0,1] is gain x + read; white: factors of white balance of red,
-    green and blue; colours: from the sensor's colours to the picture's, rows of sum 1; malvar: how it is demosaiced,
-    by Malvar's filters or bilinearly; smooth: standard deviations in pixels of the blurs of the noise's brightness and
-    of its colour, 0 for none: cameras smooth what they take, colour more than brightness, and leave blotches.
+    """gain, read: variance of the noise at light x in [0,1] is gain x + read; white: white balance factors of red,
+    green and blue; colours: matrix from the sensor's colours to the picture's, rows of sum 1; malvar: demosaicing by
+    Malvar's filters or bilinear; smooth: standard deviations in pixels of the blurs of the noise's brightness and of
+    its colour, 0 for none: cameras smooth their pictures, colour more than brightness, and leave blotches.
     """
 
     gain: float
@@ -53,22 +53,22 @@ def demosaic(mosaic: NDArray[np.float32], malvar: bool) -> NDArray[np.float32]:
     green, row, across = (_filtered(mosaic, kernel) for kernel in (_GREEN, _IN_ROW, _ACROSS))
     column = _filtered(mosaic, _IN_ROW.T)
     own[::2, ::2, 1], own[1::2, 1::2, 1] = green[::2, ::2], green[1::2, 1::2]
-    # Red has its neighbours in the row in even rows, in the column in odd ones; blue the other way.
+    # Red has its neighbours in the row in even rows and in the column in odd rows; blue vice versa.
     own[::2, 1::2, 0], own[1::2, ::2, 0], own[1::2, 1::2, 0] = row[::2, 1::2], column[1::2, ::2], across[1::2, 1::2]
     own[::2, 1::2, 2], own[1::2, ::2, 2], own[::2, ::2, 2] = column[::2, 1::2], row[1::2, ::2], across[::2, ::2]
     return own
 
 
 def _filtered(image: NDArray[np.float32], kernel: NDArray[np.float64]) -> NDArray[np.float32]:
-    # Reflected without repeating the border, so that colours of the mosaic meet their own.
+    # Reflected without repeating the border, so that the mosaic pattern continues.
     return np.asarray(cv2.filter2D(image, cv2.CV_32F, kernel, borderType=cv2.BORDER_REFLECT_101))
 
 
 def add_camera_noise(x: NDArray[np.float32], camera: Camera, rng: np.random.Generator) -> NDArray[np.float32]:
-    """The picture x (H,W,3) in [0,1] as that camera takes it, in [0,1], not rounded.
+    """The picture x (H,W,3) in [0,1] with the camera's noise, in [0,1], not rounded.
 
-    The noise of each site of the sensor depends on the light there. Demosaicing is linear here, so noise goes through
-    it alone, and the picture itself stays as sharp as it is: a network that learns from such pairs does not sharpen.
+    The noise at each site of the sensor depends on the light there. Demosaicing is linear here, so only the noise
+    passes through it, and the picture keeps its sharpness: a network trained on such pairs does not sharpen.
     """
     light = x**GAMMA
     white = np.array(camera.white, np.float32)
@@ -88,8 +88,8 @@ def _blurred(noise: NDArray[np.float32], width: float) -> NDArray[np.float32]:
 
 
 def jpeg(x: NDArray[np.uint8], quality: int, offset: tuple[int, int] = (0, 0)) -> NDArray[np.uint8]:
-    """x (H,W,3) after JPEG of that quality, colours at half the resolution. offset: rows and columns by which blocks
-    begin before the picture, below 16: a crop of a photograph does not begin with a block.
+    """x (H,W,3) after JPEG of that quality, with chroma subsampling. offset: rows and columns, below 16, by which the
+    blocks start before the picture, as a crop of a photograph does not start at a block.
     """
     down, right = offset
     padded = cv2.copyMakeBorder(x, down, 0, right, 0, cv2.BORDER_REFLECT_101)

@@ -1,4 +1,4 @@
-"""Blur and decimation of image arrays, to the digit as published evaluations do it.
+"""Blur and decimation of image arrays, exactly as in published evaluations.
 
 The operators on tensors, for networks and training, are in :mod:`unfold.physics.blur`.
 """
@@ -25,10 +25,10 @@ def blur_array(image: Array, kernel: Array, boundary: str = "circular") -> NDArr
 
 
 def blur_uint8(image: NDArray[np.uint8], kernel: Array) -> NDArray[np.uint8]:
-    """Circular blur of a uint8 image as USRNet's and NRL-GDN's code does it: the result is cut off, not rounded.
+    """Circular blur of a uint8 image as in USRNet's and NRL-GDN's code: the result is truncated, not rounded.
 
-    That costs half a grey level on average, which a network is trained with and evaluated on. Where negative values of
-    a kernel lead beyond 0 or 255, the result is clamped.
+    This costs half a grey level on average; networks are trained and evaluated with it. Where negative kernel values
+    lead beyond 0 or 255, the result is clamped.
     """
     return np.trunc(blur_array(image, kernel)).clip(0, 255).astype(np.uint8)
 
@@ -39,6 +39,6 @@ def decimate_array(image: Array, scale: int) -> Array:
 
 
 def crop_to_multiple(image: Array, multiple: int) -> Array:
-    """Cut (H,W[,C]) at the bottom and the right to multiples of ``multiple``."""
+    """Crop (H,W[,C]) at the bottom and the right to multiples of ``multiple``."""
     height, width = (n - n % multiple for n in image.shape[:2])
     return image[:height, :width]

@@ -1,4 +1,4 @@
-"""Edge taper: make an image periodic where a kernel sees it, so that inverse filters do not ring from the border."""
+"""Edge taper: make the border of an image periodic, so that inverse filters do not ring from it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def taper_weights(kernel: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def _profile(projection: Tensor, length: int) -> Tensor:
-    # The period is length - 1, and its first value stands again at the end: both ends of the axis get weight 0.
+    # The period is length - 1, and its first value is repeated at the end: both ends of the axis get weight 0.
     power = torch.fft.rfft(for_fourier(projection), n=length - 1).abs().square()
     correlation = torch.fft.irfft(power, n=length - 1).to(projection.device)
     correlation = torch.cat([correlation, correlation[..., :1]], dim=-1)

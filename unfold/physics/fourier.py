@@ -1,4 +1,4 @@
-"""Measurements in the Fourier domain, some of all frequencies: magnetic resonance imaging with one coil."""
+"""Subsampled measurements in the Fourier domain: magnetic resonance imaging with one coil."""
 
 from __future__ import annotations
 

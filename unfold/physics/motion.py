@@ -1,4 +1,4 @@
-"""Motion kernels: the path of a shaking camera, seen as a histogram. The same for USRNet's and NRL-GDN's training.
+"""Motion kernels: histograms of a shaking camera's path, as in USRNet's and NRL-GDN's training.
 
 In NumPy, equal to the published code draw by draw.
 """
@@ -13,20 +13,20 @@ from numpy.typing import NDArray
 from unfold.physics.kernels import SIDE, Kernel, gaussian_kernel, normalised
 from unfold.physics.rng import Rng
 
-STEPS = 250  # of a path
+STEPS = 250  # in a path
 SMALLEST, LARGEST = 5, 27  # bins of a histogram
-TURN = 2 * np.pi / STEPS  # what a rotation is scaled by at every step
-LEAST_SUM = 0.1  # what an enlarged kernel must have kept after cropping
+TURN = 2 * np.pi / STEPS  # scale of the rotation per step
+LEAST_SUM = 0.1  # smallest sum of an enlarged kernel after cropping
 
 
 def random_path(rng: Rng) -> NDArray[np.float64]:
-    """The camera_path of normal forces. Draws: (3,STEPS), the first column of which is v_0; n_t and m_t by turns."""
+    """The camera_path of normal forces. Draws: (3,STEPS), whose first column is v_0; then n_t and m_t alternately."""
     start = rng.standard_normal((3, STEPS))[:, 0]
     return camera_path(start, rng.standard_normal((STEPS - 1, 2, 3)))
 
 
 def camera_path(start: NDArray[np.float64], forces: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The positions x_0 = 0, x_1, ... of a camera, (3,STEPS), from its first velocity v_0 (3,) and what shakes it.
+    """The positions x_0 = 0, x_1, ... of a camera, (3,STEPS), from its initial velocity v_0 (3,) and random forces.
 
         r_t = r_{t-1} + (2 pi / STEPS) (n_t / (t+1) + r_{t-1})        angles, r_0 = 0
         v_t = v_{t-1} + m_t / (t+1)                                   velocity
@@ -55,7 +55,7 @@ def _rotated(angles: NDArray[np.float64], v: NDArray[np.float64]) -> NDArray[np.
 def path_histogram(path: NDArray[np.float64], bins: int) -> Kernel:
     """How often a path (2|3,N) visits each of (bins,bins) cells of its bounding box, smoothed by a Gaussian, sum 1.
 
-    Rows are the first coordinate, columns the second. A cell holds its lower edges and not its upper ones. As
+    Rows are the first coordinate, columns the second. A cell includes its lower edges, not its upper ones. As
     published, the last row and column stay empty before smoothing, except where rounding gives one more edge. All zero
     where no cell is visited.
     """
@@ -72,7 +72,7 @@ def path_histogram(path: NDArray[np.float64], bins: int) -> Kernel:
 
 
 def centred(kernel: Kernel) -> Kernel:
-    """(SIDE,SIDE): zeros around a smaller kernel, the upper left part of a larger one (as published)."""
+    """(SIDE,SIDE): zeros around a smaller kernel, or the upper left part of a larger one (as published)."""
     before = max(SIDE - len(kernel), 0) // 2
     after = max(SIDE - len(kernel) - before, 0)
     return np.pad(kernel, (before, after))[:SIDE, :SIDE]
@@ -90,9 +90,9 @@ def enlarged(kernel: Kernel, height: int, width: int) -> Kernel:
 def random_motion_kernel(rng: np.random.RandomState, pick: random.Random) -> Kernel:
     """A motion kernel (SIDE,SIDE), sum 1, drawn as published.
 
-    A path; the number of bins min(5 - ln(U)/0.15, 27), made odd, again while no cell is visited; with chance 1/4 the
-    kernel is enlarged to between SIDE and 5 SIDE on either side and cropped. Where cropping left a sum below 0.1, a
-    Gaussian of standard deviation 0.1 + 6 U takes its place.
+    First a path; then the number of bins min(5 - ln(U)/0.15, 27), made odd, again while no cell is visited; with
+    probability 1/4 the kernel is enlarged to between SIDE and 5 SIDE on either side and cropped. Where cropping leaves
+    a sum below 0.1, it is replaced by a Gaussian of standard deviation 0.1 + 6 U.
     """
     path = random_path(rng)
     kernel = np.zeros((SIDE, SIDE))

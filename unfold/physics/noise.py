@@ -19,7 +19,7 @@ def add_gaussian(x: NDArray[np.float32], sigma: float, rng: np.random.Generator)
 
 
 def gaussian_noise(shape: tuple[int, ...], sigma: float | Array, rng: Rng) -> NDArray[np.float64]:
-    """Gaussian noise as published protocols draw it: float64, in the order of the array.
+    """Gaussian noise as in published protocols: float64, in the order of the array.
 
     sigma: standard deviation in [0,1] units, a number or a map (H,W,1).
     """
@@ -27,10 +27,10 @@ def gaussian_noise(shape: tuple[int, ...], sigma: float | Array, rng: Rng) -> ND
 
 
 def truncated_gaussian(x: NDArray[np.uint8], sigma: float, normal: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """x of 8 bits, with noise, in 8 bits again: cut off at 0 and 255, and fractions dropped, not rounded.
+    """Add noise to 8 bits, in 8 bits again: clamped to 0 and 255, and truncated, not rounded.
 
-    sigma: standard deviation in 255 units; normal: as large as x, white, of standard deviation 1. Dropping fractions
-    darkens by half a level: so the data of all-in-one restoration are made.
+    sigma: standard deviation in 255 units; normal: of the size of x, white, standard deviation 1. Truncation darkens by
+    half a level, as in the data of all-in-one restoration.
     """
     return np.clip(x + sigma * normal, 0, 255).astype(np.uint8)
 
@@ -40,8 +40,8 @@ def quadrant_noise(
 ) -> NDArray[np.float64]:
     """Gaussian noise (H,W,C) with one sigma for each quadrant: upper left, upper right, lower left, lower right.
 
-    Cut at H//2 and W//2. Drawn quadrant by quadrant and channel by channel, also where all sigmas are equal: so the
-    training data of NRL-GDN are made.
+    Split at H//2 and W//2. Drawn quadrant by quadrant and channel by channel, also where all sigmas are equal, as in
+    NRL-GDN's training data.
     """
     height, width, channels = shape
     noise = np.empty((channels, height, width))
@@ -53,14 +53,14 @@ def quadrant_noise(
 
 
 def random_level(rng: np.random.RandomState, pick: random.Random, highest: int = 25) -> float:
-    """A sigma in [0,1] units as USRNet's training draws it: 0 with chance 1/9, else 0, ..., highest - 1 over 255."""
+    """A sigma in [0,1] units as in USRNet's training: 0 with probability 1/9, else 0, ..., highest - 1 over 255."""
     return 0.0 if pick.randint(0, 8) == 1 else rng.randint(0, highest) / 255
 
 
 def random_quadrant_levels(rng: Rng, highest: float = 12.75) -> tuple[float, float, float, float]:
     """Four sigmas in [0,1] units for quadrant_noise, uniform up to highest/255, as in NRL-GDN's training.
 
-    With chance 2/3 all are the same. The order of the draws is not the published one.
+    With probability 2/3 all are equal. The order of the draws is not the published one.
     """
     a, b, c, d = (float(sigma) for sigma in rng.uniform(0, highest / 255, 4))
     return (a, a, a, a) if rng.uniform() < 2 / 3 else (a, b, c, d)
@@ -74,8 +74,8 @@ def poisson_gaussian(x: Array, peak: float, sigma: float, rng: Rng) -> NDArray[n
 def impulse_noise(x: Array, share: float, kind: Literal["rd", "sp"], rng: Rng) -> NDArray[np.float64]:
     """Replace a share of the pixels of x (H,W,C) in [0,1], all channels of a pixel together.
 
-    "sp", salt and pepper: half of them 0, half 1; "rd": every channel uniform in [0,1]. NRL-GDN's protocol, whose
-    units are 255 of these.
+    "sp", salt and pepper: half of them 0, half 1; "rd": every channel uniform in [0,1]. As in NRL-GDN's protocol, which
+    uses 255 units.
     """
     chance = rng.uniform(size=x.shape[:2])
     noisy = x.astype(np.float64)

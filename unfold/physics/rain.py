@@ -1,10 +1,10 @@
-"""Rain streaks from the physics of falling drops, for training where there are no pairs of images. A model of our own.
+"""Rain streaks from the physics of falling drops, for training without pairs of images. Our own model.
 
 A cubic metre of rain of R mm/h holds N_0 exp(-L D) dD drops of diameter D mm, with N_0 = 8000 per m^3 and mm and
 L = 4.1 R^-0.21 per mm (Marshall, Palmer 1948). They fall at 9.65 - 10.3 exp(-0.6 D) m/s (Atlas, Srivastava, Sekhon
-1973, after Gunn, Kinzer 1949). A pinhole camera sees a drop at distance z as a streak: f D / z pixels wide and as long
-as it falls during the exposure. Every pixel of a streak is covered for a part of that time only, and then shows the
-drop instead of the scene (Garg, Nayar 2007): fast drops are long and faint.
+1973, after Gunn, Kinzer 1949). In a pinhole camera, a drop at distance z is a streak f D / z pixels wide, with the
+length of its fall during the exposure. Each pixel of a streak is covered for only a part of that time, in which it
+shows the drop instead of the scene (Garg, Nayar 2007). So fast drops are long and faint.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from unfold.physics.rng import Rng
 
 DENSITY = 8000.0  # N_0
-DIAMETERS = 0.5, 6.0  # mm: the speed's formula holds between them, and larger drops break
+DIAMETERS = 0.5, 6.0  # mm: validity of the speed formula; larger drops break up
 NEAREST = 0.5  # m
-FINEST = 0.4  # pixels: narrower streaks are left out; together they are an even veil
-SHARPNESS = 0.5  # pixels: standard deviation of what lens and pixel make of a point
+FINEST = 0.4  # pixels: narrower streaks are left out; they form a uniform veil
+SHARPNESS = 0.5  # pixels: standard deviation of the blur by lens and pixel
 
 Array = NDArray[np.float64]
 
@@ -31,7 +31,7 @@ class Rain:
 
     rate in mm/h (2 is light, 10 moderate, 50 violent); exposure in s; wind across the picture in m/s, to the right
     where positive, and the standard deviation of its gusts; focal length in pixels (about a whole picture's width).
-    ValueError where one of them cannot be.
+    ValueError for invalid values.
     """
 
     rate: float = 30.0
@@ -51,7 +51,7 @@ class Rain:
 
     @property
     def extinction(self) -> float:
-        """The part of light lost per metre: twice the cross-section of all drops, as they far exceed a wavelength."""
+        """Extinction per metre: twice the cross-section of all drops, as they are much larger than a wavelength."""
         return np.pi * DENSITY / self.slope**3 * 1e-6
 
 
@@ -59,8 +59,8 @@ class Rain:
 class Streaks:
     """N streaks.
 
-    centre (N,2) and extent (N,2) as (row, column), and width (N,), in pixels; light (N,): what is left of a drop's
-    light after its way to the camera, in (0,1].
+    centre (N,2) and extent (N,2) as (row, column), and width (N,), in pixels; light (N,): the share of a drop's light
+    that reaches the camera, in (0,1].
     """
 
     centre: Array
@@ -70,12 +70,12 @@ class Streaks:
 
 
 def random_streaks(size: tuple[int, int], rain: Rain, rng: Rng) -> Streaks:
-    """The drops in front of a camera with (H,W) pixels, and as far beyond its border as a streak may reach."""
+    """The drops in front of a camera with (H,W) pixels, including those whose streaks reach in from outside."""
     low, high = DIAMETERS
     fastest = fall_speed(high) + abs(rain.wind) + 3 * rain.gusts
     margin = 0.5 * fastest * rain.exposure * rain.focal / NEAREST
     height, width = (n + 2 * margin for n in size)
-    # A drop is seen as far as z = f D / FINEST, in a volume (area / f^2) z^3 / 3. Integrated over all diameters:
+    # A drop is visible up to z = f D / FINEST, in a volume (area / f^2) z^3 / 3. Integrated over all diameters:
     expected = height * width * rain.focal / (3 * FINEST**3) * DENSITY * 6 / rain.slope**4 * 1e-9
     n = int(rng.poisson(expected))
     diameter = np.clip(rng.gamma(4, 1 / rain.slope, n), low, high)
@@ -93,18 +93,18 @@ def random_streaks(size: tuple[int, int], rain: Rain, rng: Rng) -> Streaks:
 
 
 def fall_speed(diameter: float | Array) -> Array:
-    """m/s of a drop of that diameter in mm, from 0.5 to 6."""
+    """Fall speed in m/s of a drop with that diameter in mm, from 0.5 to 6."""
     return 9.65 - 10.3 * np.exp(-0.6 * np.asarray(diameter))
 
 
 def coverage(streaks: Streaks, size: tuple[int, int]) -> Array:
-    """(H,W): the part of the exposure during which drops cover each pixel, with a Gaussian profile across a streak.
+    """(H,W): the share of the exposure in which drops cover each pixel, with a Gaussian profile across a streak.
 
-    A streak holds the cross-section of its drop, in pixels, however long it is; ``light`` weighs it.
+    The sum over a streak is the cross-section of its drop in pixels, for any length, weighted by ``light``.
     """
     from scipy import ndimage
 
-    # A disc of that width has the variance width^2 / 16 along each axis. Classes a half octave apart.
+    # A disc of that width has the variance width^2 / 16 along each axis. Width classes are half an octave apart.
     spread = np.hypot(SHARPNESS, streaks.width / 4)
     classes = np.round(2 * np.log2(spread / SHARPNESS)).astype(int)
     total = np.zeros(size)
@@ -117,7 +117,7 @@ def coverage(streaks: Streaks, size: tuple[int, int]) -> Array:
 
 
 def _points(streaks: Streaks, chosen: NDArray[np.bool_], size: tuple[int, int], pad: int) -> Array:
-    """Streaks without width: two points per pixel of length, each shared by the four pixels around it."""
+    """Draw streaks without width: two points per pixel of length, each distributed to the four pixels around it."""
     centre, extent = streaks.centre[chosen] + pad, streaks.extent[chosen]
     count = np.ceil(2 * np.hypot(*extent.T)).astype(int) + 1
     weight = np.repeat(np.pi / 4 * streaks.width[chosen] ** 2 * streaks.light[chosen] / count, count)
@@ -139,8 +139,8 @@ def _points(streaks: Streaks, chosen: NDArray[np.bool_], size: tuple[int, int], 
 def add_rain(x: NDArray[np.float32], cover: Array, brightness: float = 10.0) -> NDArray[np.float32]:
     """x (H,W,C) in [0,1] seen through drops: x + cover (brightness - x), not above 1. Never darker than x.
 
-    cover (H,W); brightness: of a drop, at least 1, where 1 is white. A drop gathers light from all around, also from
-    the sky and lamps, so that it may be many times as bright as what a picture shows as white.
+    cover (H,W); brightness: of a drop, at least 1, where 1 is white. A drop collects light from all directions, also
+    from the sky and lamps, so it may be many times as bright as white.
     ValueError where brightness is below 1.
     """
     if brightness < 1:

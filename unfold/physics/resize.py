@@ -1,4 +1,4 @@
-"""MATLAB's `imresize` with bicubic interpolation, as super-resolution papers make their small images."""
+"""MATLAB's `imresize` with bicubic interpolation, as used in super-resolution papers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _weights(size: int, scale: float, offset: float) -> NDArray[np.float64]:
     taps = first[:, None] + np.arange(math.ceil(SUPPORT / stretch) + 2)
     weight = cubic(stretch * (centre[:, None] - taps))
     weight /= weight.sum(axis=1, keepdims=True)
-    mirrored = np.mod(taps, 2 * size)  # beyond the border the image is mirrored, its last pixel repeated
+    mirrored = np.mod(taps, 2 * size)  # the image is mirrored at the border, its last pixel repeated
     mirrored = np.where(mirrored < size, mirrored, 2 * size - 1 - mirrored)
     matrix = np.zeros((length, size))
     np.add.at(matrix, (np.arange(length)[:, None], mirrored), weight)
@@ -39,10 +39,10 @@ def _weights(size: int, scale: float, offset: float) -> NDArray[np.float64]:
 def imresize(image: Array, scale: float, offset: float = 0) -> NDArray[np.float64]:
     """Resize (H,W[,C]) floats by ``scale`` in both directions -> (ceil(H scale), ceil(W scale)[,C]), not clamped.
 
-    MATLAB's definition: bicubic, with anti-aliasing when shrinking. To within rounding that is also what its uint8 path
-    computes before it rounds. offset: pixels of the image by which the result is read further down and right; none in
-    MATLAB. Where an image was decimated to the upper left pixels of blocks, (scale - 1) / (2 scale) enlarges it in
-    register. ValueError where scale is not positive.
+    MATLAB's definition: bicubic, with anti-aliasing when shrinking. Up to rounding, its uint8 path computes the same
+    before it rounds. offset: shift in pixels of the image, down and right, at which the result is sampled; 0 in MATLAB.
+    For an image decimated to the upper left pixels of blocks, (scale - 1) / (2 scale) gives an aligned enlargement.
+    ValueError where scale is not positive.
     """
     if not scale > 0:
         raise ValueError(f"scale must be positive, not {scale}")

@@ -1,8 +1,8 @@
-"""Sources of randomness that NumPy functions take: always an argument, never global.
+"""Random generators for NumPy functions: always an argument, never global.
 
 Published protocols draw from NumPy's legacy generator, ``RandomState``, and some also from Python's ``random.Random``:
-the same seeds give the published numbers. Elsewhere a ``Generator`` does. Where a function needs a RandomState, a
-Generator g serves as ``np.random.RandomState(g.bit_generator)``, and both then move on together.
+the same seeds give the published numbers. Elsewhere a ``Generator`` is used. Where a function needs a RandomState, pass
+``np.random.RandomState(g.bit_generator)`` for a Generator g; both then advance together.
 """
 
 from __future__ import annotations

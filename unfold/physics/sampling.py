@@ -27,13 +27,13 @@ def to_blocks(x: Tensor, side: int) -> Tensor:
 
 
 def from_blocks(blocks: Tensor, count: tuple[int, int]) -> Tensor:
-    """Back from :func:`to_blocks`: (B*h*w,C,side,side), with count (h,w) -> (B,C,h*side,w*side)."""
+    """The inverse of :func:`to_blocks`: (B*h*w,C,side,side), with count (h,w) -> (B,C,h*side,w*side)."""
     parts = blocks.unflatten(0, (-1, *count)).permute(0, 3, 1, 4, 2, 5)
     return parts.flatten(-2).flatten(2, 3)
 
 
 def initial_by_least_squares(phi: NDArray[Any], blocks: NDArray[Any]) -> NDArray[np.float64]:
-    """Q = X Y^T (Y Y^T)^-1 with Y = Phi X: the matrix whose Q y is nearest to the blocks on the whole (ISTA-Net).
+    """Q = X Y^T (Y Y^T)^-1 with Y = Phi X: the least-squares matrix for Q y close to the blocks (ISTA-Net).
 
     phi (M,n); blocks (N,n), N >= M, rows are blocks -> (n,M).
     """
@@ -43,6 +43,8 @@ def initial_by_least_squares(phi: NDArray[Any], blocks: NDArray[Any]) -> NDArray
 
 
 def random_orthonormal(rows: int, columns: int, seed: int = 0) -> NDArray[np.float64]:
-    """Gaussian noise with orthonormal rows, (rows, columns), rows <= columns: the usual random sampling matrix."""
+    """Gaussian noise with orthonormal rows, (rows, columns), rows <= columns: the usual random sampling matrix of
+    compressive sensing.
+    """
     q, r = np.linalg.qr(np.random.default_rng(seed).standard_normal((columns, rows)))
     return (q * np.sign(np.diag(r))).T

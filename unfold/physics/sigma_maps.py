@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from unfold.physics.rng import Rng
 
-SIDE = 256  # of a map as it is made
-CELLS = 8  # of the mixture along either side
+SIDE = 256  # side of a map before resizing
+CELLS = 8  # of the mixture along each side
 
 MapKind = Literal["peaks", "gauss", "gauss_mix"]
 
@@ -20,7 +20,7 @@ def sigma_map(
 ) -> NDArray[np.floating]:
     """A map (H,W) of standard deviations in [0,1] units, from lowest/255 to highest/255.
 
-    kind: "peaks", "gauss" (which is none: see waves) or "gauss_mix", as the published tables call them; only the last
+    kind: "peaks", "gauss" (not a Gaussian: see waves) or "gauss_mix", as the published tables call them; only the last
     draws from rng. Made at 256x256, scaled, then resized bilinearly.
     """
     import cv2
@@ -50,7 +50,7 @@ def waves() -> NDArray[np.float64]:
 
 
 def gaussian_mixture(rng: Rng) -> NDArray[np.float32]:
-    """The mean of 64 Gaussian densities, one centred somewhere in each of 8x8 cells, (SIDE,SIDE).
+    """The mean of 64 Gaussian densities, one centred at random in each of 8x8 cells, (SIDE,SIDE).
 
     Draws: columns of the centres within their cells, rows, standard deviations in [16,32] pixels.
     """
@@ -67,5 +67,5 @@ def gaussian_mixture(rng: Rng) -> NDArray[np.float32]:
 
 
 def _stretched(values: NDArray[np.floating]) -> NDArray[np.floating]:
-    """From 0 to 1."""
+    """Rescale linearly to [0,1]."""
     return (values - values.min()) / (values.max() - values.min())

@@ -1,4 +1,4 @@
-"""The plain convolution block that NRL-GDN learns its noise model and its step with."""
+"""The plain convolution block of NRL-GDN's noise model and step."""
 
 from __future__ import annotations
 

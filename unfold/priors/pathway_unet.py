@@ -1,4 +1,4 @@
-"""The learned prior of DGUNet: a U-Net whose stages talk to each other through inter-stage pathways.
+"""The learned prior of DGUNet: a U-Net with inter-stage pathways between the stages.
 
 Channel widths on the four levels are C_i = width + i * growth, i = 0..3, at scales 1, 1/2, 1/4, 1/8. The encoder's
 first features already have C_1 channels at full resolution. Source: DGUNet (Mou, Wang, Zhang, CVPR 2022).
@@ -21,7 +21,7 @@ LEVELS = 3  # down-samplings, so sizes must be multiples of 2 ** LEVELS
 
 
 class Memory(NamedTuple):
-    """What a stage hands to the next: features of its output, its encoder's and its decoder's."""
+    """Stage memory, passed to the next stage: features of the output, the encoder and the decoder."""
 
     features: Tensor
     encoded: list[Tensor]
@@ -34,9 +34,9 @@ def widths(width: int, growth: int) -> list[int]:
 
 
 class InstanceNorm(nn.InstanceNorm2d):
-    """Instance normalisation that also takes 1x1 maps (an 8x8 image on the coarsest level), where it yields its bias.
+    """Instance normalisation that also takes 1x1 maps (an 8x8 image on the coarsest level), where it returns its bias.
 
-    nn.InstanceNorm2d computes the same but refuses a single value per channel.
+    nn.InstanceNorm2d computes the same, but rejects a single value per channel.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -75,7 +75,7 @@ class ConvBlock(nn.Module):
         if self.norm is not None:
             first, second = h.chunk(2, dim=1)
             h = torch.cat([self.norm(first), second], dim=1)
-        # In place where nobody needs what was there: see docs/performance.md.
+        # In place where the old values are not needed: see docs/performance.md.
         h = F.leaky_relu(self.conv_2(F.leaky_relu(h, 0.2, inplace=True)), 0.2, inplace=True)
         h = self.identity(x).add_(h)
         if encoded is not None and decoded is not None:
@@ -161,7 +161,7 @@ class ChannelAttention(nn.Module):
 
 
 class AttentionBlock(nn.Module):
-    """Residual block with channel attention (CAB). ``act`` is handed in because DGUNet shares it between blocks."""
+    """Residual block with channel attention (CAB). ``act`` is an argument because DGUNet shares it between blocks."""
 
     def __init__(self, channels: int, act: nn.Module) -> None:
         super().__init__()
@@ -213,7 +213,7 @@ class ConcatMerge(nn.Conv2d):
 
 
 class SubspaceMerge(nn.Module):
-    """Merge the previous stage's features into the present ones, through a subspace learned per image.
+    """Merge the previous stage's features into the current ones, through a subspace learned per image.
 
     x, bridge (B,width,H,W) -> (B,width,H,W). ``rank`` maps computed from both span a subspace of R^(H W) onto which
     every channel of ``bridge`` is projected orthogonally: b' = V (V^T V)^-1 V^T b, with the columns of V scaled to unit
@@ -230,8 +230,8 @@ class SubspaceMerge(nn.Module):
         return x + self.conv_block(torch.cat([x, projected], dim=1))
 
     def project(self, features: Tensor, bridge: Tensor) -> Tensor:
-        # Entries of the Gram matrix are of order 1 / (H W) and its condition number of order 100 and more: half
-        # precision cannot hold them, and maps computed in bfloat16 are close enough to dependent to make the matrix
+        # Entries of the Gram matrix are of order 1 / (H W), and its condition number is at least of order 100. Half
+        # precision cannot represent it, and maps computed in bfloat16 are nearly dependent, so the matrix can become
         # singular.
         with full_precision(bridge.device):
             basis = self.subnet(at_least_float32(features)).flatten(2)  # V^T: (B, rank, HW)
@@ -243,7 +243,9 @@ class SubspaceMerge(nn.Module):
 
     @staticmethod
     def ridge(gram: Tensor) -> Tensor:
-        """The Gram matrix's rounding error, on its diagonal: keeps flat images and dead maps from dividing by zero."""
+        """The Gram matrix's rounding error, added to its diagonal: avoids division by zero for flat images and dead
+        maps.
+        """
         n = gram.shape[-1]
         # A map of unit L1 norm has at least 1 / (H W) on the diagonal: only dead maps are below the clamp.
         scale = gram.diagonal(dim1=-2, dim2=-1).mean(dim=-1)[:, None, None].clamp(min=1e-20)
@@ -251,10 +253,10 @@ class SubspaceMerge(nn.Module):
 
 
 class PathwayUNet(nn.Module):
-    """The prior as a whole, for networks of one's own: z (B,C,H,W), memory of the previous stage -> x, memory.
+    """The whole prior, for composed networks: z (B,C,H,W), memory of the previous stage -> x, memory.
 
     Any H, W >= 8, padded by reflection to multiples of 8 and cropped back. Without a memory (the first stage) the merge
-    and the pathways rest, so one instance can serve all stages.
+    and the pathways are not used, so one instance can serve all stages.
     """
 
     min_size = size_multiple = 2**LEVELS

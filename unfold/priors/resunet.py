@@ -26,7 +26,7 @@ class ResBlock(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.res(x).add_(x)  # in place: narrow networks gain by it (docs/performance.md)
+        return self.res(x).add_(x)  # in place: faster in narrow networks (docs/performance.md)
 
 
 def blocks(channels: int, count: int) -> list[nn.Module]:
@@ -64,8 +64,8 @@ class ResUNet(nn.Module):
 
     @torch.no_grad()
     def start_as_identity(self) -> None:
-        """Begin near x -> its first cout channels: these pass through head, outermost skip and tail, and a tenth
-        of what the branch between adds reaches the tail. ValueError where fewer than cout channels can pass."""
+        """Initialise near x -> its first cout channels: these pass through head, outermost skip and tail, and the inner
+        branch is scaled by a tenth. ValueError where fewer than cout channels can pass."""
         cout, cin = self.m_tail.out_channels, self.m_head.in_channels
         if cout > min(cin, self.m_head.out_channels):
             raise ValueError(f"{cout} channels cannot pass through {min(cin, self.m_head.out_channels)}")
@@ -89,7 +89,7 @@ class ResUNet(nn.Module):
 
 
 def arguments_in(state: Mapping[str, Tensor], name: str) -> dict[str, object]:
-    """widths and depth of the ResUNet that a network has under this name, by the names and shapes of its state dict."""
+    """widths and depth of a network's ResUNet of this name, from the names and shapes of its state dict."""
     depth = sum(key.startswith(f"{name}.m_body.") and key.endswith(".res.0.weight") for key in state)
     down = [state[f"{name}.m_down{i}.{depth}.weight"].shape[0] for i in (1, 2, 3)]
     return {"widths": (state[f"{name}.m_head.weight"].shape[0], *down), "depth": depth}

@@ -1,4 +1,4 @@
-"""Soft thresholding of learned features, as ISTA-Net and ISTA-Net+ have it (Zhang, Ghanem, CVPR 2018).
+"""Soft thresholding of learned features, as in ISTA-Net and ISTA-Net+ (Zhang, Ghanem, CVPR 2018).
 
     ISTA-Net:   f = F(r),     x = F~(soft(f, theta)),          symmetry = F~(f) - r
     ISTA-Net+:  f = F(D(r)),  x = r + G(F~(soft(f, theta))),   symmetry = F~(f) - D(r)
@@ -16,7 +16,7 @@ from unfold.util.precision import at_least_float32, full_precision
 
 
 class Shrinkage(nn.Module):
-    """plus: with D, G and the connection around them; width: of the features. Xavier normal, theta 0.01."""
+    """plus: with D, G and the skip connection around them; width: of the features. Xavier normal, theta 0.01."""
 
     conv_D: Tensor  # noqa: N815  (the published name)
     conv1_forward: Tensor
@@ -37,10 +37,10 @@ class Shrinkage(nn.Module):
             self.register_parameter(name, nn.Parameter(nn.init.xavier_normal_(torch.empty(*shape, 3, 3))))
 
     def forward(self, r: Tensor, symmetric: bool = False) -> tuple[Tensor, Tensor | None]:
-        """r (N,1,H,W) -> x, and where it is wanted the symmetry (N,width|1,H,W)."""
+        """r (N,1,H,W) -> x, and, if requested, the symmetry (N,width|1,H,W)."""
         d = _convolved(r, self.conv_D) if self.plus else r
         f = _convolved(F.relu(_convolved(d, self.conv1_forward)), self.conv2_forward)
-        x = self._backward(torch.sign(f) * F.relu(f.abs() - self.soft_thr))  # theta may be negative: as it stands
+        x = self._backward(torch.sign(f) * F.relu(f.abs() - self.soft_thr))  # theta may be negative: used as it is
         if self.plus:
             x = r + _to_image(x, self.conv_G)
         return x, self._backward(f) - d if symmetric else None

@@ -1,6 +1,6 @@
-"""All-in-one restoration: how one network for several degradations is tested (PromptIR, AdaIR, MoCE-IR, VLU-Net).
+"""All-in-one restoration: the evaluation of one network for several degradations (PromptIR, AdaIR, MoCE-IR, VLU-Net).
 
-Facts from the data code that those share, and from their printed tables.
+Facts from the data code that these share, and from their printed tables.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ from unfold.models.run_on_arrays import Image
 from unfold.physics.noise import truncated_gaussian
 from unfold.protocols.protocol import Case, Protocol, Sample, generator_of
 
-MULTIPLE = 16  # what sides are cut to
+MULTIPLE = 16  # sides are cropped to multiples of it
 
 
 @dataclass(frozen=True)
 class AllInOne(Protocol):
     """The tables of three and of five degradations, and of Gaussian denoising alone.
 
-    sigma: noise is added to clean images, of that standard deviation in 255 units; 0: pairs are given. noise: drawn per
+    sigma: noise of this standard deviation in 255 units is added to clean images; 0: pairs are given. noise: drawn per
     image from a generator seeded with the file's name ("name"), or from one stream for all images, seeded with 0, in
-    the order of the files' names ("published"). The published stream goes by os.listdir, whose order differs between
-    machines; the published numbers hold for theirs.
+    the order of file names ("published"). The published code follows os.listdir, whose order differs between machines;
+    the published numbers hold for their order.
 
-    - Both images are cut in their middle to sides that are multiples of 16 (data/stores/cut_store.py), before noise.
+    - Both images are cropped at the centre to sides that are multiples of 16 (data/stores/cut_store.py), before noise.
     - Noise is added in 8 bits and fractions are dropped; inputs are those 8 bits over 255. Deeper files are rounded to
       8 bits first.
     - The result is clamped to [0,1] and not rounded.
     - psnr is for a peak of 1, over pixels and channels together. ssim is scikit-image's default (7x7 uniform window),
-      each channel by itself. No border is cut off.
+      each channel by itself. No border is removed.
     - A table has means over images, and the unweighted mean over tasks.
     """
 
@@ -45,7 +45,7 @@ class AllInOne(Protocol):
     noise: Literal["name", "published"] = "name"
     name: ClassVar = "aio"
     inputs: ClassVar = ("y", "sigma")
-    # Of the published stream: by numbers drawn, the generator's state after them. What is drawn stays a pure function.
+    # State of the published stream by numbers drawn, so that the noise stays a pure function of the case.
     _states: dict[int, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -62,7 +62,7 @@ class AllInOne(Protocol):
         return {"sigma": self.sigma, **({"noise": self.noise} if self.noise != "name" else {})}
 
     def cases(self, source: str, split: str = "test") -> list[Case]:
-        """The pairs of a set, of which many inputs may have one target; or its clean images."""
+        """The pairs of a set, where many inputs may share one target; or its clean images."""
         if not self.sigma:
             return [Case(pair.name, (pair.input, pair.target)) for pair in find_pairs(source, split)]
         paths = find_images(source, split)
@@ -111,7 +111,7 @@ class AllInOne(Protocol):
         known = max((drawn for drawn in self._states if drawn <= before), default=0)
         if known:
             stream.set_state(self._states[known])
-        stream.randn(before - known)  # what other images take
+        stream.randn(before - known)  # skip the numbers of other images
         self._states[before] = stream.get_state()
         normal = stream.randn(*shape)
         self._states[before + normal.size] = stream.get_state()

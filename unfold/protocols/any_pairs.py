@@ -1,4 +1,4 @@
-"""Pairs of pictures of people's own: what comes out beside what it should be."""
+"""The user's own pairs of pictures: the result against the ground truth."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from unfold.protocols.protocol import Case, Protocol, Sample
 
 
 class Pairs(Protocol):
-    """Any two folders of pictures, partners by name. No published table.
+    """Any two folders of pictures, paired by name. No published table.
 
-    crop: side of the square in the middle of each pair that is taken alone, 0 for all of it. channel: what is scored:
+    crop: side of the central square of each pair that is used, 0 for all of it. channel: what is scored:
     "rgb", all channels together, or "y", "y_float" or "luma" of :mod:`unfold.metrics.colour`. input, target, name: the
     two folders and a template of names, as :func:`unfold.data.pairs.find_pairs` takes them; left out: the usual ones.
 
-    - Pictures are PNG, JPEG or whatever else is read here, of 8 or 16 bits, each divided by its own largest number, 255
-      or 65535. The two of a pair may differ in that. A grey one becomes three equal channels; a network of more than
-      three channels gets TIFF of so many bands, or .npy.
+    - Pictures are PNG, JPEG or any other readable format, of 8 or 16 bits, each divided by its own peak, 255 or 65535.
+      The two of a pair may differ in depth. A grey picture becomes three equal channels; a network of more than three
+      channels gets TIFF of so many bands, or .npy.
     - The target may be a whole number of times as large as the input, which is given as ``scale``.
-    - The result is clamped to [0,1] and not rounded: results in files of 8 bits score a little otherwise. Only channel
+    - The result is clamped to [0,1] and not rounded: results saved with 8 bits score slightly differently. Only channel
       "y" rounds, as MATLAB's rgb2ycbcr of 8-bit images does.
     - psnr is for a peak of 1, over pixels and channels together. ssim is that of Wang et al. (11x11 Gaussian window of
-      width 1.5, inside the picture), each channel by itself, averaged. No border is cut off.
+      width 1.5, inside the picture), each channel by itself, averaged. No border is removed.
     """
 
     name: ClassVar = "pairs"

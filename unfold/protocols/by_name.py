@@ -19,13 +19,13 @@ _CLOSING = {"[": "]", "{": "}", "'": "'", '"': '"'}
 def parse_protocol(text: str) -> Protocol:
     """A protocol from e.g. "usrnet_table1:scale=4,kernel=3,noise=0", or from code: "holes.py:Holes:hole=16".
 
-    UnfoldError for what is unknown.
+    UnfoldError for unknown names and options.
     """
-    name, told = registry.split_options(text)
+    name, given = registry.split_options(text)
     part = registry.find(PROTOCOL, name)
     known = part.parameters()
     options: dict[str, object] = {}
-    for item in _items(told):
+    for item in _items(given):
         key, equals, value = item.partition("=")
         if key in known and not equals:
             raise UnfoldError(f"{part.name}: {key} needs a value, as in {key}={part.defaults().get(key, 1)}")
@@ -41,10 +41,10 @@ def parse_protocol(text: str) -> Protocol:
     return protocol
 
 
-def _items(told: str) -> Iterator[str]:
-    """The parts between commas; not those inside brackets or quotes."""
+def _items(given: str) -> Iterator[str]:
+    """Split at commas, but not inside brackets or quotes."""
     item, inside = "", ""
-    for one in told:
+    for one in given:
         if one == "," and not inside:
             yield from [item] if item else []
             item = ""
@@ -58,11 +58,11 @@ def _items(told: str) -> Iterator[str]:
 
 
 def _value(text: str, p: Parameter | None, where: str) -> object:
-    """The value of an option as YAML has it; text where it is no number, truth value, null, list or section."""
+    """The value of an option in YAML; text where it is not a number, truth value, null, list or section."""
     if len(text) > 1 and text[0] == text[-1] and text[0] in QUOTES:
         return text[1:-1]
     nested = text[:1] in ("[", "{") and not (
-        p is not None and (p.annotation in (str, "str") or isinstance(p.default, str))  # a template of names
+        p is not None and (p.annotation in (str, "str") or isinstance(p.default, str))  # templates of names
     )
     try:
         value = in_plain(yaml.safe_load(text)) if nested else yaml.safe_load(text)  # dates in lists stay text

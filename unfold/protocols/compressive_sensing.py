@@ -20,18 +20,18 @@ from unfold.protocols.protocol import Case, Protocol, Sample
 class CompressiveSensing(Protocol):
     """DGUNet's compressive sensing table: Set11 and BSD68 at 1, 4, 10, 25 and 50 per cent.
 
-    ratio: measurements per pixel in per cent. Networks bring their own sampling matrix, so that it only has to agree:
-    another network is refused. tile: side of the squares that are restored each by itself, a multiple of 32; 128 in the
-    table, 0 for the whole image at once (ours: no seams every 128 pixels), 32 for the published networks before
-    their deblocking.
+    ratio: measurements per pixel in per cent. Networks bring their own sampling matrix, so the ratio only has to match:
+    another network is refused. tile: side of the squares that are restored independently, a multiple of 32; 128 in the
+    table, 0 for the whole image at once (ours: no seams every 128 pixels), 32 for the published networks before their
+    deblocking.
 
-    - Grey images are taken as they are, colour ones as cv2's full range Y; 8 bits divided by 255 (16 by 65535, which
+    - Grey images are used unchanged, colour ones as cv2's full-range Y; 8 bits divided by 255 (16 by 65535, which
       the published code does not take).
-    - The image is continued by zeros to whole tiles. (The published script adds one more row and column of them even
-      where none is needed; they are cut off again.)
+    - The image is padded with zeros to whole tiles. (The published script adds one more row and column of tiles even
+      where none is needed; they are cropped again.)
     - No noise, no self-ensemble. The result is clamped and not rounded.
-    - PSNR and SSIM of the whole image without a border, SSIM as scikit-image's defaults have it (kind "skimage").
-    - Pictures are saved rounded; the published script cuts fractions off there.
+    - PSNR and SSIM of the whole image without a border, SSIM by scikit-image's defaults (kind "skimage").
+    - Pictures are saved rounded; the published script truncates.
     """
 
     ratio: float = 25.0

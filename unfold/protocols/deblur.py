@@ -33,10 +33,10 @@ class Deblur(PairProtocol):
 class RealBlur(PairProtocol):
     """RealBlur-J and RealBlur-R (Rim et al., ECCV 2020), by the code beside DGUNet's. Its paper has no such table.
 
-    - The published code pads at the right and the bottom to multiples of 8, by reflection, and cuts the result back.
+    - The published code pads at the right and the bottom to multiples of 8, by reflection, and crops the result.
       Our DGUNet does just that inside.
     - The result is clamped and rounded to 8 bits, half to even.
-    - psnr and ssim are taken after the result's brightness and position are fitted to the target's, in float32:
+    - psnr and ssim are computed after the result's brightness and position are fitted to the target's, in float32:
       :func:`unfold.metrics.aligned.aligned_scores`.
     """
 

@@ -19,11 +19,11 @@ from unfold.protocols.protocol import Case, Sample, generator_of
 class Derain(PairProtocol):
     """Table 1: Test100, Rain100H, Rain100L, Test2800, Test1200. Its last column is the unweighted mean of the five.
 
-    - The published code pads nothing: its sets are MPRNet's, cut at the bottom and the right to multiples of 8 (480x320
-      for Rain100H and Rain100L). Our DGUNet pads other sizes inside, so that they run, too.
+    - The published code pads nothing: its sets are MPRNet's, cropped at the bottom and the right to multiples of 8
+      (480x320 for Rain100H and Rain100L). Our DGUNet pads other sizes inside, so that they run, too.
     - The result is clamped and rounded to 8 bits, half to even.
     - psnr and ssim are of Y, MATLAB's rgb2ycbcr of the 8-bit images, rounded to 8 bits, for a peak of 255; SSIM is that
-      of Wang et al. (11x11 Gaussian window, inside the image). No border is cut off. psnr_rgb is ours.
+      of Wang et al. (11x11 Gaussian window, inside the image). No border is removed. psnr_rgb is ours.
     """
 
     name: ClassVar = "derain_y"
@@ -40,8 +40,8 @@ class Derain(PairProtocol):
 class DerainSynthetic(Derain):
     """Clean images with rain of our own model (degradations/synthetic_rain.py), scored as Table 1 is.
 
-    No published table: it validates trainings on the same rain. Rain is drawn per image from a generator seeded with
-    the file's name.
+    No published table: it validates trainings on the same synthetic rain. Rain is drawn per image from a generator
+    seeded with the file's name.
     """
 
     name: ClassVar = "derain_synthetic"

@@ -19,15 +19,15 @@ from unfold.util.atomic_files import whole_file
 
 @dataclass(frozen=True)
 class DND(Unscored):
-    """DND in DGUNet's denoising table (Mou, Wang, Zhang, CVPR 2022): the files that its server scores.
+    """DND in DGUNet's denoising table (Mou, Wang, Zhang, CVPR 2022): writes the files that its server scores.
 
-    ensemble: 8, the mean over turned and mirrored crops, or 1. The published test script averages over 8; that the
-    table's numbers do is likely and not stated.
+    ensemble: 8, the mean over rotated and mirrored crops, or 1. The published test script averages over 8; the table's
+    numbers probably do, but this is not stated.
 
-    - The folder holds info.mat and images_srgb/0001.mat to 0050.mat as they come (HDF5). Of every image, 20 crops of
+    - The folder holds info.mat and images_srgb/0001.mat to 0050.mat as distributed (HDF5). Of every image, 20 crops of
       512x512 are restored one by one; a case is an image.
     - Results are averaged, clamped to [0,1], and never rounded. The references are not public: nothing is scored.
-    - Saved per image is what the server takes: 0001.mat and so on with Idenoised (a cell array of the 20 crops,
+    - Each image is saved in the server's format: 0001.mat and so on with Idenoised (a cell array of the 20 crops,
       single), israw (false) and eval_version ("1.0").
     """
 

@@ -1,4 +1,4 @@
-"""Denoising of colour images with white Gaussian noise of one known strength.
+"""Denoising of colour images with white Gaussian noise of one known level.
 
 This project's protocol, close to the usual one of colour denoising papers, which differ in rounding and in their noise:
 - noise is added to the image in [0,1] as float32, neither clamped nor rounded, and drawn per image from a generator
@@ -22,7 +22,7 @@ from unfold.protocols.protocol import Case, Protocol, Sample, generator_of
 
 @dataclass(frozen=True)
 class GaussianDenoising(Protocol):
-    """sigma: noise standard deviation in 255 units; grey: of one channel, colour images by their brightness."""
+    """sigma: noise standard deviation in 255 units; grey: one channel; colour images by their brightness."""
 
     sigma: float = 25.0
     grey: bool = False

@@ -1,4 +1,4 @@
-"""What the evaluations on given pairs of images, scored in 8 bits, have in common."""
+"""Common base of evaluations on given pairs of images, scored in 8 bits."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from unfold.util.arrays import Array
 
 @dataclass(frozen=True)
 class PairProtocol(Protocol):
-    """The input is given, nothing is known of how it was degraded, and results are scored as saved 8-bit files.
+    """The input is given, its degradation is unknown, and results are scored as saved 8-bit files.
 
-    crop: side of the square in the middle of each pair that is taken alone, 0 for all of it: the published training
-    validates on 256 (deblurring) and 128 (deraining).
+    crop: side of the central square of each pair that is used, 0 for all of it: the published training validates on 256
+    (deblurring) and 128 (deraining).
 
-    Inputs of 16 bits are given in full depth; targets are rounded to 8, as results are.
+    Inputs of 16 bits keep their depth; targets are rounded to 8 bits, as results are.
     """
 
     crop: int = 0
@@ -42,9 +42,9 @@ class PairProtocol(Protocol):
 
 
 def middle(image: Array, side: int, grid: int = 1) -> Array:
-    """The square in the middle of an image (H,W,C); all of it for a side of 0, and where it is smaller.
+    """The central square of an image (H,W,C); all of it for side 0, and where it is smaller.
 
-    grid: side and place are whole multiples of it.
+    grid: side and position are multiples of it.
     """
     side = side // grid * grid
     rows, columns = (
@@ -54,6 +54,6 @@ def middle(image: Array, side: int, grid: int = 1) -> Array:
 
 
 def middle_of_pair(y: Array, target: Array, pair: Pair, crop: int) -> tuple[Array, Array, int]:
-    """The middle of both, of ``crop`` pixels of the target, in register, and how many times as large the target is."""
+    """The aligned centres of both, ``crop`` pixels of the target, and the scale of the pair."""
     scale = scale_of(pair, y, target)
     return middle(y, crop // scale), middle(target, crop, scale), scale

@@ -19,7 +19,7 @@ from unfold.util.matrix_files import read_mask
 
 
 class _Grey(Protocol):
-    """Grey as it is, of colour cv2's full range Y; clamped, not rounded; SSIM by scikit-image's defaults."""
+    """Grey unchanged, colour as cv2's full-range Y; clamped, not rounded; SSIM by scikit-image's defaults."""
 
     def score(self, result: Image, target: Image) -> dict[str, float]:
         return {"psnr": psnr(result, target), "ssim": ssim(result, target, kind="skimage")}
@@ -30,11 +30,11 @@ class ISTANetCS(_Grey):
     """ISTA-Net's compressive sensing table: Set11 at 1, 4, 10, 25, 30, 40 and 50 per cent.
 
     ratio: measurements per pixel in per cent, block: side of the blocks. Networks bring their own sampling matrix, so
-    that these only have to agree: another network is refused.
+    these only have to match: another network is refused.
 
-    - Grey images as they are, of colour ones cv2's full range Y, rounded; 8 bits divided by 255 (16 by 65535).
-    - The image is continued by zeros to whole blocks. (The published script adds at least one row and column of zeros,
-      33 to a multiple of 33: blocks of their own, which change no pixel and are not computed here.)
+    - Grey images unchanged, colour ones as cv2's full-range Y, rounded; 8 bits divided by 255 (16 by 65535).
+    - The image is padded with zeros to whole blocks. (The published script adds at least one row and column of zeros,
+      33 to a multiple of 33: separate blocks, which change no pixel and are not computed here.)
     - The result is clamped and not rounded; PSNR and SSIM (scikit-image's defaults) of the whole image, no border.
     """
 
@@ -68,13 +68,13 @@ class ISTANetCS(_Grey):
 
 @dataclass(frozen=True)
 class ISTANetMRI(_Grey):
-    """ISTA-Net's magnetic resonance imaging: 50 brain images of 256x256, of 20, 30, ... per cent of the frequencies.
+    """ISTA-Net's magnetic resonance imaging: 50 brain images of 256x256, from 20, 30, ... per cent of the frequencies.
 
-    ratio: which of the published masks, ista_net/mask_RATIO.mat below UNFOLD_DATA; mask: another file in its place
+    ratio: which of the published masks, ista_net/mask_RATIO.mat below UNFOLD_DATA; mask: another file instead
     (.mat, .npy, or a picture), as it is or below UNFOLD_DATA. It has the size of the images, zero frequency at [0,0].
 
-    - Grey images as they are, of colour ones cv2's full range Y, rounded. No noise.
-    - y, for methods that take a picture, is the zero-filled image, Re IFFT2(mask . FFT2(x)).
+    - Grey images unchanged, colour ones as cv2's full-range Y, rounded. No noise.
+    - For methods that take a picture, y is the zero-filled image, Re IFFT2(mask . FFT2(x)).
     - The result is clamped and not rounded; PSNR and SSIM (scikit-image's defaults) of the whole image, no border.
     """
 

@@ -20,34 +20,35 @@ from unfold.physics.kernels import normalised
 from unfold.protocols.protocol import Case, Protocol, Sample, to_uint8
 
 NAME = re.compile(r"im(\d+)_kernel(\d+)_img")
-CONVOLVED = (4, 8)  # kernel files that are as convolution takes them; all others lie turned by 180 degrees
+CONVOLVED = (4, 8)  # kernel files for convolution; all others are rotated by 180 degrees
 BORDER = 27  # pixels, the side of the largest kernel
-REACH = 8  # pixels that a result may lie away from its reference
+REACH = 8  # largest shift in pixels of a result against its reference
 
 
 @dataclass(frozen=True)
 class Levin09(Protocol):
-    """Four scenes, photographed eight times by a camera that shakes: 32 grey images, their kernels, sharp references.
+    """Four scenes, each photographed eight times with a shaking camera: 32 grey images, their kernels, sharp
+    references.
 
-    sigma: the noise that methods are told, in 255 units.
+    sigma: the noise level given to methods, in 255 units.
 
-    - The set's folder holds im<i>_kernel<k>_img.png, and its folder gt im<i>.png and kernel<k>.png, 8 bits. The blur is
-      real: nothing is simulated, and the kernels, which were measured, are not exact.
-    - Kernels are divided by their sum. The files 4 and 8 are kernels of a convolution; the six others are turned by
-      180 degrees before use. (Turned the other way, each loses 7 dB and more with wiener on scenes 1 and 3.)
-    - Photographs do not wrap around: they are made periodic (:func:`unfold.physics.boundary.wrap_boundary`) by three
-      sides of the kernel or a little more, to the right and below, and results are cropped again. For all methods.
-    - sigma is not known. The photographs' own noise is 0.5 by the wavelets' estimate, but they are 0.9 to 2.5 (root
-      mean square) from their references blurred by their kernels: the default, 2.55, covers that, and is the least
-      level but 0 of USRNet's evaluation. It was not chosen by PSNR.
-    - Grey images get three equal channels; of a result the mean of its channels is taken, clamped and rounded to 8
+    - The set's folder holds im<i>_kernel<k>_img.png, and its folder gt holds im<i>.png and kernel<k>.png, 8 bits. The
+      blur is real: nothing is simulated, and the measured kernels are not exact.
+    - Kernels are divided by their sum. The files 4 and 8 are kernels of a convolution; the six others are rotated by
+      180 degrees before use. (Rotated the other way, each loses at least 7 dB with wiener on scenes 1 and 3.)
+    - Photographs are not circular: they are made periodic (:func:`unfold.physics.boundary.wrap_boundary`) by about
+      three sides of the kernel, to the right and below, and results are cropped again, for all methods.
+    - sigma is unknown. The photographs' own noise is 0.5 by the wavelet estimate, but their distance from the
+      references blurred by the kernels is 0.9 to 2.5 (root mean square). The default, 2.55, covers that, and is the
+      smallest level but 0 of USRNet's evaluation. It was not chosen by PSNR.
+    - Grey images get three equal channels; the mean of a result's channels is clamped and rounded to 8
       bits.
-    - Kernels and references are out of register by up to 5.25 pixels on an axis, and by fractions that differ from
-      image to image. As is customary with this set, results are compared up to a shift: whole pixels up to 8, then
-      quarters, the one of the least squared difference (:func:`unfold.metrics.shifted.undo_shift`), for every method,
-      the input too.
-    - PSNR and SSIM of the moved result, without a border of 27 pixels, the side of the largest kernel.
-    - Of a copy of the set whose kernel files all lie the same way, the scores of some kernels would be far too low.
+    - Kernels and references are misaligned by up to 5.25 pixels on an axis, with fractions that differ between images.
+      As is customary with this set, results are compared up to a shift: whole pixels up to 8, then quarters, the shift
+      with the least squared difference (:func:`unfold.metrics.shifted.undo_shift`). This holds for every method, and
+      for the input.
+    - PSNR and SSIM of the shifted result, without a border of 27 pixels, the side of the largest kernel.
+    - With a copy of the set whose kernel files all have one orientation, some scores would be far too low.
     """
 
     sigma: float = 2.55
@@ -86,16 +87,16 @@ class Levin09(Protocol):
 
 
 def read_kernel(path: Path, number: int) -> Kernel:
-    """A kernel file of the set as convolution takes it, with sum 1."""
+    """Read a kernel file of the set for convolution, with sum 1."""
     (kernel,) = read_kernels(path)
     return normalised(kernel if number in CONVOLVED else np.ascontiguousarray(kernel[::-1, ::-1]))
 
 
 def _case(path: Path) -> Case:
-    told = NAME.fullmatch(path.stem)
-    if not told:
+    match = NAME.fullmatch(path.stem)
+    if not match:
         raise UnfoldError(f"{path} is not called as an image of this set, im1_kernel1_img.png to im4_kernel8_img.png")
-    image, kernel = (int(number) for number in told.groups())
+    image, kernel = (int(number) for number in match.groups())
     files = (path, path.parent / "gt" / f"im{image}.png", path.parent / "gt" / f"kernel{kernel}.png")
     for file in files[1:]:
         if not file.is_file():

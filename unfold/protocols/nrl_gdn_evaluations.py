@@ -30,21 +30,21 @@ PUBLISHED_CODE = "the published code of NRL-GDN, github.com/kongsjsj/NRL-GDN"
 
 @dataclass(frozen=True)
 class NRLGDNSimulated(Protocol):
-    """Blur by Levin's eight kernels, then noise, as both simulated evaluations have them.
+    """Blur by Levin's eight kernels, then noise: the base of the simulated evaluations.
 
     kernel: 1 to 8, in the order of kernels_8.mat, or 0 for all: a case for every kernel and image. channel: what is
     compared, "rgb", "luma" (0.299 R + 0.587 G + 0.114 B) or "auto": luma for a grey image, rgb for any other. A set of
-    colour photographs in which some are grey is published in rgb throughout: give channel=rgb.
+    colour photographs, some of them grey, is published in rgb throughout: give channel=rgb.
 
     - Grey images get three equal channels. The noise of the three is independent, and luma averages it: scores of
       grey sets cannot be compared with those of evaluations on one channel.
     - Blur is circular, in float64, of the image in [0,1]; it is not rounded to 8 bits. Kernels are normalised.
     - numpy.random.seed(0) for every image, then one normal number per value; y is neither clamped nor rounded.
-    - No padding. A method that asks for one sigma is told the root mean square of the standard deviations.
+    - No padding. A method that takes one sigma gets the root mean square of the standard deviations.
     - The result is clamped to [0,1] and not rounded; the noisy image itself (identity) is scored as it is. PSNR over
-      all channels; SSIM of the values compared, clamped, channel by channel; no border. The published code has PSNR
-      in float32, this one in float64.
-    - The published cells are means over the kernels and the images. Pictures are cut off to 8 bits when saved.
+      all channels; SSIM of the compared values, clamped, channel by channel; no border. The published code computes
+      PSNR in float32, this one in float64.
+    - The published cells are means over the kernels and the images. Pictures are truncated to 8 bits when saved.
     """
 
     kernel: int = 0
@@ -80,13 +80,13 @@ class NRLGDNSimulated(Protocol):
         if min(height, width) < max(kernel.shape):
             size = "x".join(map(str, kernel.shape))
             raise UnfoldError(f"{path} is {height}x{width}, smaller than kernel {case.options['kernel']}, {size}")
-        channels = 1 if _is_grey(target) else target.shape[2]  # one blur serves three equal channels
+        channels = 1 if _is_grey(target) else target.shape[2]  # three equal channels need one blur
         full = np.iinfo(target.dtype).max if target.dtype.kind == "u" else 1
         blurred = blur_array(target[..., :channels] / full, kernel)
         rng = np.random.RandomState(0)
         y, sigma = self.noisy(blurred, target.shape, rng)
         inputs = {"y": y.astype(np.float32), "kernel": kernel.astype(np.float32), "scale": 1}
-        target = target if target.dtype == np.uint8 else to_float(target)  # scored in full depth
+        target = target if target.dtype == np.uint8 else to_float(target)  # score in full depth
         return Sample({**inputs, "sigma": sigma}, target)
 
     def restore(self, method: Method, sample: Sample) -> Image:
@@ -108,9 +108,9 @@ class NRLGDNSimulated(Protocol):
 
 @dataclass(frozen=True)
 class NRLGDNNonUniform(NRLGDNSimulated):
-    """Table 4: blur by Levin's eight kernels, and noise whose strength varies over the image. Grey Set12, colour sets.
+    """Table 4: blur by Levin's eight kernels, and noise whose level varies over the image. Grey Set12, colour sets.
 
-    map: "gauss", "peaks" or "gauss_mix" (the table's gauss-mix): how the standard deviation goes from 5 to 25 in 255
+    map: "gauss", "peaks" or "gauss_mix" (the table's gauss-mix): how the standard deviation varies from 5 to 25 in 255
     units, see :func:`unfold.physics.sigma_maps.sigma_map`; gauss_mix is drawn before the noise, the same for every
     image. kernel, channel and every other choice: see NRLGDNSimulated.
     """
@@ -128,7 +128,7 @@ class NRLGDNNonUniform(NRLGDNSimulated):
 
 @dataclass(frozen=True)
 class NRLGDNUniform(NRLGDNSimulated):
-    """The published code's evaluation with noise of one strength; no table of it was found.
+    """The published code's evaluation with uniform noise; no table of it was found.
 
     noise: in 255 units. kernel, channel and every other choice: see NRLGDNSimulated.
     """
@@ -147,10 +147,10 @@ class NRLGDNUniform(NRLGDNSimulated):
 
 @dataclass(frozen=True)
 class NRLGDNPoisson(NRLGDNUniform):
-    """The published code's evaluation with photon noise and noise of one strength; no table of it was found.
+    """The published code's evaluation with photon noise and uniform noise; no table of it was found.
 
-    y = clip(Poisson(128 b) / 128 + N(0, noise^2)), b the blurred image. The published draw has no seed; here it is
-    that of the other evaluations. noise, in 255 units, kernel, channel and every other choice: see NRLGDNUniform.
+    y = clip(Poisson(128 b) / 128 + N(0, noise^2)), b the blurred image. The published code sets no seed; here the seed
+    is that of the other evaluations. noise, in 255 units, kernel, channel and every other choice: see NRLGDNUniform.
     """
 
     name: ClassVar = "nrl_gdn_poisson"
@@ -158,7 +158,7 @@ class NRLGDNPoisson(NRLGDNUniform):
     def noisy(
         self, blurred: NDArray[np.float64], shape: tuple[int, ...], rng: np.random.RandomState
     ) -> tuple[NDArray[np.float64], float]:
-        whole = np.broadcast_to(blurred, shape).clip(0, None)  # the Fourier transform leaves -1e-17 here and there
+        whole = np.broadcast_to(blurred, shape).clip(0, None)  # the Fourier transform leaves values such as -1e-17
         return _with_sigma(poisson_gaussian(whole, PEAK, self.noise / 255, rng), whole)
 
 
@@ -166,7 +166,7 @@ class NRLGDNPoisson(NRLGDNUniform):
 class NRLGDNImpulse(NRLGDNSimulated):
     """The published code's evaluation with impulse noise; no table of it was found.
 
-    share: of the pixels that are replaced; kind: "rd", by random values, or "sp", by 0 and 1. kernel, channel and every
+    share: of replaced pixels; kind: "rd", by random values, or "sp", by 0 and 1. kernel, channel and every
     other choice: see NRLGDNSimulated.
     """
 
@@ -193,14 +193,14 @@ def _with_sigma(y: NDArray[np.float64], clean: NDArray[np.float64]) -> tuple[NDA
 
 @dataclass(frozen=True)
 class NRLGDNReal(Unscored):
-    """Blurred photographs with estimated kernels, without reference: nothing is scored, the pictures are saved.
+    """Blurred photographs with estimated kernels, without ground truth: pictures are saved, not scored.
 
-    - The set is a folder of images, and in it a folder "kernels" with one kernel for each: in natural order of their
-      names, the first kernel is the first image's, and so on. A kernel is a grey image, odd and square; it is
-      normalised.
-    - Images are continued on every side by as many of their border pixels as the kernel is wide, and the result is
-      cropped again, clamped and cut off (not rounded) to 8 bits.
-    - How strong the noise is, is not known; methods that need to be told do not run.
+    - The set is a folder of images with a subfolder "kernels" that holds one kernel per image: in natural order of
+      names, the first kernel belongs to the first image, and so on. A kernel is a grey image, square with an odd side;
+      it is normalised.
+    - Images are extended on every side by replicating border pixels over the kernel's width, and the result is cropped
+      again, clamped and truncated (not rounded) to 8 bits.
+    - The noise level is unknown; methods that need it do not run.
     """
 
     name: ClassVar = "nrl_gdn_real"

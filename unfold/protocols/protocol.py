@@ -1,4 +1,4 @@
-"""What every evaluation is made of: cases, how each is degraded, what is done to a result, and how it is scored."""
+"""An evaluation: its cases, their degradation, the treatment of results, and the scores."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from unfold.user_files import line_of
 from unfold.util.arrays import Named
 from unfold.util.value_checks import LEAST, MOST, found_range
 
-SLACK = 1e-3  # of what was computed and not clamped
+SLACK = 1e-3  # tolerance for values that were computed and not clamped
 
 
 class Case(NamedTuple):
-    """One restoration: a name that no other case of the run has, the files it is made of, and what is special to it.
+    """One restoration: a unique name, its files, and its options.
 
-    content: images that are read already, where many cases share a file.
+    content: images that are already read, where many cases share a file.
     """
 
     name: str
@@ -48,11 +48,11 @@ def generator_of(path: Path) -> np.random.Generator:
 
 @dataclass(frozen=True)
 class Sample:
-    """A case, degraded.
+    """A degraded case.
 
-    inputs: what is known of the measurement, by the names that networks use: y (H,W,C) float32, kernel (kh,kw), scale,
-    sigma (in [0,1] units), image; a method takes those it needs. target: (H,W,C) uint8 or float, None where there is
-    none. window: rows and columns of the method's result that are the restored image.
+    inputs: the known facts of the measurement, under the names that networks use: y (H,W,C) float32, kernel (kh,kw),
+    scale, sigma (in [0,1] units), image; a method takes those it needs. target: (H,W,C) uint8 or float, None without
+    ground truth. window: rows and columns of the method's result that are the restored image.
     """
 
     inputs: Named
@@ -63,10 +63,10 @@ class Sample:
 class Protocol(ABC):
     """An evaluation. Its options are its constructor's arguments; the docstring names the table and every choice.
 
-    name: by which results call it; version: goes up with every change that moves a number, and stands in every result.
-    inputs: what a network may ask for. scored: whether there are references. bands: channels that images are read in;
-    channels: those of a given y and its target, 0 for as the files have them; see :meth:`fit`. places: options that say
-    where files lie, and nothing of what is scored.
+    name: used in results; version: increases with every change that moves a number, and is part of every result.
+    inputs: the inputs that a network may take. scored: whether there is ground truth. bands: channels that images are
+    read in; channels: those of a given y and its target, 0 for those of the files; see :meth:`fit`. places: options
+    that are paths and do not affect scores.
     """
 
     name: ClassVar[str]
@@ -78,7 +78,7 @@ class Protocol(ABC):
     places: ClassVar[tuple[str, ...]] = ()
 
     def options(self) -> dict[str, Any]:
-        """The arguments of the constructor, as far as they are kept under their names: what results say of it."""
+        """The constructor's arguments that are stored under their names, for results."""
         names = inspect.signature(type(self)).parameters
         return {name: in_plain(getattr(self, name)) for name in names if hasattr(self, name)}
 
@@ -87,8 +87,8 @@ class Protocol(ABC):
         return [Case(path.stem, (path,)) for path in find_images(source, split)]
 
     def fit(self, net: UnfoldingNetwork) -> None:
-        """Check that the network belongs here, and read images in its number of channels from now on: in colour for a
-        network of one, which restores each channel by itself.
+        """Check that the network fits, and read images in its number of channels from now on. For a network of one
+        channel, which restores each channel separately, images are read in colour.
         """
         y = net.inputs.get("y")
         of_y = y.channels if y is not None and y.kind == "image" else net.channels
@@ -98,15 +98,15 @@ class Protocol(ABC):
         self.check(net)
 
     def check(self, net: UnfoldingNetwork) -> None:  # noqa: B027  (most take any)
-        """Raise UnfoldError for a network that takes these inputs and yet belongs to other options."""
+        """Raise UnfoldError for a network that takes these inputs but needs other options."""
 
     def of(self, case: Case) -> tuple[Protocol, Case]:
-        """The protocol that a case goes by, and the case as that one calls it: others in a mixture; here, this one."""
+        """The protocol of a case, and the case under that protocol's name; differs only in a mixture."""
         return self, case
 
     @abstractmethod
     def sample(self, case: Case) -> Sample:
-        """Read and degrade. The same case gives the same sample, always."""
+        """Read and degrade a case. The same case always gives the same sample."""
 
     def restore(self, method: Method, sample: Sample) -> Image:
         """Run a method and turn its result into the image that is scored and saved."""
@@ -122,15 +122,17 @@ class Protocol(ABC):
 
     @contextmanager
     def saving(self, folder: Path, cases: Sequence[Case]) -> Iterator[Callable[[Image, Case], None]]:
-        """A function that takes each finished result of the cases into the folder; here, :meth:`save`."""
+        """A function that saves each finished result into the folder; here, :meth:`save`."""
         yield partial(self.save, folder=folder)
 
     def save(self, result: Image, case: Case, folder: Path) -> None:
-        """Write a finished result into the folder; here, as an 8-bit PNG, or TIFF of neither one nor three channels."""
+        """Write a finished result into the folder; here, as an 8-bit PNG, or as TIFF for other than one or three
+        channels.
+        """
         from PIL import Image as Picture
 
         pixels = result if result.dtype == np.uint8 else to_uint8(result)
-        (folder / case.name).parent.mkdir(parents=True, exist_ok=True)  # names may hold folders, as those of scenes do
+        (folder / case.name).parent.mkdir(parents=True, exist_ok=True)  # names may contain folders, such as scenes
         if pixels.shape[2] not in (1, 3):
             import tifffile
 
@@ -140,7 +142,7 @@ class Protocol(ABC):
 
 
 def sample_of(protocol: Protocol, case: Case) -> Sample:
-    """The protocol's sample; UnfoldError, with the line of its method, where that is none, or lacks the reference."""
+    """The protocol's sample; UnfoldError, with the line of its method, where it is invalid or lacks the target."""
     sample = protocol.sample(case)
     kind, wrong = type(protocol).__name__, ""
     if not isinstance(sample, Sample):
@@ -163,7 +165,7 @@ def sample_of(protocol: Protocol, case: Case) -> Sample:
 
 
 def _beyond(image: Image, least: float, most: float) -> str:
-    """What of an image is no float between these, in words; "" where all is."""
+    """The values of an image that are not floats in this range, in words; "" where there are none."""
     if image.dtype.kind != "f":
         return f"numbers of the kind {image.dtype}"
     low, high = float(image.min(initial=0)), float(image.max(initial=0))
@@ -171,7 +173,7 @@ def _beyond(image: Image, least: float, most: float) -> str:
 
 
 class Unscored(Protocol):
-    """A protocol without references: pictures are saved, nothing is scored."""
+    """A protocol without ground truth: pictures are saved, not scored."""
 
     scored = False
 
@@ -180,7 +182,7 @@ class Unscored(Protocol):
 
 
 def windowed(result: Image, window: tuple[slice, slice]) -> Image:
-    """The window of a method's result. ValueError where the result is smaller: the method does something else."""
+    """The window of a method's result. ValueError where the result is smaller, that is, from an unsuitable method."""
     if any((part.stop or 0) > size for part, size in zip(window, result.shape, strict=False)):
         wanted = "x".join(str(part.stop) for part in window)
         raise ValueError(f"the method gives {result.shape[0]}x{result.shape[1]} pixels, and {wanted} are asked for")

@@ -28,15 +28,15 @@ HEADER = b"MATLAB 7.3 MAT-file, HDF5".ljust(116) + bytes(8) + b"\x00\x02IM"
 class SIDD(Protocol):
     """SIDD in DGUNet's denoising table (Mou, Wang, Zhang, CVPR 2022): the 1280 validation blocks, 256x256, sRGB.
 
-    ensemble: 8, the mean over turned and mirrored blocks, or 1. The published test script averages over 8; that the
-    table's numbers do is likely and not stated.
+    ensemble: 8, the mean over rotated and mirrored blocks, or 1. The published test script averages over 8; the table's
+    numbers probably do, but this is not stated.
 
     - The folder holds ValidationNoisyBlocksSrgb.mat and ValidationGtBlocksSrgb.mat, [40,32,256,256,3] uint8 arrays of
       these names. Both are read whole when the cases are made, 0.5 GB. Block 32 of scene 1 is the case 0001_32.
     - Blocks are divided by 255; results are averaged, clamped to [0,1], and never rounded.
     - PSNR and SSIM per block over RGB, the table's numbers being means over blocks. SSIM is MATLAB's of an array MxNx3,
       kind "matlab3d", as evaluate_SIDD.m of the code that DGUNet is built on (MPRNet's) computes it.
-    - Saved is what the published code saves: Idenoised.mat with Idenoised, [40,32,256,256,3] single (1 GB). It is a
+    - Results are saved as in the published code: Idenoised.mat with Idenoised, [40,32,256,256,3] single (1 GB). It is a
       file of version 7.3 (HDF5), written block by block.
     """
 
@@ -77,7 +77,7 @@ class SIDD(Protocol):
         scenes, blocks = (max(places) + 1 for places in zip(*map(_place, cases), strict=True))
         height, width, channels = cases[0].content[0].shape
         with whole_file(folder / "Idenoised.mat") as file:
-            # MATLAB's axes the other way round, and a block per chunk, so that each is written once and forgotten.
+            # MATLAB's axes reversed, and one block per chunk, so that each is written once and freed.
             with h5py.File(file.name, "w", userblock_size=512) as hdf5:
                 stored = hdf5.create_dataset(
                     "Idenoised",

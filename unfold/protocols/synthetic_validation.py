@@ -1,4 +1,4 @@
-"""Validation and tests of what DATA.KIND names, on clean images degraded as training samples are, and of mixtures."""
+"""Validation and tests of a degradation (DATA.KIND) on clean images, and of mixtures."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from unfold.user_files import their_errors
 class Synthetic(Protocol):
     """Whole clean images, degraded by a degradation's own ``make`` and ``render``: no published table.
 
-    - Randomness is drawn per image from a generator seeded with the file's name, so that every method and every run
-      sees the same measurement of the same picture. Images are cut at the bottom and the right to multiples of the
-      scale; the scale is the first of the degradation's.
+    - Random numbers come from a generator per image seeded with the file's name, so every method and every run sees the
+      same measurement of the same picture. Images are cropped at the bottom and the right to multiples of the scale;
+      the scale is the first of the degradation's.
     - The result is clamped to [0,1] and not rounded. PSNR over all channels together, SSIM per channel and averaged,
       both without a border.
     """
@@ -32,7 +32,7 @@ class Synthetic(Protocol):
     name: ClassVar = "synthetic"
 
     def __init__(self, degradation: Degradation, options: dict[str, Any]) -> None:
-        """options: what says which degradation it is, for results."""
+        """options: identify the degradation, for results."""
         self.degradation, self.said = degradation, options
         self.inputs = degradation.inputs  # type: ignore[misc]
 
@@ -65,7 +65,7 @@ class Synthetic(Protocol):
 
 
 def _array(value: Any) -> Any:
-    """Of a batch of one: images (H,W,C), kernels (kh,kw), numbers."""
+    """The single item of a batch: images (H,W,C), kernels (kh,kw), numbers."""
     if not isinstance(value, Tensor):
         return value
     one = value[0].float() if value.dtype != torch.float64 else value[0]
@@ -79,7 +79,7 @@ def _array(value: Any) -> Any:
 class Mixed(Protocol):
     """The validation and the tests of a mixture (DATA.MIX): each part's images by the part's own protocol.
 
-    Cases are called part/case. :meth:`of` says by which protocol a case goes, which is to be asked for everything.
+    Cases are called part/case. :meth:`of` returns the protocol of a case, which does all the work.
 
     parts: protocols by the names of their parts; sets: of each, the set by split ("val", "test").
     """
@@ -93,7 +93,7 @@ class Mixed(Protocol):
         return {name: {"protocol": part.name, **part.options()} for name, part in self.parts.items()}
 
     def cases(self, source: str, split: str = "test") -> list[Case]:
-        """The cases of all parts, each from its own set; source: of parts whose split has no set of its own."""
+        """The cases of all parts, each from its own set; source: for parts whose split has no set of its own."""
         found = []
         for name, part in self.parts.items():
             try:

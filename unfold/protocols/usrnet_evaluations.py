@@ -40,10 +40,10 @@ class USRNetTable1(_USRNetProtocol):
     7.65 in the table.
 
     - Images are cropped at the bottom and the right to multiples of lcm(scale, 8).
-    - Blur is circular, of the 8-bit image, and cut off (not rounded) to 8 bits; then the upper left pixel of every
+    - Blur is circular, of the 8-bit image, and truncated (not rounded) to 8 bits; then the upper left pixel of every
       scale x scale block is kept. Kernels are neither shifted nor normalised.
     - Noise: numpy.random.seed(0) for every image, one normal number per value, added after division by 255; the result
-      is neither clamped nor rounded. The network gets its true strength.
+      is neither clamped nor rounded. The network gets the true level.
     - No padding: the blur was circular.
     - The result is clamped, rounded to 8 bits and compared in RGB without a border of scale^2 pixels. (Not of scale:
       that is the bicubic evaluation.) The published cells are mean PSNR; SSIM is ours.
@@ -77,15 +77,15 @@ class USRNetTable1(_USRNetProtocol):
 
 @dataclass(frozen=True)
 class USRNetBicubic(_USRNetProtocol):
-    """USRNet's Table 2, bicubic degradation: enlarging what MATLAB's imresize made small.
+    """USRNet's Table 2, bicubic degradation: enlarging images reduced by MATLAB's imresize.
 
     scale: 2, 3 or 4.
 
     - Images are cropped to multiples of scale and resized in floats; the small image is not rounded to 8 bits.
-    - It is made periodic: enlarged to nearest neighbours, continued to the right and below by 16 to 23 pixels
-      (:func:`unfold.physics.boundary.periodic`), decimated, and its own part put back as it was. The network's
-      result is cropped again.
-    - The kernel is the published one for the scale, which has negative values and a sum a little off 1; no noise.
+    - It is made periodic: enlarged by nearest neighbour, extended to the right and below by 16 to 23 pixels
+      (:func:`unfold.physics.boundary.periodic`), decimated, with its own part restored. The network's result is cropped
+      again.
+    - The kernel is the published one for the scale, which has negative values and a sum slightly off 1; no noise.
     - The result is clamped, rounded to 8 bits and compared without a border of scale pixels: psnr and ssim on Y
       (MATLAB's rgb2ycbcr, rounded), psnr_rgb and ssim_rgb on RGB.
     """
@@ -114,9 +114,9 @@ class USRNetBicubic(_USRNetProtocol):
 
 @dataclass(frozen=True)
 class USRNetReal(Unscored, _USRNetProtocol):
-    """Real small images, without reference: nothing is scored, the pictures are saved.
+    """Real small images, without ground truth: pictures are saved, not scored.
 
-    scale: 1 to 4; assumed: which blur and noise the network is told: "general", or "chip" for that picture.
+    scale: 1 to 4; assumed: which blur and noise the network is given: "general", or "chip" for that picture.
 
     - The kernel is a 25x25 Gaussian, shifted to the upper left by (scale - 1)/2 and normalised.
     - The image is made periodic and the result cropped and rounded as in the bicubic evaluation.

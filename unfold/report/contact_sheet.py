@@ -1,4 +1,4 @@
-"""A contact sheet: pictures of one size with a line below each, row by row."""
+"""A contact sheet: pictures of one size with a caption below each, in rows."""
 
 from __future__ import annotations
 

@@ -21,9 +21,9 @@ Curve = tuple[str, Sequence[tuple[float, float]]]
 def ticks(low: float, high: float, about: int = 5, least: float = 0.0) -> list[float]:
     """Round numbers 1, 2 or 5 times a power of ten apart, the outer ones at or beyond ``low`` and ``high``.
 
-    least: the smallest distance between two, 1 for what is counted.
+    least: the smallest distance between two, 1 for counts.
     """
-    if high - low <= 1e-9 * max(abs(low), abs(high)):  # equal but for rounding
+    if high - low <= 1e-9 * max(abs(low), abs(high)):  # equal up to rounding
         pad = max(abs(low) * 0.1 or 1.0, least)
         low, high = low - pad, high + pad
     raw = max((high - low) / about, least)
@@ -34,7 +34,7 @@ def ticks(low: float, high: float, about: int = 5, least: float = 0.0) -> list[f
 
 
 def log_ticks(low: float, high: float) -> list[float]:
-    """Powers of ten, and 2 and 5 times them where that gives no more than ten, beyond ``low`` and ``high``.
+    """Powers of ten, and 2 and 5 times them if that gives no more than ten, beyond ``low`` and ``high``.
 
     Both above 0.
     """
@@ -55,8 +55,8 @@ def draw_curves(
 ) -> None:
     """One panel per curve: (title, [(x, y), ...]), x counted. Points that are not finite are left out.
 
-    Values above 0 that span more than a factor of ten are drawn on a logarithmic axis. growth: all x and y are above 0,
-    and both axes are logarithmic. columns: panels side by side, all of them by default.
+    Positive values that span more than a factor of ten get a logarithmic axis. growth: all x and y are positive, and
+    both axes are logarithmic. columns: panels side by side, all of them by default.
     """
     columns = columns or len(curves)
     size = (WIDTH * columns, HEIGHT * -(-len(curves) // columns))

@@ -1,4 +1,4 @@
-"""`unfold data doctor`: what is wrong with data sets, for people and for machines."""
+"""`unfold data doctor`: problems of data sets, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from unfold.data.catalog.set_layout import Finding
 from unfold.data.pairs import UNSAID, Given
 from unfold.util.atomic_files import whole_file
 
-SHOWN = 5  # examples of what is no error
+SHOWN = 5  # examples per kind of warning
 PAIRS = 3  # examples of a rule
 
 
 def run_doctor(
     paths: Sequence[str], json_file: Path | None = None, model: str | None = None, given: Given = UNSAID
 ) -> tuple[str, bool]:
-    """Look data sets over (:mod:`unfold.data.catalog.inspect_sets`): the report, and whether it is free of errors.
+    """Check data sets (:mod:`unfold.data.catalog.inspect_sets`): the report, and whether it is free of errors.
 
-    json_file: also write all of it there; model: the network whose sizes are wanted; given: how the pairs lie, where no
-    usual names tell it. UnfoldError for bad arguments.
+    json_file: also write everything there; model: check sizes for this network; given: the layout of pairs with unusual
+    names. UnfoldError for bad arguments.
     """
     multiple, smallest = _sizes(model) if model else (1, SMALLEST)
     report = examine(paths, smallest, given)
@@ -46,7 +46,7 @@ def _sizes(model: str) -> tuple[int, int]:
 
 
 def format_report(report: Report, multiple: int = 1, model: str | None = None) -> str:
-    """Plain text: sets, errors, warnings, photographs in two sets, and a line that sums up."""
+    """Plain text: sets, errors, warnings, photographs in two sets, and a summary line."""
     lines = ["Sets"]
     for one in report.sets:
         lines += [f"  {line}" for line in _set_lines(one, multiple, model)]
@@ -100,7 +100,7 @@ def _worst(one: Set) -> list[tuple[Path, float]]:
 
 
 def _few(warnings: list[Finding]) -> list[str]:
-    """Some of each kind and folder, and how many more there are."""
+    """A few of each kind and folder, and the number of others."""
     lines, counts = [], Counter((finding.kind, finding.paths[0].parent) for finding in warnings)
     seen: Counter[tuple[str, Path]] = Counter()
     for finding in warnings:
@@ -133,7 +133,7 @@ def _describe(pair: Shared) -> str:
 
 
 def as_json(report: Report, multiple: int) -> dict[str, object]:
-    """Everything that was found, as plain types."""
+    """All findings, as plain types."""
     return {
         "files": report.files,
         "errors": report.errors,

@@ -1,4 +1,4 @@
-"""Text and small shapes on pictures, with the font that Pillow carries."""
+"""Text and small shapes on pictures, with Pillow's built-in font."""
 
 from __future__ import annotations
 
@@ -23,6 +23,6 @@ def text(
 
 
 def to_picture(image: NDArray[np.float32]) -> Image.Image:
-    """(H,W,3), or (H,W,1) of a grey one, in [0,1]: clamped and rounded to 8 bits."""
+    """Convert (H,W,3), or (H,W,1) for grey, in [0,1]: clamped and rounded to 8 bits."""
     pixels = np.rint(image.clip(0, 1) * 255).astype(np.uint8)
     return Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)

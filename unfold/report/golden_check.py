@@ -1,7 +1,7 @@
 """`unfold check --golden DIR`: the networks against numbers of the published code.
 
-Every file holds inputs and outputs of the published code under weights made by a rule (models/golden/golden_rules.py;
-each network's comparisons stand beside it). Files that lie in the folder are checked, others are told to be missing.
+Every file has inputs and outputs of the published code with weights made by a rule (models/golden/golden_rules.py; the
+comparisons of each network are in the same folder). Files in the folder are checked, missing ones are listed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PARTS: Parts = {**usrnet_golden.PARTS, **nrl_gdn_golden.PARTS}
 
 
 class Check(NamedTuple):
-    """One golden file: the model (None for a part of one), what was compared, and how far off it is at most.
+    """One golden file: the model (None for a part of one), what was compared, and the maximum difference.
 
     bfloat16: PSNR in dB of the result under bfloat16 autocast against the float32 result, where a whole network ran.
     """
@@ -58,7 +58,7 @@ def under_autocast(found: Outcome) -> float:
 
 @torch.inference_mode()
 def checks(folder: Path) -> Iterator[Check | str]:
-    """A Check per comparison, or the name of a file that is not there. UnfoldError where there is none at all."""
+    """A Check per comparison, or the name of a missing file. UnfoldError where all are missing."""
     names = [*NETWORKS, *PARTS]
     if not any((folder / f"{name}.npz").is_file() for name in names):
         raise UnfoldError(f"{folder} holds none of the golden files ({names[0]}.npz and others)")
@@ -89,7 +89,7 @@ def _check(name: str, golden: Golden) -> Iterator[Check]:
 
 
 def format_checks(results: list[Check | str]) -> str:
-    """A table; files that are missing come last, by name."""
+    """The table; missing files come last, by name."""
     lines = [f"{'golden':<38}{'model':<21}{'parameters':>12}  {'max |difference|':>16}{'bf16, dB':>10}  compared"]
     for result in results:
         if isinstance(result, Check):

@@ -1,7 +1,7 @@
-"""`unfold models`: which networks there are, and what they cost.
+"""`unfold models`: the networks, and their costs.
 
-Loading torch takes seconds. So what is said of the package's own networks is kept in model_facts.json, which
-`python scripts/model_facts.py` writes and a test compares with the networks.
+Loading torch takes seconds, so facts about the package's own networks are kept in model_facts.json. `python
+scripts/model_facts.py` writes it, and a test compares it with the networks.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from unfold import registry
 from unfold.builtin import BUILTIN
 from unfold.errors import UnfoldError
 
-SIZE = 256  # side of the image that multiply-accumulates are counted for
+SIZE = 256  # side of the image for counting multiply-accumulates
 FILE = Path(__file__).with_name("model_facts.json")
 
 
 class ModelRow(NamedTuple):
-    """Of a network: parameters, billions of multiply-accumulates for an image of SIZE x SIZE, both as text, what sizes
-    are padded to, and what it is.
+    """Facts of a network: parameters, billions of multiply-accumulates for an image of SIZE x SIZE (both as text), the
+    multiple that sizes are padded to, and a description.
     """
 
     parameters: str
@@ -39,13 +39,13 @@ class ModelFacts(NamedTuple):
 
 @lru_cache(maxsize=1)
 def recorded() -> dict[str, ModelFacts]:
-    """What is kept of the package's own networks, by name."""
+    """The recorded facts of the package's own networks, by name."""
     kept = json.loads(FILE.read_text())
     return {name: ModelFacts(ModelRow(*facts["row"]), "\n".join(facts["page"])) for name, facts in kept.items()}
 
 
 def counted() -> str:
-    """What the file has to hold: counted on the networks."""
+    """The content of the file, counted on the networks."""
     from unfold.report.models_list import costs, describe_model
 
     names = BUILTIN["network"]
@@ -54,14 +54,14 @@ def counted() -> str:
 
 
 def format_models() -> str:
-    """A table of all networks: the package's, and those of installed packages with their names."""
+    """A table of all networks: the package's own, and those of installed packages with the package's name."""
     names = registry.names(registry.NETWORK)
     wide = max(22, *(len(name) + 2 for name in names))
     lines = [f"{'name':<{wide}}{'parameters':>12}{f'GMAC @ {SIZE}x{SIZE}':>17}{'size multiple':>15}   what"]
     for name in names:
         try:
             row = _row(name)
-        except UnfoldError as error:  # of another package, or one with options that have no default
+        except UnfoldError as error:  # a network of another package, or with options without default
             lines.append(f"{name:<{wide}}{'':>44}   {error}")
             continue
         whose = registry.origin(registry.NETWORK, name)
@@ -71,7 +71,7 @@ def format_models() -> str:
 
 
 def model_page(name: str) -> str:
-    """What a caller of one network may rely on: `unfold models NAME`, also of code and of a recipe."""
+    """The facts of one network: `unfold models NAME`, also for code and for a recipe."""
     if name in recorded():
         return recorded()[name].page
     from unfold.report.models_list import describe_model

@@ -1,4 +1,4 @@
-"""What networks cost and take, counted on the networks themselves."""
+"""Costs and inputs of networks, counted on the networks themselves."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from unfold.weights.load_model import of_recipe
 
 
 def count_parameters(net: UnfoldingNetwork) -> int:
-    """Numbers in the network's parameters, each shared one counted once."""
+    """The number of parameters, shared ones counted once."""
     return sum(parameter.numel() for parameter in net.parameters())
 
 
 def gmac(net: UnfoldingNetwork, size: int = SIZE) -> float:
-    """Billions of multiply-accumulates of a network without numbers for one square image, see :func:`count_gmac`."""
+    """Billions of multiply-accumulates of a network on the meta device for one square image, see :func:`count_gmac`."""
     with torch.device("meta"):
         return count_gmac(net, net.example(size, size))
 
@@ -26,8 +26,8 @@ def gmac(net: UnfoldingNetwork, size: int = SIZE) -> float:
 def count_gmac(net: UnfoldingNetwork, given: Named) -> float:
     """Billions of multiply-accumulates for these inputs: convolutions and matrix products, not Fourier transforms.
 
-    Of the stages that run in training: NRL-GDN, which stops by itself at evaluation, has no other fixed number. Nothing
-    is computed where network and inputs are without numbers (meta tensors).
+    Counted for the stages that run in training: NRL-GDN, which has a stop rule at evaluation, has no other fixed
+    number. Nothing is computed where network and inputs are on the meta device.
     """
     counter = FlopCounterMode(display=False)
     with torch.no_grad(), counter:
@@ -36,7 +36,7 @@ def count_gmac(net: UnfoldingNetwork, given: Named) -> float:
 
 
 def costs(name: str) -> ModelRow:
-    """What the table of networks says of one. UnfoldError where it cannot be built without options."""
+    """The row of one network in the table. UnfoldError where it needs options to be built."""
     part, net = network_part(name), skeleton(name, {})
     return ModelRow(f"{count_parameters(net):,}", _gmac_or_not(net), net.size_multiple, about(part))
 
@@ -44,12 +44,12 @@ def costs(name: str) -> ModelRow:
 def _gmac_or_not(net: UnfoldingNetwork) -> str:
     try:
         return f"{gmac(net):.1f}"
-    except Exception:  # what is not the package's may not run without numbers
+    except Exception:  # other networks may not run on the meta device
         return "?"
 
 
 def describe_model(name: str) -> str:
-    """What a caller of one network may rely on: `unfold models NAME`, also of code."""
+    """The facts of one network: `unfold models NAME`, also for code."""
     name, options = of_recipe(name) if name.endswith((".yaml", ".yml")) else (name, {})
     part, net = network_part(name), skeleton(name, options)
     tiling = net.tiling
@@ -74,6 +74,6 @@ def describe_model(name: str) -> str:
 
 
 def _inputs(net: UnfoldingNetwork) -> dict[str, str]:
-    """Of every input what it is, those that need not be given marked so."""
+    """A description of every input, with optional ones marked."""
     own = {name: one.about + ("" if name in net.required else " (may be left out)") for name, one in net.inputs.items()}
     return {**net.other_inputs, **own}

@@ -1,4 +1,4 @@
-"""Numbers for JSON, which knows no infinity."""
+"""Numbers for JSON, which has no infinity."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ import math
 
 
 def finite(value: float) -> float | None:
-    """The PSNR of a perfect result becomes null."""
+    """None for an infinite PSNR, that of a perfect result; else the value."""
     return value if math.isfinite(value) else None

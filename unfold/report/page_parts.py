@@ -1,4 +1,4 @@
-"""Parts of pages that stand alone in one HTML file: pictures inside it, and curves."""
+"""Parts of self-contained HTML pages: embedded pictures, and curves."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from PIL import Image
 from unfold.errors import UnfoldError
 from unfold.report.curve import ticks
 
-BUDGET = 12_000_000  # bytes that the pictures of a page take at most, as they stand in it
+BUDGET = 12_000_000  # maximum bytes of all embedded pictures of a page
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 320, 190, 46, 12, 26, 34  # of a chart, and its margins
-DECADES = 50  # as many times as the largest value exceeds the smallest, the axis becomes logarithmic
+DECADES = 50  # ratio of largest to smallest value from which the axis is logarithmic
 
 
 def filled(package: str, name: str, **parts: str) -> str:
-    """page_head.html and the template that the package holds, with these parts for their $names; $style is page.css."""
+    """Fill page_head.html and the package's template: these parts replace $names; $style is page.css."""
     shared = importlib.resources.files("unfold.report")
     head, style = (shared.joinpath(file).read_text(encoding="utf-8") for file in ("page_head.html", "page.css"))
     template = importlib.resources.files(package).joinpath(name).read_text(encoding="utf-8")
@@ -38,22 +38,22 @@ def embedded(picture: Image.Image, kind: str = "PNG", quality: int = 95) -> str:
 
 
 class Embedded(NamedTuple):
-    """Data URIs of all pictures, and how they are kept, in words."""
+    """Data URIs of all pictures, and their encoding in words."""
 
     addresses: list[str]
-    told: str
+    encoding: str
 
 
 def embedded_within(pictures: Sequence[Image.Image], budget: int = BUDGET) -> Embedded:
-    """All pictures, as good as they can be kept within so many bytes, and all alike.
+    """Embed all pictures within so many bytes, all with the same encoding, the best that fits.
 
-    PNG without loss; else WebP of quality 95, then 85; else that of half the size, a third, and so on.
-    UnfoldError for so many that even that is too much.
+    Lossless PNG; else WebP of quality 95, then 85; else WebP at half the size, a third, and so on. UnfoldError where
+    even that is too large.
     """
     forms = [("PNG", 100, "PNG, without loss"), ("WEBP", 95, "WebP of quality 95"), ("WEBP", 85, "WebP of quality 85")]
-    for kind, quality, told in forms:
+    for kind, quality, encoding in forms:
         if (addresses := _within(budget, pictures, kind, quality)) is not None:
-            return Embedded(addresses, told)
+            return Embedded(addresses, encoding)
     for less in range(2, max(max(picture.size) for picture in pictures)):
         if (addresses := _within(budget, [picture.reduce(less) for picture in pictures], "WEBP", 85)) is not None:
             return Embedded(addresses, f"WebP of quality 85, at 1/{less} of their size")
@@ -61,7 +61,7 @@ def embedded_within(pictures: Sequence[Image.Image], budget: int = BUDGET) -> Em
 
 
 def _within(budget: int, pictures: Sequence[Image.Image], kind: str, quality: int) -> list[str] | None:
-    """Data URIs of all; None as soon as they are too much."""
+    """Data URIs of all pictures; None if they exceed the budget."""
     addresses = []
     for picture in pictures:
         addresses.append(embedded(picture, kind, quality))
@@ -74,9 +74,9 @@ def _within(budget: int, pictures: Sequence[Image.Image], kind: str, quality: in
 def chart(
     title: str, points: Sequence[tuple[float, float]], xlabel: str, marks: Sequence[int], end: float, least: float = 0
 ) -> str:
-    """A curve as an <svg>, without colours of its own: classes title, grid, line and dot.
+    """A curve as an <svg>, styled by CSS classes: title, grid, line and dot.
 
-    points: finite (x, y), x from 0 to end; marks: of each point, a number that becomes data-k of its dot; least: the
+    points: finite (x, y), x from 0 to end; marks: for each point, the data-k of its dot; least: the
     smallest distance between ticks of x.
     """
     ys = [y for _, y in points]

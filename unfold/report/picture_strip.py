@@ -30,7 +30,7 @@ def draw_strip(path: Path, panels: Sequence[Panel]) -> None:
 
 
 def strip(panels: Sequence[Panel], side: int = PANEL) -> Image.Image:
-    """The panels side by side, pixel for pixel, cropped where the last one (the target) has most detail.
+    """The panels side by side, pixel for pixel, cropped where the last one (the target) has the most detail.
 
     side: of the crop in pixels.
     """
@@ -50,5 +50,5 @@ def strip(panels: Sequence[Panel], side: int = PANEL) -> Image.Image:
 
 
 def some_stages(count: int, most: int) -> list[int]:
-    """At most ``most`` stages before the last of ``count``, evenly spread from the first; indices from 0."""
+    """At most ``most`` stages before the last of ``count``, evenly spread, starting with the first; indices from 0."""
     return sorted({round(i) for i in np.linspace(0, count - 2, min(most, count - 1))}) if count > 1 else []

@@ -1,4 +1,4 @@
-"""How numbers came about: the command, the versions and the machine."""
+"""Provenance of numbers: the command, the versions and the machine."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import unfold
 
 
 def provenance(device: torch.device) -> dict[str, Any]:
-    """What holds for everything that this process computes on the device, for JSON."""
+    """The provenance of everything that this process computes on the device, for JSON."""
     return {
         "command": shlex.join(["unfold", *sys.argv[1:]]),
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -35,9 +35,9 @@ def provenance(device: torch.device) -> dict[str, Any]:
 
 
 def revision(folder: Path) -> str | None:
-    """The git revision of the source tree that the folder belongs to, with "+" where files of it have changed since.
+    """The git revision of the folder's source tree, with "+" for uncommitted changes.
 
-    None where git does not keep this folder: a package that is installed may lie inside a tree of something else.
+    None where git does not track this folder: an installed package may be inside another project's tree.
     """
     if _git(folder, "ls-files", ".") in (None, ""):
         return None

@@ -1,4 +1,4 @@
-"""`unfold data list`: the data sets that the papers name, and which of them are here."""
+"""`unfold data list`: the data sets of the papers, and which of them are present."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from unfold.report.text_table import markdown
 
 
 def format_sets() -> str:
-    """A line per set: name, what is there of it below UNFOLD_DATA, and what it is."""
+    """One line per set: name, its files below UNFOLD_DATA, and a description."""
     wide = max(len(one.name) for one in SETS)
     lines = [f"{one.name:<{wide}}  {_there(one):<28}  {one.about}" for one in SETS]
     return "\n".join([f"below {data_root()} (UNFOLD_DATA); layouts and sources: datasets/README.md", *lines])
@@ -20,8 +20,8 @@ def _there(one: DataSet) -> str:
         return "not found"
     if one.files and found.files != one.files:
         return f"{found.files} of {one.files} files"
-    told = {None: "", True: ", digest right", False: ", digest differs"}[found.right]
-    return f"{found.files} files{told}"
+    verdict = {None: "", True: ", digest right", False: ", digest differs"}[found.right]
+    return f"{found.files} files{verdict}"
 
 
 def sets_as_markdown() -> str:

@@ -1,4 +1,4 @@
-"""What is told of the stages of one run: a table, and numbers for JSON."""
+"""The stages of one run: a table, and numbers for JSON."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from unfold.report.numbers import finite
 
 
 class StageRecord(NamedTuple):
-    """The estimate x_k and what led to it.
+    """The estimate x_k and its figures.
 
-    image: (H,W,3), or (H,W,1) of a grey picture, float32, not clamped; seconds: that the network took so far; residual:
-    root mean square of A x_k - y, in 255 units; change: of x_k - x_{k-1}, likewise; psnr: of the clamped estimate, in
-    dB; numbers: scalars of stage k by name. None, and no numbers, where there is nothing to tell.
+    image: (H,W,3), or (H,W,1) for grey, float32, not clamped; seconds: the network's time so far; residual: root mean
+    square of A x_k - y, in 255 units; change: of x_k - x_{k-1}, likewise; psnr: of the clamped estimate, in dB;
+    numbers: scalars of stage k by name. None, or no numbers, where undefined.
     """
 
     k: int
@@ -39,8 +39,8 @@ UNITS = {
 
 def figures(record: StageRecord) -> dict[str, float | None]:
     """All figures of a stage by name, seconds last."""
-    told = {"psnr": record.psnr, "residual": record.residual, "change": record.change, **record.numbers}
-    return {**told, "seconds": record.seconds}
+    values = {"psnr": record.psnr, "residual": record.residual, "change": record.change, **record.numbers}
+    return {**values, "seconds": record.seconds}
 
 
 def columns(records: Sequence[StageRecord]) -> list[str]:
@@ -51,7 +51,7 @@ def columns(records: Sequence[StageRecord]) -> list[str]:
 
 
 def shown(name: str, value: float | None) -> str:
-    """A figure as the tables have it: PSNR to two decimals, seconds to three, all else to three digits."""
+    """A figure as text: PSNR with two decimals, seconds with three, others with three digits."""
     if value is None:
         return "-"
     if name == "psnr":
@@ -71,7 +71,7 @@ def format_stages(records: Sequence[StageRecord]) -> str:
 
 
 def stages_as_json(records: Sequence[StageRecord]) -> list[dict[str, object]]:
-    """A dictionary per stage, null where there is nothing to tell, or a PSNR is infinite."""
+    """A dictionary per stage, null for undefined figures and infinite PSNR."""
 
     def plain(value: float | None) -> float | None:
         return None if value is None else finite(value)
@@ -81,6 +81,6 @@ def stages_as_json(records: Sequence[StageRecord]) -> list[dict[str, object]]:
 
 
 def series(records: Sequence[StageRecord], name: str) -> list[tuple[int, float]]:
-    """(k, figure) where there is one that can be drawn."""
+    """(k, figure) for all finite values."""
     found = ((record.k, figures(record).get(name)) for record in records)
     return [(k, value) for k, value in found if value is not None and math.isfinite(value)]

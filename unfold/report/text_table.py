@@ -1,4 +1,4 @@
-"""Tables as text: results with a row per image, a group of columns per method, and the mean; and Markdown."""
+"""Tables as text: results with a row per image, columns per method, and the mean; and tables in Markdown."""
 
 from __future__ import annotations
 
@@ -45,6 +45,6 @@ def _line(name: str, row: Mapping[str, Score], wide: int) -> str:
 
 
 def markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table in Markdown; nothing without rows."""
+    """A table in Markdown; "" without rows."""
     lines = [heads, ["---"] * len(heads), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) if rows else ""

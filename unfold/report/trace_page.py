@@ -1,4 +1,4 @@
-"""One page that shows an unfolding: a slider through the estimates, their figures and curves, all in one file."""
+"""The page of a trace: a slider through the estimates, their figures and curves, in one file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from unfold.report.draw import to_picture
 from unfold.report.page_parts import chart, embedded_within, filled
 from unfold.report.stage_table import UNITS, StageRecord, columns, figures, series, shown
 
-SHOWN_WIDTH = 640  # pixels that small pictures are enlarged to, by a whole number
+SHOWN_WIDTH = 640  # small pictures are enlarged to this width in pixels, by a whole number
 LABELS = {
     "psnr": "PSNR",
     "seconds": "s",
@@ -31,10 +31,10 @@ def trace_page(
     notes: Sequence[str],
     meanings: Mapping[str, str],
 ) -> str:
-    """The HTML of the page, which asks for nothing outside itself.
+    """The HTML of the self-contained page.
 
-    others: pictures to compare with, by name, (H,W,1) or (H,W,3) in [0,1]; an input may be smaller than the estimates.
-    about, notes: lines below the title; meanings: of the residual and of the numbers of the network. All plain text.
+    others: pictures for comparison by name, (H,W,1) or (H,W,3) in [0,1]; an input may be smaller than the estimates.
+    about, notes: lines below the title; meanings: of the residual and of the network's numbers. All plain text.
     """
     names = columns(records)
     count, width = len(records), records[-1].image.shape[1]
@@ -49,7 +49,7 @@ def trace_page(
         for name, address in zip(others, kept.addresses[count:], strict=True)
     ]
     explained = {name: text for name, text in {**UNITS, **meanings}.items() if name in names}
-    explained["pictures"] = f"{kept.told}, in this page"
+    explained["pictures"] = f"{kept.encoding}, in this page"
     if "residual" in meanings and "residual" in names:
         explained["residual"] = f"{UNITS['residual']}; {meanings['residual']}"
     return filled(
@@ -78,15 +78,15 @@ def _figure(which: str, address: str, caption: str) -> str:
 
 
 def _marked(text: str) -> str:
-    """As HTML, with the k of x_k, and what x_{k-1} has in braces, below the line."""
+    """As HTML, with subscripts: the k of x_k, and the braces of x_{k-1}."""
     return re.sub(r"\bx_(?:\{([^}]+)\}|(\w+))", r"x<sub>\1\2</sub>", escape(text))
 
 
 def _caption(record: StageRecord, names: Sequence[str]) -> str:
-    told = {"psnr": "PSNR {} dB", "residual": "residual {}", "seconds": "{} s"}
+    formats = {"psnr": "PSNR {} dB", "residual": "residual {}", "seconds": "{} s"}
     values = figures(record)
-    there = [name for name in names if name in told and values.get(name) is not None]
-    return ", ".join([f"x_{record.k}", *(told[name].format(shown(name, values[name])) for name in there)])
+    there = [name for name in names if name in formats and values.get(name) is not None]
+    return ", ".join([f"x_{record.k}", *(formats[name].format(shown(name, values[name])) for name in there)])
 
 
 def _row(record: StageRecord, names: Sequence[str]) -> str:
@@ -96,7 +96,7 @@ def _row(record: StageRecord, names: Sequence[str]) -> str:
 
 
 def _views(others: Mapping[str, NDArray[np.float32]]) -> str:
-    """A choice between the stages and what to compare them with."""
+    """Radio buttons for the stages and the pictures for comparison."""
     return "\n".join(
         f'<label><input type="radio" name="view" value="{escape(name)}"{" checked" if name == "stage" else ""}> '
         f"{escape(name)}</label>"

@@ -1,4 +1,4 @@
-"""`unfold weights`: our own weights and the published ones, which are here, and how far each file can be trusted."""
+"""`unfold weights`: our own weights and the published ones, which are present, and whether they are verified."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from unfold.weights.resolve_weights import FOLDERS, digest_records, local_file, 
 
 
 def format_weights() -> str:
-    """Our own weights and what they reach; all published ones, and where to get those that have no address."""
+    """Our own weights with scores; all published ones, and where to get those without a URL."""
     lines = [f"{'our own':<21}{'model':<21}{'bytes':>12}  {'SHA-256':<11}result"]
     for weights in (weights for weights in WEIGHTS.values() if weights.ours):
         digest = f"{weights.sha256}"[:9]
@@ -24,8 +24,8 @@ def format_weights() -> str:
         size = weights.size if path is None else path.stat().st_size
         digest = "known" if weights.sha256 else "unverified" if weights.name in records else "unknown"
         where = str(path) if path else "to download" if weights.url else f"by hand: {weights.file}"
-        told = "?" if size is None else f"{size:,}"
-        lines.append(f"{weights.name:<21}{weights.model:<21}{told:>12}  {digest:<11}{where}")
+        bytes_text = "?" if size is None else f"{size:,}"
+        lines.append(f"{weights.name:<21}{weights.model:<21}{bytes_text:>12}  {digest:<11}{where}")
     by_hand: dict[str, list[str]] = defaultdict(list)
     for weights in theirs:
         if weights.url is None:
@@ -40,7 +40,7 @@ def format_weights() -> str:
 
 
 def get_weights(name: str) -> str:
-    """Bring published weights here; returns their path, digest and whether it was verified, as text."""
+    """Download published weights; returns their path, digest and whether it was verified, as text."""
     weights: Weights = named(name)
     path, digest = obtain(weights)
     trust = "verified" if weights.sha256 else "unverified: no digest is published, and it is as at its first use"

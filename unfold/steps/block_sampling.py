@@ -1,4 +1,4 @@
-"""Compressive sensing by blocks of any side with a matrix that is given and not learned: y = Phi b for each block b."""
+"""Compressive sensing by blocks of any side with a fixed matrix: y = Phi b for each block b."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from unfold.util.matrix_files import read_matrix
 from unfold.util.padding import crop_to, pad_to_multiple
 from unfold.util.precision import at_least_float32, full_precision
 
-SIDE = 33  # of ISTA-Net's blocks
+SIDE = 33  # side of ISTA-Net's blocks
 PUBLISHED = {1: 10, 4: 43, 10: 109, 25: 272, 30: 327, 40: 436, 50: 545}  # per cent -> measurements of their 1089 pixels
 
 
 def measurements_of(ratio: float, pixels: int = SIDE**2) -> int:
-    """M, of a block: as published (some rounded up, some down), else rounded, at least 1."""
+    """M per block: as published (some rounded up, some down), else rounded, at least 1."""
     return PUBLISHED[int(ratio)] if pixels == SIDE**2 and ratio in PUBLISHED else max(1, round(ratio * pixels / 100))
 
 
 def ratio_of(measurements: int, pixels: int = SIDE**2) -> float:
-    """Per cent, as published where M is."""
+    """The ratio in per cent; the published one for a published M."""
     known = {m: r for r, m in PUBLISHED.items()} if pixels == SIDE**2 else {}
     return known.get(measurements, 100 * measurements / pixels)
 
 
 class SampledBlocks(NamedTuple):
-    """Measured blocks, for the data step of estimates x (N,1,side,side).
+    """Measured blocks, for the data step on estimates x (N,1,side,side).
 
-    normal: Phi^T Phi; back: Phi^T y (N,side^2); blocks: how many along each axis of an image; size: of the images, to
+    normal: Phi^T Phi; back: Phi^T y (N,side^2); blocks: number along each axis of an image; size: of the images, to
     crop to.
     """
 
@@ -47,23 +47,23 @@ class SampledBlocks(NamedTuple):
 
     def descended(self, x: Tensor, step: Tensor) -> Tensor:
         """x - step Phi^T(Phi x - y), in float32 or better."""
-        # In the published order, rounding included: a threshold below 0, which trained networks have, makes a jump at 0
-        # of the features, and moves a pixel by 1e-4 where another order rounds one to the other side.
+        # In the published order, including rounding: a threshold below 0, which trained networks have, makes a jump at
+        # 0 of the features, and another order, which rounds to the other side, moves a pixel by 1e-4.
         with full_precision(x.device):
             flat = at_least_float32(x).flatten(1)
             return (flat - step * (flat @ self.normal) + step * self.back).view_as(x)
 
     def image(self, x: Tensor) -> Tensor:
-        """The blocks put together: (B,1,H,W)."""
+        """Assemble the blocks: (B,1,H,W)."""
         return crop_to(from_blocks(x, self.blocks), self.size)
 
 
 class BlockSampling(nn.Module):
-    """Phi (M, side^2), for blocks row by row, and Q (side^2, M), x_0 = Q y. Neither is trained, nor in a state dict.
+    """Phi (M, side^2), for blocks in row order, and Q (side^2, M), x_0 = Q y. Neither is trained or in the state dict.
 
-    matrix: a .mat (``phi``) or .npy file, as it is or below UNFOLD_DATA; None: random orthonormal rows, always the
-    same. initial: likewise (``Qinit``); None: the pseudo-inverse of Phi, noted where Phi is given. ratio: in per cent
-    of the pixels; None: as the matrix has, else 25. UnfoldError for a file that is missing, or of another shape.
+    matrix: a .mat (``phi``) or .npy file, as given or below UNFOLD_DATA; None: random orthonormal rows, always the
+    same. initial: likewise (``Qinit``); None: the pseudo-inverse of Phi, logged where Phi is given. ratio: in per cent
+    of the pixels; None: the matrix's, else 25. UnfoldError for a file that is missing, or of another shape.
     """
 
     phi: Tensor
@@ -93,19 +93,20 @@ class BlockSampling(nn.Module):
         if matrix is not None and initial is None:
             say_once("note: no initial=FILE is given: x_0 is by the pseudo-inverse of Phi, not by a published Q")
         self.side, self.ratio = side, ratio_of(rows, pixels) if ratio is None else ratio
-        for name, value in (("phi", phi), ("q", q)):  # copied: where a skeleton is built they have no numbers
+        for name, value in (("phi", phi), ("q", q)):  # copied: in a skeleton they are meta tensors
             self.register_buffer(name, torch.empty(value.shape).copy_(torch.from_numpy(value)), persistent=False)
 
     def measure(self, x: Tensor) -> Tensor:
-        """x (B,1,H,W), continued right and below by zeros to whole blocks -> y (B,M,h,w)."""
+        """x (B,1,H,W), padded with zeros on the right and bottom to whole blocks -> y (B,M,h,w)."""
         with full_precision(x.device):
             blocks = to_blocks(pad_to_multiple(at_least_float32(x), self.side, mode="constant"), self.side)
             y = F.linear(blocks.flatten(1), self.phi)
         return y.unflatten(0, (len(x), -(-x.shape[-2] // self.side), -1)).movedim(-1, 1)
 
     def begin(self, y: Tensor | None, image: Tensor | None) -> tuple[Tensor, SampledBlocks]:
-        """Measurements y (B,M,h,w), or (N,M) of N single blocks, or an image to measure (B,1,H,W) -> x_0, Q y of every
-        block (B*h*w,1,side,side), and what the data step needs. UnfoldError where neither is given, or of other shapes.
+        """Measurements y (B,M,h,w), or (N,M) of N single blocks, or an image to measure (B,1,H,W) -> x_0 = Q y of every
+        block (B*h*w,1,side,side), and the state of the data step. UnfoldError where neither is given, or for other
+        shapes.
         """
         if y is not None and image is not None:
             raise UnfoldError("give either measurements or image=, the image to measure")
@@ -123,7 +124,7 @@ class BlockSampling(nn.Module):
 
 
 def wanted(given: Mapping[str, Any]) -> str:
-    """Which matrix, for the options ratio and block: its shape, and the ratio."""
+    """Describe the required matrix for the options ratio and block: its shape, and the ratio."""
     side, ratio = int(given.get("block", SIDE)), given.get("ratio")
     about = f"the sampling matrix Phi of blocks of {side}x{side}, "
     if ratio is not None:

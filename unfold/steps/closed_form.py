@@ -33,7 +33,7 @@ from unfold.util.precision import at_least_float32, full_precision
 
 @dataclass(frozen=True)
 class PreparedKernel:
-    """What depends on kernel, size and scale alone. Made by :func:`prepare`; can be used for any number of images.
+    """Quantities that depend only on kernel, size and scale. Made by :func:`prepare`; reusable for many images.
 
     otf: half spectrum of the kernel (B|1,1,H,W//2+1); power: fold(|K|^2), (B|1,1,h,w), or its half spectrum at scale 1;
     size: (H,W) of the restored image, multiples of scale.
@@ -62,7 +62,7 @@ class PreparedKernel:
         return found.to(x.device)
 
     def _fold(self, half: Tensor) -> Tensor:
-        """Mean over aliases. Keeping every s-th pixel does just that, and spares the other half of the spectrum."""
+        """Mean over aliases. Decimating in the image domain is equivalent, and needs only half of the spectrum."""
         if self.scale == 1:
             return half
         return torch.fft.fft2(torch.fft.irfft2(half, s=self.size)[..., :: self.scale, :: self.scale])
@@ -74,7 +74,7 @@ class PreparedKernel:
 
 
 def whole_number(scale: float) -> int:
-    """The scale as an int; ValueError where it is no whole number of at least 1."""
+    """The scale as an int; ValueError where it is not a whole number of at least 1."""
     number = isinstance(scale, (int, float, Tensor, np.generic)) and math.isfinite(scale)
     if not number or scale != int(scale) or scale < 1:
         raise ValueError(f"scale must be a whole number of at least 1, not {scale!r}")
@@ -82,7 +82,7 @@ def whole_number(scale: float) -> int:
 
 
 def prepare(kernel: Tensor, size: tuple[int, int], scale: int) -> PreparedKernel:
-    """Do once what does not change between stages, or between images of one size blurred alike.
+    """Prepare what is constant between stages, and between images of one size with the same blur.
 
     kernel (B|1,1,kh,kw), for true convolution; size (H,W) of the restored image; scale s >= 1, a divisor of both.
     Computed in float32 or better: half precision cannot hold a spectrum. ValueError where these do not fit together.
@@ -95,7 +95,8 @@ def prepare(kernel: Tensor, size: tuple[int, int], scale: int) -> PreparedKernel
     otf = kernel_spectrum(at_least_float32(kernel), (height, width))
     power = otf.abs().square()
     if scale > 1:
-        # Not by decimation, as in fold: its rounding is relative to the largest value, and alpha can be far below that.
+        # Not by decimation as in _fold: its rounding error is relative to the largest value, and alpha can be far
+        # smaller.
         columns = torch.arange(width, device=power.device)
         whole = power[..., torch.minimum(columns, width - columns)]  # |K|^2 is even: the right half mirrors the left,
         rows = (-torch.arange(height, device=power.device)) % height  # upside down
@@ -122,7 +123,7 @@ class Measurement(NamedTuple):
 
 
 def begin(y: Tensor, kernel: Tensor | PreparedKernel, scale: int) -> tuple[Tensor, Measurement]:
-    """x_0, the nearest neighbour interpolation of y (B,C,h,w), and the measurement ready for the data step.
+    """x_0, the nearest neighbour interpolation of y (B,C,h,w), and the measurement prepared for the data step.
 
     kernel (B|1,1,kh,kw), or what :func:`prepare` made of one. ValueError where they do not fit together.
     """

@@ -1,4 +1,4 @@
-"""Data steps as modules that any prior can be joined to (see docs/compose.md)."""
+"""Data steps as modules, to combine with any prior (see docs/compose.md)."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from unfold.util.precision import at_least_float32, full_precision
 
 
 class DataStep(nn.Module, ABC):
-    """One half of a stage: what the measurement says of an estimate.
+    """One half of a stage: moves the estimate towards the measurement.
 
-    stages: how many it has parameters for; channels: of the images. border: what it takes to be beyond the border of an
-    image, as :attr:`unfold.models.unfolding.UnfoldingNetwork.border`; min_size: of an image; takes_half: as there.
+    stages: number of stages with parameters; channels: of the images. border: boundary condition, as
+    :attr:`unfold.models.unfolding.UnfoldingNetwork.border`; min_size: of an image; takes_half: as there.
     """
 
     border: Border = "any"
@@ -33,11 +33,11 @@ class DataStep(nn.Module, ABC):
 
     @property
     def inputs(self) -> dict[str, Input]:
-        """What :meth:`begin` takes, by name, the picture first."""
+        """The inputs of :meth:`begin` by name, the picture first."""
         return {"y": image(self.channels)}
 
     def residual(self, x: Tensor, context: Any) -> Tensor | None:
-        """A x - y, as large as y; None where A is not known."""
+        """A x - y, with the size of y; None where A is unknown."""
         return None
 
     def numbers(self, k: int) -> dict[str, Tensor]:
@@ -56,7 +56,7 @@ class DataStep(nn.Module, ABC):
 class ClosedForm(DataStep):
     """z = argmin ||S(k * z) - y||^2 + alpha_k ||z - x||^2, circular border, with a learned alpha_k per stage.
 
-    Inputs: y (B,C,h,w), kernel (B|1,1,kh,kw) or a prepared one, scale. alpha: what every alpha_k begins at.
+    Inputs: y (B,C,h,w), kernel (B|1,1,kh,kw) or a prepared one, scale. alpha: initial value of every alpha_k.
     """
 
     border = "circular"
@@ -91,9 +91,9 @@ class Blurred(NamedTuple):
 
 
 class BlurGradient(DataStep):
-    """z = x - r_k A^T(A x - y) for A blur with a stated border, with a learned step r_k per stage.
+    """z = x - r_k A^T(A x - y) for A a blur with a given border, with a learned step r_k per stage.
 
-    Inputs: y (B,C,H,W), kernel (B|1,1,kh,kw). step: what every r_k begins at; below 2 for a kernel of sum 1.
+    Inputs: y (B,C,H,W), kernel (B|1,1,kh,kw). step: initial value of every r_k; below 2 for a kernel of sum 1.
     """
 
     takes_half = False

@@ -18,7 +18,7 @@ class SampledSpectrum(NamedTuple):
     mask: Tensor
 
     def descended(self, x: Tensor, step: Tensor) -> Tensor:
-        """x - step A^T(A x - k) for estimates x (B,C,H,W), in float32 or better, in the published order."""
+        """x - step A^T(A x - k) for estimates x (B,C,H,W), in float32 or better, in the published order of sums."""
         with full_precision(x.device):
             x = at_least_float32(x)
             normal = masked_fourier_adjoint(masked_fourier(x, self.mask), self.mask)
@@ -30,9 +30,10 @@ class SampledSpectrum(NamedTuple):
 
 
 def begin(k: Tensor | None, image: Tensor | None, mask: Tensor) -> tuple[Tensor, SampledSpectrum]:
-    """Frequencies k (B,C,H,W), complex, or an image to measure (B,C,H,W) -> x_0, A^T k, and what the data step needs.
+    """Frequencies k (B,C,H,W), complex, or an image to measure (B,C,H,W) -> x_0 = A^T k, and the state of the data
+    step.
 
-    UnfoldError where neither is given, or both, or of another shape than the mask.
+    UnfoldError where neither is given, or both, or the shape differs from the mask's.
     """
     mask = at_least_float32(mask)
     if k is not None and image is not None:

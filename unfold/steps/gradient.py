@@ -1,4 +1,4 @@
-"""Gradient data steps: one step down the slope of 1/2 ||A x - y||^2."""
+"""Gradient data steps: one step of gradient descent on 1/2 ||A x - y||^2."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def gradient_step(
 class LearnedOperator(nn.Module):
     """A degradation operator (or its transpose) learned as identity plus a two-layer network (DGUNet, CVPR 2022).
 
-    x (B,C,H,W) -> (B,C,H,W). ``act`` is handed in because DGUNet shares one PReLU among all its operators.
+    x (B,C,H,W) -> (B,C,H,W). ``act`` is an argument because DGUNet shares one PReLU among all its operators.
     """
 
     def __init__(self, act: nn.Module, channels: int = 3, width: int = 64) -> None:

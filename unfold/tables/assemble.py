@@ -1,4 +1,4 @@
-"""Scores into cells."""
+"""Turn scores into cells."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from unfold.tables.work_plan import Plan, Planned
 
 
 def cells_of(plan: Plan, scores: Cache, errors: Mapping[str, str]) -> list[tuple[Planned, Cell]]:
-    """The cells of a table, by what they were made of. errors: why there is no score, by key."""
+    """The cells of a table with their plans. errors: why a score is missing, by key."""
     metrics = plan.definition.metrics
     return [(planned, _cell(planned, metric, scores, errors)) for planned in plan.cells for metric in metrics]
 
@@ -41,12 +41,12 @@ def _cell(planned: Planned, metric: str, scores: Cache, errors: Mapping[str, str
 
 
 def mean(images: list[ImageScore], metric: str) -> float | None:
-    """Over images; None without any."""
+    """Mean over images; None without images."""
     return float(np.mean([image.scores[metric] for image in images])) if images else None
 
 
 def with_averages(plan: Plan, cells: list[Cell]) -> list[Cell]:
-    """The cells, with the unweighted mean over the sets (but those apart) at the end of each row where there is one."""
+    """The cells, with the unweighted mean over sets (without those apart) at the end of each row, where defined."""
     title = plan.definition.average
     if not title:
         return cells

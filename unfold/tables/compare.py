@@ -11,8 +11,8 @@ from unfold.report.text_table import markdown
 from unfold.tables.export import flat
 from unfold.tables.results import Cell, Table
 
-SSIM_SHARE = 0.1  # of the tolerance in dB: what SSIM may differ
-MOST = 50  # images that are listed; the rest is counted
+SSIM_SHARE = 0.1  # tolerance of SSIM, as a share of that in dB
+MOST = 50  # images listed; the rest is counted
 
 
 class Comparison(NamedTuple):
@@ -23,10 +23,10 @@ class Comparison(NamedTuple):
 
 
 def compare(a: Table, b: Table, tolerance: float) -> Comparison:
-    """Provenance, cells and images of two tables of one name.
+    """Compare provenance, cells and images of two tables of one name.
 
-    tolerance: in dB; a tenth of it holds for SSIM. Cells and images that only one of them has measured, and published
-    numbers that changed, are differences, too. UnfoldError for different tables, or a negative tolerance.
+    tolerance: in dB; a tenth of it for SSIM. Cells and images that only one of them has measured, and changed published
+    numbers, are differences, too. UnfoldError for different tables, or a negative tolerance.
     """
     if a.name != b.name:
         raise UnfoldError(f"{a.name} and {b.name} are different tables")

@@ -1,4 +1,4 @@
-"""The published tables that can be measured: which number is made how."""
+"""The published tables that can be measured: how each number is made."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ IMAGES = {
 class Setting:
     """One column of a row group: an evaluation on a set.
 
-    row: labels outside of the method's; column: labels; key: what the CSV files call it; protocol: with options; data:
-    the set; times: cases that the protocol makes of an image; files: what the protocol reads beside the images; apart:
-    whether the table's average leaves it out.
+    row: labels outside of the method's; column: labels; key: its name in the CSV files; protocol: with options; data:
+    the set; times: cases per image; files: further files that the protocol reads; apart: whether the table's average
+    leaves it out.
     """
 
     row: tuple[str, ...]
@@ -65,10 +65,9 @@ class Setting:
 class Definition:
     """A table.
 
-    published: names of its CSV files; networks: method -> network that it is; baselines: method -> method without
-    weights, of which the first is what networks are compared with to find the best and worst images; heads: titles of
-    the row labels, the method's last; files: what the protocol reads beside the images; average: title of a column with
-    the unweighted mean of all others.
+    published: names of its CSV files; networks: method -> network; baselines: method -> method without weights; the
+    first is the reference for the best and worst images; heads: titles of the row labels, the method's last; files:
+    further files that the protocol reads; average: title of a column with the unweighted mean of all others.
     """
 
     name: str
@@ -99,7 +98,7 @@ _BICUBIC = tuple(
     for scale in ("2", "3", "4")
     for data in ("Set5", "Set14", "BSD100", "Urban100")
 )
-# Set12 is grey and compared on luma; the colour sets on RGB, in which some photographs may be grey.
+# Set12 is grey and compared on luma; the colour sets, which may contain grey photographs, on RGB.
 _TABLE4 = tuple(
     Setting((), (data, kind), (data, kind), f"nrl_gdn_nonuniform:map={option},channel={channel}", data, times=8)
     for data, channel in (("Set12", "luma"), ("CSun80", "rgb"), ("Flickr30", "rgb"))

@@ -1,4 +1,4 @@
-"""The images of a table to look at: those that gain most and least."""
+"""Example images of a table: those that gain most and least."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from unfold.util.atomic_files import whole_file
 from unfold.util.progress import progress
 
 logger = logging.getLogger("unfold")
-EACH = 6  # best, and as many worst
-SAME = 0.01  # dB: PSNR that differs by more than this is not the same restoration
+EACH = 6  # number of best images, and of worst ones
+SAME = 0.01  # dB: two restorations of the same image agree within this PSNR
 
 
 class Candidate(NamedTuple):
@@ -37,10 +37,10 @@ class Candidate(NamedTuple):
 
 
 def candidates(cells: Sequence[tuple[Planned, Cell]], baseline: str) -> list[Candidate]:
-    """All images that may be shown.
+    """All candidate images.
 
-    Those of networks; without networks, of methods without weights. The gain is that of PSNR over the table's first
-    method without weights on the same case; the PSNR itself where there is none, or nothing else was measured.
+    Those of networks; without networks, those of methods without weights. The gain is in PSNR over the table's first
+    baseline on the same case; the PSNR itself where there is none, or nothing else was measured.
     """
     measured = [(planned, cell) for planned, cell in cells if cell.metric == "psnr" and cell.images]
     reference = {
@@ -62,7 +62,7 @@ def candidates(cells: Sequence[tuple[Planned, Cell]], baseline: str) -> list[Can
 
 
 def choose(found: Sequence[Candidate]) -> list[Candidate]:
-    """From the best to the worst: EACH of either, no photograph twice among them, no restoration in both."""
+    """From best to worst: EACH of both, no photograph twice among them, no restoration in both."""
     ranked = sorted(found, key=lambda one: one.gain, reverse=True)
     best = _distinct(ranked)[: max(1, min(EACH, len(found) // 2))]
     worst = _distinct([one for one in ranked[::-1] if one not in best])[:EACH]
@@ -77,7 +77,7 @@ def _distinct(ranked: Sequence[Candidate]) -> list[Candidate]:
 
 
 def pictures(chosen: Sequence[Candidate], runner: Runner, folder: Path) -> Iterator[Shown]:
-    """Restore each again, stage by stage; what was restored before is taken from the folder."""
+    """Restore each again, stage by stage; earlier restorations are read from the folder."""
     for one in progress(chosen, "restoring what is shown", "image"):
         path = folder / f"{one.key[:24]}.npz"
         parts = _read(path)
@@ -93,7 +93,7 @@ def _read(path: Path) -> dict[str, NDArray[np.uint8]] | None:
     try:
         with np.load(path) as file:
             return dict(file)
-    except Exception:  # not there, or damaged, which is an error of any kind
+    except Exception:  # missing, or damaged, which raises any error
         return None
 
 
@@ -116,7 +116,7 @@ def _restore(one: Candidate, runner: Runner) -> dict[str, Image]:
 
 
 def _input(protocol: Protocol, sample: Sample, stages: Sequence[Image], target: Image) -> NDArray[np.uint8]:
-    """What the method was given, as large as the result: pixels repeated; of measurements that are no picture, the
+    """The method's input at the size of the result, with repeated pixels; for measurements that are not a picture, the
     first stage's estimate."""
     if "y" not in protocol.inputs:
         return _eight_bits(stages[0] if stages else target)

@@ -1,4 +1,4 @@
-"""Tables as Markdown, CSV and JSON, and read again from JSON."""
+"""Write tables as Markdown, CSV and JSON, and read them from JSON."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def write_table(folder: Path, table: Table, heads: Sequence[str]) -> None:
         ("table.json", as_json(table)),
     ):
         with whole_file(folder / name) as file:
-            file.write(text.encode("utf-8", "backslashreplace"))  # names of files may be no text
+            file.write(text.encode("utf-8", "backslashreplace"))  # file names may be invalid UTF-8
 
 
 def as_json(table: Table) -> str:
@@ -43,31 +43,33 @@ def as_json(table: Table) -> str:
         }
         for cell in table.cells
     ]
-    told = {"name": table.name, "title": table.title, "source": table.source, "provenance": table.provenance}
-    return json.dumps({**told, "cells": cells}, indent=1, allow_nan=False) + "\n"
+    head = {"name": table.name, "title": table.title, "source": table.source, "provenance": table.provenance}
+    return json.dumps({**head, "cells": cells}, indent=1, allow_nan=False) + "\n"
 
 
 def read_table(path: Path) -> Table:
-    """The table of a table.json; UnfoldError for a file that is none."""
+    """The table of a table.json; UnfoldError for any other file."""
     try:
-        told = json.loads(path.read_text())
-        cells = [_cell(cell) for cell in told["cells"]]
-        return Table(told["name"], told["title"], told["source"], cells, dict(told["provenance"]))
+        content = json.loads(path.read_text())
+        cells = [_cell(cell) for cell in content["cells"]]
+        return Table(content["name"], content["title"], content["source"], cells, dict(content["provenance"]))
     except FileNotFoundError:
         raise UnfoldError(f"there is no {path}") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise UnfoldError(f"{path} is no table.json of `unfold tables`") from None
 
 
-def _cell(told: dict[str, Any]) -> Cell:
-    values = {field.name: told[field.name] for field in fields(Cell)}
-    values.update(row=tuple(told["row"]), column=tuple(told["column"]), images=[*map(score_of, told["images"])])
-    values.update({name: told[name] if told[name] is None else float(told[name]) for name in NUMBERS[:2]})
+def _cell(content: dict[str, Any]) -> Cell:
+    values = {field.name: content[field.name] for field in fields(Cell)}
+    values.update(
+        row=tuple(content["row"]), column=tuple(content["column"]), images=[*map(score_of, content["images"])]
+    )
+    values.update({name: content[name] if content[name] is None else float(content[name]) for name in NUMBERS[:2]})
     return Cell(**values)
 
 
 def as_csv(table: Table, heads: Sequence[str]) -> str:
-    """A line for each cell, numbers in full; before them the provenance in lines that begin with #."""
+    """One line per cell, numbers in full; before them the provenance in lines that start with #."""
     text = io.StringIO()
     for name, value in flat({"table": table.name, "source": table.source, **table.provenance}):
         text.write(f"# {name}: {value}\n")
@@ -76,8 +78,8 @@ def as_csv(table: Table, heads: Sequence[str]) -> str:
     for cell in table.cells:
         numbers = ["" if value is None else repr(value) for value in (getattr(cell, name) for name in NUMBERS)]
         counts = [len(cell.images), cell.total]
-        told = [cell.protocol, cell.data, cell.method, cell.note]
-        writer.writerow([*cell.row, " ".join(cell.column), cell.metric, *numbers, cell.status, *counts, *told])
+        texts = [cell.protocol, cell.data, cell.method, cell.note]
+        writer.writerow([*cell.row, " ".join(cell.column), cell.metric, *numbers, cell.status, *counts, *texts])
     return text.getvalue()
 
 
@@ -92,8 +94,8 @@ def as_markdown(table: Table, heads: Sequence[str]) -> str:
         "",
         f"Published: {table.source}.",
         "",
-        "A cell: published / measured / difference; PSNR in dB, -: there is none; (n of N): of so "
-        "many images only, so that there is no difference to tell.",
+        "A cell: published / measured / difference; PSNR in dB, -: none; (n of N): measured on so "
+        "many images only, so no difference is given.",
         "",
         grid(table.cells, heads),
         "",
@@ -107,7 +109,7 @@ def as_markdown(table: Table, heads: Sequence[str]) -> str:
 
 
 def grid(cells: Sequence[Cell], heads: Sequence[str]) -> str:
-    """Rows and columns in the order of the cells, in Markdown."""
+    """The table in Markdown, rows and columns in the order of the cells."""
     metrics = len({cell.metric for cell in cells}) > 1
     found = {(cell.row, _title(cell, metrics)): cell for cell in cells}
     rows, columns = dict.fromkeys(row for row, _ in found), dict.fromkeys(column for _, column in found)
@@ -123,29 +125,29 @@ def _title(cell: Cell, metrics: bool) -> str:
 
 
 def in_words(cell: Cell) -> str:
-    """published / measured / difference, or why there is no number."""
+    """published / measured / difference, or why there is none."""
     published = "-" if cell.published is None else number(cell.published, cell.metric)
     if cell.status == "published only":
         return published
     if cell.measured is None:
         return f"{published} / {cell.status}"
-    told = f"{published} / {number(cell.measured, cell.metric)}"
+    text = f"{published} / {number(cell.measured, cell.metric)}"
     if cell.difference is not None:
-        told += f" / {number(cell.difference, cell.metric, '+')}"
+        text += f" / {number(cell.difference, cell.metric, '+')}"
     if cell.status == "partial":
-        told += f" ({len(cell.images)} of {cell.total})" if cell.images else " (partial)"
-    return told
+        text += f" ({len(cell.images)} of {cell.total})" if cell.images else " (partial)"
+    return text
 
 
 def number(value: float, metric: str, sign: str = "") -> str:
-    """PSNR with two decimals, SSIM with four."""
+    """A score as text: PSNR with two decimals, SSIM with four."""
     return f"{value:{sign}.{4 if metric.startswith('ssim') else 2}f}"
 
 
-def flat(told: dict[str, object], above: str = "") -> list[tuple[str, str]]:
-    """Names and values of what may be nested, each in one line."""
+def flat(content: dict[str, object], above: str = "") -> list[tuple[str, str]]:
+    """Names and values of nested dicts, each in one line."""
     lines = []
-    for name, value in told.items():
+    for name, value in content.items():
         if isinstance(value, dict):
             lines += flat(value, f"{above}{name}, ")
         elif isinstance(value, list) and value and isinstance(value[0], dict):

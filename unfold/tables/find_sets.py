@@ -1,4 +1,4 @@
-"""Where the sets of a table lie, and the cases made of them."""
+"""Find the sets of a table, and make cases of them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Digest = Callable[[Path], str]
 
 
 class Source(NamedTuple):
-    """The cases of a setting: all that are there, and those that are to be run. note: what is to be known of them."""
+    """The cases of a setting: all that are present, and those to run. note: a remark on them."""
 
     found: Sequence[Case]
     chosen: Sequence[Case]
@@ -30,16 +30,16 @@ class Source(NamedTuple):
 
 
 def find_set(data: str) -> Path | None:
-    """The folder of a set below UNFOLD_DATA, by the layouts of sets.yaml; None where it is not there."""
+    """The folder of a set below UNFOLD_DATA, by the layouts of sets.yaml; None where it is missing."""
     files = look_for(next(one for one in SETS if one.name == data))
     if not files:
         return None
     folder = Path(os.path.commonpath([path.parent for path in files]))
-    return folder.parent if folder.name.lower() in INPUTS + TARGETS else folder  # where partners are missing
+    return folder.parent if folder.name.lower() in INPUTS + TARGETS else folder  # for sets with one side only
 
 
 def unlike(data: str) -> str:
-    """That the set is not the known one, where its digest tells. Reads all images."""
+    """A remark where the digest differs from that of the known set, else "". Reads all images."""
     found = state(next(one for one in SETS if one.name == data))
     return "the images differ from the known set" if found.right is False else ""
 
@@ -47,7 +47,7 @@ def unlike(data: str) -> str:
 def find_cases(
     setting: Setting, protocol: Protocol, needed: Sequence[str], limit: int | None, unlike: Callable[[str], str]
 ) -> Source | str:
-    """The cases of a setting, or in words what is missing. needed: files; limit: of so many images."""
+    """The cases of a setting, or what is missing, in words. needed: files; limit: number of images."""
     missing = [name for name in needed if not (data_root() / name).is_file()]
     folder = find_set(setting.data)
     if folder is None or missing:
@@ -64,12 +64,12 @@ def find_cases(
 
 
 def image_of(case: Case) -> tuple[object, ...]:
-    """What cases that a protocol makes of one image have in common."""
+    """A key that the cases of one image share."""
     return case.files if case.options else (*case.files, case.name)
 
 
 def digests() -> Digest:
-    """SHA-256 of files, each read once."""
+    """SHA-256 of files, each file read once."""
     return cache(sha256_of)
 
 

@@ -1,4 +1,4 @@
-"""A table of measurements as HTML: as the paper lays it out, as a list of cells, and as a list of images."""
+"""A table of measurements as HTML: in the paper's layout, as a list of cells, and as a list of images."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ def unit(metric: str) -> str:
 
 
 def digits(metric: str) -> int:
-    """After the point, as papers give them."""
+    """Decimals that papers give."""
     return 2 if unit(metric) else 4
 
 
 def number(value: float, digits: int) -> str:
-    """Text with a true minus sign; "inf" and "nan" as these."""
+    """A number as text with a true minus sign; also "inf" and "nan"."""
     return f"{value:.{digits}f}".replace("-", MINUS)
 
 
 def change(value: float, digits: int) -> str:
-    """A difference, with its sign; what rounds to nothing has both."""
+    """A difference with its sign; ± where it rounds to zero."""
     if math.isnan(value):
         return "nan"
     text = f"{value:+.{digits}f}"
@@ -39,17 +39,17 @@ def change(value: float, digits: int) -> str:
 
 
 def _decimals(cells: Iterable[Cell]) -> int:
-    """Digits after the point that the published numbers are given with at most; 2 at least, as 30.10 may be."""
+    """The most decimals of the published numbers, at least 2, as for 30.10."""
     return max([2, *(len(repr(cell.published).partition(".")[2]) for cell in cells if cell.published is not None)])
 
 
 def setting(cell: Cell) -> str:
-    """What a cell is about besides its method, the last label of its row."""
+    """The labels of a cell without its method, the last label of its row."""
     return DOT.join([*cell.row[:-1], *cell.column])
 
 
 def missing(cell: Cell) -> str:
-    """Why there is no number of all images; nothing where there is one, or where none can be."""
+    """Why there is no number over all images; "" where there is one, or none is possible."""
     if cell.status == "partial" and cell.total:
         return f"{len(cell.images)} of {cell.total} images"
     return "" if cell.status in ("done", "published only") else cell.status
@@ -84,14 +84,14 @@ def _grid(metric: str, cells: Sequence[Cell], notes: dict[str, int]) -> str:
 
 
 def _together(rows: Iterable[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    """Each row once, those of a group behind each other, in the order in which they came."""
+    """Each row once, grouped, in order of appearance."""
     distinct = list(dict.fromkeys(rows))
     groups = list(dict.fromkeys(row[:-1] for row in distinct))
     return sorted(distinct, key=lambda row: groups.index(row[:-1]))
 
 
 def _heads(columns: Sequence[tuple[str, ...]]) -> str:
-    """A line for each level of the labels; neighbours that share their outer labels share a head."""
+    """One line per label level; neighbours with equal outer labels share a head."""
     depth = max(map(len, columns))
     lines = []
     for level in range(depth):
@@ -110,7 +110,7 @@ def _heads(columns: Sequence[tuple[str, ...]]) -> str:
 
 
 def _row(row: tuple[str, ...], cells: Sequence[Cell | None], notes: dict[str, int], decimals: int) -> str:
-    """What is said of every cell of the row alike stands at its head."""
+    """A row; a remark common to all of its cells is put at its head."""
     there = [cell for cell in cells if cell is not None]
     marks, remarks = {missing(cell) for cell in there}, {cell.note for cell in there}
     mark, remark = (said.pop() if len(said) == 1 else "" for said in (marks, remarks))
@@ -121,7 +121,7 @@ def _row(row: tuple[str, ...], cells: Sequence[Cell | None], notes: dict[str, in
 
 
 def _cell(cell: Cell, notes: dict[str, int], mark: str, remark: str, decimals: int) -> str:
-    """mark, remark: what is said at the row's head; decimals: of published numbers."""
+    """mark, remark: those at the row's head; decimals: of published numbers."""
     own = "" if missing(cell) == mark else missing(cell)
     published = "" if cell.published is None else number(cell.published, decimals)
     if cell.measured is None:
@@ -136,7 +136,7 @@ def _cell(cell: Cell, notes: dict[str, int], mark: str, remark: str, decimals: i
 
 
 def cell_list(table: Table) -> str:
-    """Rows of the list of all numbers."""
+    """The rows of the list of all numbers."""
     return "".join(_listed(cell) for cell in table.cells)
 
 
@@ -156,7 +156,7 @@ def _listed(cell: Cell) -> str:
 
 
 def images(table: Table) -> Iterator[tuple[Cell, ImageScore]]:
-    """Each result once, though the cells of two metrics both have it."""
+    """Each result once, even where the cells of two metrics share it."""
     seen = set()
     for cell in table.cells:
         for image in cell.images:
@@ -168,7 +168,7 @@ def images(table: Table) -> Iterator[tuple[Cell, ImageScore]]:
 def image_list(results: Sequence[tuple[Cell, ImageScore]], metrics: Sequence[str]) -> str:
     """Rows of the list of images, with a column for each of the metrics.
 
-    Nothing stands between the rows, not even the end of a line: browsers take seconds to sort them otherwise.
+    Rows are joined without line ends: otherwise browsers take seconds to sort them.
     """
     lines = []
     for cell, image in results:
@@ -193,6 +193,6 @@ def _reference(note: str, notes: dict[str, int]) -> str:
 
 
 def _direction(cell: Cell) -> str:
-    """The class of its difference: up, down or same, as far as the digits of the grid show."""
+    """The CSS class of its difference: up, down or same, at the digits shown."""
     shown = "" if cell.difference is None else change(cell.difference, digits(cell.metric))
     return {"+": "up", MINUS: "down"}.get(shown[:1], "same")

@@ -1,4 +1,4 @@
-"""Running methods on single cases: in this process, or in several of their own."""
+"""Run methods on single cases, in this process or in several."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from unfold.util.processors import processors
 
 
 class Task(NamedTuple):
-    """A case, and the methods that are to be run on it: by the key of the score, the network or a baseline's name."""
+    """A case, and the methods to run on it: by score key, the network or a baseline's name."""
 
     protocol: Protocol
     case: Case
@@ -33,7 +33,7 @@ class Task(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """A score by its key, or why there is none."""
+    """A score with its key, or why there is none."""
 
     key: str
     score: ImageScore | None
@@ -41,7 +41,7 @@ class Measured(NamedTuple):
 
 
 class Runner:
-    """Runs tasks on one device. Networks are loaded when they are first needed."""
+    """Runs tasks on one device. Networks are loaded on first use."""
 
     def __init__(self, device: str, precision: Precision) -> None:
         self.device = pick_device(device)
@@ -94,7 +94,7 @@ class Runner:
 
 
 def measure(tasks: Sequence[Task], devices: Sequence[str], precision: Precision) -> Iterator[Measured]:
-    """The scores of all tasks, under a progress bar; by a process for each device named, where there are several."""
+    """The scores of all tasks, under a progress bar; with one process per device where there are several."""
     workers = min(len(devices), len(tasks))
     queue = multiprocessing.get_context("spawn").SimpleQueue()
     for device in devices:

@@ -1,4 +1,4 @@
-"""Networks that take part in a table, by their weights."""
+"""The networks of a table, from their weights."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from unfold.weights.resolve_weights import known_as, published
 
 logger = logging.getLogger("unfold")
 
-FOR_LOOKS = ("usrgan", "usrgan_tiny")  # a published row's network, trained for another end than its numbers
+FOR_LOOKS = ("usrgan", "usrgan_tiny")  # networks trained for looks, not for the scores of the published row
 
 
 @dataclass(frozen=True)
 class Net:
     """Weights and the network they are for.
 
-    known: their name among published weights, as far as the name, the file's name or its digest tells; as_published:
-    whether the network has the published widths and stages (and any sampling ratio); arguments: of its constructor, as
-    JSON; code: SHA-256 of the file that it is code in; key: which of the networks in the file, where that was asked.
+    known: their name among published weights, if the given name, the file's name or its digest identifies them;
+    as_published: whether the network has the published widths and stages (and any sampling ratio); arguments: of its
+    constructor, as JSON; code: SHA-256 of its source file; key: which of the networks in the file, if given.
     """
 
     model: str
@@ -46,7 +46,7 @@ class Net:
 
     @property
     def name(self) -> str:
-        """The network's, as tables have it."""
+        """The network's name in tables."""
         return short(self.model)
 
     def is_row(self, network: str) -> bool:
@@ -59,8 +59,8 @@ class Net:
 
 
 def open_net(text: str, key: str | None = None) -> Net:
-    """The weights that ``text`` means: FILE, a published NAME, MODEL=FILE where the file leaves it open, or NAME=FILE
-    where the file is published weights of that name.
+    """The weights that ``text`` names: FILE, a published NAME, MODEL=FILE where the file does not name the network, or
+    NAME=FILE where the file holds published weights of that name.
 
     key: which of several networks in the file.
     """
@@ -96,12 +96,12 @@ def open_net(text: str, key: str | None = None) -> Net:
 
 
 def _called(weights: Weights, path: Path) -> bool:
-    """Whether a file has the name of weights whose digest nobody knows."""
+    """Whether a file has the name of weights without a known digest."""
     return weights.sha256 is None and weights.file == path.name
 
 
 def why_not(net: Net, loaded: UnfoldingNetwork, protocol: Protocol) -> str:
-    """Why the network does not run through the protocol; nothing where it does."""
+    """Why the network does not run through the protocol; "" where it does."""
     if not set(loaded.required) <= set(protocol.inputs):
         takes, gives = ", ".join(sorted(loaded.required)), ", ".join(sorted(protocol.inputs))
         return f"{net.name} takes {takes}, and {protocol.name} gives {gives}"

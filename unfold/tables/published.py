@@ -1,4 +1,4 @@
-"""The published numbers: CSV files beside this one, each of which says where its numbers stand."""
+"""The published numbers: CSV files beside this module, each with its source."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ LABELS = ("method", "scale", "noise", "dataset", "map", "ratio")
 
 
 class Number(NamedTuple):
-    """A published number. note: what is to be known of it, where that is more than the table it is from."""
+    """A published number. note: a remark, where the number needs one."""
 
     value: float
     note: str
 
 
 class Published(NamedTuple):
-    """Numbers by method, key (as Setting.key has it) and metric; methods in the file's order; source: where from."""
+    """Numbers by method, key (see Setting.key) and metric; methods in the file's order; source: where from."""
 
     numbers: dict[tuple[str, tuple[str, ...], str], Number]
     methods: list[str]
@@ -28,13 +28,13 @@ class Published(NamedTuple):
 def read_published(name: str) -> Published:
     """The numbers of FOLDER/name.csv.
 
-    Lines that begin with # tell the source and, perhaps, a note. Columns: the method, the parts of the key, and psnr
-    (dB) and ssim; or in place of these a column of psnr for each value of the key's last part. Empty: no number. A
-    last column note says of the numbers of its row what is to be known of them.
+    Lines that start with # give the source and an optional note. Columns: the method, the parts of the key, and psnr
+    (dB) and ssim; or instead of these a column of psnr for each value of the key's last part. Empty: no number. An
+    optional last column, note, is a remark on its row.
     """
     lines = (FOLDER / f"{name}.csv").read_text().splitlines()
-    told = dict(line[2:].split(": ", 1) for line in lines if line.startswith("#"))
-    note = told.get("note", "")
+    header = dict(line[2:].split(": ", 1) for line in lines if line.startswith("#"))
+    note = header.get("note", "")
     head, *rows = csv.reader(line for line in lines if not line.startswith("#"))
     wide = "psnr" not in head
     noted = head[-1] == "note"
@@ -47,4 +47,4 @@ def read_published(name: str) -> Published:
             key = (*row[1:keys], column) if wide else tuple(row[1:keys])
             if text:
                 numbers[row[0], key, "psnr" if wide else column] = Number(float(text), own)
-    return Published(numbers, list(dict.fromkeys(row[0] for row in rows)), told["source"])
+    return Published(numbers, list(dict.fromkeys(row[0] for row in rows)), header["source"])

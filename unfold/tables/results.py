@@ -1,4 +1,4 @@
-"""What a table of measurements consists of: cells of images, beside what was published."""
+"""The data of a table of measurements: cells with scores of images, and published numbers."""
 
 from __future__ import annotations
 
@@ -24,10 +24,9 @@ class ImageScore(NamedTuple):
 class Cell:
     """One number of a table, published and measured.
 
-    row, column: what the table calls them, outer to inner; metric: which score; published, measured: means over images,
-    None where there is none. images: those that were measured, of ``total``, 0 for a mean of cells; protocol: as text
-    with its options; data: the set; method: the network's or baseline's name. note: why there is no number, or what is
-    to be known of it.
+    row, column: labels in the table, outer to inner; metric: which score; published, measured: means over images, None
+    where missing. images: measured ones, of ``total``, 0 for a mean of cells; protocol: as text with its options; data:
+    the set; method: the network's or baseline's name. note: why there is no number, or a remark on it.
     """
 
     row: tuple[str, ...]
@@ -45,7 +44,7 @@ class Cell:
 
     @property
     def difference(self) -> float | None:
-        """Measured less published; None where not all images were measured: these are other images, then."""
+        """Measured minus published; None where not all images were measured."""
         if self.published is None or self.measured is None or self.status != "done":
             return None
         return self.measured - self.published
@@ -53,8 +52,8 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """name: as for `unfold tables`; title: what it shows; source: where the published numbers stand; provenance: how
-    the measured ones came about, plain values by name.
+    """name: as in `unfold tables`; title: what it shows; source: of the published numbers; provenance: of the measured
+    ones, plain values by name.
     """
 
     name: str
@@ -65,7 +64,7 @@ class Table:
 
 
 class Shown(NamedTuple):
-    """An image to look at: of which cell, its name, and input, result and target (H,W,C), uint8; no target where the
+    """An example image: its cell, its name, and input, result and target (H,W,C), uint8; no target where the
     protocol has none. The input has the result's size.
     """
 

@@ -1,4 +1,4 @@
-"""Scores of single images that survive an interruption, and are found again where nothing has changed."""
+"""A cache of scores of single images, which survives interruptions."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class Entry(NamedTuple):
 
 
 class Cache:
-    """A file to which a line is added for every score: a digest of the line, and what it says as JSON.
+    """A file to which a line is added for every score: a digest of the line, and the score as JSON.
 
-    Lines are written at once and whole, so that several processes may add to one file, and a process that is killed
-    leaves one damaged line at most. A line whose digest is wrong is not believed, and told by the log.
+    Each line is written in one call, so several processes may append to one file, and a killed process leaves at most
+    one damaged line. A line with a wrong digest is ignored and logged.
     """
 
     def __init__(self, path: Path) -> None:
@@ -53,9 +53,9 @@ class Cache:
     def add(self, key: str, entry: Entry) -> None:
         self._entries[key] = entry
         assert self._file is not None
-        told = {"key": key, **plain(entry.score), "revision": entry.revision}
-        text = json.dumps(told, allow_nan=False)
-        # Begun by a line break: what a killed process left there without one is not joined to it.
+        record = {"key": key, **plain(entry.score), "revision": entry.revision}
+        text = json.dumps(record, allow_nan=False)
+        # Starts with a line break, so that it is not joined to a partial line of a killed process.
         self._file.write(f"\n{_check(text)} {text}\n".encode())
 
     def _read(self) -> None:
@@ -66,8 +66,8 @@ class Cache:
             if check != _check(text):
                 damaged += 1
                 continue
-            told = json.loads(text)
-            self._entries[told["key"]] = Entry(score_of(told), told["revision"])
+            record = json.loads(text)
+            self._entries[record["key"]] = Entry(score_of(record), record["revision"])
         if damaged:
             logger.warning("%s: %d damaged lines are left out; their images are measured anew", self.path, damaged)
 
@@ -76,21 +76,21 @@ def _check(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def key_of(told: Mapping[str, object]) -> str:
-    """A name for a score by all that it depends on."""
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+def key_of(record: Mapping[str, object]) -> str:
+    """The key of a score, from all that it depends on."""
+    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
 
 
 def plain(score: ImageScore) -> dict[str, object]:
-    """For JSON: an infinite PSNR becomes null."""
+    """A score for JSON: an infinite PSNR becomes null."""
     scores = {name: finite(value) for name, value in score.scores.items()}
     return {"name": score.name, "scores": scores, "seconds": score.seconds, "stages": [*map(finite, score.stages)]}
 
 
-def score_of(told: Mapping[str, Any]) -> ImageScore:
-    """What :func:`plain` made JSON of."""
-    scores = dict(zip(told["scores"], _infinite(told["scores"].values()), strict=True))
-    return ImageScore(told["name"], scores, told["seconds"], _infinite(told["stages"]))
+def score_of(record: Mapping[str, Any]) -> ImageScore:
+    """The score that :func:`plain` turned into JSON."""
+    scores = dict(zip(record["scores"], _infinite(record["scores"].values()), strict=True))
+    return ImageScore(record["name"], scores, record["seconds"], _infinite(record["stages"]))
 
 
 def _infinite(values: Iterable[float | None]) -> list[float]:

@@ -1,4 +1,4 @@
-"""The page of a table: published beside measured, the best and worst images, and all others, in one file."""
+"""The page of a table: published and measured numbers, the best and worst images, and all others, in one file."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ from unfold.tables.html_grid import (
 from unfold.tables.results import Cell, ImageScore, Shown, Table
 from unfold.util.atomic_files import whole_file
 
-LARGEST = 14_999_000  # bytes of a page, but for the words on how its pictures are kept
+LARGEST = 14_999_000  # bytes of a page, without the sentence on the encoding of its pictures
 MOST = 20_000  # images that it lists; a browser becomes slow with more
 OPEN = 30  # numbers whose list is short enough to stand open
-SHOWN_SIZE = 640  # pixels of the longer side that small pictures are enlarged to, by a whole number
-PATCHES = 8  # along the shorter side, of which the lens begins at the one that changed most
+SHOWN_SIZE = 640  # small pictures are enlarged to this longer side in pixels, by a whole number
+PATCHES = 8  # along the shorter side; the lens starts at the patch that changed most
 
 
 def write_page(path: Path, table: Table, shown: Sequence[Shown]) -> None:
-    """Write the page, which asks for nothing outside itself and takes 15 MB at most.
+    """Write the page, which is self-contained and takes at most 15 MB.
 
-    shown: images to look at, from the best to the worst; their pictures are kept as well as the size allows.
-    UnfoldError where even small ones would be too much.
+    shown: example images, from best to worst; their pictures are encoded as well as the size allows. UnfoldError where
+    even small ones would be too large.
     """
     results = list(images(table))
     parts = {
@@ -59,11 +59,11 @@ def write_page(path: Path, table: Table, shown: Sequence[Shown]) -> None:
     pictures = [{"input": one.input, "result": one.result, "target": one.target} for one in shown]
     there = [{name: image for name, image in named.items() if image is not None} for named in pictures]
 
-    def page(addresses: Iterable[str], told: str) -> bytes:
+    def page(addresses: Iterable[str], encoding: str) -> bytes:
         left = iter(addresses)
         named = [{name: next(left) for name in names} for names in there]
-        text = filled("unfold.tables", "page.html", **parts, shown=_shown(shown, named, told))
-        return text.encode("utf-8", "backslashreplace")  # names of files may be no text
+        text = filled("unfold.tables", "page.html", **parts, shown=_shown(shown, named, encoding))
+        return text.encode("utf-8", "backslashreplace")  # file names may be invalid UTF-8
 
     content = page(itertools.repeat(""), "")
     if shown:
@@ -74,7 +74,7 @@ def write_page(path: Path, table: Table, shown: Sequence[Shown]) -> None:
 
 
 def _facts(table: Table, results: int) -> str:
-    """The table in a few words."""
+    """Key facts of the table."""
     measured = [cell for cell in table.cells if cell.measured is not None]
     facts = [(f"{len(measured)} of {len(table.cells)}", "numbers measured"), (f"{results:,}", "results on images")]
     metric = table.cells[0].metric if table.cells else ""
@@ -105,7 +105,7 @@ def _plain(value: object) -> str:
 
 
 def _images(results: Sequence[tuple[Cell, ImageScore]]) -> str:
-    """The list of all images; nothing where none was measured."""
+    """The list of all images; "" where none was measured."""
     if not results:
         return ""
     metrics = list(dict.fromkeys(metric for _, image in results for metric in image.scores))
@@ -121,17 +121,17 @@ def _images(results: Sequence[tuple[Cell, ImageScore]]) -> str:
     )
 
 
-def _shown(shown: Sequence[Shown], pictures: Sequence[Mapping[str, str]], told: str) -> str:
-    """The images to look at; nothing where there are none. pictures: addresses of each one's by name."""
+def _shown(shown: Sequence[Shown], pictures: Sequence[Mapping[str, str]], encoding: str) -> str:
+    """The example images; "" where there are none. pictures: for each, addresses by name."""
     if not shown:
         return ""
-    about = f"From the best result to the worst. The pictures are kept as {told}."
+    about = f"From the best result to the worst. The pictures are kept as {encoding}."
     items = [_item(i, len(shown), *one) for i, one in enumerate(zip(shown, pictures, strict=True), 1)]
     return "\n".join(["<h2>Best and worst images</h2>", f'<p class="soft">{about}</p>', *items])
 
 
 def _item(place: int, count: int, one: Shown, pictures: Mapping[str, str]) -> str:
-    """One image: its pictures, what moves over them, its numbers and curve."""
+    """One image: its pictures with slider and lens, its numbers and curve."""
     cell, image = one.cell, one.image
     width = max(1, SHOWN_SIZE // max(one.result.shape[:2])) * one.result.shape[1]
     enlarged = " data-enlarged" if width > one.result.shape[1] else ""

@@ -1,4 +1,4 @@
-"""What is to be run for a table: its methods, the cases of every cell, and the key of every score."""
+"""The work for a table: its methods, the cases of every cell, and the key of every score."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from unfold.util.precision import Precision
 
 
 class Method(NamedTuple):
-    """A row of a group. label: its title; published: what the CSV files call it; runs: None where nothing can run."""
+    """A row of a group. label: its title; published: its name in the CSV files; runs: None where it cannot run."""
 
     label: str
     published: str
@@ -34,7 +34,7 @@ class Method(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Of the network or the baseline."""
+        """Name of the network or the baseline."""
         return self.runs.name if isinstance(self.runs, Net) else self.runs or self.network
 
 
@@ -42,7 +42,7 @@ class Method(NamedTuple):
 class Planned:
     """A method in a setting. keys: of the scores of the cases, in their order; numbers: published, by metric.
 
-    idle: why nothing is to be measured, with the words for it in ``note``; None where something is.
+    idle: the status where nothing is measured, explained in ``note``; else None.
     """
 
     setting: Setting
@@ -58,7 +58,7 @@ class Planned:
 
 @dataclass(frozen=True)
 class Plan:
-    """A table to be measured. source: of its published numbers; cells: in the table's order."""
+    """The plan of a table. source: of its published numbers; cells: in the table's order."""
 
     definition: Definition
     source: str
@@ -66,7 +66,7 @@ class Plan:
     averages: Mapping[tuple[str, str], Number] = field(default_factory=dict)
 
     def missing(self, scores: Cache) -> list[Task]:
-        """What the cache lacks: a task for each case, with all methods that have to be run on it."""
+        """Tasks for scores that the cache lacks: one per case, with all methods to run on it."""
         tasks: dict[tuple[Setting, str], Task] = {}
         for cell in self.cells:
             for case, key in zip(cell.cases, cell.keys, strict=True):
@@ -135,7 +135,7 @@ def make_plan(
 
 
 def _methods(definition: Definition, published: Sequence[str], nets: Sequence[Net]) -> list[Method]:
-    """The rows of a group: published ones, baselines, and networks that no paper has a row for."""
+    """The rows of a group: published ones, baselines, and networks without a row in a paper."""
     methods, placed = [], []
     for name in dict.fromkeys([*published, *definition.networks]):
         if name in definition.baselines:
@@ -151,13 +151,13 @@ def _methods(definition: Definition, published: Sequence[str], nets: Sequence[Ne
 
 
 def _titled(name: str, net: Net, others: Sequence[Net]) -> str:
-    """With the file, and where others have files of one name, the digest."""
-    alike = sum(other.path.name == net.path.name for other in others) > 1
-    return f"{name} ({net.path.name}{', ' + net.sha256[:8] if alike else ''})"
+    """The name with its file, and with the digest where file names are ambiguous."""
+    ambiguous = sum(other.path.name == net.path.name for other in others) > 1
+    return f"{name} ({net.path.name}{', ' + net.sha256[:8] if ambiguous else ''})"
 
 
 def _refused(settings: Sequence[Setting], nets: Sequence[Net]) -> dict[tuple[Setting, Net], str]:
-    """In which settings weights cannot be used, and why. UnfoldError for weights that can be used in none."""
+    """The settings that cannot use given weights, and why. UnfoldError for weights that no setting can use."""
     found = {}
     for net in nets:
         loaded = net.load()
@@ -169,7 +169,7 @@ def _refused(settings: Sequence[Setting], nets: Sequence[Net]) -> dict[tuple[Set
 
 
 def _digests(names: Sequence[str], digest: Digest) -> list[str]:
-    """Of the files beside the images, as far as they are there."""
+    """Digests of the further files that exist."""
     from unfold.data.images import data_root
 
     paths = [data_root() / name for name in names]
@@ -178,7 +178,7 @@ def _digests(names: Sequence[str], digest: Digest) -> list[str]:
 
 @cache
 def _libraries() -> dict[str, str]:
-    """Versions of all that images are read, degraded and compared with, as far as they are installed as packages."""
+    """Versions of the installed packages that images are read, degraded and compared with."""
     names = ("numpy", "scipy", "scikit-image", "opencv-python-headless", "opencv-python", "pillow")
     return {name: found.version for name in names for found in distributions(name=name)}
 
@@ -193,7 +193,7 @@ def _key(
     digest: Digest,
     files: Sequence[str],
 ) -> str:
-    """By all that the score depends on: see docs/tables.md."""
+    """The key of a score, from all that it depends on: see docs/tables.md."""
     method: dict[str, object] = {"baseline": runs}
     if isinstance(runs, Net):
         method = {"network": runs.name, "sha256": runs.sha256, "precision": precision, "device": device.type}

@@ -14,7 +14,7 @@ class ISTANet(UnfoldingNetwork):
     """
 
     tied = True  # one F and G for all stages: any number of them can be run
-    tiling = Tiling(exact=True, reach=4)  # four 3x3 convolutions in a stage, and nothing that looks further
+    tiling = Tiling(exact=True, reach=4)  # four 3x3 convolutions in a stage, and nothing with a larger receptive field
 
     def __init__(self, stages: int = 6, features: int = 24, channels: int = 3) -> None:
         super().__init__(stages)
@@ -42,7 +42,7 @@ class ISTANet(UnfoldingNetwork):
         f = self.forward_transform(z)
         f = f.sign() * (f.abs() - self.threshold).clamp(min=0)
         change = self.backward_transform(f)
-        return z + change, None, {"update": change}  # the third item is for losses and traces, and may be left out
+        return z + change, None, {"update": change}  # the third item is for losses and traces, and is optional
 
     def residual(self, k, x, context):
         y, mask = context

@@ -6,7 +6,7 @@ from unfold.losses.loss import ImageLoss
 
 
 class FFTLoss(ImageLoss):
-    """mean |F(x) - F(target)| of the half spectra, highest frequencies counted ``high`` times as much as the mean."""
+    """mean |F(x) - F(target)| of the half spectra; the highest frequencies have ``high`` times the mean weight."""
 
     def __init__(self, high: float = 1.0) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""pytest test_project.py: what should hold of the parts here, whatever you make of them."""
+"""pytest test_project.py: properties that the parts here should keep, however you change them."""
 
 from pathlib import Path
 

@@ -19,11 +19,12 @@ from unfold.util.precision import at_least_float32
 
 @dataclass(kw_only=True)
 class AdversarialUpdate(Update):
-    """An update of the network and of its discriminator, both from the same estimates, those before either step.
+    """A training step of the network and its discriminator, both from the same estimates, made before either step.
 
-    discriminator: its parameters are the optimiser's, too; weight: of the network's adversarial loss, which is of the
-    last stage. The discriminator runs in float32 whatever autocast says. accumulate is 1, and there is one process: the
-    discriminator's means are over the whole batch. A step in which either gradient is not finite changes neither.
+    discriminator: its parameters belong to the optimiser, too; weight: of the network's adversarial loss, which uses
+    the last stage. The discriminator runs in float32 regardless of autocast. accumulate is 1, and there is one process:
+    the discriminator's means are over the whole batch. A step in which either gradient is not finite changes neither
+    network.
     """
 
     names: ClassVar = (*SUMS, "adversarial", "discriminator")
@@ -36,7 +37,7 @@ class AdversarialUpdate(Update):
         real = judge(target)
         judging = judging_loss(real, judge(x.detach()))
         backward(judging)
-        judge.requires_grad_(False)  # what the network's loss would have it learn is the contrary
+        judge.requires_grad_(False)  # the network's loss has the opposite gradient for the discriminator
         fooling = fooling_loss(real.detach(), judge(x))
         judge.requires_grad_(True)
         return self.loss(output, batch) + self.weight * fooling, fooling.detach(), judging.detach()

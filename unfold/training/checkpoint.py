@@ -1,4 +1,4 @@
-"""Checkpoints of a run: plain tensors and values, whole or absent, the newest few."""
+"""Checkpoints of a run: plain tensors and values, written atomically; the newest few are kept."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def save_checkpoint(path: Path, content: dict[str, object], keep: int = 1) -> No
         try:
             torch.save({**content, "digest": digest_of(content)}, file)
         except RuntimeError as error:
-            if isinstance(error.__context__, OSError):  # a full disk, over which torch stumbles a second time
+            if isinstance(error.__context__, OSError):  # a full disk; torch then raises a second error
                 raise error.__context__ from None
             raise
         file.flush()
@@ -39,14 +39,14 @@ def save_checkpoint(path: Path, content: dict[str, object], keep: int = 1) -> No
 
 
 def _make_way(names: Sequence[Path]) -> None:
-    """Move each file but the first to the next name; the first gets the second name, too, and keeps its own."""
+    """Move each file but the first to the next name; the first one is linked to the second name and keeps its own."""
     for newer, older in reversed(list(pairwise(names[1:]))):
         if newer.exists():
             newer.replace(older)
     names[1].unlink(missing_ok=True)
     try:
         names[1].hardlink_to(names[0])
-    except OSError:  # not every file system can
+    except OSError:  # not every file system has hard links
         names[0].replace(names[1])
 
 
@@ -72,9 +72,9 @@ def _tensors(value: object, name: str) -> Iterator[tuple[str, Tensor]]:
 
 
 def newest_good(folder: Path) -> tuple[Path, Checkpoint] | None:
-    """The newest checkpoint of a run that is whole, with a warning for each that is not; None where there is none.
+    """The newest intact checkpoint of a run, with a warning for each damaged one; None where there is none.
 
-    UnfoldError where there are some and none is whole.
+    UnfoldError where all of them are damaged.
     """
     reasons = []
     for path in sorted(folder.glob("last*.pth"), key=_age):
@@ -89,9 +89,9 @@ def newest_good(folder: Path) -> tuple[Path, Checkpoint] | None:
 
 
 def make_newest(path: Path) -> None:
-    """Let the checkpoint that a run goes on from be last.pth again, where newer ones are damaged.
+    """Make the checkpoint that a run resumes from last.pth again, where newer ones are damaged.
 
-    Else the next one would push this one out, and be the only one that is whole: not even that while it is written.
+    Otherwise the next save would rotate it out, and while it is written no intact checkpoint would exist.
     """
     path.replace(path.with_name("last.pth"))
 
@@ -102,7 +102,7 @@ def _age(path: Path) -> int:
 
 
 def read_run(path: Path) -> Checkpoint:
-    """A checkpoint that a run can go on from. UnfoldError for one that is damaged or holds weights alone."""
+    """A checkpoint that a run can resume from. UnfoldError for one that is damaged or holds weights alone."""
     checkpoint = read_checkpoint(path)
     if not {"step", "best", "optimizer", "digest"} <= checkpoint.content.keys():
         raise UnfoldError(f"{path} holds weights but no state of a run; it cannot be resumed")
@@ -113,7 +113,7 @@ def read_run(path: Path) -> Checkpoint:
 
 
 class _Nowhere:
-    """A file that only counts."""
+    """A file that only counts bytes."""
 
     size = 0
 

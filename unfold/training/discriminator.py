@@ -1,4 +1,4 @@
-"""Who tells restored patches from real ones in adversarial training."""
+"""VGG-style discriminator for 96x96 patches, for adversarial training."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from unfold.losses.adversarial import JUDGED
 
 
 class Discriminator(nn.Module):
-    """patches (B,3,96,96) in [0,1] -> (B,1), the higher the more real one looks, without bounds.
+    """patches (B,3,96,96) in [0,1] -> (B,1), unbounded scores: higher means more realistic.
 
-    Ten convolutions in the manner of VGG, five of which halve the side, and two linear layers; names, shapes and
-    constants are those of KAIR's discriminator_vgg_96 (github.com/cszn/KAIR). Which one USRGAN used is not published.
-    Its normalisation is by the statistics of the batch: keep it in training mode.
+    Ten convolutions in the style of VGG, five of which halve the side, and two linear layers; names, shapes and
+    constants are those of KAIR's discriminator_vgg_96 (github.com/cszn/KAIR). USRGAN's own discriminator is not
+    published. It normalises by the statistics of the batch, so keep it in training mode.
     """
 
     def __init__(self, width: int = 64) -> None:

@@ -1,4 +1,4 @@
-"""`unfold train --check`: small steps and one image restored, and by them what the whole run will take."""
+"""`unfold train --check`, a dry run: a few small steps and one restored image give estimates for the whole run."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ from unfold.util.arrays import Named
 from unfold.util.atomic_files import nearest
 from unfold.util.processors import processors
 
-ENOUGH = 3.0  # seconds for one size of steps; none larger is tried after one that takes as long by itself
-SHARE = 0.5  # of the free memory that measured steps may take
-PATIENCE = 8.0  # seconds that restoring an image may take; of a larger one, a part is restored
+ENOUGH = 3.0  # seconds for the steps of one size; no larger size is tried after one step takes that long
+SHARE = 0.5  # share of the free memory that measured steps may take
+PATIENCE = 8.0  # seconds that restoring an image may take; of a larger image only a part is restored
 
 LEAST = 64  # pixels of such a part's side
-MARGIN = 1.3  # what is taken was up to so much more than what is counted (docs/experiments.md)
+MARGIN = 1.3  # measured memory is up to this factor above the counted memory (docs/experiments.md)
 
 
 class Step(NamedTuple):
@@ -63,8 +63,8 @@ class Step(NamedTuple):
 
 
 class Restored(NamedTuple):
-    """An image of the validation set: its name, how many there are, seconds for the whole, the share that was restored,
-    bytes beside the weights.
+    """One restored validation image: its name, the number of images, seconds for the whole image, the share that was
+    restored, bytes besides the weights.
     """
 
     name: str
@@ -84,11 +84,11 @@ def check_run(
     init_key: str | None = None,
     processes: Processes | None = None,
 ) -> str:
-    """Build the run as :func:`unfold.training.setup.build_run.build_trainer` does, try it, and tell what it will take.
+    """Build the run as :func:`unfold.training.setup.build_run.build_trainer` does, try it, and report what it needs.
 
-    processes: that share the run, each with its part of a batch. All of them must call this; each tries its part by
-    itself, the first alone looks at the run folder, and what all take is the same on all of them.
-    Nothing is written. Raises UnfoldError where the run could not begin, or its first steps are not finite.
+    processes: those that share the run, each with its part of a batch. All of them must call this. Each tries its part;
+    only the first looks at the run folder; all return the same report.
+    Nothing is written. Raises UnfoldError where the run could not start, or its first steps are not finite.
     """
     us = processes or Processes()
     check_training(cfg)
@@ -163,7 +163,7 @@ def check_run(
 
 
 class Room(NamedTuple):
-    """Where a process is, and the bytes it can have there: of a CPU's memory its share."""
+    """Where a process runs, and the bytes it can use there: on a CPU, its share of the memory."""
 
     host: str
     free: int
@@ -178,17 +178,17 @@ def _rooms(us: Processes, device: torch.device) -> list[Room]:
 
 
 def sent(size: int, world: int) -> float:
-    """Bytes that each of ``world`` processes sends, and receives, in a ring's all-reduce of ``size`` bytes."""
+    """Bytes that each of ``world`` processes sends (and receives) in a ring all-reduce of ``size`` bytes."""
     return 2 * (world - 1) / world * size
 
 
 def _share(train: TrainSettings, world: int) -> int:
-    """Patches of a step that one process has at most."""
+    """The largest number of patches per step in one process."""
     return -(-min(train.batch, train.patches) // world)
 
 
 def _steps(cfg: CfgNode, trainer: Trainer, memory: int, free: int, world: int) -> Iterator[Step]:
-    """Two steps of one smallest patch, and then larger ones up to the recipe's as time and memory allow."""
+    """Two steps with one smallest patch, then larger steps up to the recipe's size, as time and memory allow."""
     train, scales = settings_of(cfg).train, trainer.sampler.scales
     sizes = sizes_to_try(cfg, world)
     patch, batch = next(sizes)
@@ -209,8 +209,8 @@ def _steps(cfg: CfgNode, trainer: Trainer, memory: int, free: int, world: int) -
 
 
 def sizes_to_try(cfg: CfgNode, world: int = 1) -> Iterator[tuple[int, int]]:
-    """(patch, batch): from one patch of the smallest side by doubling to the recipe's, then so with the batch, as one
-    of ``world`` processes has it.
+    """(patch, batch) to try: from one patch of the smallest side, doubled up to the recipe's side, then likewise for
+    the batch of one of ``world`` processes.
     """
     train = settings_of(cfg).train
     patch, batch = smallest_patch(cfg), 1
@@ -243,7 +243,7 @@ def _step(trainer: Trainer, patch: int, batch: int, epoch: int, scale: int) -> S
 
 
 def step_seconds(train: TrainSettings, tried: list[Step], world: int = 1) -> float:
-    """Of the recipe's step: a constant for each of its parts, and a time for each pixel, by the two last ones tried."""
+    """Seconds of the recipe's step, from the last two sizes tried: a constant for each part, and a time per pixel."""
     batch = _share(train, world)
     pixels, parts = batch * train.patch**2, min(train.accumulate, batch)
     a, b = tried[-2:]
@@ -255,7 +255,7 @@ def step_seconds(train: TrainSettings, tried: list[Step], world: int = 1) -> flo
 
 
 def _loading(train: TrainSettings, trainer: Trainer, world: int) -> float:
-    """Seconds in which one process makes a batch of the recipe's patches; of a few samples, the first left out."""
+    """Seconds in which one process makes a batch of the recipe's patches, from a few samples without the first."""
     spent: list[float] = []
     while len(spent) < 2 or (len(spent) < 9 and sum(spent) < ENOUGH / 2):
         begin = time.perf_counter()
@@ -265,7 +265,7 @@ def _loading(train: TrainSettings, trainer: Trainer, world: int) -> float:
 
 
 def _restored(cfg: CfgNode, trainer: Trainer, last: Step) -> Restored:
-    """Restore and score the first validation image: a part of it, where the whole would take too long."""
+    """Restore and score the first validation image: a part of it where the whole image would take too long."""
     net = trainer.update.net.eval()
     protocol = build_validation(cfg, net, build_degradation(cfg, net))
     cases = protocol.cases(settings_of(cfg).data.val, "val")
@@ -308,7 +308,7 @@ def _in_time(hours: float) -> str:
 
 
 def _disk(trainer: Trainer) -> tuple[int, int]:
-    """Bytes of a checkpoint, and of all that there will be at once, one that is being written among them."""
+    """Bytes of one checkpoint, and of all that exist at the same time, including the one being written."""
     weights = {**trainer.about, "state_dict": trainer.update.weights()}
     last = size_on_disk({**weights, **trainer.update.state()})
     return last, (trainer.keep + 1) * last + size_on_disk(weights)

@@ -1,4 +1,4 @@
-"""The log of a run: one JSON object per epoch, the curve drawn from it, and the last validation image by image."""
+"""The log of a run: one JSON object per epoch, the curve drawn from it, and the last validation per image."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from unfold.util.atomic_files import whole_file
 class RunLog:
     """log.jsonl, curve.png and validation.json in the run folder.
 
-    A resumed run keeps the rows up to ``step`` and goes on. write: not so in processes that only help.
+    A resumed run keeps the rows up to ``step`` and appends. write: False in processes other than the first.
     """
 
     def __init__(self, folder: Path, step: int = 0, write: bool = True) -> None:
@@ -33,23 +33,23 @@ class RunLog:
         with self.path.open("a") as file:
             file.write(json.dumps(row) + "\n")
             file.flush()
-            os.fsync(file.fileno())  # the checkpoint that ends the epoch comes after it
+            os.fsync(file.fileno())  # the checkpoint at the end of the epoch comes after it
 
     def validated(self, step: int, scores: dict[str, float]) -> None:
-        """Write down the last validation: PSNR in dB by image."""
+        """Write the last validation: PSNR in dB by image."""
         with whole_file(self.scores) as file:
             file.write(json.dumps({"step": step, "psnr": scores}, indent=1).encode())
 
     def draw(self) -> None:
-        """Training loss, validation PSNR and learning rate against the epoch; of a mixture a row for each part."""
+        """Training loss, validation PSNR and learning rate against the epoch; for a mixture, one row per part."""
         validated = [row for row in self.rows if row["val_psnr"] is not None and math.isfinite(row["val_psnr"])]
         best = max(validated, key=lambda row: row["val_psnr"], default=None)
-        told = f", best {best['val_psnr']:.2f} in epoch {best['epoch']}" if best else ""
+        best_so_far = f", best {best['val_psnr']:.2f} in epoch {best['epoch']}" if best else ""
         draw_curves(
             self.picture,
             [
                 ("training loss", [(row["epoch"], row["loss"]) for row in self.rows]),
-                (f"validation PSNR (dB){told}", [(row["epoch"], row["val_psnr"]) for row in validated]),
+                (f"validation PSNR (dB){best_so_far}", [(row["epoch"], row["val_psnr"]) for row in validated]),
                 ("learning rate", [(row["epoch"], row["lr"]) for row in self.rows]),
                 *self._of_parts(),
             ],

@@ -1,4 +1,4 @@
-"""How much memory a training step takes, counted without computing, and which settings take less."""
+"""How much memory a training step takes, counted without computing, and settings that need less."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ LARGE = 2**17  # pixels
 
 
 def step_memory(cfg: CfgNode, world: int = 1) -> int:
-    """Bytes that a training run holds at most: weights, average, gradients, Adam's two moments and activations.
+    """Peak bytes of a training run: weights, average, gradients, Adam's two moments and activations.
 
-    The very step runs on tensors without numbers, so that this takes seconds and hardly any memory, whatever the size.
-    Not seen are the images, workspaces of the libraries below and what an allocator rounds up.
+    The real step runs on meta tensors, so this takes seconds and hardly any memory at any size. Not counted: the
+    images, workspaces of libraries, and rounding by the allocator.
     world: processes that share a batch; the count is of one of them.
     """
     train = settings_of(cfg).train
     patches = -(-min(train.batch, train.patches) // world)
     device = torch.device("cpu")
-    bare_network(cfg)  # is kept, and must not be one of the tensors within
+    bare_network(cfg)  # is cached, and must not be created inside the context
     with FakeTensorMode():
         loss = build_loss(cfg, device, empty=True)
         with Living() as living:
@@ -46,7 +46,7 @@ def step_memory(cfg: CfgNode, world: int = 1) -> int:
             update.optimizer.step()  # Adam's moments are there from now on
             update(example_batch(cfg, patches))
     judged = sum(parameter.nbytes for term in loss.total.terms for parameter in term.loss.parameters())
-    # DistributedDataParallel keeps the gradients a second time, in buckets.
+    # DistributedDataParallel keeps a second copy of the gradients, in buckets.
     buckets = sum(parameter.nbytes for parameter in update.trained) if world > 1 else 0
     return living.peak + judged + buckets
 
@@ -63,7 +63,7 @@ def example_batch(cfg: CfgNode, patches: int) -> Named:
 
 
 def legal(cfg: CfgNode, values: Named) -> CfgNode | None:
-    """The recipe with other values; None where it could not be trained so."""
+    """The recipe with other values; None where those are invalid."""
     try:
         other = altered(cfg, values)
         check_sizes(other, 1)
@@ -78,7 +78,7 @@ def smallest_patch(cfg: CfgNode) -> int:
 
 
 def what_helps(cfg: CfgNode, world: int = 1) -> str:
-    """For a run that is out of memory: the count of its step, and three settings with which it is less."""
+    """For a run that is out of memory: the count of its step, and up to three settings that need less."""
     train = settings_of(cfg).train
     share = -(-min(train.batch, train.patches) // world)
     half = next((side for side in range(train.patch // 2, 0, -1) if legal(cfg, {"TRAIN.PATCH": side})), train.patch)
@@ -95,14 +95,17 @@ def what_helps(cfg: CfgNode, world: int = 1) -> str:
         other = legal(cfg, {f"TRAIN.{name}": value}) if getattr(train, name.lower()) != value else None
         if other is not None and len(less) < 3 and (then := step_memory(other, world)) < now:
             less.append(f"{in_bytes(then)} with TRAIN.{name} {str(value).lower()}")
-    told = f"; it would take {', '.join(less)}" if less else ", and no setting of TRAIN makes it less: narrow the MODEL"
-    return f"a training step takes {in_bytes(now)} (estimated){told}"
+    remedy = (
+        f"; it would take {', '.join(less)}" if less else ", and no setting of TRAIN makes it less: narrow the MODEL"
+    )
+    return f"a training step takes {in_bytes(now)} (estimated){remedy}"
 
 
 def check_memory(cfg: CfgNode, device: torch.device, world: int = 1) -> None:
     """UnfoldError where a step takes more memory than is free on the CPU, whose system would kill the process.
 
-    Only steps of LARGE are counted, for that takes seconds. On a GPU, being out of memory is an error like others.
+    Only steps of at least LARGE pixels are counted, as counting takes seconds. On a GPU, being out of memory is an
+    error like others.
     """
     train = settings_of(cfg).train
     if device.type != "cpu" or LARGE * train.accumulate * world > train.batch * train.patch**2:
@@ -114,7 +117,7 @@ def check_memory(cfg: CfgNode, device: torch.device, world: int = 1) -> None:
 
 @contextmanager
 def what_helps_without_memory(cfg: CfgNode, world: int = 1) -> Iterator[None]:
-    """Within, being out of memory becomes an UnfoldError that says what helps."""
+    """Inside this context, out of memory becomes an UnfoldError that names settings that help."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
@@ -125,5 +128,5 @@ def what_helps_without_memory(cfg: CfgNode, world: int = 1) -> Iterator[None]:
 
 
 def in_bytes(size: int) -> str:
-    """In MB or GB, by powers of ten."""
+    """The size as text in MB or GB (powers of ten)."""
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"

@@ -10,10 +10,10 @@ from unfold.util.arrays import Named
 
 
 def mixed(batch: Named, alpha: float, seed: tuple[int, ...]) -> Named:
-    """Each sample blended with another of its batch, w x_i + (1 - w) x_j with w from Beta(alpha, alpha), target and
-    inputs by the same: a function of the batch and the seed.
+    """Blend each sample with another of its batch, w x_i + (1 - w) x_j with w from Beta(alpha, alpha), target and
+    inputs likewise. A pure function of the batch and the seed.
 
-    batch: images (B,C,H,W), "target" among them; what is no image is refused by the configuration.
+    batch: images (B,C,H,W), "target" among them; the configuration refuses batches with other inputs.
     """
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(2,)))
     target = batch["target"]

@@ -1,4 +1,4 @@
-"""How a run is doing, in one line: renewed in place on a terminal, a new one now and then elsewhere."""
+"""The progress of a run in one line: updated in place on a terminal, a new line now and then elsewhere."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ ON_TERMINAL, ELSEWHERE = 0.5, 20.0  # seconds between two lines
 
 
 class Line:
-    """Counts the images of a run and tells how it is doing, within a ``with`` block.
+    """Counts the images of a run and shows its progress, within a ``with`` block.
 
-    total, done: images of the whole run, and of them those done before this start; shown: whether by this process.
+    total, done: images of the whole run, and those done before this start; shown: whether this process writes.
     """
 
     def __init__(self, total: int, done: int, shown: bool) -> None:
@@ -29,7 +29,7 @@ class Line:
         self._bar = tqdm(
             total=total,
             initial=done,
-            bar_format="{percentage:3.0f}% {desc} {bar}",  # what a narrow terminal has no room for is last
+            bar_format="{percentage:3.0f}% {desc} {bar}",  # a narrow terminal cuts off the end
             dynamic_ncols=True,
             disable=not (shown and terminal),
         )
@@ -42,21 +42,21 @@ class Line:
         self._bar.close()
 
     def update(self, images: int) -> None:
-        """So many more are done."""
+        """Count so many more images as done."""
         self.done += images
 
     def due(self) -> bool:
-        """Whether what is told now is written now."""
+        """Whether a line shown now is written now."""
         return self.shown and time.perf_counter() - self._last >= self._every
 
-    def tell(self, words: Sequence[str]) -> None:
-        """How it is doing, what matters most first. Written at once where a line is due; the latest one in the end."""
+    def show(self, words: Sequence[str]) -> None:
+        """Show the progress, most important words first. Written now where a line is due; the last one at the end."""
         self._text = ", ".join([f"ETA {self.left()}", *words])
         if self.due():
             self._write()
 
     def left(self) -> str:
-        """h:mm:ss to the end, at the mean speed since this start with all that lies between steps."""
+        """h:mm:ss to the end, at the mean speed since this start, including validation and other pauses."""
         spent, done = time.perf_counter() - self.begin, self.done - self.before
         return tqdm.format_interval(spent * (self.total - self.done) / done) if done else "?"
 
@@ -73,7 +73,7 @@ class Line:
 
 
 def _width_of_terminal() -> int:
-    """Columns of the terminal that stderr is; 0 where it is none, or does not know its width."""
+    """Columns of the terminal that stderr is; 0 where it is not a terminal, or its width is unknown."""
     try:
         return os.get_terminal_size(sys.stderr.fileno()).columns
     except (OSError, ValueError):

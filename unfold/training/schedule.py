@@ -27,18 +27,18 @@ class Rate(ABC):
         A function of these alone, so that a resumed run has the same rates.
         """
 
-    def check(self, lr: float) -> None:  # noqa: B027  (most go with any)
-        """UnfoldError for an OPTIM.LR that it does not go with."""
+    def check(self, lr: float) -> None:  # noqa: B027  (most accept any)
+        """UnfoldError for an OPTIM.LR that the schedule does not accept."""
 
-    def in_vain(self, units: int, unit: str) -> list[str]:
-        """A line for each option that a run of so many units after the warm-up never comes to."""
+    def without_effect(self, units: int, unit: str) -> list[str]:
+        """A line for each option without effect in a run of so many units after the warm-up."""
         return []
 
 
 class Cosine(Rate):
     """Half a cosine from LR down to lr_min.
 
-    length: of it, in units; 0: what is left after the warm-up. Beyond it the rate comes up again (DGUNet's denoising).
+    length: in units; 0: all units after the warm-up. Beyond it the rate rises again (DGUNet's denoising).
     """
 
     def __init__(self, length: int = 0, lr_min: float = 1e-6) -> None:
@@ -56,7 +56,7 @@ class Cosine(Rate):
 
 
 class MultiStep(Rate):
-    """gamma^n, n the number of milestones that are done (USRNet; compressive sensing's second phase)."""
+    """gamma^n, n the number of milestones that are passed (USRNet; compressive sensing's second phase)."""
 
     def __init__(self, milestones: Sequence[int], gamma: float = 0.5) -> None:
         stones = list(milestones)
@@ -69,13 +69,13 @@ class MultiStep(Rate):
     def factor(self, t: int, units: int, lr: float) -> float:
         return self.gamma ** bisect_right(self.milestones, t)
 
-    def in_vain(self, units: int, unit: str) -> list[str]:
+    def without_effect(self, units: int, unit: str) -> list[str]:
         late = [stone for stone in self.milestones if stone >= units]
         return [f"milestones {late} lie beyond the run, {units} {unit} after the warm-up"] if late else []
 
 
 class Step(Rate):
-    """gamma^n after n times ``step`` units (NRL-GDN)."""
+    """gamma^n after n ``step`` units (NRL-GDN)."""
 
     def __init__(self, step: int = 1, gamma: float = 0.5) -> None:
         if step < 1:
@@ -87,7 +87,7 @@ class Step(Rate):
 
 
 class Constant(Rate):
-    """1 always (compressive sensing's first phase)."""
+    """Always 1 (compressive sensing's first phase)."""
 
     def factor(self, t: int, units: int, lr: float) -> float:
         return 1.0
@@ -106,14 +106,14 @@ class Schedule:
     cosine the published schedule of DGUNet.
 
     optimizer: at its initial learning rate, which is set for the first unit (or the one after ``done`` units). A
-    resumed run builds the schedule anew and replays its warm-up: that is exact, and nothing of it is ever pickled.
+    resumed run builds the schedule again and replays it: that is exact, and no schedule state is pickled.
     """
 
     def __init__(self, optimizer: Optimizer, factor: Factor, warmup: int = 0, done: int = 0) -> None:
         from warmup_scheduler import GradualWarmupScheduler
 
-        # Not CosineAnnealingLR: warmup-scheduler asks it for its rate before its first step, which its recursion
-        # answers with base / ((1 + cos(pi / length)) / 2) since torch 2.15: up to several per cent too much in every
+        # Not CosineAnnealingLR: warmup-scheduler asks it for its rate before its first step. Since torch 2.15 its
+        # recursion answers with base / ((1 + cos(pi / length)) / 2), which is up to several per cent too much in every
         # later epoch.
         for group in optimizer.param_groups:
             group["initial_lr"] = group["lr"]
@@ -124,15 +124,15 @@ class Schedule:
             for group in optimizer.param_groups:
                 group["lr"] = group["initial_lr"]
             self._schedule = GradualWarmupScheduler(optimizer, 1, warmup, inner)
-            self.step()  # it begins at rate 0
+            self.step()  # the warm-up starts at rate 0
             for _ in range(done):
                 self.step()
 
     def step(self) -> None:
         """Go to the next unit's rate; call it when one ends."""
         with warnings.catch_warnings():
-            # warmup-scheduler steps once before the first optimizer.step() and reads its inner schedule by get_lr():
-            # both on purpose here, and both warned of by torch.
+            # warmup-scheduler steps once before the first optimizer.step() and reads its inner schedule by get_lr().
+            # Both are intended here, and torch warns of both.
             warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step")
             warnings.filterwarnings("ignore", message="To get the last learning rate")
             self._schedule.step()

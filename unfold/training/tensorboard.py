@@ -1,4 +1,4 @@
-"""A run as TensorBoard shows it: the log's figures, pictures of every stage, and what steers the stages."""
+"""A run in TensorBoard: the log's figures, pictures of every stage, and the learned numbers of the stages."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from unfold.protocols.protocol import Case, Protocol, Sample, sample_of, windowe
 from unfold.report.picture_strip import Panel, some_stages, strip
 
 FOLDER = "board"
-IMAGES, STAGES, SIDE = 3, 4, 128  # validation images that are shown, stages of each before the last, pixels of a crop
+IMAGES, STAGES, SIDE = 3, 4, 128  # validation images shown, stages shown before the last, pixels of a crop
 
 
 def check_installed() -> None:
@@ -33,8 +33,8 @@ def check_installed() -> None:
 class Board:
     """Event files in the folder ``board`` of a run.
 
-    step: that the run goes on from, 0 at its begin; what earlier starts wrote beyond it is hidden. net, protocol,
-    cases, device: of the validation. Images are the same all the time.
+    step: that the run resumes from, 0 at its start; events of earlier starts beyond it are hidden. net, protocol,
+    cases, device: of the validation. The same images are shown every time.
     """
 
     def __init__(
@@ -54,14 +54,16 @@ class Board:
         self._writer: Any = SummaryWriter(str(folder / FOLDER), purge_step=step + 1 if step else None)
 
     def add(self, row: dict[str, Any]) -> None:
-        """The figures of a row of the log."""
+        """Write the figures of a row of the log."""
         for name, value in row.items():
             if isinstance(value, (int, float)) and name != "step":
                 self._writer.add_scalar(f"run/{name}", value, row["step"])
         self._writer.flush()
 
     def look(self, step: int) -> None:
-        """Pictures of the stages of each image; of the first one PSNR by stage, and the network's :meth:`numbers`."""
+        """Write pictures of the stages of each image; for the first one, PSNR by stage and the network's
+        :meth:`numbers`.
+        """
         training = self.net.training
         self.net.eval()
         for number, case in enumerate(self.cases):
@@ -102,6 +104,6 @@ class Board:
 
 
 def _picture(image: Image) -> NDArray[np.float32]:
-    """(H,W,3) in [0,1], of a grey one, too, and without what is not finite."""
+    """The image as (H,W,3) in [0,1]; grey is repeated, and values that are not finite are replaced."""
     whole = image.astype(np.float32) / np.float32(255 if image.dtype == np.uint8 else 1)
     return np.repeat(np.nan_to_num(whole), 3 // image.shape[2], axis=2)

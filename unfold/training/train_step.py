@@ -1,4 +1,4 @@
-"""One step of the optimiser: forward, loss, backward, and what keeps a bad step from doing harm."""
+"""One step of the optimiser: forward, loss, backward, and the skipping of steps that are not finite."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ from unfold.util.precision import autocast_for
 from unfold.util.value_checks import unchecked
 
 Loss = Callable[[Output, Mapping[str, object]], Tensor]
-SUMS = ("loss", "psnr", "gradient", "patches", "steps", "skipped")  # what a step returns, to be added up
+SUMS = ("loss", "psnr", "gradient", "patches", "steps", "skipped")  # the sums that a step returns
 
 
 @dataclass
 class Update:
-    """Takes batches and trains a network.
+    """Trains a network on batches.
 
     net: the network; model: the network, or what wraps it for several processes; loss: (output, batch) -> scalar;
-    accumulate: a batch is computed in so many parts one after the other, and is one step still; clip: largest norm of
-    the gradient, 0 for none; ema: decay of the weights' moving average, 0 for none, less in
-    the first steps (see :meth:`decay`); autocast: run in bfloat16.
+    accumulate: a batch is computed in so many parts, one after the other, and is still one step; clip: largest norm of
+    the gradient, 0 for none; ema: decay of the weights' moving average, 0 for none, smaller in the first steps (see
+    :meth:`decay`); autocast: run in bfloat16.
 
-    mixture: names of the parts that samples are of, where the batch says it ("part", (B,) numbers); a step then returns
-    three sums more for each, in their order: loss, PSNR and samples.
+    mixture: names of the parts that samples belong to, where the batch says it ("part", (B,) numbers); a step then
+    returns three more sums for each part, in their order: loss, PSNR and samples.
 
-    A step whose gradient is not finite changes neither weights nor optimiser, which is told on the device, so that
-    nobody waits. names: what a step returns, SUMS and whatever a kind of update adds, before the sums of parts.
+    A step whose gradient is not finite changes neither weights nor optimiser. This is decided on the device, so that
+    the host does not wait. names: what a step returns: SUMS and the additions of subclasses, before the sums of parts.
     """
 
     names: ClassVar[tuple[str, ...]] = SUMS
@@ -53,7 +53,7 @@ class Update:
     autocast: bool = False
     mixture: tuple[str, ...] = ()
     average: dict[str, Tensor] = field(default_factory=dict)
-    averaged: int = 0  # steps that are in the average
+    averaged: int = 0  # steps in the average
     bad_in_a_row: Tensor = field(default_factory=lambda: torch.zeros(()))
 
     def __post_init__(self) -> None:
@@ -63,16 +63,16 @@ class Update:
         self._inputs = tuple(self.net.inputs)
         self._skips = any(group.get("fused") for group in self.optimizer.param_groups)
         if self.ema:
-            own = self.net.state_dict(keep_vars=True)  # some stand there under several names
+            own = self.net.state_dict(keep_vars=True)  # shared ones appear under several names
             copies = {id(value): value.detach().clone() for value in own.values()}
             self.average = {name: copies[id(value)] for name, value in own.items()}
 
-    @unchecked()  # a look at the numbers would make the host wait for a GPU
+    @unchecked()  # checking values would make the host wait for a GPU
     def __call__(self, batch: Named, share: float = 1.0) -> Tensor:
         """Train on a batch {"target": (B,C,H,W), **inputs and what losses need}; returns ``names``, on the device.
 
-        share: how much more than the mean over processes this batch counts, where their parts are not equally large; 0:
-        not at all, for a process that has no part of its own and goes along.
+        share: weight of this batch against the mean over processes, where their parts differ in size; 0 for a process
+        that has no part of its own and only takes part in the exchange.
         """
         self.optimizer.zero_grad(set_to_none=True)
         patches = len(batch["target"])
@@ -92,7 +92,7 @@ class Update:
         return torch.where(fine.to(whole.device), whole, skipped)
 
     def _part(self, part: Named, patches: int, share: float, last: bool) -> Tensor:
-        """Add a part's gradient; its share in the batch's loss, PSNR and further losses."""
+        """Add a part's gradient; returns its share of the batch's loss, PSNR and further losses."""
         target = part["target"]
         given = {name: part[name] for name in self._inputs if name in part}
         several = isinstance(self.model, DistributedDataParallel)
@@ -115,17 +115,17 @@ class Update:
                 if several and output.extras:
                     loss = _Touched.apply(loss, *(value for values in output.extras.values() for value in values))
                 backward(loss * share)
-        # A patch that is exact counts 100 dB: infinite ones would hide all others.
+        # An exact patch counts as 100 dB: an infinite value would hide all others.
         quality = psnr(output.stages[-1].detach().clamp(0, 1), target).clamp(max=100).sum() / patches
         by_part = self._by_part(output, part) if self.mixture else []
         return torch.stack([loss.detach(), quality.to(loss), *others, *by_part])
 
     @torch.no_grad()
     def _by_part(self, output: Output, batch: Named) -> list[Tensor]:
-        """Of each part of the mixture the sums of loss and PSNR, and how many samples.
+        """For each part of the mixture: the sums of loss and PSNR, and the number of samples.
 
-        Losses are means over a batch: those of single samples are asked for one by one. Nothing is asked of the device,
-        so that nobody waits.
+        A loss is a mean over a batch, so it is computed for each sample by itself. No value is read from the device, so
+        that the host does not wait.
         """
         target = batch["target"]
         sums = target.new_zeros(len(self.mixture), 3)
@@ -137,15 +137,15 @@ class Update:
         return [*sums.flatten()]
 
     def _losses(self, output: Output, batch: Mapping[str, object]) -> tuple[Tensor, ...]:
-        """The network's loss, and those that are only written down, one for each name beyond SUMS."""
+        """The network's loss, and losses that are only logged, one for each name beyond SUMS."""
         return (self.loss(output, batch),)
 
     def _apply(self) -> Tensor:
-        """The optimiser's step, unless the gradient is not finite; the gradient's norm before clipping."""
+        """Take the optimiser's step unless the gradient is not finite; returns the gradient's norm before clipping."""
         norm = self._norm()
         if self._skips:
-            vars(self.optimizer)["found_inf"] = (~norm.isfinite()).float()  # fused ones look for it
-        if self._skips or bool(norm.isfinite()):  # others have to be asked, and a GPU waited for
+            vars(self.optimizer)["found_inf"] = (~norm.isfinite()).float()  # fused optimisers read it
+        if self._skips or bool(norm.isfinite()):  # other optimisers need a check on the host, which waits for the GPU
             self.optimizer.step()
         if self.average:
             pairs = {id(mean): (mean, self._now[name]) for name, mean in self.average.items()}.values()
@@ -155,17 +155,17 @@ class Update:
 
     @property
     def decay(self) -> float:
-        """Of the average at this step: (1+t)/(10+t) after t steps until that is ``ema``, or the average of a short run
-        would be the weights that it began with.
+        """Decay of the average at this step: (1+t)/(10+t) after t steps until that reaches ``ema``. Otherwise the
+        average of a short run would stay at the initial weights.
         """
         return min(self.ema, (1 + self.averaged) / (10 + self.averaged))
 
     def _norm(self) -> Tensor:
-        """The gradient's norm before it is clipped, which is done here; not finite where the step is to be skipped."""
+        """The gradient's norm before clipping, which also happens here; not finite where the step must be skipped."""
         return clip_grad_norm_(self.trained, self.clip or torch.inf)
 
     def weights(self) -> dict[str, Tensor]:
-        """The weights to be used: the moving average where there is one."""
+        """The weights to use: the moving average where there is one."""
         return self.average or self.net.state_dict()
 
     def state(self) -> dict[str, object]:
@@ -174,7 +174,7 @@ class Update:
         return state | ({"trained": self.net.state_dict(), "averaged": self.averaged} if self.average else {})
 
     def resume(self, weights: dict[str, Tensor], state: dict[str, Any]) -> None:
-        """Go on from :meth:`weights` and :meth:`state`."""
+        """Resume from :meth:`weights` and :meth:`state`."""
         self.net.load_state_dict(state.get("trained", weights))
         for name, value in self.average.items():
             value.copy_(weights[name])
@@ -194,9 +194,9 @@ def _sample(output: Output, batch: Named, i: int, count: int) -> tuple[Output, N
 
 
 class _Touched(torch.autograd.Function):
-    """The loss, with a gradient of zero for what stages handed out beside the estimate.
+    """The loss, plus a zero gradient for the extras that stages return besides the estimate.
 
-    Processes wait for the gradients of all parameters, those of extras that no loss looks at among them.
+    Distributed processes wait for the gradients of all parameters, also of extras that no loss uses.
     """
 
     @staticmethod
@@ -210,12 +210,14 @@ class _Touched(torch.autograd.Function):
 
 
 def backward(loss: Tensor) -> None:
-    """Add the gradient. A loss that is not finite makes all of it so, on all processes: they skip the step together."""
+    """Add the gradient. A loss that is not finite makes it so on all processes: they skip the step together."""
     (loss * torch.where(loss.isfinite(), 1.0, torch.nan)).backward()
 
 
 def parts(batch: Named, count: int) -> Iterator[tuple[Named, bool]]:
-    """Cut a batch into parts of nearly equal size, and say which is the last. What is no tensor is in all of them."""
+    """Cut a batch into parts of nearly equal size, and say which is the last. Values that are not tensors are in all
+    parts.
+    """
     count = min(count, len(batch["target"]))
     pieces = {k: v.tensor_split(count) for k, v in batch.items() if isinstance(v, Tensor)}
     for i in range(count):

@@ -30,23 +30,23 @@ from unfold.util.device import can
 
 DIED = 1000  # no signal's number
 BAD_IN_A_ROW = 10  # steps that are skipped before the run stops
-LOOK_EVERY = 10  # steps between two readings of what is on the GPU
+LOOK_EVERY = 10  # steps between two readings of values from the GPU
 
 
 @dataclass
 class Trainer:
     """Trains a network on a loader and writes log, curve and checkpoints into the run folder.
 
-    update: one step of the optimiser; loader: batches of samples, by a BatchSampler; render: a batch on the device ->
-    {"target": (B,C,H,W), **inputs}, given the epoch and step it is for; validate: PSNR in dB of each validation image,
-    called every ``validate_every`` epochs and after the last step; about: plain values that go into every checkpoint,
+    update: one step of the optimiser; loader: batches of samples, with a BatchSampler; render: a batch on the device,
+    with its epoch and step -> {"target": (B,C,H,W), **inputs}; validate: PSNR in dB of each validation image, called
+    every ``validate_every`` epochs and after the last step; about: plain values that go into every checkpoint,
     "model" among them.
 
-    steps: of the whole run; per_epoch: steps of an epoch; schedule_in_steps: whether the rate changes with them;
+    steps: of the whole run; per_epoch: steps of an epoch; schedule_in_steps: whether the rate changes per step;
     save_every: steps between checkpoints inside an epoch, 0 for none; keep: how many checkpoints stay; board: for
     TensorBoard, in the process that writes.
-    step, best: steps done and the highest validation PSNR so far; pending: the steps of an epoch are done and its end,
-    with validation and log, is not.
+    step, best: steps done, and the highest validation PSNR so far; pending: the steps of an epoch are done, but its end
+    (validation and log) is not.
     """
 
     update: Update
@@ -69,7 +69,7 @@ class Trainer:
     step: int = 0
     pending: bool = False
     best: float = -math.inf
-    spent: tuple[float, float] = (0.0, 0.0)  # seconds of this epoch so far, and of them waiting for data
+    spent: tuple[float, float] = (0.0, 0.0)  # seconds of this epoch so far, and those spent waiting for data
 
     def __post_init__(self) -> None:
         self.names, self.mixture = self.update.names, self.update.mixture
@@ -78,7 +78,8 @@ class Trainer:
     def fit(self, until: int | None = None) -> None:
         """Train to the last step, or to the end of epoch ``until``.
 
-        Raises Stopped where a signal asked for it, with all of the run's state kept; UnfoldError where it cannot go on.
+        Raises Stopped where a signal asked for it, with the whole state of the run saved; UnfoldError where it cannot
+        continue.
         """
         last = self.steps if until is None else min(until * self.per_epoch, self.steps)
         self.sums = self.sums.to(self.device if can(self.device, "float64") else "cpu")
@@ -97,7 +98,7 @@ class Trainer:
         return self.step // self.per_epoch
 
     def _train_epoch(self, bar: Line, request: Request) -> None:
-        """The epoch under way, from the step where it is, to its end or the run's."""
+        """Train the current epoch from its current step to its end, or to the end of the run."""
         epoch = self.epoch
         self.sampler.start(epoch, self.step % self.per_epoch)
         self.update.net.train()
@@ -113,7 +114,7 @@ class Trainer:
             self._stop_if_asked(request, died)
             patches = self.sampler.batch_size(self.step % self.per_epoch)
             given = self.render(to_device(batch, self.device), epoch, self.step % self.per_epoch)
-            # What a process has beyond its even share counts more, for gradients are averaged over processes.
+            # Gradients are averaged over processes, so a part larger than the even share gets a larger weight.
             self.sums += self.update(given, self.sampler.share(self.step % self.per_epoch))
             self.step += 1
             waited += wait
@@ -132,20 +133,21 @@ class Trainer:
         return f"after step {self.step} of {self.steps}; --resume auto goes on from there"
 
     def _stop_if_asked(self, request: Request, died: str = "") -> None:
-        """Keep the run's state and raise Stopped where any process was asked to stop, or cannot load its data.
+        """Save the run's state and raise Stopped where any process was asked to stop, or cannot load its data.
 
-        Asked before each step: so all stop at the same one, and one that died is noticed before the GPU is waited for.
+        Called before each step, so that all stop at the same one, and a dead process is noticed before waiting for the
+        GPU.
         """
         number = self.processes.highest(DIED if died else request.signal or 0)
         if not number:
             return
-        if self.pending or self.step % self.per_epoch:  # else it was saved at the end of the epoch
+        if self.pending or self.step % self.per_epoch:  # otherwise it was saved at the end of the epoch
             self.save()
         reasons = self.processes.gather(died)
         raise Stopped(f"{max(reasons) or f'stopped by {signal.Signals(number).name}'} {self}")
 
     def _look(self) -> None:
-        """Stop where step after step had to be skipped. On a GPU, reading that waits for it: not at every step."""
+        """Stop after many skipped steps in a row. Reading this waits for the GPU, so it is not done at every step."""
         if self.device.type != "cpu" and self.step % LOOK_EVERY and self.step % self.per_epoch:
             return
         bad = int(self.update.bad_in_a_row)
@@ -167,7 +169,7 @@ class Trainer:
         finished = self.step % self.per_epoch == 0
         epoch = -(-self.step // self.per_epoch)
         if epoch == 1:
-            self.save()  # else a run killed below could leave a best.pth and nothing to go on from
+            self.save()  # otherwise a run killed below could leave a best.pth and no last.pth to resume from
         added = torch.stack(self.processes.gather(self.sums.cpu())).sum(0).tolist()
         sums = dict(zip(self.names, added, strict=False))
         patches, steps = max(sums["patches"], 1), max(sums["steps"], 1)
@@ -204,12 +206,12 @@ class Trainer:
             self.log.draw()
         if self.board is not None:
             self.board.add(row)
-        # Last, for it ends the epoch: a run killed before this line repeats what came after its last checkpoint.
+        # This comes last, as it ends the epoch: a run killed before it repeats everything since its last checkpoint.
         self.save()
         self._show(bar, row)
 
     def _by_part(self, sums: list[float]) -> dict[str, float | None]:
-        """Loss and PSNR of the training by part of a mixture, None where no sample was of it."""
+        """Loss and PSNR of the training by part of a mixture, None where no sample belongs to it."""
         row: dict[str, float | None] = {}
         for i, name in enumerate(self.mixture):
             loss, quality, count = sums[3 * i : 3 * i + 3]
@@ -218,7 +220,7 @@ class Trainer:
         return row
 
     def _means(self, scores: dict[str, float]) -> dict[str, float]:
-        """The mean PSNR of a validation, over images; of a mixture those of its parts, and the mean over these."""
+        """The mean PSNR of a validation over images; for a mixture, of each part, and the mean over parts."""
         row = {}
         for part in self.mixture:
             own = [score for name, score in scores.items() if name.startswith(f"{part}/")]
@@ -227,7 +229,7 @@ class Trainer:
         return {"val_psnr": sum(means) / len(means), **row}
 
     def _validated(self, request: Request) -> dict[str, float]:
-        """Validate the weights to be used. Where a signal stops that, the run's state is kept as it was before."""
+        """Validate the weights to use. Where a signal stops this, the run's state stays as it was before."""
         try:
             return self._scores(request)
         except Stopped as stopped:
@@ -240,7 +242,7 @@ class Trainer:
             trained = {name: value.clone() for name, value in self.update.net.state_dict().items()}
             self.update.net.load_state_dict(self.update.average)
         try:
-            with request.heeded_at_once(self.processes.world == 1):  # several must leave it together
+            with request.raising_at_once(self.processes.world == 1):  # several processes must leave it together
                 scores = self.validate()
                 if self.board is not None:
                     self.board.look(self.step)
@@ -250,7 +252,7 @@ class Trainer:
                 self.update.net.load_state_dict(trained)
 
     def save(self) -> None:
-        """Write last.pth: all that the run needs to go on as if nothing had been."""
+        """Write last.pth: all that the run needs to resume exactly."""
         sums = self.processes.gather(self.sums.cpu())
         self._write("last.pth", {"sums": torch.stack(sums), "state_dict": self.update.weights(), **self.update.state()})
 
@@ -268,7 +270,7 @@ class Trainer:
             save_checkpoint(path, {**self.about, **counters, **content}, self.keep if keep is None else keep)
 
     def resume(self, weights: dict[str, Tensor], content: dict[str, Any]) -> None:
-        """Go on from a checkpoint; the schedule and the log are the caller's."""
+        """Resume from a checkpoint; the caller restores the schedule and the log."""
         self.update.resume(weights, content)
         self.step, self.pending, self.best = content["step"], content["pending"], content["best"]
         self.spent = (content["spent"][0], content["spent"][1])
@@ -284,7 +286,7 @@ class Trainer:
         return self.loader.batch_sampler
 
     def _patches(self, first: int, last: int) -> int:
-        """In the steps from ``first`` to before ``last``, of all processes."""
+        """The patches in the steps from ``first`` to before ``last``, over all processes."""
         epochs, steps = divmod(last, self.per_epoch)
         before = min(steps * self.sampler.batch, self.sampler.length)
         return epochs * self.sampler.length + before - (self._patches(0, first) if first else 0)
@@ -301,10 +303,10 @@ class Trainer:
         words += [f"lr {rate:.1e}".replace("e-0", "e-"), f"data wait {row['data_wait']:.0%}"]
         if math.isfinite(self.best):
             words.append(f"best validation {self.best:.2f}")
-        bar.tell([*words, f"step {self.step} of {self.steps}"])
+        bar.show([*words, f"step {self.step} of {self.steps}"])
 
     def _speed(self, patches: float) -> dict[str, float]:
-        """Of so many patches in this epoch; and the share of its time that was spent waiting for data."""
+        """Patches per second, for so many patches in this epoch, and the share of time spent waiting for data."""
         seconds, waited = self.spent
         return {
             "images_per_s": round(patches / max(seconds, 1e-9), 2),

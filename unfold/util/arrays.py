@@ -1,4 +1,4 @@
-"""Types of values that only those who read them know more of."""
+"""Type aliases for arrays and named values."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-Array = NDArray[Any]  # bytes, 16 bits or floats; a stricter type says which
-# By name: tensors or arrays, and numbers, as a network takes them, and a sample or a batch holds them.
+Array = NDArray[Any]  # any number type; a stricter alias says which
+# Tensors or arrays and numbers by name: the inputs of a network, a sample or a batch.
 Named = dict[str, Any]

@@ -1,4 +1,4 @@
-"""For scripts: `import unfold.util.as_program` before torch makes the process a program, whose threads are set up."""
+"""For scripts: `import unfold.util.as_program` before torch sets up the threads of this process."""
 
 from unfold.util.processors import prepare
 

@@ -1,4 +1,4 @@
-"""Writing files that are whole or absent."""
+"""Write files atomically."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LONGEST_NAME = 255  # bytes, on the file systems in use
 
 
 def make_folder(folder: Path) -> None:
-    """Make the folder and those above it; UnfoldError where that cannot be, or nothing can be written there."""
+    """Create the folder and its parents; UnfoldError where that fails, or the folder is not writable."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -25,16 +25,16 @@ def make_folder(folder: Path) -> None:
 
 
 def nearest(path: Path) -> Path:
-    """The path, or what is there of it: the nearest folder above."""
+    """The path, or its nearest existing parent."""
     return next(place for place in (path, *path.absolute().parents) if place.exists())
 
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """A file to write into that takes the name ``path`` when the block ends, and vanishes where the block fails.
+    """A temporary file that is renamed to ``path`` when the block ends, and removed where the block fails.
 
-    A reader sees the old file or the new one, whole. The temporary name is the same each time, so that killed runs
-    leave one of them at most.
+    A reader sees the complete old file or the complete new one. The temporary name is always the same, so killed runs
+    leave at most one.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.part")
@@ -47,7 +47,7 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        error.filename = error.filename or str(path)  # what fails to write does not say where
+        error.filename = error.filename or str(path)  # a failing write does not name its file
         raise
     finally:
         temporary.unlink(missing_ok=True)

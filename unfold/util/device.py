@@ -1,4 +1,4 @@
-"""Where a network runs: the CPU, a CUDA GPU, or any other accelerator that torch has.
+"""The device of a network: the CPU, a CUDA GPU, or any other accelerator that torch has.
 
 Nothing here was ever run on an accelerator other than CUDA: those are tested with stand-ins.
 """
@@ -16,7 +16,7 @@ from unfold.util.log_once import say_once
 
 Net = TypeVar("Net", bound=nn.Module)
 Ability = Literal["fft", "float64", "bfloat16"]
-WHOLE = ("cpu", "cuda", "meta")  # kinds of devices that have all that is asked for
+WHOLE = ("cpu", "cuda", "meta")  # kinds of devices with all abilities
 INSTEAD = {
     "fft": "Fourier transforms run on the CPU",
     "float64": "what is computed in float64 runs on the CPU",
@@ -25,7 +25,7 @@ INSTEAD = {
 
 
 def pick_device(name: str | torch.device) -> torch.device:
-    """The device of that name; UnfoldError where it is not there.
+    """The device of that name; UnfoldError where it is not available.
 
     name: cpu, cuda, cuda:1, or another accelerator by torch's name, such as mps or xpu. "auto" is CUDA where there is
     one, else the accelerator that torch finds, else the CPU.
@@ -51,20 +51,20 @@ def pick_device(name: str | torch.device) -> torch.device:
 
 
 def _accelerator() -> str | None:
-    """The kind of accelerator that torch was built for and finds here; None where there is none."""
+    """The kind of accelerator that torch supports and finds here; None without one."""
     found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     return None if found is None else found.type
 
 
 def count(device: torch.device) -> int:
-    """How many devices of its kind there are."""
+    """The number of devices of this kind."""
     if device.type == "cuda":
         return torch.cuda.device_count()
     return torch.accelerator.device_count() if device.type == _accelerator() else 1
 
 
 def devices_for(device: str, jobs: int | None) -> list[str]:
-    """The device of each process. jobs: how many; None: one, or one for each GPU. UnfoldError for less than one."""
+    """The device of each process. jobs: how many; None: one, or one for each GPU. UnfoldError for fewer than one."""
     if jobs is not None and jobs < 1:
         raise UnfoldError(f"--jobs is a number of processes, 1 or more, not {jobs}")
     where = pick_device(device)
@@ -74,7 +74,7 @@ def devices_for(device: str, jobs: int | None) -> list[str]:
 
 
 def wait_for(device: torch.device) -> None:
-    """Return when all that was begun on the device is done."""
+    """Wait until all work on the device is done."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type not in WHOLE:
@@ -82,13 +82,13 @@ def wait_for(device: torch.device) -> None:
 
 
 def release_memory(device: torch.device) -> None:
-    """Give back what torch keeps unused on the device."""
+    """Release torch's unused memory on the device."""
     if device.type not in ("cpu", "meta") and (empty := getattr(_module(device), "empty_cache", None)) is not None:
         empty()
 
 
 def free_memory(device: torch.device) -> int | None:
-    """Bytes that can be had on the device, what torch keeps unused among them; None where it does not tell."""
+    """Free bytes on the device, including torch's unused cache; None where the device does not report them."""
     kind = _module(device)
     if device.type == "cpu" or not hasattr(kind, "mem_get_info"):
         return None
@@ -102,7 +102,7 @@ def _module(device: torch.device) -> Any:
 
 
 def can(device: torch.device, ability: Ability) -> bool:
-    """Whether the device has Fourier transforms, float64, or bfloat16 by autocast; that it has not is said once."""
+    """Whether the device has Fourier transforms, float64, or bfloat16 by autocast; if not, this is logged once."""
     if device.type in WHOLE or _tried(device.type, ability):
         return True
     say_once(f"note: {device.type} has no {ability}: {INSTEAD[ability]}")
@@ -127,26 +127,26 @@ def _tried(kind: str, ability: Ability) -> bool:
 
 
 def doubled(x: Tensor) -> Tensor:
-    """In float64: where x is, or on the CPU where its device has no such numbers."""
+    """x in float64, on its device, or on the CPU where the device has no float64."""
     return x.double() if can(x.device, "float64") else x.cpu().double()
 
 
 def for_fourier(x: Tensor) -> Tensor:
-    """x, on the CPU where its device has no Fourier transforms."""
+    """x, moved to the CPU where its device has no Fourier transforms."""
     return x if can(x.device, "fft") else x.cpu()
 
 
 def device_of(net: nn.Module) -> torch.device:
-    """Where a network is: the CPU for one without numbers."""
+    """The device of a network; the CPU for one without parameters."""
     one = next(iter([*net.parameters(), *net.buffers()]), None)
     return torch.device("cpu") if one is None else one.device
 
 
 def place(net: Net, device: torch.device) -> Net:
-    """Move to the device, in the channels_last layout: the same numbers, sooner.
+    """Move the network to the device in the channels_last layout: the same results, faster.
 
     1.33 to 1.53 times as fast on two CPU cores: docs/performance.md.
     """
     if any(type(parameter).__name__ == "FakeTensor" for parameter in net.parameters()):
-        return net  # without numbers, to be counted: there is nothing to move, and torch could not
+        return net  # on the meta device, for counting: nothing to move
     return net.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -1,7 +1,7 @@
-"""Files from the web: resumed where they broke off, checked, and whole or absent.
+"""Download files: resumable, checked and atomic.
 
-Of our own, on the standard library, because what is at hand (pooch, torch.hub) checks digests but begins anew after
-every interruption.
+Our own, on the standard library: the available packages (pooch, torch.hub) check digests, but start again after every
+interruption.
 """
 
 from __future__ import annotations
@@ -30,27 +30,27 @@ from unfold.util.progress import bar
 
 logger = logging.getLogger("unfold")
 CHUNK = 1 << 20  # bytes
-TIMEOUT = 30.0  # seconds in which not a byte arrives
-PAUSES = (1.0, 2.0, 4.0, 8.0)  # seconds before every further attempt
-BUSY = (408, 429)  # answers below 500 that another attempt may mend
+TIMEOUT = 30.0  # seconds without a received byte
+PAUSES = (1.0, 2.0, 4.0, 8.0)  # seconds before each further attempt
+BUSY = (408, 429)  # status codes below 500 for which a retry may help
 
 
 class AttemptError(Exception):
-    """An attempt failed in a way that another one may mend."""
+    """An attempt failed, but a retry may succeed."""
 
 
 class StaleError(AttemptError):
-    """What has arrived cannot be continued."""
+    """The partial file cannot be continued."""
 
 
 def download(url: str, target: Path, sha256: str | None) -> str:
     """Fetch ``url`` into the file ``target``; returns the file's SHA-256 in lower-case hex.
 
-    sha256: what the digest must be, None where nobody knows it. Until the file is whole and checked it lies beside the
-    target as .NAME.part, which a later call continues where the server can tell that the file is still the same (ETag
-    or Last-Modified); else it begins anew. Of several processes one downloads and the others wait for it. A target that
-    is there already is checked and left as it is. Failures of the connection and of the server are tried again after
-    PAUSES. Raises UnfoldError: no http(s), refused by the server, no connection, another digest, no space, no folder.
+    sha256: the required digest, None if unknown. Until the file is complete and checked it is .NAME.part beside the
+    target. A later call continues it where the server confirms that the file is unchanged (ETag or Last-Modified); else
+    it starts again. One of several processes downloads, and the others wait for it. An existing target is checked and
+    left unchanged. Failures of the connection and the server are retried after PAUSES. Raises UnfoldError: no http(s),
+    refused by the server, no connection, another digest, no space, no folder.
     """
     if urlsplit(url).scheme not in ("http", "https"):
         raise UnfoldError(f"{url} is no http or https address")
@@ -89,7 +89,7 @@ def sha256_of(path: Path) -> str:
 
 
 def check_digest(path: Path, sha256: str | None) -> str:
-    """The SHA-256 of a file; UnfoldError with both digests where it should be another."""
+    """The SHA-256 of a file; UnfoldError with both digests where it does not match."""
     found = sha256_of(path)
     if sha256 is not None and found != sha256.lower():
         raise UnfoldError(
@@ -101,9 +101,9 @@ def check_digest(path: Path, sha256: str | None) -> str:
 
 @contextmanager
 def alone(target: Path) -> Iterator[None]:
-    """Keep other processes that ask for the same out of the block; a process that dies lets go.
+    """Exclude other processes with the same target from the block; a process that dies releases the lock.
 
-    Leaves an empty file .NAME.lock: to remove it would let two processes in.
+    Leaves an empty file .NAME.lock, as removing it could admit two processes.
     """
     lock = FileLock(target.with_name(f".{target.name}.lock"))
     try:
@@ -119,7 +119,7 @@ def alone(target: Path) -> Iterator[None]:
 
 class _Redirects(HTTPRedirectHandler):
     def redirect_request(self, req: Request, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Request | None:
-        """As the server says, but neither from https to http nor to another protocol."""
+        """Follow redirects, but neither from https to http nor to another protocol."""
         if urlsplit(newurl).scheme not in ("https", req.type):
             raise UnfoldError(f"{req.full_url} leads to {newurl}, which is not followed: it is not https")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
@@ -143,9 +143,9 @@ def _fetch(url: str, target: Path, part: Path, known: bool) -> None:
 
 
 def _attempt(url: str, part: Path, known: bool) -> None:
-    """Bring the part up to the whole file, from where it ends if the server can continue the same file.
+    """Complete the partial file, from its end if the server can continue the same file.
 
-    known: whether a digest will tell that it is whole; else the server has to say how long it is.
+    known: whether a digest will verify the file; otherwise the server must state its length.
     """
     version = _version_begun(part, url)
     begun = part.stat().st_size if version else 0
@@ -155,11 +155,11 @@ def _attempt(url: str, part: Path, known: bool) -> None:
             raise UnfoldError(f"{url} could not be downloaded: the server answers {answer.status} {answer.reason}")
         if answer.length is None and not answer.chunked and not known:
             raise UnfoldError(
-                f"{url} could not be downloaded: nobody says how long the file is, so that a part of it could pass for "
-                "the whole; fetch it yourself"
+                f"{url} could not be downloaded: the server does not state the file's length, so that a part "
+                "of it could pass for the whole; fetch it yourself"
             )
         now = _version_of(answer)
-        if answer.status != 206:  # the whole file, asked for or not: the server knows no ranges, or has another file
+        if answer.status != 206:  # the whole file: the server supports no ranges, or has another file
             begun = 0
             _forget(part)
             if now:
@@ -187,21 +187,21 @@ def _answer(url: str, headers: dict[str, str]) -> HTTPResponse:
         return build_opener(_Redirects).open(request, timeout=TIMEOUT)
     except HTTPError as error:
         error.close()
-        told = " ".join(f"the server answers {error.code} {error.reason}".split())
-        if error.code == 416:  # nothing after what has arrived, so that it is not a part of that file
-            raise StaleError(told) from None
+        answer = " ".join(f"the server answers {error.code} {error.reason}".split())
+        if error.code == 416:  # the partial file is not shorter, so it is not a part of that file
+            raise StaleError(answer) from None
         if error.code >= 500 or error.code in BUSY:
-            raise AttemptError(told) from None
-        raise UnfoldError(f"{url} could not be downloaded: {told}") from None
+            raise AttemptError(answer) from None
+        raise UnfoldError(f"{url} could not be downloaded: {answer}") from None
     except UnfoldError:
         raise
-    except ValueError as error:  # an address that is none
+    except ValueError as error:  # an invalid URL
         raise UnfoldError(f"{url} could not be downloaded: {error}") from None
     except (OSError, HTTPException) as error:
         reason = error.reason if isinstance(error, URLError) else error
         if isinstance(reason, ssl.SSLCertVerificationError):
             raise UnfoldError(f"{url} could not be downloaded: {reason.verify_message or reason}") from None
-        raise AttemptError(_told(reason)) from None
+        raise AttemptError(_wording(reason)) from None
 
 
 def _chunks(answer: HTTPResponse) -> Iterator[bytes]:
@@ -209,10 +209,10 @@ def _chunks(answer: HTTPResponse) -> Iterator[bytes]:
         while chunk := answer.read1(CHUNK):
             yield chunk
     except (OSError, HTTPException) as error:
-        raise AttemptError(_told(error)) from None
+        raise AttemptError(_wording(error)) from None
 
 
-def _told(error: object) -> str:
+def _wording(error: object) -> str:
     if isinstance(error, TimeoutError):
         return f"nothing arrived for {TIMEOUT:g} s"
     return getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
@@ -220,16 +220,16 @@ def _told(error: object) -> str:
 
 def _version_of(answer: HTTPResponse) -> str | None:
     etag = answer.headers.get("ETag", "W/")
-    return answer.headers.get("Last-Modified") if etag.startswith("W/") else etag  # a weak one stands not for the bytes
+    return answer.headers.get("Last-Modified") if etag.startswith("W/") else etag  # a weak tag is not of the bytes
 
 
 def _tag(part: Path) -> Path:
-    """Where it says which version of which file the part is of."""
+    """The file that records the URL and version of a partial file."""
     return part.with_suffix(".version")
 
 
 def _version_begun(part: Path, url: str) -> str | None:
-    """The ETag or date of the file that the part belongs to; None where there is no part that can be continued."""
+    """The ETag or date of the partial file; None where there is none that can be continued."""
     try:
         address, version = json.loads(_tag(part).read_text())
     except (FileNotFoundError, ValueError):

@@ -1,4 +1,4 @@
-"""Log lines that one run says once, however many files they hold for."""
+"""Log lines that appear once per run, for any number of files."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ _said: set[str] = set()
 
 
 def say_once(message: str, *arguments: object) -> None:
-    """Log a line, unless this run has logged one of the same words: of many files the first is the example."""
+    """Log a line, unless this run has logged the same message; the first of many files is the example."""
     if message not in _said:
         _said.add(message)
         logger.info(message, *arguments)
 
 
 def forget() -> None:
-    """Another run begins."""
+    """Start a new run: messages may appear again."""
     _said.clear()
 
 
 class Notes(logging.Filter):
-    """Lets a note pass once: not again with the same words, or with the same ``kind``, where the record has one."""
+    """Pass a note only once: not again with the same message, or with the same ``kind`` of the record."""
 
     def __init__(self) -> None:
         super().__init__()

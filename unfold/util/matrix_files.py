@@ -1,4 +1,4 @@
-"""Matrices that a network or a picture is given beside it, in files: .npy, and .mat of both formats."""
+"""Matrices and masks in files: .npy, and .mat of both formats."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from unfold.util.download import sha256_of
 from unfold.util.paths import as_path
 
 ENDINGS = (".mat", ".npy")
-LARGEST = 2**28  # numbers: more are no matrix of a network
+LARGEST = 2**28  # numbers: larger files are refused
 
 
 def find_beside(text: str | Path) -> Path:
-    """The file of that path, or below UNFOLD_DATA (default: datasets). UnfoldError names both places."""
+    """The file at that path, or below UNFOLD_DATA (default: datasets). UnfoldError names both places."""
     path = as_path(str(text))
     below = as_path(os.environ.get("UNFOLD_DATA", "datasets")) / path
     for place in (path, below):
@@ -33,9 +33,9 @@ def digest_beside(text: object) -> str:
 
 
 def read_matrix(text: str | Path, wanted: str = "") -> NDArray[Any]:
-    """The matrix in a file, real or complex, as :func:`find_beside` finds it: of a .mat the array ``wanted``, or the
-    only one there is, with its axes in MATLAB's order. Other numbers than float32 and complex become float64.
-    UnfoldError for a file that is missing, damaged or no matrix.
+    """The matrix in a file, real or complex, found by :func:`find_beside`: in a .mat the array ``wanted``, or its only
+    array, with axes in MATLAB's order. Other numbers than float32 and complex become float64. UnfoldError for a file
+    that is missing, damaged or not a matrix.
     """
     path = find_beside(text)
     try:
@@ -45,7 +45,7 @@ def read_matrix(text: str | Path, wanted: str = "") -> NDArray[Any]:
             found = {"": np.load(path, mmap_mode="r", allow_pickle=False)}
     except (UnfoldError, MemoryError):
         raise
-    except Exception as error:  # damaged files raise nearly anything
+    except Exception as error:  # damaged files raise almost any error
         raise UnfoldError(f"{path} is damaged or no .mat or .npy file ({reason_of(error)})") from None
     matrices = {name: value for name, value in found.items() if getattr(value, "ndim", 0) == 2 and value.size > 1}
     if wanted not in matrices and len(matrices) != 1:
@@ -66,13 +66,13 @@ def _of_mat(path: Path) -> dict[str, Any]:
 
     if not h5py.is_hdf5(path):
         return {name: value for name, value in loadmat(path).items() if not name.startswith("__")}
-    with h5py.File(path) as file:  # which has the axes the other way round
+    with h5py.File(path) as file:  # which has reversed axes
         return {name: np.asarray(file[name][()]).T for name in file if isinstance(file[name], h5py.Dataset)}
 
 
 def read_mask(text: str | Path) -> NDArray[np.float32]:
-    """A mask (H,W) of numbers in [0,1], of a .mat (``mask_matrix``) or .npy file, or of a grey picture, whose numbers
-    are of 255 (of 16 bits of 65535), or 0 and 1 alone.
+    """A mask (H,W) of numbers in [0,1], from a .mat (``mask_matrix``) or .npy file, or from a grey picture, whose
+    values are divided by 255 (16 bits by 65535), unless they are only 0 and 1.
     """
     path = find_beside(text)
     if path.suffix.lower() in ENDINGS:
@@ -86,7 +86,7 @@ def read_mask(text: str | Path) -> NDArray[np.float32]:
                 if not deep and picture.mode not in ("1", "L", "P", "RGB"):
                     raise ValueError(f"it is {picture.mode}, and grey is wanted")
                 grey = np.asarray(picture)[..., None] if deep else np.asarray(picture.convert("RGB"))
-        except Exception as error:  # damage of any kind
+        except Exception as error:  # damaged files raise any error
             raise UnfoldError(f"{path} is no picture of a mask ({reason_of(error)})") from None
         if (grey != grey[..., :1]).any():
             raise UnfoldError(f"{path} is no picture of a mask: it is in colour, and grey is wanted")

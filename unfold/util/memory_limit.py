@@ -1,4 +1,4 @@
-"""How much memory this process may have at most: of the machine, or of its container or batch job."""
+"""The memory limit of this process: of the machine, its container or batch job."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from unfold.util.processors import groups
 
 
 def memory_limit() -> int:
-    """Bytes: the machine's memory, or the lowest limit of a control group that this process is in."""
+    """Bytes: the machine's memory, or the lowest limit of its control groups."""
     limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
     for folder in groups("memory"):
         for name in ("memory.max", "memory.limit_in_bytes"):
             try:
                 limits.append(int((folder / name).read_text()))
-            except (OSError, ValueError):  # none here, or "max"
+            except (OSError, ValueError):  # no limit, or "max"
                 continue
     return min(limits)

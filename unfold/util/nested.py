@@ -1,4 +1,4 @@
-"""Sections within sections: as plain values, and by their leaves."""
+"""Nested sections: as plain values, and by their leaves."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def plain(value: Any) -> Any:
-    """Sections as dicts and lists as lists, all the way down."""
+    """Convert sections to dicts and lists, recursively."""
     if isinstance(value, Mapping):
         return {key: plain(item) for key, item in value.items()}
     return [plain(item) for item in value] if isinstance(value, list | tuple) else value

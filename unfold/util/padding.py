@@ -1,4 +1,4 @@
-"""Padding to the sizes that a network takes."""
+"""Pad images to the sizes that a network takes."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from torch import Tensor
 
 
 def pad_to_multiple(x: Tensor, multiple: int, mode: str = "reflect") -> Tensor:
-    """Pad (B,C,H,W) right and bottom to multiples of ``multiple``; a size that is one already stays untouched.
+    """Pad (B,C,H,W) right and bottom to multiples of ``multiple``; a size that is a multiple is unchanged.
 
-    mode: "reflect", which falls back on repeating the last row or column where the image is too small to reflect, or
-    "replicate", which always repeats, or "constant", zeros.
+    mode: "reflect", which repeats the last row or column where the image is too small to reflect, or "replicate", which
+    always repeats, or "constant", zeros.
     """
     height, width = x.shape[-2:]
     bottom, right = -height % multiple, -width % multiple

@@ -1,4 +1,4 @@
-"""Paths as people write them."""
+"""Paths as users write them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _VARIABLE = re.compile(r"\$(?:(?P<bare>[A-Za-z_][A-Za-z0-9_]*)|\{(?P<braced>[A-Z
 
 
 def as_path(text: str) -> Path:
-    """``text`` as :func:`expanded`."""
+    """``text`` as a path, see :func:`expanded`."""
     return Path(expanded(text))
 
 
 def is_file(path: Path) -> bool:
-    """Whether there is a file of that name; no name that is too long, or holds a null, is one."""
+    """Whether there is a file of that name; False for names that are too long or contain a null."""
     try:
         return path.is_file()
     except (OSError, ValueError):
@@ -25,10 +25,10 @@ def is_file(path: Path) -> bool:
 
 
 def expanded(text: str) -> str:
-    """``text`` with $VAR, ${VAR}, ~ and ~user replaced; ~user as it stands where there is no such user.
+    """``text`` with $VAR, ${VAR}, ~ and ~user replaced; ~user is unchanged where there is no such user.
 
-    A file or folder of just that name is taken as it is: a name may hold a $. UnfoldError for a variable that is not
-    set, or empty: a path would begin elsewhere without it.
+    An existing file or folder of exactly that name is used as it is, as a name may contain a $. UnfoldError for a
+    variable that is unset or empty, as the path would start elsewhere without it.
     """
     if "$" in text and not os.path.lexists(text):
         text = _VARIABLE.sub(lambda found: _value(found["bare"] or found["braced"], text), text)
@@ -46,9 +46,9 @@ def _value(name: str, text: str) -> str:
 
 
 def cache_folder() -> Path:
-    """Where downloads are kept: $UNFOLD_CACHE, else $XDG_CACHE_HOME/unfold, else ~/.cache/unfold. It need not exist."""
+    """The folder for downloads: $UNFOLD_CACHE, else $XDG_CACHE_HOME/unfold, else ~/.cache/unfold. It need not exist."""
     if own := os.environ.get("UNFOLD_CACHE"):
         return as_path(own)
     shared = os.environ.get("XDG_CACHE_HOME", "")
-    # The XDG specification has a relative one ignored.
+    # The XDG specification says to ignore a relative path.
     return (Path(shared) if Path(shared).is_absolute() else as_path("~/.cache")) / "unfold"

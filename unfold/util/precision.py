@@ -1,7 +1,7 @@
-"""Keeping a computation in float32 or better, whatever the autocast and the inputs.
+"""Keep a computation in float32 or better, regardless of autocast and inputs.
 
-On CUDA, convolutions in float32 may still be computed in TF32, as torch does by default:
-torch.backends.cudnn.allow_tf32. Fourier transforms and, by default, matrix products are not.
+On CUDA, convolutions in float32 may still use TF32, which is torch's default (torch.backends.cudnn.allow_tf32). Fourier
+transforms and, by default, matrix products do not.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ Precision = Literal["float32", "bf16"]
 
 
 def full_precision(device: torch.device) -> contextlib.AbstractContextManager[object]:
-    """A context without autocast, for what must not be computed in half precision."""
+    """A context without autocast, for computations that need full precision."""
     if torch.amp.is_autocast_available(device.type):
         return torch.autocast(device.type, enabled=False)
-    return contextlib.nullcontext()  # meta tensors know no autocast
+    return contextlib.nullcontext()  # meta tensors have no autocast
 
 
 def at_least_float32(x: Tensor) -> Tensor:
-    """Half precision to float32; float32 and float64 stay."""
+    """Convert half precision to float32; float32 and float64 are unchanged."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
@@ -37,9 +37,9 @@ def apply_in_full_precision(module: nn.Module, x: Tensor) -> Tensor:
 
 
 def autocast_for(device: torch.device, precision: Precision) -> contextlib.AbstractContextManager[object]:
-    """The context that a network runs in; UnfoldError for a precision that there is not.
+    """The context that a network runs in; UnfoldError for an unknown precision.
 
-    float32 in place of bfloat16 on a device that has none, which is said once.
+    Falls back to float32 on a device without bfloat16, logged once.
     """
     if precision not in ("float32", "bf16"):
         raise UnfoldError(f"precision is float32 or bf16, not {precision!r}")

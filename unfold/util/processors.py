@@ -1,4 +1,4 @@
-"""How many processors a process may use, and what its threads are to be like: settled before torch is loaded."""
+"""The number of processors a process may use, and its thread settings, set before torch is loaded."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 MEMBERSHIP, ROOT = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
-THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")  # either is heeded by torch
-WAITING = {"OMP_WAIT_POLICY": "passive"}  # threads without work sleep: two runs on two cores took 2.5 times as long
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")  # torch follows either of them
+WAITING = {"OMP_WAIT_POLICY": "passive"}  # idle threads sleep; otherwise two runs on two cores took 2.5 times as long
 
 
 def groups(controller: str, membership: Path = MEMBERSHIP, root: Path = ROOT) -> Iterator[Path]:
-    """The folders of this process's control groups, and of those above them, that may limit ``controller``.
+    """The folders of this process's control groups and their parents that may limit ``controller``.
 
-    Of version 2, where one tree has all controllers, and of version 1, where each, or a few together, have their own.
+    For version 2, where one tree has all controllers, and version 1, where each, or a few together, have their own.
     """
     try:
         lines = membership.read_text().splitlines()
@@ -27,37 +27,37 @@ def groups(controller: str, membership: Path = MEMBERSHIP, root: Path = ROOT) ->
         names = controllers.split(",")
         if controllers and controller not in names:
             continue
-        # Version 1's folder of several controllers is called by all of them, or by each (links). Beside version 1,
-        # version 2 lies in a folder of its own.
+        # Version 1's folder of several controllers is named after all of them, or linked to each name. Beside version
+        # 1, version 2 has a folder of its own.
         for base in dict.fromkeys((root / controllers, root / controller if controllers else root / "unified")):
             folder = base / group.strip("/")
-            # In a container the group's name may lie outside of what is mounted, whose root is then its own.
+            # In a container the group's path may be outside the mounted tree, whose root is then the group itself.
             yield from (one for one in (folder, *folder.parents) if one.is_relative_to(base) and one.is_dir())
 
 
 def quota(membership: Path = MEMBERSHIP, root: Path = ROOT) -> float | None:
-    """Processors' worth of time that the control groups allow, such as 1.5; None where they set no limit."""
+    """CPU limit of the control groups in processors, such as 1.5; None without a limit."""
     shares = [share for folder in groups("cpu", membership, root) if (share := _share(folder)) is not None]
     return min(shares, default=None)
 
 
 def _share(folder: Path) -> float | None:
     try:
-        told = (folder / "cpu.max").read_text().split()
+        setting = (folder / "cpu.max").read_text().split()
     except OSError:
         try:
-            told = [(folder / f"cpu.cfs_{name}_us").read_text().strip() for name in ("quota", "period")]
+            setting = [(folder / f"cpu.cfs_{name}_us").read_text().strip() for name in ("quota", "period")]
         except OSError:
             return None
     try:
-        most, period = float(told[0]), float(told[1])
+        most, period = float(setting[0]), float(setting[1])
     except (ValueError, IndexError):  # "max"
         return None
     return most / period if most > 0 and period > 0 else None
 
 
 def processors(membership: Path = MEMBERSHIP, root: Path = ROOT) -> int:
-    """How many processors this process may use: by its affinity and by the time that its control groups allow."""
+    """How many processors this process may use: by its affinity and the CPU limit of its control groups."""
     limit = quota(membership, root)
     count = _affinity()
     return count if limit is None else max(1, min(count, int(limit)))
@@ -68,11 +68,11 @@ def _affinity() -> int:
 
 
 def threads_for(environment: MutableMapping[str, str], parent: Path | None = None) -> int | None:
-    """How many threads torch is to use where its own choice would be too many; None where it may choose.
+    """The number of threads for torch where its own choice would be too many; None where torch may choose.
 
-    Too many are all processors of the machine where a quota allows less, or where several processes of one run share
-    them. parent: the environment that torchrun was started with; it sets one thread for each process where nobody said
-    otherwise, whatever there is.
+    Torch's choice, all processors of the machine, is too many where a CPU limit is lower, or where several processes of
+    one run share them. parent: the environment that torchrun was started with; unless set, torchrun gives each process
+    one thread, regardless of the machine.
     """
     several = environment.get("LOCAL_WORLD_SIZE", "")
     local = max(int(several), 1) if several.isdecimal() else 1
@@ -87,7 +87,7 @@ def threads_for(environment: MutableMapping[str, str], parent: Path | None = Non
 
 
 def _by_torchrun(environment: MutableMapping[str, str], parent: Path | None) -> bool:
-    """Whether it was torchrun that set one thread: its own environment, when it was started, said nothing of them."""
+    """Whether torchrun set the single thread: its own environment at start did not set it."""
     if "TORCHELASTIC_RUN_ID" not in environment or environment[THREADS[0]] != "1":
         return False
     try:
@@ -98,9 +98,9 @@ def _by_torchrun(environment: MutableMapping[str, str], parent: Path | None) -> 
 
 
 def prepare() -> None:
-    """Have the threads of this process, and of those that it starts, as they should be. Nothing where torch is loaded.
+    """Configure the threads of this process and its child processes. Does nothing once torch is loaded.
 
-    For programs: a library does not change the environment of the process that imports it. What is set already stays.
+    For programs only: a library must not change the environment of its importer. Existing settings stay.
     """
     if "torch" in sys.modules:
         return
@@ -111,18 +111,18 @@ def prepare() -> None:
         os.environ[OURS] = str(threads)
 
 
-OURS = "UNFOLD_THREADS"  # how many threads were chosen here, and not by a person
+OURS = "UNFOLD_THREADS"  # number of threads that was chosen here, not by the user
 
 
 def chosen_by_a_person() -> bool:
-    """Whether somebody set the number of threads, and no run is to change it."""
+    """Whether the user set the number of threads, so that no run may change it."""
     said = {name: value for name in THREADS if (value := os.environ.get(name))}
     return bool(said) and said.get(THREADS[0]) != os.environ.get(OURS, "")
 
 
 @contextmanager
 def for_workers() -> Iterator[None]:
-    """Within, processes that are started wait passively, too, where this one is a person's own and was not prepared."""
+    """Inside, child processes wait passively, even where this process was not prepared (used as a library)."""
     new = {name: value for name, value in WAITING.items() if name not in os.environ}
     os.environ.update(new)
     try:

@@ -1,8 +1,9 @@
-"""What long work shows: a bar on a terminal, after two seconds and gone when done; elsewhere a line now and then."""
+"""Progress of long work: a bar on a terminal, after two seconds until done; elsewhere a line now and then."""
 
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import threading
 import time
@@ -18,7 +19,7 @@ _hidden = False
 
 
 def hide() -> None:
-    """Show nothing from now on: in a process that another one speaks for."""
+    """Show no progress from now on: for processes whose parent shows it."""
     global _hidden
     _hidden = True
 
@@ -32,9 +33,9 @@ def progress(items: Collection[T], what: str, unit: str) -> Iterator[T]:
 
 
 def bar(total: int | None, what: str, unit: str, done: int = 0) -> tqdm[Any]:
-    """A bar with an ETA, to be told by ``update`` how much more is done, and to be closed. Large numbers are cut.
+    """A bar with an ETA; call ``update`` with each increment, and close it. Large numbers are abbreviated.
 
-    total: None where nobody knows; done: what was there before.
+    total: None if unknown; done: finished before.
     """
     return _Bar(
         total=total,
@@ -49,7 +50,7 @@ def bar(total: int | None, what: str, unit: str, done: int = 0) -> tqdm[Any]:
 
 
 class _Bar(tqdm):  # type: ignore[type-arg]
-    """tqdm's, which without a terminal draws nothing, but counts, and has its line in what :class:`_Teller` logs."""
+    """A tqdm bar. Without a terminal it draws nothing, but counts for the lines of :class:`_Reporter`."""
 
     def __init__(self, **options: Any) -> None:
         self.drawn = _terminal()
@@ -57,7 +58,7 @@ class _Bar(tqdm):  # type: ignore[type-arg]
         super().__init__(**options)
         self.before, self.begun = self.n, time.monotonic()
         if not (self.drawn or self.disable):
-            _teller.add(self)
+            _reporter.add(self)
 
     def display(self, msg: str | None = None, pos: int | None = None) -> None:
         if self.drawn:
@@ -68,7 +69,7 @@ class _Bar(tqdm):  # type: ignore[type-arg]
         self.before, self.begun = self.n, time.monotonic()
 
     def close(self) -> None:
-        _teller.remove(self)
+        _reporter.remove(self)
         if self.drawn or self.disable:
             super().close()
         else:
@@ -76,7 +77,7 @@ class _Bar(tqdm):  # type: ignore[type-arg]
             self._decr_instances(self)  # type: ignore[attr-defined]
 
     def __str__(self) -> str:
-        """What a line says: how much is done, and how long the rest takes at the mean speed so far."""
+        """The text of a line: the share done, and the time left at the mean speed so far."""
         spent, new = time.monotonic() - self.begun, self.n - self.before
         if not self.total:
             return f"{self.desc}: {tqdm.format_sizeof(self.n)}{self.unit}"
@@ -86,12 +87,16 @@ class _Bar(tqdm):  # type: ignore[type-arg]
         return f"{self.desc}: {self.n} of {self.total} {self.unit}s, ETA {left}"
 
 
-class _Teller:
-    """Logs one line of all open bars, each EVERY seconds, by a thread: whatever they wait for may take long."""
+class _Reporter:
+    """Logs one line for each open bar every EVERY seconds, from a thread, as an item may take long."""
 
     def __init__(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
         self.bars: list[_Bar] = []
-        self.lock = threading.Lock()
+        # Reentrant: Python may collect an abandoned bar, which closes it, at any time, even inside these methods.
+        self.lock = threading.RLock()
         self.done: threading.Event | None = None
 
     def add(self, one: _Bar) -> None:
@@ -99,7 +104,7 @@ class _Teller:
             self.bars.append(one)
             if self.done is None:
                 self.done = threading.Event()
-                threading.Thread(target=self._tell, args=(self.done,), daemon=True).start()
+                threading.Thread(target=self._report, args=(self.done,), daemon=True).start()
 
     def remove(self, one: _Bar) -> None:
         with self.lock:
@@ -109,7 +114,7 @@ class _Teller:
                 self.done.set()
                 self.done = None
 
-    def _tell(self, done: threading.Event) -> None:
+    def _report(self, done: threading.Event) -> None:
         while not done.wait(EVERY):
             with self.lock:
                 text = "; ".join(map(str, self.bars))
@@ -117,7 +122,9 @@ class _Teller:
                 logger.info("%s", text)
 
 
-_teller = _Teller()
+_reporter = _Reporter()
+if hasattr(os, "register_at_fork"):  # a child process has neither the thread nor its bars, and the lock may be taken
+    os.register_at_fork(after_in_child=_reporter.begin)
 
 
 def _terminal() -> bool:

@@ -1,4 +1,4 @@
-"""Files whose digest nobody published: that of their first use is recorded, and must stay."""
+"""Files without a published digest: the digest of the first use is recorded, and must not change."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ logger = logging.getLogger("unfold")
 
 
 def recorded_digests(records: Path) -> dict[str, dict[str, object]]:
-    """Files whose digest nobody could verify: name -> sha256, date and source at their first use."""
+    """Unverified files: name -> sha256, date and source at their first use."""
     try:
         found = json.loads(records.read_text())
         if all(isinstance(record["sha256"], str) for record in found.values()):
@@ -25,7 +25,7 @@ def recorded_digests(records: Path) -> dict[str, dict[str, object]]:
         return {}
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         pass
-    raise UnfoldError(f"{records} cannot be read; delete it to trust the files at hand anew")
+    raise UnfoldError(f"{records} cannot be read; delete it to trust the present files again")
 
 
 def compare_with_first_use(
@@ -38,10 +38,10 @@ def compare_with_first_use(
     *,
     fresh: bool,
 ) -> None:
-    """Record the digest of a file as unverified, or where ``name`` has one in ``records``, raise where it is another.
+    """Record the digest of a file as unverified; if ``name`` has one in ``records``, raise where it differs.
 
-    check: raises UnfoldError for what is not such a file at all, a web page, say: it is not recorded, and where it was
-    downloaded just now (fresh), not kept, so that the next call downloads again.
+    check: raises UnfoldError for a file of another kind, such as a web page. Such a file is not recorded, and is
+    deleted if it was just downloaded (fresh), so that the next call downloads again.
     """
     first = recorded_digests(records).get(name)
     if first is not None and first["sha256"] != digest:
@@ -62,7 +62,7 @@ def compare_with_first_use(
     try:
         records.parent.mkdir(parents=True, exist_ok=True)
         with alone(records):
-            all_records = {name: record, **recorded_digests(records)}  # where two came at once, the first counts
+            all_records = {name: record, **recorded_digests(records)}  # of two concurrent records, the first counts
             with whole_file(records) as file:
                 file.write(json.dumps(all_records, indent=1).encode())
     except OSError as error:
@@ -71,6 +71,6 @@ def compare_with_first_use(
             "watched over (UNFOLD_CACHE names another folder)"
         )
     logger.warning(
-        "note: %s: nobody could verify this file, as no digest is published; its SHA-256 is %s, %s",
+        "note: %s: this file could not be verified, as no digest is published; its SHA-256 is %s, %s",
         *(path, digest, recorded),
     )

@@ -1,7 +1,7 @@
-"""What values images may have, and whether what is given is looked at: for people it is, inside the package it is not.
+"""Valid ranges of image values, and whether inputs are checked: for users they are, inside the package not.
 
-Looking at numbers takes a pass over them and, on a GPU, makes the host wait. Training, protocols, tables, measurements
-of speed and the inside of :func:`unfold.restore` run :func:`unchecked`.
+Checking values takes a pass over them and, on a GPU, makes the host wait. Training, protocols, tables, benchmarks and
+the inside of :func:`unfold.restore` run :func:`unchecked`.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import Any
 
 from unfold.errors import UnfoldError
 
-LEAST, MOST = -2.0, 3.0  # of an image in [0,1] with noise, or of an estimate that is not clamped
+LEAST, MOST = -2.0, 3.0  # for an image in [0,1] with noise, or an unclamped estimate
 _off: ContextVar[bool] = ContextVar("unchecked", default=False)
 
 
 @contextmanager
 def unchecked() -> Iterator[None]:
-    """Within, metrics and networks do not look at what they are given."""
+    """Inside, metrics and networks do not check their inputs."""
     token = _off.set(True)
     try:
         yield
@@ -29,17 +29,17 @@ def unchecked() -> Iterator[None]:
 
 
 def checking() -> bool:
-    """Whether what is given is looked at here."""
+    """Whether inputs are checked now."""
     return not _off.get()
 
 
 def in_range(least: float, most: float) -> bool:
-    """Whether the smallest and the largest value may be those of an image; not where one is NaN."""
+    """Whether the smallest and the largest value are valid for an image; False for NaN."""
     return least >= LEAST and most <= MOST
 
 
 def found_range(least: float, most: float) -> str:
-    """ "values from A to B", or that some are not finite, for a message."""
+    """ "values from A to B", or a text about values that are not finite, for a message."""
     if math.isfinite(least) and math.isfinite(most):
         return f"values from {least:g} to {most:g}"
     return "numbers that are not finite (NaN or infinite)"

@@ -1,4 +1,4 @@
-"""Weights out: safetensors that say what they are, or the layout of the authors' code."""
+"""Convert weights: to self-describing safetensors, or to the layout of the authors' code."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from unfold.weights.read_checkpoint import digest
 def convert(
     source: str | Path, target: Path, name: str | None = None, *, key: str | None = None, official: bool = False
 ) -> str:
-    """Write the network that ``source`` holds to ``target``; returns a line that says what was written.
+    """Write the network of ``source`` to ``target``; returns a one-line report.
 
-    source: a file, or the name of published weights; key: which of several networks in it. A .safetensors target
-    carries name and arguments of the network, SHA-256 of the source, date and version, and loads without a name.
-    official: a .pth target as the authors' code reads it. Never overwrites. Raises UnfoldError.
+    source: a file, or the name of published weights; key: which of several networks in it. A .safetensors target stores
+    name and arguments of the network, SHA-256 of the source, date and version, and loads without a name. official:
+    write a .pth target for the authors' code. Never overwrites. Raises UnfoldError.
     """
     wanted = ".pth" if official else ".safetensors"
     if target.suffix != wanted:
@@ -37,12 +37,12 @@ def convert(
     path, checkpoint, name = open_weights(source, name, key)
     name, arguments = identify(checkpoint, path, name)
     net = skeleton(name, arguments)
-    # Copies: parameters that are shared stand under several names, in full.
+    # Copies: shared parameters are stored under several names, each in full.
     state = {key: value.clone().contiguous() for key, value in fitted(net, checkpoint.state, path).items()}
     part = network_part(name)
-    told = checkpoint.model[1] if checkpoint.model else {}
-    # Digests of the files beside it, as they were; of other people's weights none is known.
-    beside = {key: told.get(key) if checkpoint.model else {"sha256": None} for key in part.files()}
+    options = checkpoint.model[1] if checkpoint.model else {}
+    # Digests of the files that the weights need, as in training; unknown for others' weights.
+    beside = {key: options.get(key) if checkpoint.model else {"sha256": None} for key in part.files()}
     beside = {key: value if isinstance(value, Mapping) else {"sha256": None} for key, value in beside.items() if value}
     about = {
         "model": json.dumps(model_record(part, {**arguments, **beside})),
@@ -55,7 +55,7 @@ def convert(
     try:
         with whole_file(target) as file:
             if official:
-                # The authors' code runs on torch 1.1 to 1.7, which does not read the zip format.
+                # The authors' code runs on torch 1.1 to 1.7, which cannot read the zip format.
                 torch.save(net.official_layout(state), file, _use_new_zipfile_serialization=False)
             else:
                 file.write(save(state, metadata=about))

@@ -1,4 +1,4 @@
-"""Where in a file the network is: under any key, in any depth, with any prefix before its names."""
+"""Find the network in a file: under any key, at any depth, with any prefix of its names."""
 
 from __future__ import annotations
 
@@ -22,16 +22,14 @@ from unfold.weights.refused_files import arrays_for_tensors, saving, some
 logger = logging.getLogger("unfold")
 
 State = dict[str, Tensor]
-Judge = Callable[
-    [Mapping[str, Tensor]], list[str]
-]  # the names of the network that a state dict is, none for no network
+Judge = Callable[[Mapping[str, Tensor]], list[str]]  # the names of the network that fits a state dict; none otherwise
 
-WRAPPERS = ("state_dict", "params_ema", "params", "net")  # where a network is that nobody knows, the first of them
-PREFIXES = ("module.", "_orig_mod.")  # what DataParallel and torch.compile put before every name
-INSIDE = re.compile(r"\b(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")  # and before those of parts
-DEEPEST = 16  # dicts in dicts, and parts of a prefix
+WRAPPERS = ("state_dict", "params_ema", "params", "net")  # keys of an unknown network; the first one counts
+PREFIXES = ("module.", "_orig_mod.")  # prefixes that DataParallel and torch.compile add
+INSIDE = re.compile(r"\b(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")  # and those within names
+DEEPEST = 16  # nested dicts, and components of a prefix
 
-# Beginnings of what was never trained to restore: moments of an optimizer have the names and shapes of the weights.
+# Keys that do not hold a network: an optimizer's moments have the names and shapes of the weights.
 _OPTIMIZER = re.compile(
     r".*optim(?!al|i[sz]ed).*|(?:.*_)?(?:opt(?:_?[dg])?|adamw?|sgd|exp_avg|scheduler|grad_scaler|scaler)s?(?:_.*)?|"
     r"momentum(?:_buffers?)?|grad(?:ient)?s?"
@@ -47,8 +45,8 @@ _COMPANION = re.compile(
 class Found:
     """A network in a file.
 
-    key: where it is, keys and prefixes joined by dots; names: what it may be; beside: other parts of the same dict,
-    with how many tensors; average: whether averages are told to be there.
+    key: its place, keys and prefixes joined by dots; names: networks that fit; beside: other parts of the same dict,
+    with their numbers of tensors; average: whether the file states that it holds averages.
     """
 
     key: str
@@ -59,7 +57,7 @@ class Found:
 
 
 def known_networks() -> Judge:
-    """Judges by the names and shapes that any network of the registry has."""
+    """A judge that accepts the names and shapes of any network of the registry."""
     networks = list_networks()
 
     def judge(state: Mapping[str, Tensor]) -> list[str]:
@@ -70,7 +68,7 @@ def known_networks() -> Judge:
 
 
 def such_as(net: UnfoldingNetwork) -> Judge:
-    """Judges by the names and shapes of one network: all that it uses have to be there."""
+    """A judge that accepts the names and shapes of one network: all used parameters must be present."""
     aliases: dict[int, list[str]] = {}
     own = net.state_dict(keep_vars=True)
     for name, value in own.items():
@@ -92,11 +90,11 @@ def choose_network(
     name: str | None = None,
     like: Callable[[], UnfoldingNetwork] | None = None,
 ) -> tuple[str, State]:
-    """The network's place in what a file holds, and its state dict.
+    """The network's place in a file's content, and its state dict.
 
-    Of copies of one network the moving average is taken, which is told. name: only this one of those that are known;
-    like: makes a network, of which the state dict has to be where none of that name is known. key: only what is there.
-    Raises UnfoldError where there is no state dict, or several networks, which it lists.
+    Among copies of one network the moving average is taken, and logged. name: search only for this one of the known
+    networks; like: makes a network, for one that is not known by name. key: search only there. Raises UnfoldError where
+    there is no state dict, or several networks, which it lists.
     """
     dicts = {place: state for place, state in _dicts(content) if state}
     if not dicts:
@@ -111,15 +109,15 @@ def choose_network(
         net = like()
         found = _find(dicts, such_as(net), key)
         found = [one for one in found if len(one.state) <= len(net.state_dict())] or found
-    if not found and like is not None:  # of another shape, or another network: what comes next says the differences
+    if not found and like is not None:  # another shape, or another network: the caller lists the differences
         half = len(net.state_dict()) // 2 + 1
-        found = _most_alike(dicts, net, key, half) or _find(dicts, known_networks(), key)
-        found = found or _most_alike(dicts, net, key, 1)
+        found = _best_matches(dicts, net, key, half) or _find(dicts, known_networks(), key)
+        found = found or _best_matches(dicts, net, key, 1)
     if not found:
         return _unknown(dicts, content, path, key)
     chosen = _only_one(found, path)
     if key is None:
-        _tell(chosen, found, dicts, path)
+        _log_choice(chosen, found, dicts, path)
     return chosen.key, chosen.state
 
 
@@ -137,7 +135,7 @@ def _below(place: str, key: str | None) -> bool:
 
 
 def _dicts(content: Any) -> Iterator[tuple[str, State]]:
-    """Every dict's named tensors, with where they are, the outermost first; those of optimizers are left out."""
+    """The named tensors of every dict, with their place, outermost first; without those of optimizers."""
     waiting: deque[tuple[tuple[str, ...], Any]] = deque([((), content)])
     seen = {id(content)}
     while waiting:
@@ -159,7 +157,7 @@ def _dicts(content: Any) -> Iterator[tuple[str, State]]:
 
 
 def _parts(state: State, place: str, judge: Judge) -> Iterator[Found]:
-    """The parts of a state dict by the beginnings of their names, judged; within a network there is no other."""
+    """The networks in a state dict, by name prefix; a network contains no other."""
     cleaned = {INSIDE.sub("", name): value for name, value in state.items()}
     ways = [state] if len(cleaned) < len(state) or cleaned.keys() == state.keys() else [state, cleaned]
     for whole in ways:
@@ -192,7 +190,7 @@ def _parts(state: State, place: str, judge: Judge) -> Iterator[Found]:
 
 
 def _without_companions(state: State, judge: Judge) -> tuple[State, dict[str, int]]:
-    """A network's names without those of what is trained beside it, such as a discriminator; and these."""
+    """A state dict without companions, such as a discriminator; and the companions."""
     heads: dict[str, int] = {}
     for name in state:
         head = name.partition(".")[0]
@@ -203,7 +201,7 @@ def _without_companions(state: State, judge: Judge) -> tuple[State, dict[str, in
 
 
 def _others(whole: State, prefix: tuple[str, ...]) -> dict[str, int]:
-    """Parts of a state dict outside of a prefix, with how many tensors they have."""
+    """Parts of a state dict outside a prefix, with their numbers of tensors."""
     others: dict[str, int] = {}
     for name in whole:
         parts = name.split(".", len(prefix))
@@ -239,8 +237,8 @@ def _equal(a: State, b: State) -> bool:
     return all(value is b[name] or torch.equal(value, b[name]) for name, value in a.items())
 
 
-def _tell(chosen: Found, found: list[Found], dicts: Mapping[str, State], path: Path) -> None:
-    """A note on what of a file is not taken: copies, and other networks. Single numbers are not worth one."""
+def _log_choice(chosen: Found, found: list[Found], dicts: Mapping[str, State], path: Path) -> None:
+    """Log what is not taken from a file: copies and other networks, but not single numbers."""
     left = [one.key or "the dict itself" for one in found if one is not chosen]
     left += [f"{part} ({count} tensor{'s' * (count > 1)})" for part, count in chosen.beside.items() if part not in left]
     for place, state in dicts.items():
@@ -252,11 +250,11 @@ def _tell(chosen: Found, found: list[Found], dicts: Mapping[str, State], path: P
     average = chosen.average or _AVERAGE.search(_words(chosen.key))
     copies = len(found) > 1
     what = ", the moving average" if average and copies else ""
-    logger.warning("note: %s: taken is %s%s; left out: %s", path, chosen.key or "the dict itself", what, some(left))
+    logger.warning("note: %s: using %s%s; left out: %s", path, chosen.key or "the dict itself", what, some(left))
 
 
-def _most_alike(dicts: Mapping[str, State], net: UnfoldingNetwork, key: str | None, least: int) -> list[Found]:
-    """The parts with the most names of a network, if ``least`` or more. Parts of a network that is known are none."""
+def _best_matches(dicts: Mapping[str, State], net: UnfoldingNetwork, key: str | None, least: int) -> list[Found]:
+    """The parts that share the most names with a network, at least ``least``. Parts of a known network do not count."""
     own, known = net.state_dict().keys(), known_networks()
     found: list[Found] = []
     most = least
@@ -269,7 +267,7 @@ def _most_alike(dicts: Mapping[str, State], net: UnfoldingNetwork, key: str | No
 
 
 def _unknown(dicts: Mapping[str, State], content: object, path: Path, key: str | None) -> tuple[str, State]:
-    """A state dict of which nobody knows the network."""
+    """A state dict of an unknown network."""
     if key is not None:
         for place, state in dicts.items():
             for one in _parts(state, place, lambda _: []):
@@ -281,7 +279,7 @@ def _unknown(dicts: Mapping[str, State], content: object, path: Path, key: str |
 
 
 def without_prefixes(state: Mapping[str, Tensor]) -> State:
-    """A state dict of which nothing is known, without what DataParallel and torch.compile put before its names."""
+    """An unknown state dict without the prefixes of DataParallel and torch.compile."""
     named = dict(state)
     while prefix := next((p for p in PREFIXES if all(name.startswith(p) for name in named)), None):
         named = {name.removeprefix(prefix): value for name, value in named.items()}
@@ -289,14 +287,14 @@ def without_prefixes(state: Mapping[str, Tensor]) -> State:
 
 
 def _holds(content: object) -> str:
-    """The keys of a file."""
+    """The keys of a file, for a message."""
     if not isinstance(content, Mapping):
         return ""
     return f": it holds {some(map(str, content))}" if content else ": it is empty"
 
 
 def outline(content: object, path: Path, place: str) -> str:
-    """What a file with an unknown network holds, and how to save its weights alone; nothing of a bare state dict."""
+    """What a file with an unknown network holds, and how to save its weights alone; "" for a bare state dict."""
     if not isinstance(content, Mapping) or not (keys := _subscripts(content, place)):
         return ""
     lines = saving(path, "torch.load({0}, map_location='cpu')", f"content{keys}")
@@ -304,7 +302,7 @@ def outline(content: object, path: Path, place: str) -> str:
 
 
 def _subscripts(content: Any, place: str) -> str:
-    """Python for a place in a file, whose keys may have dots themselves."""
+    """Python code for a place in a file, whose keys may contain dots."""
     for key, value in content.items() if isinstance(content, Mapping) else enumerate(content):
         if place == str(key) and isinstance(value, Mapping):
             return f"[{key!r}]"
@@ -315,5 +313,5 @@ def _subscripts(content: Any, place: str) -> str:
 
 
 def _words(key: str) -> str:
-    """A key in small letters, with what stands between words as _: modelEma becomes model_ema."""
+    """A key in lower case with _ between words: modelEma becomes model_ema."""
     return re.sub(r"[^a-z0-9]+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", key).lower())

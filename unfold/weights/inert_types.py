@@ -1,4 +1,4 @@
-"""Types of plain values that other trainers save beside weights: read as nothing, so that nothing of them can run."""
+"""Plain types that other trainers save beside weights: replaced by stand-ins, so that none of their code can run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 _PATHS = "Path PosixPath WindowsPath PurePath PurePosixPath PureWindowsPath"
-# By module, as pickles name them: numpy's of versions 1 and 2, pathlib's also as in Python 3.13.
+# By module, as in pickles: numpy's of versions 1 and 2, pathlib's also of Python 3.13.
 _VALUES = {
     "argparse": "Namespace",
     "builtins": "int float bool str bytes list tuple dict frozenset slice range Ellipsis",
@@ -40,7 +40,7 @@ _VALUES = {
     "InterpolationResultNode",
     "pathlib": _PATHS,
     "pathlib._local": _PATHS,
-    # Under these classes Lightning 1 keeps what its callbacks save.
+    # Lightning 1 stores the state of callbacks under these classes.
     "pytorch_lightning.callbacks.early_stopping": "EarlyStopping",
     "pytorch_lightning.callbacks.model_checkpoint": "ModelCheckpoint",
     "torch.torch_version": "TorchVersion",
@@ -68,7 +68,7 @@ _LISTS = {"collections": "deque"}
 
 
 class LeftOut:
-    """What stands where a value was that is no weight. It keeps nothing of it, and calls nothing."""
+    """Stand-in for a value that is not a weight. It stores nothing and calls nothing."""
 
     __slots__ = ()
 
@@ -83,10 +83,10 @@ class LeftOut:
 
 
 class LeftOutDict(LeftOut):
-    """A dict of another type, such as a defaultdict: a plain one, without what makes its missing values."""
+    """Stand-in for another dict type, such as defaultdict: a plain dict without its factory."""
 
     def __new__(cls, *_: Any, **__: Any) -> Any:
-        return OrderedDict()  # of which torch lets a file set entries, and attributes beside them
+        return OrderedDict()  # torch lets a file set its entries and attributes
 
 
 class LeftOutList(LeftOut):
@@ -95,7 +95,7 @@ class LeftOutList(LeftOut):
 
 
 def stand_in(name: str, kind: type[LeftOut] = LeftOut) -> type[LeftOut]:
-    """A class which torch takes for the one of that full name."""
+    """A class that torch accepts as the one of that full name."""
     module, _, short = name.rpartition(".")
     return type(short, (kind,), {"__slots__": (), "__module__": module, "__qualname__": short})
 
@@ -111,11 +111,11 @@ _one_at_a_time = threading.RLock()
 
 @contextmanager
 def inert(more: Iterable[str] = (), kind: type[LeftOut] = LeftOut) -> Iterator[None]:
-    """Within it, torch.load(weights_only=True) reads the known types, and those called ``more``, as nothing.
+    """Inside, torch.load(weights_only=True) replaces the known types, and those named in ``more``, by stand-ins.
 
-    The types themselves are never imported. What the process has allowed elsewhere does not count within it.
+    The types themselves are never imported. Types that the process allowed elsewhere are not allowed inside.
     """
-    with _one_at_a_time:  # torch's list is one for all threads
+    with _one_at_a_time:  # all threads share torch's list
         others = torch.serialization.get_safe_globals()
         torch.serialization.clear_safe_globals()
         try:

@@ -1,6 +1,6 @@
-"""Weights by name: those that the authors of the papers published, and where they are, and our own.
+"""Weights by name: those that the papers' authors published, with their sources, and our own.
 
-Each network's are listed in a file of its own, in unfold/models/known.
+The weights of each network are listed in unfold/models/known.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Weights into networks: all of them or none, with every difference told."""
+"""Load weights into networks: all of them or none, with every difference reported."""
 
 from __future__ import annotations
 
@@ -31,15 +31,14 @@ SHOWN = 10  # keys per kind of difference
 def load_state(net: UnfoldingNetwork, state: Mapping[str, Tensor], path: str | Path) -> None:
     """Copy weights into a network; where they do not fit, UnfoldError that names the keys, with nothing copied.
 
-    Tolerated, and told by the log: parameters that no computation uses may be missing (they become 0) or be there
-    without a place, and of parameters that the network shares under several names one is enough (of several, the last
-    counts).
+    Tolerated, and logged: parameters that no computation uses may be missing (they become 0) or be superfluous, and of
+    parameters that the network shares under several names one is enough (of several, the last counts).
     """
     net.load_state_dict(fitted(net, state, path))
 
 
 def fitted(net: UnfoldingNetwork, given: Mapping[str, Tensor], path: str | Path) -> dict[str, Tensor]:
-    """The state dict that the network takes, made of what a file gives; UnfoldError where that cannot be."""
+    """Convert a file's state dict to the one that the network takes; UnfoldError where it does not fit."""
     own = net.state_dict(keep_vars=True)
     state = {key: value for key, value in given.items() if key in own}
     aliases: dict[int, list[str]] = defaultdict(list)
@@ -75,7 +74,7 @@ def fitted(net: UnfoldingNetwork, given: Mapping[str, Tensor], path: str | Path)
 
 
 def _kind(value: Tensor) -> str:
-    """Of numbers: others than those of the network would be rounded, or lose a part."""
+    """Kind of number: other kinds than the network's would be rounded, or lose a part."""
     return "floating-point" if value.is_floating_point() else "complex" if value.is_complex() else "whole"
 
 
@@ -119,8 +118,8 @@ def _refuse_differences(
     if parts:
         found = recognise(state)
         looks = f"; the file looks like {' or '.join(found[0])} with {in_words(found[1])}" if found else ""
-        told = "; ".join(parts)
-        raise UnfoldError(f"the weights in {path} do not fit this {type(net).__name__}: {told}{looks}")
+        named = "; ".join(parts)
+        raise UnfoldError(f"the weights in {path} do not fit this {type(net).__name__}: {named}{looks}")
 
 
 def in_words(arguments: Mapping[str, object]) -> str:
@@ -138,18 +137,18 @@ def load_model(
 ) -> UnfoldingNetwork:
     """Build the network that a checkpoint file holds and load its weights, in eval mode, on the CPU or the device.
 
-    path: a file, or where there is none of that name, published weights such as "usrnet_tiny", downloaded once (see
-    `unfold weights list`); or an open binary file, read from where it stands, or bytes. device: "auto", "cpu", "cuda"
-    or a torch.device. Files of other trainers are read, too: the state dict may be under any keys, its names may have
-    any prefix, and a moving average comes before other copies. The network is what the file says (files of this
-    package do), or what its names and shapes tell: any width, number of stages of untied networks and sampling ratio.
-    name: only where neither says it (NRL-GDN's three variants share one layout), to insist, or of code of your own
-    ("ista.py:ISTANet", or a recipe whose MODEL it is), which is never run because a file says so; key: which of several
-    networks in a file, such as "g_ema" or "state_dict.generator"; overrides: constructor arguments, as for
-    :func:`unfold.create_model`, among them files that weights need and do not hold, as in ``matrix="phi.mat"``: none is
-    opened because a checkpoint names it. What the network is given it looks at, see
-    :attr:`unfold.models.unfolding.UnfoldingNetwork.checks_inputs`. Raises UnfoldError for a file, name, key or device
-    that does not fit.
+    path: a file, or if there is none of that name, published weights such as "usrnet_tiny", downloaded once (see
+    `unfold weights list`); or an open binary file, read from its current position, or bytes. device: "auto", "cpu",
+    "cuda" or a torch.device. Files of other trainers are read, too: the state dict may be under any keys, its names may
+    have any prefix, and a moving average is preferred over other copies. The network is the one that the file names
+    (files of this package do), or the one that its names and shapes fit: any width, number of stages of untied networks
+    and sampling ratio. name: needed where neither determines it (NRL-GDN's three variants share one layout), to insist,
+    or for your own code ("ista.py:ISTANet", or a recipe whose MODEL it is), which is never run because a file names it;
+    key: which of several networks in a file, such as "g_ema" or "state_dict.generator"; overrides: constructor
+    arguments, as for :func:`unfold.create_model`, including files that weights need and do not contain, as in
+    ``matrix="phi.mat"``: no file is opened because a checkpoint names it. The network checks its inputs, see
+    :attr:`unfold.models.unfolding.UnfoldingNetwork.checks_inputs`. Raises UnfoldError for an unsuitable file, name, key
+    or device.
     """
     if name is not None and not isinstance(name, str):
         raise UnfoldError(f"name is text such as 'ista.py:ISTANet', not {_kind_of(name)}: unfold.register gives one")
@@ -169,16 +168,16 @@ def load_named(
     key: str | None = None,
     files: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[str, Path, UnfoldingNetwork]:
-    """As :func:`load_model` of a path, with the network's name and the file; what it is given it does not look at.
+    """As :func:`load_model` for a path, but returns name and file, too; the network does not check its inputs.
 
-    files: some of these may be options of the network that name files; others are left alone.
+    files: options of the network that name files; other entries are ignored.
     """
     path, checkpoint, name = open_weights(source, name, key, overrides)
     name, arguments = identify(checkpoint, path, name, {*files, *overrides})
     part = network_part(name)
     arguments = {**arguments, **{one: files[one] for one in part.files() if one in files}, **overrides}
     check_files(part, checkpoint, path, arguments)
-    # No memory is spent before names and shapes have been compared.
+    # Compare names and shapes before spending memory.
     state = fitted(skeleton(name, arguments), checkpoint.state, path)
     net = built(part, arguments)
     net.load_state_dict(state)
@@ -188,10 +187,10 @@ def load_named(
 def open_weights(
     source: str | Path, name: str | None, key: str | None = None, options: Mapping[str, object] | None = None
 ) -> tuple[Path, Checkpoint, str | None]:
-    """The file that ``source`` means, what it holds, and the network: ``name``, or that of published weights.
+    """The file of ``source``, its content, and the network: ``name``, or that of published weights.
 
-    key: which of several networks in the file; options: constructor arguments, for a network of that name which is
-    found by comparing it.
+    key: which of several networks in the file; options: constructor arguments, for a named network that is found by
+    comparison.
     """
     weights = published(source)
     if name is None and weights is not None:
@@ -210,11 +209,11 @@ def open_weights(
 def identify(
     checkpoint: Checkpoint, path: str | Path, name: str | None = None, given: Collection[str] = ()
 ) -> tuple[str, dict[str, object]]:
-    """Name and constructor arguments of the network in a checkpoint; ``name`` decides where it could be several.
+    """Name and constructor arguments of the network in a checkpoint; ``name`` decides where several fit.
 
-    name: of a network, of its code, or a recipe (.yaml) whose MODEL it is; given: names of further arguments, which
-    decide, too. Code that only the file names is never imported: UnfoldError, which asks for the name. Of files that
-    weights need beside them only a recipe's are among the arguments (see :func:`check_files`).
+    name: of a network or of code, or a recipe (.yaml) whose MODEL it is; given: names of further arguments, which
+    decide, too. Code that only the file names is never imported: UnfoldError asks for the name. Of the files that
+    weights need, only a recipe's are among the arguments (see :func:`check_files`).
     """
     if name is not None and _is_recipe(name):
         return _by_recipe(checkpoint, path, name)
@@ -228,26 +227,26 @@ def identify(
         if name is None:
             name = _only_name(found, path, checkpoint.outline, given)
         if found is not None and name in found[0]:
-            _tell_unseen(name, {**found[1], **options}, path, given)
+            _warn_of_unseen(name, {**found[1], **options}, path, given)
             return name, {**found[1], **options}
-        if options := network_part(name).full({}):  # such as a number of stages that share their weights
+        if options := network_part(name).full({}):  # such as the number of stages that share weights
             logger.info("note: %s says no options of %s, so that they are %s", path, short(name), in_words(options))
         return name, {}
-    told, arguments = checkpoint.model
+    named, arguments = checkpoint.model
     if name is None:
-        name = told
-        if not is_known(NETWORK, told):
+        name = named
+        if not is_known(NETWORK, named):
             raise UnfoldError(
-                f"{path} holds {one_line(told[:80])}, which is not registered here, and code is never run because a "
+                f"{path} holds {one_line(named[:80])}, which is not registered here, and code is never run because a "
                 "file of weights names it: say where it is by --model FILE.py:CLASS, in Python name="
             )
-    elif _another(told, name):
+    elif _another(named, name):
         raise UnfoldError(
-            f"{path} says that it holds {one_line(told[:80])}, which is another network than {short(name)}"
+            f"{path} says that it holds {one_line(named[:80])}, which is another network than {short(name)}"
         )
     if code := code_in(arguments):
         raise UnfoldError(
-            f"{path} holds {one_line(told[:80])} with code, {one_line(code[0][:80])}, which is never run because a "
+            f"{path} holds {one_line(named[:80])} with code, {one_line(code[0][:80])}, which is never run because a "
             "file of weights names it: say --model RECIPE.yaml, whose MODEL it is, in Python name="
         )
     part = network_part(name)
@@ -258,8 +257,8 @@ def identify(
     return name, arguments
 
 
-def _tell_unseen(name: str, shown: Mapping[str, object], path: str | Path, given: Collection[str]) -> None:
-    """Warns of options that change results, which neither the file nor a shape says: a default is taken for them."""
+def _warn_of_unseen(name: str, shown: Mapping[str, object], path: str | Path, given: Collection[str]) -> None:
+    """Warn of options that change results, but neither the file nor a shape shows: a default is assumed for them."""
     part = network_part(name)
     unseen = [one for one in part.make.not_in_shapes if one in part.parameters() and one not in {*shown, *given}]  # type: ignore[attr-defined]
     if unseen and known_as(path) is None:
@@ -271,10 +270,10 @@ def _tell_unseen(name: str, shown: Mapping[str, object], path: str | Path, given
         )
 
 
-def _another(told: str, name: str) -> bool:
-    """Whether a network is another one than a file says: not where code has a name by now, or has moved."""
-    if is_known(NETWORK, told):
-        return not same_network(told, name)
+def _another(named: str, name: str) -> bool:
+    """Whether a network differs from the one in a file; not where code was registered or moved since."""
+    if is_known(NETWORK, named):
+        return not same_network(named, name)
     return is_known(NETWORK, name) and not origin(NETWORK, name)
 
 
@@ -283,13 +282,13 @@ def _is_recipe(name: str) -> bool:
 
 
 def _by_recipe(checkpoint: Checkpoint, path: str | Path, recipe: str) -> tuple[str, dict[str, object]]:
-    """The recipe's network, with the options that the file says it was trained with; code in those is the recipe's."""
+    """The recipe's network, with the options that the file was trained with; code in those comes from the recipe."""
     name, options = of_recipe(recipe)
     if checkpoint.model is None:
         return name, options
-    told, arguments = checkpoint.model
-    if is_known(NETWORK, told) and not same_network(told, name):
-        raise UnfoldError(f"{path} says that it holds {told}, which is another network than {short(name)} of {recipe}")
+    named, arguments = checkpoint.model
+    if is_known(NETWORK, named) and not same_network(named, name):
+        raise UnfoldError(f"{path} says that it holds {named}, which is another network than {short(name)} of {recipe}")
     arguments = {key: value for key, value in arguments.items() if key not in network_part(name).files()}
     if code_in(arguments):
         return name, options
@@ -306,19 +305,19 @@ def of_recipe(recipe: str) -> tuple[str, dict[str, object]]:
 
 
 def model_record(part: Part, options: Mapping[str, object]) -> dict[str, object]:
-    """What a checkpoint says of its network: name, options (of those that name files, the SHA-256 of each) and, of a
-    part in a file, the file's SHA-256.
+    """The record of a network in a checkpoint: name, options (for those that name files, each file's SHA-256) and, for
+    a part in a file, the file's SHA-256.
     """
-    told = dict(options)
+    named = dict(options)
     for key in part.files():
-        if isinstance(told.get(key), str | Path):
-            told[key] = {"sha256": digest_beside(told[key])}
-    return {"name": part.name, "arguments": told, **({"sha256": part.sha256} if part.file else {})}
+        if isinstance(named.get(key), str | Path):
+            named[key] = {"sha256": digest_beside(named[key])}
+    return {"name": part.name, "arguments": named, **({"sha256": part.sha256} if part.file else {})}
 
 
 def check_files(part: Part, checkpoint: Checkpoint, path: str | Path, given: Mapping[str, object]) -> None:
-    """UnfoldError where the options do not name the files that the weights need, or name others than they were trained
-    with. No path in the checkpoint is opened: it has digests.
+    """UnfoldError where the options do not name the files that the weights need, or name other files than in training.
+    No path in the checkpoint is opened: it has digests.
     """
     if not (files := part.files()):
         return
@@ -329,15 +328,15 @@ def check_files(part: Part, checkpoint: Checkpoint, path: str | Path, given: Map
             raise UnfoldError(f"{path} holds {part.name} and not what it needs beside, {why}")
         return
     for key in files:
-        told = checkpoint.model[1].get(key)
-        digest = told.get("sha256") if isinstance(told, Mapping) else None
+        named = checkpoint.model[1].get(key)
+        digest = named.get("sha256") if isinstance(named, Mapping) else None
         what = f"a file {key}{f' ({files[key]})' if files[key] else ''}"
         begins = f" whose SHA-256 begins with {one_line(str(digest))[:12]}" if digest else ""
-        if told is None and key in given:
+        if named is None and key in given:
             raise UnfoldError(f"{path} was trained without {what}: leave {key} out")
-        if told is not None and key not in given:
+        if named is not None and key not in given:
             which = wanted(given)
-            if which or digest or not isinstance(told, Mapping):  # one that nobody knows need not be given
+            if which or digest or not isinstance(named, Mapping):  # a file without known digest is optional
                 raise UnfoldError(
                     f"{path} was trained with {what}{begins}, which it does not hold: {which or f'give {key}=FILE'}"
                 )
@@ -346,7 +345,7 @@ def check_files(part: Part, checkpoint: Checkpoint, path: str | Path, given: Map
 
 
 def _files_of(names: Iterable[str]) -> str:
-    """The files that networks of these names want, for a message."""
+    """The files that these networks need, for a message."""
     said = {}
     for name in names:
         part = network_part(name)
@@ -363,7 +362,7 @@ def _only_name(
     names, arguments = found
     names = [name for name in names if network_part(name).files().keys() & given] or names
     whole = [plain(network_part(name).full(arguments)) for name in names]
-    if any(one != whole[0] for one in whole):  # what no shape shows: they are different networks
+    if any(one != whole[0] for one in whole):  # not visible in shapes: they are different networks
         raise UnfoldError(
             f"{path} fits {', '.join(names)}, which share one layout: give its name to say which it is "
             f"(--model or --name, in Python name=){_files_of(names)}"

@@ -1,4 +1,4 @@
-"""Weights from an open file or from bytes, for what reads them from a path."""
+"""Weights from an open file or from bytes, for readers of paths."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ Source = str | Path | IO[bytes] | bytes | bytearray | memoryview
 
 @contextmanager
 def as_path_of(source: Source) -> Iterator[str | Path]:
-    """A path for the source, as it is where it is one; what an open file holds from here on, and bytes, lie in a file
-    that is gone afterwards. UnfoldError for anything else; inside, messages say what was given, and not that file.
+    """A path for the source: the path itself, or a temporary file with the bytes, or with the rest of an open file.
+    UnfoldError for anything else. Inside, messages name the source, not the temporary file.
     """
     if isinstance(source, (str, os.PathLike)):
         yield source if isinstance(source, str) else Path(source)
@@ -29,7 +29,7 @@ def as_path_of(source: Source) -> Iterator[str | Path]:
     if not isinstance(content, (bytes, bytearray, memoryview)):
         raise UnfoldError(f"weights are a path, an open binary file or bytes, not a {type(source).__name__}")
     with tempfile.TemporaryDirectory() as folder:
-        # A header in JSON follows eight bytes of its length.
+        # A JSON header follows its length in eight bytes.
         suffix = ".safetensors" if bytes(content[8:9]) == b"{" else ".pth"
         path = Path(folder) / f"weights{suffix}"
         path.write_bytes(content)

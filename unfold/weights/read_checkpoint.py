@@ -1,4 +1,4 @@
-"""Reading checkpoint files of any layout in use: tensors and plain values only, whole or not at all."""
+"""Read checkpoint files of all common layouts: only tensors and plain values, complete or not at all."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ LONGEST_NAME = 200
 class Checkpoint:
     """What a file holds.
 
-    state: names and tensors on the CPU, without prefixes; model: name and arguments of the network where the file says
-    them; content: what else a file of this package holds; outline: of a file with other things, what they are, and how
-    to save the weights alone, to be told where the network is not known.
+    state: names and tensors on the CPU, without prefixes; model: name and arguments of the network where the file has
+    them; content: other entries of a file of this package; outline: for a file with other things, what they are and how
+    to save the weights alone, used in messages about unknown networks.
     """
 
     state: dict[str, Tensor]
@@ -55,16 +55,17 @@ def read_checkpoint(
     name: str | None = None,
     like: Callable[[], UnfoldingNetwork] | None = None,
 ) -> Checkpoint:
-    """Read a .safetensors file, or a torch file of the zip or the legacy format, whatever it is called.
+    """Read a .safetensors file, or a torch file of the zip or the legacy format, with any name.
 
-    Its network may be under any keys, and have any prefix before its names: it is found by names and shapes. Of copies
-    the moving average is taken, which is told. key: which of several networks, by its keys and prefixes with dots
-    between them; name: of the network that is wanted; like: makes one without numbers, for a network that is not known
-    by name. A torch file is read with weights_only=True: types that other trainers save beside weights
-    (:mod:`unfold.weights.inert_types`) are read as nothing, a file that holds more is refused, and nothing in it runs.
-    Zip files must pass their checksums and hold nothing compressed, safetensors of this package their digest; the
-    legacy format and other safetensors have none, so that a flipped bit inside a number cannot be seen there. Raises
-    UnfoldError for a file that is missing, damaged or no checkpoint, and where several networks are in it.
+    Its network may be under any keys, with any prefix of its names: it is found by names and shapes. Among copies the
+    moving average is taken, and logged. key: which of several networks, by its keys and prefixes joined by dots; name:
+    of the wanted network; like: makes a network on the meta device, for one that is not known by name. A torch file is
+    read with weights_only=True: types that other trainers save beside weights (:mod:`unfold.weights.inert_types`)
+    become stand-ins, a file with other types is refused, and no code in it runs.
+    Zip files must pass their checksums and contain nothing compressed, safetensors of this package must match their
+    digest. The legacy format and other safetensors have no checksum, so a flipped bit inside a number is not detected
+    there. Raises UnfoldError for a file that is missing, damaged or not a checkpoint, and where several networks are in
+    it.
     """
     path = Path(path)
     if not path.is_file():
@@ -82,7 +83,7 @@ def read_checkpoint(
         raise UnfoldError(f"{path} holds a {type(content).__name__}, and a checkpoint is a dict of tensors")
     top: Mapping[str, Any] = content if isinstance(content, Mapping) else {}
     model = _model(top.get("model"))
-    if key is None and model is not None and _is_state(top.get("state_dict")):  # of this package
+    if key is None and model is not None and _is_state(top.get("state_dict")):  # a file of this package
         ours = top["state_dict"]
         place, state = "state_dict", ours if "digest" in top else without_prefixes(ours)
     else:
@@ -102,7 +103,7 @@ def digest(state: Mapping[str, Tensor]) -> str:
 
 
 def _is_safetensors(path: Path) -> bool:
-    """By its beginning, and by its name where that says nothing."""
+    """Decide by the first bytes, or else by the file name."""
     with path.open("rb") as file:
         head = file.read(9)
     if head.startswith(b"PK\x03\x04"):
@@ -112,7 +113,7 @@ def _is_safetensors(path: Path) -> bool:
 
 
 def _safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Names and tensors, and what the file says of itself."""
+    """Names and tensors, and the file's metadata."""
     try:
         with safe_open(path, framework="pt") as file:
             state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  (no mapping)
@@ -125,7 +126,7 @@ def _safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def _decoded(text: str) -> Any:
-    """What this package writes as JSON; what others write stays text."""
+    """Decode JSON metadata of this package; other metadata stays text."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
@@ -136,20 +137,20 @@ def _torch(path: Path) -> Any:
     try:
         _check_zip(path)
         with path.open("rb") as file, warnings.catch_warnings(), inert():
-            # Such files are refused, or loaded as any other.
+            # Such files are refused, or loaded like any other.
             warnings.filterwarnings("ignore", message="Detected pickle protocol|Validating sparse tensor")
             return _without_attributes(torch.load(file, map_location="cpu", weights_only=True))
     except UnfoldError:
         raise
     except pickle.UnpicklingError:
-        # Not torch's own words, which advise to load it all the same.
+        # Not torch's own message, which advises loading the file unsafely.
         raise UnfoldError(why_refused(path)) from None
-    except Exception as error:  # damaged files raise nearly anything: AssertionError, TypeError, KeyError, ...
+    except Exception as error:  # damaged files raise almost any error: AssertionError, TypeError, KeyError, ...
         raise UnfoldError(f"{path} is damaged or no checkpoint ({_brief(error)})") from None
 
 
 def _without_attributes(content: Any) -> Any:
-    """The same, without what a file hangs on its dicts and tensors: there it may hide their methods."""
+    """The content without attributes that a file sets on its dicts and tensors: they may shadow methods."""
     waiting, seen = [content], {id(content)}
     while waiting:
         value = waiting.pop()
@@ -164,7 +165,7 @@ def _without_attributes(content: Any) -> Any:
 
 
 def _check_zip(path: Path) -> None:
-    """torch looks at no checksum, and would inflate a small file to any size."""
+    """Check a zip file: torch checks no checksums, and would inflate a small file to any size."""
     with path.open("rb") as file:
         head = file.read(4)
     if not head:
@@ -220,11 +221,11 @@ def _checked(state: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
     return dict(state)
 
 
-def _model(told: Any) -> tuple[str, dict[str, Any]] | None:
-    """(name, arguments) where a file says them, as this package's do; anything else is not ours and does not count."""
-    if not isinstance(told, Mapping) or not isinstance(told.get("arguments"), Mapping):
+def _model(record: Any) -> tuple[str, dict[str, Any]] | None:
+    """(name, arguments) from a record of this package; None for anything else."""
+    if not isinstance(record, Mapping) or not isinstance(record.get("arguments"), Mapping):
         return None
-    name, arguments = told.get("name"), dict(told["arguments"])
+    name, arguments = record.get("name"), dict(record["arguments"])
     if not isinstance(name, str) or not all(isinstance(key, str) for key in arguments):
         return None
     return name, arguments

@@ -1,4 +1,4 @@
-"""Telling a network from the names and shapes of its parameters."""
+"""Recognise a network by the names and shapes of its parameters."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from unfold.models.unfolding import UnfoldingNetwork
 def recognise(
     state: Mapping[str, Tensor], networks: Iterable[type[UnfoldingNetwork]] | None = None
 ) -> tuple[list[str], dict[str, object]] | None:
-    """The registry's names that the state dict fits, and the constructor arguments its shapes tell; None if no network.
+    """The registry's names that fit the state dict, and the constructor arguments from its shapes; None if none fits.
 
     Several names are the same network (dgunet_deblur and dgunet_denoise), or, for NRL-GDN and ISTA-Net+, different
-    networks that share one layout. Any width is recognised: then the names are those of its family. Each network knows
-    its own (:meth:`unfold.models.unfolding.UnfoldingNetwork.recognise`). networks: those of the registry, where it is
-    asked often.
+    networks that share one layout. Any width is recognised: then the names are those of its family. Each network
+    implements this itself (:meth:`unfold.models.unfolding.UnfoldingNetwork.recognise`). networks: those of the
+    registry, for repeated calls.
     """
     found: tuple[list[str], dict[str, object]] | None = None
     for network in list_networks() if networks is None else networks:
         try:
             arguments = network.recognise(state)
-        except (KeyError, IndexError, ValueError, ZeroDivisionError):  # names of it, and other shapes
+        except (KeyError, IndexError, ValueError, ZeroDivisionError):  # its names with other shapes
             if found is None:
                 return None
             continue
@@ -39,10 +39,10 @@ def recognise(
 
 
 def _named(network: type[UnfoldingNetwork], arguments: dict[str, object]) -> tuple[list[str], dict[str, object]]:
-    """The names of a network with these arguments, and the arguments that a name does not say.
+    """The names of a network with these arguments, and the arguments that the names do not imply.
 
-    What is no size but a choice (shared) makes another network, so that a name stands for it. Of the names with the
-    same choices, those whose published sizes these are, or all of them.
+    An argument that is a choice, not a size (shared), makes another network, so a name implies it. Among the names with
+    the same choices, those with these published sizes, or else all.
     """
     choices = {key: value for key, value in arguments.items() if isinstance(value, bool)}
     sizes = {key: value for key, value in arguments.items() if key not in choices}

@@ -1,4 +1,4 @@
-"""What to say of a file that is not loaded: what is in it, and how to save its weights alone."""
+"""Messages for files that are not loaded: what they contain, and how to save their weights alone."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from torch import Tensor
 from unfold.errors import one_line
 from unfold.weights.inert_types import STAND_INS, LeftOut, LeftOutDict, inert
 
-SHOWN, LONGEST = 5, 100  # names, and letters of each
-# What torch itself lets in.
+SHOWN, LONGEST = 5, 100  # number of names, and length of each
+# Types that torch itself allows.
 OF_PYTHON = (
     *("collections.OrderedDict", "collections.Counter", "_codecs.encode"),
     *("builtins.bytearray", "builtins.set", "builtins.complex"),
 )
 OF_TORCH = ("torch._utils.", "torch._tensor.", "torch.serialization.", "torch.storage.", "torch.nn.parameter.")
-# Modules whose functions run commands: no weights need them, and nobody should load such a file.
+# Modules whose functions run commands: weights never need them, and such a file should not be loaded.
 COMMANDS = ("os", "posix", "nt", "sys", "subprocess", "builtins", "runpy", "shutil", "importlib", "ctypes", "socket")
-# What stands in the place of weights, by how it begins (capitals do not count), and the remedy.
+# Files that are not weights, by their first bytes (ignoring case), and the remedy.
 _COMPRESSED = "packed ({}), as a download or an archive is: unpack it first, and give the file in it"
 _INSTEAD = {
     b"version https://git-lfs": "a pointer of git-LFS, and not the weights: `git lfs pull` in that repository "
@@ -47,14 +47,13 @@ _INSTEAD = {
     b"{": "text, such as JSON, and not the weights",
     b"gguf": "GGUF, and not what torch.save writes",
 }
-_MAGIC = 0x1950A86A20F9469CFC6C  # with which torch's older format begins
+_MAGIC = 0x1950A86A20F9469CFC6C  # start of torch's legacy format
 
 
 class _Scan(NamedTuple):
-    """What the instructions of a file's pickles say.
+    """Facts from the instructions of a file's pickles.
 
-    types: the types and functions that they name; plain: a pickle that torch.save has not written; protocol: the
-    highest.
+    types: the types and functions that they name; plain: a pickle not written by torch.save; protocol: the highest.
     """
 
     types: list[str]
@@ -63,7 +62,7 @@ class _Scan(NamedTuple):
 
 
 def why_refused(path: Path) -> str:
-    """Why a torch file is not loaded that torch will not read as tensors and plain values; nothing in it runs."""
+    """Why a torch file is refused that is more than tensors and plain values; no code in it runs."""
     scan = _scanned(path)
     foreign = [name for name in scan.types if name not in STAND_INS and not _of_torch(name)]
     if commands := [name for name in foreign if name.partition(".")[0] in COMMANDS]:
@@ -122,13 +121,13 @@ def names_all_arrays(archive: zipfile.ZipFile) -> bool:
 
 
 def numpy_archive(path: Path) -> str:
-    """What to say of arrays of NumPy, which may be of any kind of numbers: as tensors they are read."""
+    """Message for NumPy arrays: how to save them as tensors."""
     lines = saving(path, "numpy.load({0})", "{k: torch.as_tensor(content[k]) for k in content.files}")
     return f"{path} holds arrays of NumPy; save them as tensors, in Python: {lines}"
 
 
 def arrays_for_tensors(content: object, path: Path) -> str:
-    """How to save as tensors what was left out in the place of weights; "" where there is no dict of such."""
+    """How to save left-out arrays as tensors; "" where there is no dict of them."""
     waiting: deque[tuple[str, object]] = deque([("content", content)])
     seen = set()
     while waiting:
@@ -145,7 +144,7 @@ def arrays_for_tensors(content: object, path: Path) -> str:
 
 
 def saving(path: Path, load: str, weights: str) -> str:
-    """Two lines of Python, in one."""
+    """Two Python statements in one line."""
     return one_line(f"content = {load.format(repr(str(path)))}; torch.save({weights}, 'weights.pth')")
 
 
@@ -164,12 +163,12 @@ def _of_torch(name: str) -> bool:
 
 
 def _scanned(path: Path) -> _Scan:
-    """Reads the instructions of a file one by one and follows none."""
+    """Read the instructions of a file one by one without executing any."""
     found: dict[str, None] = {}
     plain, protocols = True, []
-    with contextlib.suppress(Exception), _pickles(path) as file:  # at its end, or no pickle: what was found counts
+    with contextlib.suppress(Exception), _pickles(path) as file:  # end of file, or not a pickle: use what was found
         plain = not isinstance(file, io.BytesIO)
-        for _ in range(5):  # the older format: a number, a version, sizes, the content, and names of storages
+        for _ in range(5):  # the legacy format: a number, a version, sizes, the content, and names of storages
             words: list[str] = []
             for op, argument, _ in pickletools.genops(file):
                 if op.name in ("GLOBAL", "INST"):
@@ -197,13 +196,13 @@ def _pickles(path: Path) -> IO[bytes]:
 
 
 def _where_weights_are(path: Path, foreign: list[str], scan: _Scan) -> str:
-    """What of ``content`` is a state dict, in Python; a guess where that cannot be seen.
+    """Python code for the state dict in ``content``; a guess where it cannot be found.
 
-    The file is read once more, without its numbers, and with nothing in the place of whatever it names.
+    The file is read again, without its numbers, and with stand-ins for all types that it names.
     """
     content: object = None
-    for kind in (LeftOut, LeftOutDict):  # an object, or a dict of a type of its own
-        with contextlib.suppress(Exception), inert(foreign, kind), warnings.catch_warnings():  # else it is a guess
+    for kind in (LeftOut, LeftOutDict):  # an object, or a dict subclass
+        with contextlib.suppress(Exception), inert(foreign, kind), warnings.catch_warnings():  # otherwise guess
             warnings.simplefilter("ignore")
             with path.open("rb") as file:
                 content = torch.load(file, map_location="meta", weights_only=True)

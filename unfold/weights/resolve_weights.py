@@ -12,7 +12,7 @@ from unfold.util.paths import as_path, cache_folder
 from unfold.util.trust_on_first_use import compare_with_first_use
 from unfold.weights.known_weights import WEIGHTS
 
-# Where we are, beside the package, and in it.
+# The current folder, beside the package, and in it.
 FOLDERS = (Path("pretrained"), Path(__file__).parents[2] / "pretrained", Path(__file__).parents[1] / "pretrained")
 
 # The weights in a run folder, or in the folder of its checkpoints.
@@ -20,11 +20,11 @@ IN_RUNS = ("checkpoints/best.pth", "checkpoints/last.pth", "best.pth", "last.pth
 
 
 def find_weights(text: str | Path) -> Path:
-    """The file that ``text`` means: an existing file of that path, or else the published weights of that name.
+    """The file that ``text`` names: an existing file of that path, or else the published weights of that name.
 
-    Those are looked for in FOLDERS and in the cache, and downloaded into the cache where they have an address. Their
-    digest is checked at every call (see :func:`obtain`). Raises UnfoldError: neither file nor name, a file that only a
-    person can fetch, a failed download, another digest.
+    The latter are searched in FOLDERS and in the cache, and downloaded into the cache where they have a URL. Their
+    digest is checked at every call (see :func:`obtain`). Raises UnfoldError: neither file nor name, a file that must be
+    fetched by hand, a failed download, another digest.
     """
     weights = published(text)
     if weights is not None:
@@ -40,15 +40,15 @@ def find_weights(text: str | Path) -> Path:
 
 
 def published(text: str | Path) -> Weights | None:
-    """The published weights that ``text`` names; None where a file is called so, or no weights are."""
+    """The published weights that ``text`` names; None where a file has this name, or no weights have."""
     try:
         return None if as_path(str(text)).is_file() else WEIGHTS.get(str(text))
-    except OSError as error:  # a name that is too long for one, say
+    except OSError as error:  # such as a name that is too long
         raise UnfoldError(f"{str(text)[:40]!r} cannot be a file: {error.strerror}") from None
 
 
 def known_as(path: str | Path) -> Weights | None:
-    """The published weights that a file is: by its SHA-256, or where none is known by the place that is theirs."""
+    """The published weights in a file: by its SHA-256, or if none is known, by its path."""
     digest, file = sha256_of(Path(path)), Path(path)
     for one in WEIGHTS.values():
         if digest == one.sha256 or (one.sha256 is None and file == local_file(one)):
@@ -66,12 +66,12 @@ def named(name: str) -> Weights:
 def _no_name(name: str) -> str:
     if (stem := Path(name).stem) in WEIGHTS:
         return f"the weights are called {stem}, without an extension"
-    hint = nearest(name, WEIGHTS, most=3) or "`unfold weights list` tells the names"
+    hint = nearest(name, WEIGHTS, most=3) or "`unfold weights list` lists the names"
     return f"no weights are called {name}; {hint}"
 
 
 def weights_folder() -> Path:
-    """Where downloaded weights are kept, and the digests of those that nobody could verify."""
+    """Where downloaded weights are kept, and the digests of unverified ones."""
     return cache_folder() / "weights"
 
 
@@ -82,10 +82,10 @@ def local_file(weights: Weights) -> Path | None:
 
 
 def obtain(weights: Weights) -> tuple[Path, str]:
-    """The file of published weights, downloaded if need be, and its SHA-256.
+    """The file of published weights, downloaded if needed, and its SHA-256.
 
-    Where the digest is known the file must have it. Where it is not, the first file that is a checkpoint is trusted:
-    its digest is logged and recorded as unverified in digests.json in the cache, and must be the same ever after.
+    Where the digest is known the file must match it. Where it is not, the first file that is a checkpoint is trusted:
+    its digest is logged and recorded as unverified in digests.json in the cache, and must not change afterwards.
     """
     path = local_file(weights)
     fresh = path is None
@@ -108,13 +108,13 @@ def obtain(weights: Weights) -> tuple[Path, str]:
 
 
 def digest_records() -> Path:
-    """Where the digests of weights are recorded that nobody could verify (unfold/util/trust_on_first_use.py)."""
+    """The file with the digests of unverified weights (unfold/util/trust_on_first_use.py)."""
     return weights_folder() / "digests.json"
 
 
 def _check(path: Path, model: str) -> None:
-    """UnfoldError for a file that is no checkpoint, or one of another network."""
-    from unfold.weights.read_checkpoint import read_checkpoint  # torch, which only a first use needs
+    """UnfoldError for a file that is not a checkpoint, or of another network."""
+    from unfold.weights.read_checkpoint import read_checkpoint  # loads torch, needed only at first use
     from unfold.weights.recognise import recognise
 
     found = recognise(read_checkpoint(path).state)

@@ -1,4 +1,4 @@
-"""Looking data sets over before work begins: what cannot be read, paired or trusted."""
+"""Check data sets before work begins: unreadable, unpaired and suspicious files."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from unfold.data.parallel import in_parallel
 from unfold.errors import UnfoldError
 from unfold.util.arrays import Array
 
-SMALLEST = 8  # pixels on a side: what the networks need at least
-ENOUGH = 64  # files that are worth the start of processes
-# What Pillow calls the content of files with these names.
+SMALLEST = 8  # pixels on a side: minimum of the networks
+ENOUGH = 64  # files that are worth starting processes
+# Pillow's format names for these file extensions.
 CONTENT = {".jpg": ("JPEG", "MPO"), ".jpeg": ("JPEG", "MPO"), ".jfif": ("JPEG", "MPO"), ".tif": ("TIFF",)}
 CONTENT |= dict.fromkeys((".pgm", ".pbm", ".pnm"), ("PPM",))
 CONTENT |= {".jp2": ("JPEG2000",), ".j2k": ("JPEG2000",), ".heic": ("HEIF",)}
@@ -42,22 +42,22 @@ class Shared(NamedTuple):
 
 @dataclass
 class Set:
-    """The images of one folder, or of one split of a set: inputs and targets are one set."""
+    """The images of one folder, or of one split of a set; inputs and targets are in one set."""
 
     name: str
     files: list[Path] = field(default_factory=list)
-    sizes: list[tuple[int, int]] = field(default_factory=list)  # height and width of those that can be read
+    sizes: list[tuple[int, int]] = field(default_factory=list)  # height and width of the readable ones
     kinds: dict[Path, str] = field(default_factory=dict)
     psnr: dict[Path, float] = field(default_factory=dict)  # of pairs, by input
 
     def not_multiple(self, multiple: int) -> int:
-        """How many images have a side that is no multiple."""
+        """Number of images with a side that is not a multiple."""
         return sum(any(side % multiple for side in size) for size in self.sizes)
 
 
 @dataclass
 class Report:
-    """shared: by the names of two sets; it is never an error, and for train and test sets mostly a mistake. rules: how
+    """shared: by the names of two sets. It is never an error, but for train and test sets mostly a mistake. rules: how
     pairs were found.
     """
 
@@ -73,7 +73,7 @@ class Report:
 
 
 class Facts(NamedTuple):
-    """What is kept of an image: never its pixels. kind: grey or RGB, and bits; digest: of the pixels."""
+    """Facts about an image, without its pixels. kind: grey or RGB, and bits; digest: of the pixels."""
 
     path: Path
     error: str = ""
@@ -85,13 +85,13 @@ class Facts(NamedTuple):
 
 
 def examine(paths: Sequence[str], smallest: int = SMALLEST, given: Given = UNSAID) -> Report:
-    """Look over files and folders, at any depth, as they are or under UNFOLD_DATA.
+    """Check files and folders, at any depth, as they are or under UNFOLD_DATA.
 
-    smallest: pixels that a side must have. given: the folders of the two sides and the template of the inputs' names,
-    of every path, in place of usual names. Sets and pairs: see set_layout.py. Different sets are
-    searched for the same photographs: of pairs the targets, or the inputs where targets cannot be read. Many images
-    are read by all processors, see :func:`unfold.data.parallel.in_parallel`. Memory: up to 160 KB per image, and the
-    pixels of one pair per process.
+    smallest: minimum side in pixels. given: for every path, the folders of the two sides and the template of the
+    inputs' names, instead of usual names. Sets and pairs: see set_layout.py. Different sets are compared for the same
+    photographs: for pairs by the targets, or by the inputs where targets are unreadable. Many images are read by all
+    processors, see :func:`unfold.data.parallel.in_parallel`. Memory: up to 160 KB per image, and the pixels of one pair
+    per process.
 
     UnfoldError where a path does not exist, there are no images or a process dies.
     """
@@ -99,13 +99,13 @@ def examine(paths: Sequence[str], smallest: int = SMALLEST, given: Given = UNSAI
     if not names:
         raise UnfoldError(f"{', '.join(paths)} holds no images ({', '.join(EXTENSIONS)})")
     rules, findings = given_pairs(paths, given) if any(given) else _paired(paths, names)
-    if any(given):  # the two sides are one set
+    if any(given):  # the two sides form one set
         homes = {file: str(rule.place) for rule in rules for pair in rule.pairs for file in pair[1:]}
         names = {path: homes.get(path, name) for path, name in names.items()}
     pairs = [pair for rule in rules for pair in rule.pairs]
     partners = {side for pair in pairs for side in (pair.input, pair.target)}
     units = [(pair.input, pair.target) for pair in pairs] + [(path,) for path in names if path not in partners]
-    done: set[Path] = set()  # a target that many inputs have counts once
+    done: set[Path] = set()  # a target of many inputs counts once
     sets = {name: Set(name) for name in names.values()}
     clean: list[Facts] = []
     scales: dict[Path, tuple[int, Path]] = {}
@@ -128,7 +128,7 @@ def examine(paths: Sequence[str], smallest: int = SMALLEST, given: Given = UNSAI
 
 
 def _paired(paths: Sequence[str], names: dict[Path, str]) -> tuple[list[Rule], list[Finding]]:
-    """The pairs of lists, and of all other files by their names and places."""
+    """The pairs of lists, and of all other files by name and folder."""
     rules: list[Rule] = []
     listed: set[Path] = set()
     for text in paths:
@@ -140,7 +140,7 @@ def _paired(paths: Sequence[str], names: dict[Path, str]) -> tuple[list[Rule], l
 
 
 def _examine(unit: tuple[Path, ...]) -> tuple[list[Facts], float | None]:
-    """An image; or an input and its target, and the PSNR between them where they have one size and depth."""
+    """Examine an image; or an input and its target, with their PSNR where size and depth are equal."""
     read = [_read(path) for path in unit]
     facts = [fact for fact, _ in read]
     images = [image for _, image in read if image is not None]
@@ -167,7 +167,7 @@ def _read(path: Path) -> tuple[Facts, Image | None]:
 
 
 def _content(path: Path) -> str:
-    """What the file is, as Pillow calls it."""
+    """The file's format, as Pillow calls it."""
     if path.suffix.lower() == ".npy":
         return "NPY"
     try:
@@ -178,7 +178,7 @@ def _content(path: Path) -> str:
 
 
 def _as_picture(pixels: Array) -> Image:
-    """(H,W,3) in integers, to be compared: grey three times, of bands three; floats in 16 bits."""
+    """(H,W,3) in integers, for comparison: grey repeated, three of the bands, floats in 16 bits."""
     if pixels.dtype.kind == "f":
         pixels = np.rint(pixels * 65535).astype(np.uint16)
     count = pixels.shape[2]
@@ -186,15 +186,15 @@ def _as_picture(pixels: Array) -> Image:
 
 
 def _is_special(path: Path) -> bool:
-    """Whether the path leads to what is no regular file: whoever opens a named pipe may wait for ever."""
+    """Whether the path is not a regular file: opening a named pipe may block without end."""
     try:
         return not stat.S_ISREG(path.stat().st_mode)
-    except OSError:  # opening it tells why
+    except OSError:  # opening it raises the reason
         return False
 
 
 def _psnr(a: Image, b: Image) -> float:
-    """In dB over all channels, infinite for equal images; as unfold.metrics has it, without torch in every process."""
+    """PSNR in dB over all channels, infinite for equal images; as in unfold.metrics, but without torch."""
     import cv2
 
     error = cv2.norm(a, b, cv2.NORM_L2) ** 2 / a.size
@@ -217,7 +217,7 @@ def _note(fact: Facts, one: Set, smallest: int, findings: list[Finding]) -> None
 
 
 def _compare(y: Facts, target: Facts, psnr: float | None, scales: dict[Path, tuple[int, Path]]) -> list[Finding]:
-    """scales: by the folder of inputs, how many times as large the first target is, to be filled."""
+    """scales: filled here: by the folder of inputs, the scale of its first pair."""
     paths = (y.path, target.path)
     a, b = (f"{fact.size[0]}x{fact.size[1]}, {fact.kind}" for fact in (y, target))
     scale = max(target.size[0] // y.size[0], 1)
@@ -258,13 +258,18 @@ def _duplicates(clean: Iterable[Facts], names: dict[Path, str]) -> list[Finding]
 
 
 def _shared(clean: list[Facts], names: dict[Path, str]) -> dict[tuple[str, str], list[Shared]]:
-    """The photographs that two sets have in common. Files are in the order of the sets, and all have corners."""
+    """The photographs that two sets share. Files are in the order of the sets, and all have corners."""
     sets = list(dict.fromkeys(names[fact.path] for fact in clean))
     groups = [sets.index(names[fact.path]) for fact in clean]
     same: dict[bytes, list[int]] = defaultdict(list)
     for i, fact in enumerate(clean):
         same[fact.digest].append(i)
-    copies = [pair for alike in same.values() for pair in combinations(alike, 2) if groups[pair[0]] != groups[pair[1]]]
+    copies = [
+        pair
+        for copies_of_one in same.values()
+        for pair in combinations(copies_of_one, 2)
+        if groups[pair[0]] != groups[pair[1]]
+    ]
     shared = [(*pair, COPY) for pair in copies]
     candidates = find_candidates([fact.corners for fact in clean if fact.corners is not None], groups)
     candidates = [found for found in candidates if clean[found.first].digest != clean[found.second].digest]

@@ -1,9 +1,9 @@
-"""Finding images that show the same photograph: copies, crops, re-encoded, rescaled or turned ones.
+"""Find images that show the same photograph: copies, crops, re-encoded, rescaled or rotated ones.
 
-Three steps, from cheap to sure. Corners of every image are described by ORB (Rublee et al., ICCV 2011), 256 bits each.
-Corners of two images that agree in one of eight 32 bit words are looked up by sorting, so that the work grows with the
-number of images and not with its square. Images with enough of them in common get a similarity transform by RANSAC, and
-are laid over one another: the pixels decide. Mirrored images and negatives are not found.
+Three steps, from cheap to certain. Corners of every image are described by ORB (Rublee et al., ICCV 2011), 256 bits
+each. Descriptors of two images that agree in one of eight 32-bit words are found by sorting, so that the work grows
+with the number of images, not with its square. For images with enough matches a similarity transform is fitted by
+RANSAC. Then one is laid over the other, and the pixels decide. Mirrored images and negatives are not found.
 """
 
 from __future__ import annotations
@@ -19,33 +19,34 @@ from unfold.util.arrays import Array
 
 Image = NDArray[np.uint8] | NDArray[np.uint16]
 
-EDGE = 16  # pixels around a corner that its description looks at
-ORB_SIZE = 31  # of a corner in the lowest of ORB's layers
-FAINTEST = 5  # grey values that a corner differs from what is around it
-PIXELS_PER_TRY = 20  # of all corners found
-APART = 10  # pixels, in their layer, between those that are kept
+EDGE = 16  # pixels around a corner that its descriptor uses
+ORB_SIZE = 31  # size of a corner in ORB's lowest layer
+FAINTEST = 5  # minimum difference of a corner from its surroundings, in grey values
+PIXELS_PER_TRY = 20  # per corner searched for
+APART = 10  # minimum distance of kept corners, in pixels of their layer
 MOST = 4000
-DISTANCE = 48  # bits in which two descriptions of one corner may differ
+DISTANCE = 48  # bits by which two descriptors of one corner may differ
 AGREE = 5  # corners that agree on one transform
 SCALES = (0.25, 4.0)
-SAME_WORD = 4  # descriptions of one group that share a word and are kept: repeated textures and videos have many
-WORD_LIMIT = 20  # a word that more descriptions share says nothing
-PARTNERS = 3  # in each other group, by image
-# Measured on 1014 images of 13 sets: the same photograph 0.81 and more (heavy rain, other shape), others 0.61 and less.
+SAME_WORD = 4  # descriptors of one group kept per shared word: repeated textures and videos have many
+WORD_LIMIT = 20  # a word shared by more descriptors is ignored
+PARTNERS = 3  # candidates per image in each other group
+# Measured on 1014 images of 13 sets: correlation of the same photograph at least 0.81 (heavy rain, other shape), of
+# others at most 0.61.
 CORRELATION = 0.8
 SMALLEST_OVERLAP = 1024  # pixels
 _ONES = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(axis=1)
 
 
 class Corners(NamedTuple):
-    """points: (N,2) float32, x and y; words: (N,8) uint32, the 256 bits of each description."""
+    """points: (N,2) float32, x and y; words: (N,8) uint32, the 256 bits of each descriptor."""
 
     points: NDArray[np.float32]
     words: NDArray[np.uint32]
 
 
 class Candidate(NamedTuple):
-    """Images ``first`` < ``second`` by number, and the (2,3) matrix that takes x, y of the first to the second."""
+    """Images ``first`` < ``second`` by number, and the (2,3) matrix that maps x, y of the first to the second."""
 
     first: int
     second: int
@@ -55,10 +56,10 @@ class Candidate(NamedTuple):
 class Overlap(NamedTuple):
     """How one image lies in another.
 
-    correlation: of the blurred grey values where both are; equal: whether the pixels there are the same, all of them;
-    scale, turn: size of the second image's picture against the first's, and its turn in degrees; corner: row and column
-    in the first image where the second's upper left pixel lies; covers: what part of the first and of the second image
-    is in both.
+    correlation: of the blurred grey values in the common part; equal: whether all pixels there are the same; scale,
+    turn: size of the second image's content relative to the first's, and its rotation in degrees; corner: row and
+    column in the first image of the second's upper left pixel; covers: the shares of the first and of the second image
+    that lie in the common part.
     """
 
     correlation: float
@@ -70,7 +71,7 @@ class Overlap(NamedTuple):
 
 
 def find_corners(image: Image) -> Corners:
-    """Describe the corners of an image (H,W,3) RGB; there are none in one that is tiny or flat."""
+    """Describe the corners of an image (H,W,3) RGB; a tiny or flat image has none."""
     import cv2
 
     points: Sequence[Any] = []
@@ -85,7 +86,7 @@ def find_corners(image: Image) -> Corners:
 
 
 def _spread_out(points: Sequence[Any]) -> list[Any]:
-    """The corners that are the strongest around, so that a crop keeps those of its part, in the sky as on a roof."""
+    """Locally strongest corners, so that a crop keeps its own corners, in flat and in detailed parts."""
     import cv2
 
     kept: list[Any] = []
@@ -102,7 +103,7 @@ def _spread_out(points: Sequence[Any]) -> list[Any]:
 
 
 def find_candidates(images: Sequence[Corners], groups: Sequence[int]) -> list[Candidate]:
-    """Pairs of images of different groups that have corners in common, with the transform between them."""
+    """Pairs of images of different groups with common corners, and the transform between them."""
     import cv2
 
     if len(set(groups)) < 2:
@@ -132,7 +133,7 @@ def find_candidates(images: Sequence[Corners], groups: Sequence[int]) -> list[Ca
 
 
 def _matches(words: NDArray[np.uint32], group: Array) -> NDArray[np.int64]:
-    """(M,2) numbers of descriptions of two groups, smaller first, that differ in few bits and agree in one word."""
+    """(M,2) index pairs of descriptors from two groups, smaller first, that differ in few bits and share a word."""
     found = [np.empty((0, 2), np.int64)]
     for column in words.T:
         order = np.lexsort((group, column))
@@ -153,14 +154,14 @@ def _matches(words: NDArray[np.uint32], group: Array) -> NDArray[np.int64]:
 
 
 def _rank_in_run(key: Array, group: Array) -> NDArray[np.int64]:
-    """How many before an entry have the same key and group; equal ones stand together."""
+    """Number of entries before each with the same key and group; equal entries are adjacent."""
     new = np.r_[True, (key[1:] != key[:-1]) | (group[1:] != group[:-1])][: len(key)]
     place = np.arange(len(key))
     return place - np.maximum.accumulate(np.where(new, place, 0))
 
 
 def _best(pairs: NDArray[np.int64], counts: NDArray[np.int64], groups: Array) -> list[int]:
-    """Which pairs to look at: of each image the best few in each other group, by corners in common."""
+    """The pairs to examine: for each image the best few in each other group, by common corners."""
     enough = np.flatnonzero(counts >= AGREE)
     taken: dict[tuple[int, int], int] = {}
     chosen = []
@@ -175,7 +176,7 @@ def _best(pairs: NDArray[np.int64], counts: NDArray[np.int64], groups: Array) ->
 
 
 def overlay(first: Image, second: Image, transform: NDArray[np.float64]) -> Overlap | None:
-    """Lay the first image over the second; None where they do not show the same. Images are (H,W,3) RGB."""
+    """Lay the first image over the second; None where they show different content. Images are (H,W,3) RGB."""
     import cv2
 
     a, b = (cv2.GaussianBlur(_grey(image), (0, 0), 2).astype(np.float32) for image in (first, second))
@@ -187,7 +188,7 @@ def overlay(first: Image, second: Image, transform: NDArray[np.float64]) -> Over
     left, top = (cv2.invertAffineTransform(transform) @ [0, 0, 1]).tolist()
     equal = bool((transform[:, :2] == np.eye(2)).all()) and _equal(first, second, round(top), round(left))
     with np.errstate(invalid="ignore", divide="ignore"):
-        correlation = 1.0 if equal else float(np.corrcoef(laid[both], b[both])[0, 1])  # not a number where one is flat
+        correlation = 1.0 if equal else float(np.corrcoef(laid[both], b[both])[0, 1])  # NaN where one is flat
     if not correlation >= CORRELATION:
         return None
     scale = _scale(transform)

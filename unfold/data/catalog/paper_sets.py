@@ -1,4 +1,4 @@
-"""The data sets that the papers name: what they are, where they may lie, and whether they are there and whole."""
+"""The data sets of the papers: what they are, where they are searched for, and whether they are complete."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from unfold.util.progress import progress
 class DataSet:
     """One set.
 
-    about: what it holds; layouts: patterns of files below UNFOLD_DATA, {a,b} being alternatives, the one with the most
-    files counts; files: how many there are, 0 where this is not known; use: which tables or recipes; source: who made
-    it; licence: as far as it was seen, "none stated" where the files at hand say nothing; traps: what people stumble
-    over; digest: of the files, see :func:`digest`.
+    about: what it holds; layouts: patterns of files below UNFOLD_DATA with alternatives {a,b}, the one with the most
+    files is used; files: their number, 0 where unknown; use: tables or recipes that use it; source: its authors;
+    licence: as far as known, "none stated" where the files themselves say nothing; traps: common mistakes; digest: of
+    the files, see :func:`digest`.
     """
 
     name: str
@@ -40,7 +40,9 @@ class DataSet:
 
 
 class State(NamedTuple):
-    """What is there of a set. right: whether all can be read and the digest is the known one; None if not compared."""
+    """The present files of a set. right: whether all are readable and the digest is the known one; None if not
+    compared.
+    """
 
     files: int
     right: bool | None
@@ -55,20 +57,20 @@ SETS = _read()
 
 
 def look_for(one: DataSet) -> list[Path]:
-    """The files of a set below UNFOLD_DATA, of the layout that has most of them; none where it is not there."""
+    """The files of a set below UNFOLD_DATA, in the layout with the most of them; none where it is missing."""
     return max((natsorted(set(_matching(layout))) for layout in one.layouts), key=len)
 
 
 def find_set(name: str) -> str:
-    """Where the files of a set are, as text. A set is there with as many files as it has, in any of its layouts.
+    """Where the files of a set are, as text. A set is present when one layout has the full number of files.
 
-    None is downloaded: those of the papers are on cloud drives and on pages that ask for a name or for consent, and no
-    address was found that will stay. UnfoldError where the name is not known or the set is not there, or in part, with
-    where to get it, where to put it and what to check.
+    Nothing is downloaded: the sets are on cloud drives and on pages that ask for a name or consent, and no stable
+    address was found. UnfoldError where the name is unknown, or the set is missing or incomplete, with where to get it,
+    where to put it and what to check.
     """
     known = {one.name: one for one in SETS}
     if name not in known:
-        hint = nearest(name, known, most=3) or "`unfold data list` tells the names"
+        hint = nearest(name, known, most=3) or "`unfold data list` lists the names"
         raise UnfoldError(f"no set is called {name}; {hint}")
     one = known[name]
     files = look_for(one)
@@ -84,7 +86,7 @@ def find_set(name: str) -> str:
 
 
 def _matching(layout: str) -> Iterator[Path]:
-    """Files of a pattern with {a,b} in it, which pathlib does not know."""
+    """Files of a pattern with {a,b} in it, which pathlib does not support."""
     parts = [part.split("}") for part in layout.split("{")]
     choices = [[parts[0][0]], *([word + rest for word in inner.split(",")] for inner, rest in parts[1:])]
     for words in product(*choices):
@@ -92,21 +94,21 @@ def _matching(layout: str) -> Iterator[Path]:
 
 
 def state(one: DataSet) -> State:
-    """Whether a set is there and whole. Reads all of it where its digest is known and the number of files is right."""
+    """Whether a set is present and complete. Reads all files where the digest is known and their number is right."""
     files = look_for(one)
     if not one.digest or len(files) != one.files:
         return State(len(files), None)
     try:
         return State(len(files), digest(files) == one.digest)
-    except (UnfoldError, OSError):  # the doctor tells which file
+    except (UnfoldError, OSError):  # `unfold data doctor` names the file
         return State(len(files), False)
 
 
 def digest(files: list[Path]) -> str:
-    """sha256 over the sorted sha256 of the files: the same wherever they lie and whatever they are called.
+    """sha256 over the sorted sha256 of the files: independent of their places and names.
 
-    Of PNG, BMP, TIFF, WebP and PPM the size, depth and pixels count (grey as three equal channels), so that a lossless
-    copy in another format is the same; of JPEG and of all that is no image the bytes, as decoders of JPEG may differ.
+    For PNG, BMP, TIFF, WebP and PPM it uses size, depth and pixels (grey as three equal channels), so a lossless copy
+    in another format has the same digest. For JPEG and other files it uses the bytes, as decoders of JPEG may differ.
     """
     found = sorted(_file_digest(path) for path in progress(files, "comparing", "file"))
     return hashlib.sha256("".join(found).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Which images lie below some paths, to which sets they belong, and which are pairs."""
+"""The images below some paths, the sets they belong to, and their pairs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Finding(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """How the pairs of a folder were found, in words, and these pairs."""
+    """The rule that found the pairs of a folder, in words, and the pairs."""
 
     place: Path
     text: str
@@ -38,11 +38,11 @@ class Rule(NamedTuple):
 
 
 def find_sets(paths: Sequence[str]) -> dict[Path, str]:
-    """The images of files and folders, each once, in natural order, with the names of their sets.
+    """The images of files and folders, each once, in natural order, with the name of its set.
 
-    Paths are taken as they are or under UNFOLD_DATA; a text file that lists images or pairs is a set. A set is a
-    folder, inputs and targets in it included, or a split (train, val, test) with all that is in it. UnfoldError where a
-    path does not exist.
+    Paths are used as they are or under UNFOLD_DATA; a text file that lists images or pairs is a set. A set is a folder
+    including its inputs and targets, or a split (train, val, test) with everything in it. UnfoldError where a path does
+    not exist.
     """
     names: dict[Path, str] = {}
     seen: set[str] = set()
@@ -100,14 +100,14 @@ def _set_name(path: Path, root: Path, several: bool) -> str:
 
 
 def pair_up(files: Iterable[Path]) -> tuple[list[Rule], list[Finding]]:
-    """Pairs in two folders or side by side, see :mod:`unfold.data.pairs`, by the rules that found them, and what is
-    wrong with them.
+    """Find pairs in two folders or in one, see :mod:`unfold.data.pairs`. Returns the rules with their pairs, and the
+    problems.
     """
     folders: dict[Path, list[Path]] = defaultdict(list)
     for path in files:
         folders[path.parent].append(path)
     looked = {place for folder in folders for place in (folder, *folder.parents)}
-    homes: dict[Path, set[str]] = defaultdict(set)  # what sides lie in a folder
+    homes: dict[Path, set[str]] = defaultdict(set)  # the sides that a folder contains
     for place in looked:
         homes[place.parent].add(side_of(place.name))
     sides: dict[Path, list[Path]] = defaultdict(list)  # the images in and below a folder that holds a side
@@ -145,7 +145,7 @@ def pair_up(files: Iterable[Path]) -> tuple[list[Rule], list[Finding]]:
 
 
 def given_pairs(paths: Sequence[str], given: Given) -> tuple[list[Rule], list[Finding]]:
-    """The pairs of each path as a training, its validation and a test find them by what is said of their layout."""
+    """The pairs of each path in training, validation and test, by the given layout."""
     rules: list[Rule] = []
     findings: list[Finding] = []
     for text in paths:
@@ -161,8 +161,10 @@ def given_pairs(paths: Sequence[str], given: Given) -> tuple[list[Rule], list[Fi
                 seen.update(pair.input for pair in pairs)
                 folders = {file.parent for pair in pairs for file in pair[1:]}
                 rules.append(Rule(Path(os.path.commonpath(folders)), found.rule, pairs))
-        told = [error for error in problems if not (seen and isinstance(error, NoPairsError))]  # no val, say
-        findings += [Finding("unpaired", True, line, (Path(text),)) for line in dict.fromkeys(map(str, told))]
+        reported = [
+            error for error in problems if not (seen and isinstance(error, NoPairsError))
+        ]  # such as a missing val
+        findings += [Finding("unpaired", True, line, (Path(text),)) for line in dict.fromkeys(map(str, reported))]
     return rules, findings
 
 

@@ -1,4 +1,4 @@
-"""Images as arrays of NumPy, in files .npy."""
+"""Images in NumPy's .npy files."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from unfold.util.value_checks import in_range
 
 
 def read_array_image(path: Path, largest: float = float("inf"), *, noisy: bool = False) -> Array:
-    """A file .npy of (H,W) or (H,W,C) as (H,W,C): uint8, uint16, or float32 in [0,1], with noise in [-2,3].
+    """Read a .npy file of (H,W) or (H,W,C) as (H,W,C): uint8, uint16, or float32 in [0,1], with noise in [-2,3].
 
-    largest: bytes that it may take. UnfoldError where it is missing, damaged, holds objects, or other shapes or
-    numbers; the head is read first.
+    largest: bytes that it may take. UnfoldError where it is missing, damaged, or has objects, other shapes or other
+    numbers; the header is read first.
     """
     try:
         mapped = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -47,7 +47,7 @@ def checked_numbers(array: Array, path: Path, *, noisy: bool = False) -> Array:
     if array.dtype.kind != "f":
         raise UnfoldError(f"{path} holds numbers of kind {array.dtype}; uint8, uint16 and floats in [0,1] are taken")
     low, high = array.min(), array.max()
-    if not (in_range(low, high) if noisy else low >= 0 and high <= 1):  # also where one is no number
+    if not (in_range(low, high) if noisy else low >= 0 and high <= 1):  # also where one is NaN
         within = "in [0,1], with noise in [-2,3]" if noisy else "in [0,1]"
         raise UnfoldError(
             f"{path} holds floats from {low:g} to {high:g}, and they have to be {within}: divide by the peak"

@@ -1,4 +1,4 @@
-"""Reading DND's files, which are MATLAB's of version 7.3 (HDF5), with axes the other way round."""
+"""Read DND's files, MATLAB's version 7.3 (HDF5), with reversed axes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ IMAGE = "InoisySRGB"
 
 
 def count_images(info: Path) -> int:
-    """How many images info.mat has boxes for. UnfoldError where it is missing or damaged."""
+    """The number of images with boxes in info.mat. UnfoldError where it is missing or damaged."""
     import h5py
 
     with reading(info), h5py.File(info) as file:

@@ -1,4 +1,4 @@
-"""Reading blur kernels from files."""
+"""Read blur kernels from files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Kernel = NDArray[np.float64]
 
 
 def read_kernels(path: str | Path) -> list[Kernel]:
-    """The kernels of a file, each (kh,kw) float64 as the file has it: neither normalised nor turned.
+    """The kernels of a file, each (kh,kw) float64 as in the file: neither normalised nor rotated.
 
     A .mat file (version 5 or 7.3) holds them as its variable ``kernels``, or as its only variable: a cell array of
     matrices, a matrix, or an array (kh,kw,N). A .npy file holds one kernel. Any other file is a grey image of one
@@ -40,7 +40,7 @@ def read_kernels(path: str | Path) -> list[Kernel]:
 def published_kernels(name: str, count: int, code: str) -> list[Kernel]:
     """The kernels of a file that authors publish beside their ``code``, below UNFOLD_DATA.
 
-    UnfoldError where it is missing, which names the code, or holds another number of kernels than ``count``.
+    UnfoldError where it is missing, which names the code, or does not hold ``count`` kernels.
     """
     path = find_file(name, f"it comes with {code}")
     found = read_kernels(path)
@@ -63,7 +63,7 @@ def _checked(kernel: object, where: str) -> Kernel:
 
 def _read_npy(path: Path) -> Array:
     with reading(path, ".npy"):
-        # A map of the file is no larger than the file, whatever its header says, and holds no Python objects.
+        # A memory map is no larger than the file, whatever its header says, and holds no Python objects.
         return np.array(np.lib.format.open_memmap(path, mode="r"))
 
 
@@ -103,7 +103,7 @@ def _read_hdf5(file: Any, path: Path) -> list[Any]:
     if not isinstance(stored, h5py.Dataset):
         raise UnfoldError(f"{path}: {stored.name[1:]} is a struct, and kernels are matrices or a cell array of them")
     if stored.dtype == h5py.ref_dtype:
-        # The last axis of the file is MATLAB's first, so that the order in the file is MATLAB's: column by column.
+        # The file's last axis is MATLAB's first, so the order in the file is MATLAB's: column by column.
         return [transposed(file[reference]) for reference in stored[()].ravel()]
     return _matrices(transposed(stored))
 

@@ -1,4 +1,4 @@
-"""Reading .mat files of both formats, and telling what is wrong with them."""
+"""Read .mat files of both formats, with clear errors."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from unfold.util.arrays import Array
 
 @contextmanager
 def reading(path: Path, kind: str = ".mat") -> Iterator[None]:
-    """Turn what a missing or damaged file raises into one UnfoldError."""
+    """Turn any error of a missing or damaged file into one UnfoldError."""
     if not path.is_file():
         raise UnfoldError(f"there is no {path}")
     try:
         yield
     except (UnfoldError, MemoryError):
         raise
-    except Exception as error:  # damaged files raise nearly anything
+    except Exception as error:  # damaged files raise almost any error
         reason = " ".join(str(error).split())[:160] or type(error).__name__
         raise UnfoldError(f"{path} is damaged or no {kind} file ({reason})") from None
 
@@ -56,7 +56,7 @@ def stored(file: Any, name: str, path: Path) -> Any:
 
 
 def transposed(stored: Any) -> Array:
-    """A numeric array as MATLAB shows it: HDF5 has its axes the other way round. Of an empty one its size is stored."""
+    """A numeric array as MATLAB shows it: HDF5 has reversed axes. An empty array is stored as its size."""
     if stored.attrs.get("MATLAB_empty", 0):
         return np.empty(tuple(stored[()]))
     return np.asarray(stored[()]).T

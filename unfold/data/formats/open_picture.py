@@ -1,4 +1,4 @@
-"""Which picture files are read, for training and for restoring alike, and how one is opened."""
+"""The picture formats that are read, for training and restoring, and how a file is opened."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from PIL import Image, UnidentifiedImageError
 
 from unfold.errors import UnfoldError, reason_of
 
-# No others: for some, Pillow starts programs. TGA has no mark to be known by, and is tried where the name says so.
+# No others, as Pillow starts programs for some. TGA has no signature; it is tried by file name.
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM", "GIF", "JPEG2000", "AVIF", "HEIF", "TGA")
-# The endings of their names, by which folders are searched.
+# Their file extensions, by which folders are searched.
 EXTENSIONS = (
     *(".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm", ".pnm"),
     *(".gif", ".jp2", ".j2k", ".avif", ".heic", ".heif", ".tga"),
 )
 INSTALL = 'pip install "unfold-restoration[formats]"'
-# Files that begin so are pictures, and not of ours.
+# Signatures of picture formats that are not read.
 FOREIGN = {
     b"8BPS": "a Photoshop file",
     b"\xff\x0a": "JPEG XL",
@@ -37,27 +37,27 @@ FOREIGN = {
     b"IIU\0": "a camera's raw file",
     b"FUJIFILMCCD-RAW": "a camera's raw file",
 }
-BITS = 65_536  # bytes of an AVIF in which its depth is looked for
-SUBFILE, DNG = 254, 50706  # tags of a TIFF: what its first picture is to the others; that it is a raw file
+BITS = 65_536  # bytes of an AVIF that are searched for its depth
+SUBFILE, DNG = 254, 50706  # tags of a TIFF: the role of its first picture; the mark of a raw file
 
 
 class MissingReaderError(UnfoldError):
-    """A picture that would be read if another package were installed."""
+    """A picture that needs another package to be read."""
 
 
 @contextmanager
 def open_picture(path: Path, noun: str = "picture", *, bombs: bool = False) -> Iterator[Any]:
-    """A picture file by Pillow, whose header is read and whose pixels are not; its content counts, and not its name.
+    """Open a picture file with Pillow and read only its header; the content decides the format, not the name.
 
-    What goes wrong inside, too, becomes one UnfoldError that says ``noun`` for the file; MissingReaderError for HEIC
-    and AVIF where nothing reads them. bombs: also take what Pillow warns of as too large, up to twice its limit.
+    Errors inside the context, too, become one UnfoldError that calls the file ``noun``; MissingReaderError for HEIC and
+    AVIF without a reader. bombs: also accept what Pillow warns of as too large, up to twice its limit.
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's, on metadata; a damaged picture raises as well
+            warnings.simplefilter("ignore")  # Pillow's, on metadata; a damaged picture raises an error anyway
             if not bombs:
                 warnings.simplefilter("error", Image.DecompressionBombWarning)
-            # Of a path, Pillow maps uncompressed files, and in 13.0 jumbles a grey TIFF that is to be turned.
+            # Given a path, Pillow maps uncompressed files, and version 13.0 garbles a grey TIFF that must be turned.
             with path.open("rb") as file:
                 start = file.read(64)
                 file.seek(0)
@@ -77,12 +77,12 @@ def open_picture(path: Path, noun: str = "picture", *, bombs: bool = False) -> I
             raise UnfoldError(f"{path} cannot be read: {reason_of(error)}") from None
         million = (Image.MAX_IMAGE_PIXELS or 0) // 10**6
         raise UnfoldError(f"{path} says that it has more than {million} million pixels: too large to be read") from None
-    except Exception as error:  # decoders meet damage with errors of any kind
+    except Exception as error:  # decoders raise any error for damaged files
         raise UnfoldError(f"{path} cannot be read: {reason_of(error)}") from None
 
 
 def _formats(path: Path, start: bytes) -> list[str]:
-    """Pillow's names of what may be tried. MissingReaderError where the file is of a kind that nothing here reads."""
+    """Pillow's names of the formats to try. MissingReaderError where nothing installed reads the file's format."""
     Image.init()
     kind = _newer_kind(start)
     if kind == "HEIF" and kind not in Image.OPEN:
@@ -96,7 +96,7 @@ def _formats(path: Path, start: bytes) -> list[str]:
 
 
 def _newer_kind(start: bytes) -> str:
-    """HEIF or AVIF, by the brands that such a file begins with, or nothing."""
+    """HEIF or AVIF, by the brands at the start of the file, or ""."""
     if start[4:8] != b"ftyp":
         return ""
     end = min(int.from_bytes(start[:4], "big"), len(start))
@@ -113,7 +113,7 @@ def _reads_avif() -> bool:
 
 
 def _check_kind(path: Path, image: Any) -> None:
-    """UnfoldError for what Pillow would show other than it is: a raw file by its thumbnail, 10 bits cut to 8."""
+    """UnfoldError for files that Pillow would misread: a raw file as its thumbnail, 10 bits cut to 8."""
     if image.format == "TIFF":
         tags = image.tag_v2
         if DNG in tags or tags.get(SUBFILE, 0) == 1:
@@ -126,7 +126,7 @@ def _check_kind(path: Path, image: Any) -> None:
     elif image.format == "AVIF":
         with path.open("rb") as file:
             start = file.read(BITS)
-        at = start.find(b"av1C") + 6  # the byte that tells it
+        at = start.find(b"av1C") + 6  # the byte that holds it
         if 6 <= at < len(start) and start[at] & 0x40:
             bits = 12 if start[at] & 0x20 else 10
     if bits > 8:
@@ -136,7 +136,7 @@ def _check_kind(path: Path, image: Any) -> None:
 
 
 def _what_else(start: bytes, noun: str) -> str:
-    """What a file is, by its first bytes, that is not read."""
+    """Describe an unreadable file by its first bytes."""
     if not start:
         return "empty (0 bytes)"
     for mark, name in FOREIGN.items():

@@ -1,4 +1,4 @@
-"""Pixels of 16 bits per channel."""
+"""Read pixels of 16 bits per channel."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from PIL import Image
 from unfold.errors import UnfoldError
 from unfold.util.arrays import Array
 
-# Tags of a TIFF: the values that OpenCV heeds, and what others mean. With those it would give other pixels, silently.
-HEEDED = {
+# TIFF tags: the values that OpenCV supports, and the meaning of others, for which it silently returns wrong pixels.
+SUPPORTED = {
     262: ({1, 2}, "grey from white to black, or other colours than RGB"),
     284: ({1}, "a plane for each colour"),
     338: ({2}, "alpha that is multiplied in, or a channel of no stated meaning"),
     339: ({1}, "numbers with a sign or a point"),
 }
-HEAD = 1 << 20  # bytes of a JPEG 2000 file in which its codestream begins
+HEAD = 1 << 20  # bytes of a JPEG 2000 file within which its codestream starts
 
 
 def read_deep(path: Path, transparent: object = None) -> NDArray[np.uint16]:
-    """16 bits per channel, which Pillow would cut to 8, of PNG, TIFF, PPM or JPEG 2000: (H,W), or (H,W,C) in RGB order,
-    alpha last. The largest value that a PPM tells, or that JPEG 2000 of 9 to 15 bits has, becomes 65535. transparent:
-    the one grey value or colour of a PNG that is transparent, by which alpha is made. UnfoldError for what OpenCV does
-    not read, or would read wrongly.
+    """Read 16 bits per channel, which Pillow would cut to 8, from PNG, TIFF, PPM or JPEG 2000: (H,W), or (H,W,C) in RGB
+    order, alpha last. The maximum value stated by a PPM, or of JPEG 2000 with 9 to 15 bits, becomes 65535. transparent:
+    the transparent grey value or colour of a PNG, which becomes an alpha channel. UnfoldError for files that OpenCV
+    does not read, or would read wrongly.
     """
     import cv2
 
@@ -56,9 +56,9 @@ def _stretched(array: Array, peak: int) -> NDArray[np.uint16]:
 
 
 def _deep_ppm(image: Any, path: Path) -> NDArray[np.uint16]:
-    """A PPM or PGM, binary or in decimals: OpenCV heeds no largest value, and reads not all that is written."""
-    codec, (_, _, width, height), offset, told = image.tile[0]
-    peak = next((value for value in told if isinstance(value, int)), 65535) if isinstance(told, tuple) else 65535
+    """A PPM or PGM, binary or in decimals: OpenCV ignores the maximum value, and does not read every variant."""
+    codec, (_, _, width, height), offset, given = image.tile[0]
+    peak = next((value for value in given if isinstance(value, int)), 65535) if isinstance(given, tuple) else 65535
     shape = (height, width) if image.mode in ("I", "I;16B", "I;16", "L") else (height, width, 3)
     count = int(np.prod(shape))
     data = path.read_bytes()[offset:]
@@ -73,7 +73,7 @@ def _deep_ppm(image: Any, path: Path) -> NDArray[np.uint16]:
 
 
 def jpeg2000_bits(image: Any) -> int:
-    """Bits per channel of a JPEG 2000 file that is opened and not loaded, by the head of its codestream."""
+    """Bits per channel of a JPEG 2000 file that is opened but not loaded, from its codestream header."""
     place = image.fp.tell()
     image.fp.seek(0)
     start = image.fp.read(HEAD)
@@ -87,11 +87,11 @@ def jpeg2000_bits(image: Any) -> int:
 
 
 def check_layout(image: Any, path: Path) -> None:
-    """UnfoldError for an image of 16 bits per channel, opened by Pillow, whose layout OpenCV does not heed."""
+    """UnfoldError for an image of 16 bits per channel, opened by Pillow, whose layout OpenCV does not support."""
     tags = image.tag_v2 if image.format == "TIFF" else {}
-    for tag, (heeded, what) in HEEDED.items():
-        if tag == 284 and tags.get(277, 1) == 1:  # grey alone is one plane in any case
+    for tag, (supported, what) in SUPPORTED.items():
+        if tag == 284 and tags.get(277, 1) == 1:  # grey is one plane in any case
             continue
-        told = tags.get(tag, ())
-        if not set(told if isinstance(told, tuple) else (told,)) <= heeded:
+        given = tags.get(tag, ())
+        if not set(given if isinstance(given, tuple) else (given,)) <= supported:
             raise UnfoldError(f"{path} has 16 bits per channel and {what}; save it as PNG")

@@ -18,7 +18,7 @@ ALPHA = (1, 2)
 
 
 class Bands(NamedTuple):
-    """pixels (H,W,C) as stored, uint8 or uint16; how they are to be turned, 1 to 8; colour profile."""
+    """pixels (H,W,C) as stored, uint8 or uint16; their EXIF orientation, 1 to 8; colour profile."""
 
     pixels: Array
     orientation: int
@@ -26,13 +26,13 @@ class Bands(NamedTuple):
 
 
 def read_bands(path: Path, largest: float, wanted: int | None = None) -> Bands | None:
-    """The bands of a TIFF; None for other files, and for one that is grey or RGB, with alpha or without.
+    """Read the bands of a TIFF; None for other files, and for grey or RGB, with or without alpha.
 
-    Bands are several channels of grey, of which the last is not said to be alpha, and two or more beside RGB.
-    largest: bytes that the pixels may take. wanted: of data for a network, its number of channels: so many are bands
-    also where they are said to be colour with alpha, or are pages; and floats in [0,1] are taken. UnfoldError for
-    several pages, for numbers that are not of 8 or 16 bits without a sign, and for what is too large; errors of any
-    kind for damage.
+    Bands are several grey channels whose last one is not marked as alpha, or two or more channels besides RGB.
+    largest: bytes that the pixels may take. wanted: number of channels of the network, for data: so many channels count
+    as bands also where they are marked as colour with alpha, or stored as pages; and floats in [0,1] are accepted.
+    UnfoldError for several pages, for numbers that are not unsigned 8 or 16 bits, and for too large files; damaged
+    files raise any error.
     """
     with path.open("rb") as file:
         if file.read(4) not in MARKS:
@@ -81,7 +81,7 @@ def read_bands(path: Path, largest: float, wanted: int | None = None) -> Bands |
 
 
 def _stacked(tiff: Any, wanted: int, largest: float) -> Array | None:
-    """Grey pages that are the bands, or arrays (H,W,C) that tifffile wrote row by row; None for other pages."""
+    """Stack grey pages that are the bands, or arrays (H,W,C) that tifffile wrote row by row; None for other pages."""
     series = tiff.series
     if len(series) != 1 or len(series[0].shape) != 3:
         return None

@@ -1,4 +1,4 @@
-"""Writing folders of many files that are whole or absent."""
+"""Write folders of many files atomically."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ PLAN, COUNT = "prepared.json", "files"
 
 @contextmanager
 def whole_folder(folder: Path, plan: dict[str, object]) -> Iterator[Path | None]:
-    """A folder to write files into that takes the name ``folder`` when the block ends; None where that is there, whole.
+    """A temporary folder that is renamed to ``folder`` when the block ends; None where ``folder`` is complete already.
 
-    plan: what goes into it, for JSON; kept in it as prepared.json, with the number of files. Where the block fails,
-    what it has written lies in .NAME.part, which the next call with the same plan is given again: files of whole_file
-    that are there are whole. A folder of the plan that has lost files is given again, too. Of several processes one
-    works and the others wait. UnfoldError where ``folder`` was not made by the same plan.
+    plan: describes the content, for JSON; stored in the folder as prepared.json, with the number of files. Where the
+    block fails, its files stay in .NAME.part, and the next call with the same plan gets that folder again: files
+    written by whole_file are complete. A folder of the plan that lost files is also given again. One of several
+    processes works, and the others wait. UnfoldError where ``folder`` was not made by the same plan.
     """
     plan = json.loads(json.dumps(plan))
     folder = folder.resolve()  # "." has no name
@@ -69,5 +69,5 @@ def _write(folder: Path, content: dict[str, object]) -> None:
 
 
 def _count(folder: Path) -> int:
-    """How many files the folder holds, at any depth, besides the plan and hidden ones."""
+    """Number of files in the folder, at any depth, without the plan and hidden ones."""
     return sum(path.is_file() and path.name != PLAN and path.name[0] != "." for path in folder.rglob("*"))

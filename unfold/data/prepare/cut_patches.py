@@ -1,6 +1,6 @@
-"""Training sets of small pairs, cut out of large ones, as the field makes them: SIDD and GoPro.
+"""Training sets of small pairs cut from large ones, as is customary: SIDD and GoPro.
 
-Patches of one size are read faster than photographs of ten million pixels; a patch cache needs no cut.
+Patches of one size are read faster than photographs of ten million pixels; a patch cache needs no cutting.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Windows = Callable[[Pair], list[Window]]
 
 
 class Job(NamedTuple):
-    """One pair to be cut: into folder/input/NAME_1.png, folder/target/NAME_1.png, NAME_2.png, ..."""
+    """One pair to cut: into folder/input/NAME_1.png, folder/target/NAME_1.png, NAME_2.png, ..."""
 
     pair: Pair
     windows: list[Window]
@@ -39,9 +39,9 @@ def prepare_sidd(source: str, output: Path) -> str:
     """Cut SIDD's training pairs into 300 random patches of 256x256 each, as input/I_J.png and target/I_J.png.
 
     source: folder with SIDD's *NOISY*.PNG and *GT*.PNG at any depth, as it is or under UNFOLD_DATA; I: number of the
-    pair in natural order, J: of its patch, both from 1. Places are drawn by the name of the noisy file: the same at
-    every time, as published ones are not. Resumable (see whole_folder). Returns what was done, in one line. UnfoldError
-    where there are no pairs, an image has no partner, cannot be read or is too small.
+    pair in natural order, J: of its patch, both from 1. Positions are seeded by the name of the noisy file, so they are
+    the same every time; the published ones are not. Resumable (see whole_folder). Returns a one-line report.
+    UnfoldError where there are no pairs, or an image has no partner, is unreadable or too small.
     """
     pairs = _sidd_pairs(find_folder(source))
     plan = {"set": "sidd", "size": SIDD_SIZE, "count": SIDD_COUNT}
@@ -62,7 +62,7 @@ def prepare_gopro(source: str, output: Path) -> str:
 
 
 def random_windows(pair: Pair, size: int, count: int) -> list[Window]:
-    """``count`` square parts of a pair at random places, which depend on the name of the input's file alone."""
+    """``count`` square parts of a pair at random positions, seeded by the input's file name alone."""
     height, width = _size(pair, size)
     rng = np.random.default_rng(np.frombuffer(hashlib.sha256(pair.input.name.encode()).digest(), np.uint32))
     rows = rng.integers(height - size, size=count, endpoint=True)
@@ -139,7 +139,7 @@ def _cut(what: str, plan: dict[str, object], pairs: list[Pair], windows: Windows
 
 
 def _cut_pair(job: Job) -> int:
-    """Cut one pair; returns how many files were not there yet."""
+    """Cut one pair; returns the number of new files."""
     wanted = [
         (kind, window, path)
         for kind in ("input", "target")
@@ -153,6 +153,7 @@ def _cut_pair(job: Job) -> int:
         for kind, (row, column, height, width), path in wanted:
             crop = images[kind][row : row + height, column : column + width]
             with whole_file(path) as file:
-                # Little effort: a third of the time or less, for files 5 % (GoPro) to a third (smooth ones) longer.
+                # Low compression: at most a third of the time, with files 5 % (GoPro) to a third (smooth images)
+                # larger.
                 Image.fromarray(np.ascontiguousarray(crop)).save(file, "PNG", compress_level=1)
     return len(wanted)

@@ -1,4 +1,4 @@
-"""Making sets, or parts of sets, out of the photographs of BSDS500."""
+"""Make sets, or parts of sets, from the photographs of BSDS500."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from unfold.errors import UnfoldError
 from unfold.util.atomic_files import whole_file
 from unfold.util.progress import progress
 
-# Name of each image of Rain100H -> number of the photograph in BSDS that it shows.
+# Name of each image of Rain100H -> number of its photograph in BSDS.
 RAIN100H: dict[str, str] = json.loads(Path(__file__).with_name("rain100h.json").read_text())
 # The same of BSD100: of the images 1, 2, ...
 BSD100: list[str] = json.loads(Path(__file__).with_name("bsd100.json").read_text())
@@ -32,14 +32,14 @@ CBSD68: list[str] = json.loads(Path(__file__).with_name("cbsd68.json").read_text
 
 
 def prepare_rain100h(bsds: str, rain: str = "Rain100H", output: Path | None = None) -> str:
-    """Make the clean side of Rain100H, which are the photographs of BSDS without their last row and column.
+    """Make the ground truth of Rain100H: photographs of BSDS without their last row and column.
 
     bsds: folder that holds BSDS500's JPEG files, at any depth; rain: folder that holds Rain100H's inputs in a folder of
     :data:`unfold.data.pairs.INPUTS`; both as they are or under UNFOLD_DATA. The clean images are written beside the
-    inputs; or into ``output``, which gets copies of the inputs, too, so that it is a set of its own. Only what is
-    missing is written, so that a broken run can be repeated. Returns what was done, in one line. UnfoldError where
-    files are missing or of another size, where a folder cannot be written and, before anything is written, where it
-    holds other images than these.
+    inputs; or into ``output``, which also gets copies of the inputs, so that it is a complete set. Only missing files
+    are written, so that an interrupted run can be repeated. Returns a one-line report. UnfoldError where files are
+    missing or of another size, where a folder cannot be written and, before anything is written, where it holds other
+    images.
     """
     home = find_folder(rain)
     inputs = _inputs_of(home)
@@ -55,7 +55,7 @@ def prepare_rain100h(bsds: str, rain: str = "Rain100H", output: Path | None = No
         _only_these(copies, copied, lambda path: filecmp.cmp(copied[path], path, shallow=False))
     written = 0
     try:
-        # Inputs first: without all its targets, the set is refused and not taken for a smaller one.
+        # Inputs first: a set without all targets is refused, not mistaken for a smaller one.
         for path, source in progress(list(copied.items()), "copying the inputs", "image"):
             _copy(source, path)
         for path, image in progress(list(cleans.items()), "preparing Rain100H", "image"):
@@ -142,7 +142,7 @@ def _only_these(folder: Path, wanted: Collection[Path], same: Callable[[Path], b
 
 
 def _shows(path: Path, image: NDArray[np.uint8]) -> bool:
-    """Whether a file holds an image, pixel for pixel."""
+    """Whether a file holds exactly these pixels."""
     try:
         return np.array_equal(read_image(path), image)
     except UnfoldError:

@@ -1,4 +1,4 @@
-"""Where the decoded images of a training set are: in memory, on the disk, or nowhere (DATA.STORE)."""
+"""Choose where decoded training images are kept: in memory, on the disk, or nowhere (DATA.STORE)."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from unfold.util.progress import progress
 
 logger = logging.getLogger("unfold")
 T = TypeVar("T")
-SMALL = 2**29  # bytes: sets up to that are decoded before the first step, where a bad image is found in time
-NAMED = 10  # bad files that an error names
+SMALL = 2**29  # bytes: smaller sets are decoded before the first step, so that bad images are found early
+NAMED = 10  # bad files listed in an error
 POSSIBLE = hasattr(os, "memfd_create") and os.path.isdir("/proc/self/fd")  # noqa: PTH112  (Linux)
 
 
@@ -40,12 +40,12 @@ class Peers(Protocol):
     world: int
 
     def gather(self, value: T) -> list[T]:
-        """The values of all processes, in their order, on every one."""
+        """The values of all processes in rank order, on every process."""
 
 
 class Wish(NamedTuple):
-    """What is asked of a store. place: DATA.STORE; factors: of smaller copies; skip_bad: leave out bad images; rule: by
-    which files are read, "" for code that may change unseen; of: the set's name; dry: write no file.
+    """The requested store. place: DATA.STORE; factors: of smaller copies; skip_bad: skip bad images; rule: identifies
+    how files are read, "" for code that may change unseen; of: the set's name; dry: write no file.
     """
 
     place: str = "auto"
@@ -64,10 +64,10 @@ def shared_store(
     wish: Wish,
     peers: Peers | None = None,
 ) -> tuple[SharedStore, list[str]]:
-    """A store of all images that this machine's processes share, and what was wrong with each image left out.
+    """A store of all images, shared by the processes of this machine, and the problem of each skipped image.
 
-    files: those of each source. The heads of all files are read; images are decoded now where all are SMALL or bad ones
-    are to be left out, else when they are first needed. UnfoldError as of unfold.data.patches.read_store.
+    files: the files of each source. All headers are read. Images are decoded now where the set is SMALL or bad images
+    are skipped, otherwise on first use. UnfoldError as in unfold.data.patches.read_store.
     """
     facts = store_folder.facts_of([path for one in files for path in one.values()])
     versions = [unfold.__version__, PIL.__version__, np.__version__, _version_of_cv2()]
@@ -115,7 +115,7 @@ def _refusal(bad: dict[int, str], count: int) -> str:
 
 
 def _first(sources: Sequence[Any], read: Callable[[Any], Images], bad: dict[int, str]) -> Images:
-    """The first image that can be read, which says what all are like. UnfoldError where there is none."""
+    """The first readable image, which sets the format of all. UnfoldError where there is none."""
     for index, source in enumerate(sources):
         try:
             return read(source)
@@ -127,7 +127,7 @@ def _first(sources: Sequence[Any], read: Callable[[Any], Images], bad: dict[int,
 def _sizes(
     known: Sequence[Size | None], sources: Sequence[Any], read: Callable[[Any], Images], bad: dict[int, str]
 ) -> list[Size]:
-    """Of all targets; of one whose head does not say it, by decoding it."""
+    """Sizes of all targets, from their headers or else by decoding."""
     sizes: list[Size] = []
     for index, size in enumerate(known):
         if size is None and index not in bad:
@@ -141,7 +141,7 @@ def _sizes(
 
 
 def _decode_all(store: SharedStore, bad: dict[int, str], peers: Peers | None) -> None:
-    """Decode what nobody has decoded; processes begin at different images, and share what they come to."""
+    """Decode all images that are missing; processes start at different images and share the work."""
     rank, world = (peers.rank, peers.world) if peers is not None else (0, 1)
     slots = [slot for slot in store.slots if slot % len(store.sources) not in bad]
     mine = [*slots[rank::world], *(slot for i, slot in enumerate(slots) if i % world != rank)]
@@ -156,7 +156,7 @@ def _decode_all(store: SharedStore, bad: dict[int, str], peers: Peers | None) ->
 
 
 class Opened(NamedTuple):
-    """An open file, and where it is, for people."""
+    """An open file, and its place in words."""
 
     file: PixelFile
     said: str
@@ -166,7 +166,7 @@ EACH_TIME = "each time, from their files"
 
 
 def _together(peers: Peers | None, make: Callable[[], Opened]) -> Opened:
-    """The file that the first process of each machine makes, on all of the machine."""
+    """The file that the first process of each machine makes, opened in all processes of the machine."""
     if peers is None or peers.world == 1:
         return make()
     boot = ""
@@ -175,14 +175,14 @@ def _together(peers: Peers | None, make: Callable[[], Opened]) -> Opened:
     machines = peers.gather(f"{platform.node()} {boot}")
     leader = machines.index(machines[peers.rank])
     made = make() if leader == peers.rank else None
-    told = peers.gather(None if made is None else (made.file.place, made.file.__getstate__(), made.said))
+    gathered = peers.gather(None if made is None else (made.file.place, made.file.__getstate__(), made.said))
     if made is None:
-        place, state, said = told[leader] or ("", {}, "")
+        place, state, said = gathered[leader] or ("", {}, "")
         try:
             made = Opened(PixelFile(os.open(place, os.O_RDWR | os.O_CLOEXEC), **_without(state, "place")), said)
         except (OSError, UnfoldError):  # another container on the same machine, where that is nothing, or another file
             made = make()
-    peers.gather(None)  # the leader's file is open for all
+    peers.gather(None)  # the first process keeps its file open until all have opened it
     return made
 
 
@@ -191,7 +191,7 @@ def _without(state: dict[str, Any], key: str) -> dict[str, Any]:
 
 
 def _place(key: str, slots: int, kinds: list[str], needed: int, wish: Wish) -> Opened:
-    """Open the place that is asked for, or the best one, or the next best, which is said."""
+    """Open the requested place, or the best available one, and describe it."""
     size = f"{needed / 1e9:.1f} GB" if needed >= 1e9 else f"{needed / 1e6:.1f} MB"
     quarter = memory_limit() // 4
     wanted = wish.place if wish.place != "auto" else "memory" if needed <= quarter else "disk"
@@ -215,7 +215,7 @@ def _place(key: str, slots: int, kinds: list[str], needed: int, wish: Wish) -> O
 
 
 def _in_memory(slots: int, kinds: list[str], room: int) -> PixelFile:
-    """A file that is gone with the last process that has it; room 0: for sums alone."""
+    """A file in memory that ends with the last process that has it open; room 0: only for checksums."""
     fd = os.memfd_create("unfold")
     try:
         begin(fd, slots, kinds, room, bool(room), {})
@@ -230,7 +230,7 @@ def _on_disk(key: str, slots: int, kinds: list[str], needed: int, size: str, wis
         file = store_folder.find_or_begin(key, slots, kinds, needed, wish.of)
         there = sum(entry.state == FILLED for entry in file.entries())
         return Opened(file, f"on the disk, {size} in {file.path}, {there} of {slots} there by now")
-    folder = store_folder.folder()  # nobody could say by the files whether what is there is still so
+    folder = store_folder.folder()  # with code of the user, kept images cannot be checked for changes
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=folder) as nameless:
         fd = os.dup(nameless.fileno())

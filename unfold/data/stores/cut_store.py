@@ -1,4 +1,4 @@
-"""Images cut in their middle to whole multiples of a number, as all-in-one restoration does (DATA.MULTIPLE)."""
+"""Images cropped at the centre to multiples of a number, as in all-in-one restoration (DATA.MULTIPLE)."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from unfold.data.stores.image_stores import Pixels, Store, Window, inside
 
 
 def centred(size: tuple[int, int], multiple: int) -> Window:
-    """The middle of an image of (H,W) pixels whose sides are whole multiples of a number.
+    """The central window of an (H,W) image whose sides are multiples of a number.
 
-    Of the h mod multiple rows that go, half (rounded down) are at the top and the rest at the bottom; columns likewise.
+    Of the h mod multiple rows removed, half (rounded down) are at the top and the rest at the bottom; columns likewise.
     """
     row, column = ((n % multiple) // 2 for n in size)
     height, width = (n // multiple * multiple for n in size)
@@ -17,9 +17,9 @@ def centred(size: tuple[int, int], multiple: int) -> Window:
 
 
 class CutStore:
-    """A store whose images are so cut. ``scale`` is 1: what is in register stays so.
+    """A store of such cropped images. ``scale`` is 1: aligned pairs stay aligned.
 
-    Its fingerprint is of the whole images, and of the sizes that are left: so nothing has to be decoded for it anew.
+    Its fingerprint uses the whole images and the cropped sizes, so nothing must be decoded again for it.
     """
 
     scale = 1

@@ -1,4 +1,4 @@
-"""One number for all images of a training set: whether two runs saw the same."""
+"""One digest for all images of a training set: whether two runs saw the same images."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from unfold.util.progress import progress
 
 
 def fingerprint(store: Store) -> str:
-    """SHA-256 over the size of each image and the CRC-32 of its decoded pixels, its partner's too, in their order.
+    """SHA-256 over the size of each image and the CRC-32 of its decoded pixels, also of its partner, in order.
 
-    The same for files and for a patch cache of them, whose stored checksums are taken: both hold the same pixels. It
-    changes with any pixel, be it by another decoder, and with the order, and not with names of files.
+    Files and a patch cache of them have the same fingerprint: the cache stores checksums of the same pixels. It changes
+    with any pixel, for example by another decoder, and with the order, but not with file names.
     """
     total = hashlib.sha256()
     if isinstance(store, PatchCache):
@@ -36,7 +36,7 @@ def _stored(cache: PatchCache) -> list[list[int]]:
 
 
 def key_of(store: Store) -> str:
-    """What tells the images of a store from others, without decoding more of them than it holds decoded anyway."""
+    """A key that identifies the images of a store, without decoding further images."""
     key: str | None = getattr(store, "key", None)
     return fingerprint(store) if key is None else key
 
@@ -47,7 +47,7 @@ def is_complete(store: Store) -> bool:
 
 
 def sums_in(store: Store, index: int) -> list[int]:
-    """The sums of an image of any store, see :meth:`unfold.data.stores.image_stores.LateStore.sums`."""
+    """The checksums of an image of any store, see :meth:`unfold.data.stores.image_stores.LateStore.sums`."""
     if isinstance(store, LateStore):
         return store.sums(index)
     return sums_of(store.crop(index, Window(0, 0, *store.size(index))))

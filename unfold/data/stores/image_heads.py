@@ -1,4 +1,4 @@
-"""Sizes of many images by the heads of their files."""
+"""Sizes of many images from their file headers."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from unfold.util.paths import cache_folder
 from unfold.util.progress import progress
 
 Size = tuple[int, int]
-THREADS = 8  # heads are a few reads each: what is waited for is the disk, or the network
-LONG = 2.0  # seconds of reading after which sizes are kept for the next time
+THREADS = 8  # a header takes a few reads: the time is spent waiting for the disk or the network
+LONG = 2.0  # seconds of reading after which sizes are cached
 
 
 def sizes_of(paths: Sequence[Path], key: str, dry: bool = False) -> list[Size | None]:
-    """Height and width of each image as it is read, by its head alone; None where that does not say it.
+    """Height and width of each image as read, from its header alone; None where the header does not say it.
 
-    key: a fingerprint of the files. Sizes that took LONG to read are kept in the cache folder under it; dry: they are
+    key: a fingerprint of the files. Sizes that took LONG to read are cached under it; dry: they are
     not.
     """
     kept = cache_folder() / "stores" / f"{key}.sizes.json"
@@ -35,7 +35,7 @@ def sizes_of(paths: Sequence[Path], key: str, dry: bool = False) -> list[Size | 
         return known
     begin = time.perf_counter()
     Image.init()
-    # Readers change the process's filters of warnings, each for a moment: what they leave behind is undone here.
+    # Readers change the process's warning filters for a moment; leftovers are undone here.
     with warnings.catch_warnings(), ThreadPoolExecutor(THREADS) as pool:
         found = list(_shown(pool.map(_size, paths), paths))
     if time.perf_counter() - begin > LONG and all(found) and not dry:
@@ -65,5 +65,5 @@ def _size(path: Path) -> Size | None:
         height, width = read_head(path).size
     except (UnfoldError, OSError, ValueError, EOFError):
         return None
-    # Too many for Pillow, which another thread may have kept from saying so.
+    # Too many pixels for Pillow; another thread may have suppressed its warning.
     return None if height * width > (Image.MAX_IMAGE_PIXELS or height * width) else (height, width)

@@ -1,4 +1,4 @@
-"""Images to cut patches from, wherever they are: here in files; patch_cache.py has them in a cache."""
+"""Images to cut patches from: here in files; patch_cache.py has them in a cache."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from unfold.util.progress import progress
 
 Item = Pair | Path  # a pair, or an image that is its own target
 Files = dict[str, Path]  # "target", and of a pair "input"
-Pixels = Array  # (H,W,3) RGB, uint8, or uint16 from files that have it
+Pixels = Array  # (H,W,3) RGB, uint8, or uint16 from 16-bit files
 
 
 class Window(NamedTuple):
@@ -32,7 +32,7 @@ class Window(NamedTuple):
 
 
 class Store(Protocol):
-    """Images that patches are cut from. Stores can be pickled, so that worker processes have their own.
+    """Images that patches are cut from. Stores can be pickled for worker processes.
 
     scale: how many times as large targets are as their inputs.
     """
@@ -45,8 +45,7 @@ class Store(Protocol):
         """Height and width of an image."""
 
     def crop(self, index: int, window: Window) -> dict[str, Pixels]:
-        """A part of "target", in whole multiples of the scale, and of a pair "input", which shows the same: to be read,
-        not written into.
+        """A part of "target", in whole multiples of the scale, and for a pair the same part of "input"; read-only.
 
         ValueError where the window is not inside the image.
         """
@@ -54,17 +53,17 @@ class Store(Protocol):
 
 @runtime_checkable
 class LateStore(Store, Protocol):
-    """A store whose images are decoded when they are first needed."""
+    """A store whose images are decoded on first use."""
 
     def complete(self) -> bool:
         """Whether all images have been decoded once."""
 
     def sums(self, index: int) -> list[int]:
-        """CRC-32 of the pixels of each kind of an image, in the order of their names. Decodes it where nobody has."""
+        """CRC-32 of the pixels of each kind of an image, in the order of their names. Decodes it if needed."""
 
 
 class FileStore:
-    """Images or pairs in files of any size, decoded for every crop: slow, and takes no memory.
+    """Images or pairs in files of any size, decoded for every crop: slow, but without memory.
 
     UnfoldError where a file cannot be read or a pair has two sizes, the latter at the crop.
     """
@@ -87,7 +86,7 @@ class FileStore:
 
 
 class Converted:
-    """A store whose images are brought to another number of channels when they are cut."""
+    """A store whose crops are converted to another number of channels."""
 
     scale = 1
 
@@ -106,9 +105,9 @@ class Converted:
 
 
 def find_items(source: str) -> list[Item]:
-    """What is to be trained on: a folder's pairs where it holds pairs (see find_pairs), else its images.
+    """The items to train on: a folder's pairs where it holds pairs (see find_pairs), else its images.
 
-    UnfoldError as of those.
+    UnfoldError as in find_pairs and find_images.
     """
     name = sliced(source)[0]
     if name.rstrip("/") == "photographs":
@@ -116,7 +115,7 @@ def find_items(source: str) -> list[Item]:
     if find_list(name) is not None:
         try:
             return [*find_pairs(source, "train")]
-        except UnfoldError:  # which of the two is meant, the images' own error says better
+        except UnfoldError:  # the error about images is clearer
             return [*find_images(source, "train")]
     return (
         [*find_pairs(source, "train")] if holds_pairs(find_folder(name), "train") else [*find_images(source, "train")]
@@ -132,25 +131,25 @@ def read_files(files: Files) -> dict[str, Pixels]:
     """Decode the files of an item. UnfoldError where one cannot be read or they differ in size or depth."""
     images = {kind: read_image(path, grey=True) for kind, path in files.items()}
     if len({(image.shape, image.dtype) for image in images.values()}) > 1:
-        told = " and ".join(
+        shapes = " and ".join(
             f"{files[kind]} {image.shape[0]}x{image.shape[1]} of {8 * image.itemsize} bits"
             for kind, image in images.items()
         )
-        raise UnfoldError(f"a pair has one size and depth, and {told} have not")
+        raise UnfoldError(f"a pair has one size and depth, and {shapes} have not")
     return images
 
 
 class Head(NamedTuple):
-    """What the head of an image file tells: height and width as turned, and whether it is grey (not a palette)."""
+    """Facts from an image's header: height and width after turning, and whether it is grey (not a palette)."""
 
     size: tuple[int, int]
     grey: bool
 
 
 def read_head(path: Path) -> Head:
-    """The head of an image as :func:`unfold.data.images.read_image` takes it. UnfoldError where it cannot be read."""
+    """Read the header of an image for :func:`unfold.data.images.read_image`. UnfoldError where it is unreadable."""
     with opened(path) as image:
-        # Of a TIFF, some versions of Pillow give the size as turned, others as stored: the tags have the latter.
+        # For a TIFF, some versions of Pillow give the turned size, others the stored one; the tags hold the latter.
         tiff = image.format == "TIFF"
         width, height = (image.tag_v2[tag] for tag in (IMAGEWIDTH, IMAGELENGTH)) if tiff else image.size
         plain = image.format == "PNG" and not _png_ends_with_more(path)
@@ -161,7 +160,7 @@ def read_head(path: Path) -> Head:
 
 
 def _png_ends_with_more(path: Path) -> bool:
-    """Whether a PNG has more than pixels from its first pixels on, or no end: Pillow decodes all of it to see that."""
+    """Whether a PNG has other chunks after its first pixels, or no end: Pillow must decode it fully to see them."""
     with path.open("rb") as file:
         file.seek(8)
         seen = False

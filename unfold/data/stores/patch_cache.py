@@ -1,4 +1,4 @@
-"""Patch cache: the decoded images of a set in one HDF5 file, in chunks, so that a random crop costs what it shows.
+"""Patch cache: the decoded images of a set in one HDF5 file, in chunks, so that a random crop reads only its part.
 
 Layout, version 2:
   target/0, target/1, ...  (H,W,3) uint8 RGB in chunks of 128x128, not compressed (lzf: a quarter smaller, and six times
@@ -32,7 +32,7 @@ CHUNK = 128  # pixels
 class PatchCache:
     """A store (:class:`unfold.data.stores.image_stores.Store`) on a file that patch_cache_writing.py made.
 
-    Every process opens the file for itself, at its first crop: handles of HDF5 survive neither fork nor pickle.
+    Every process opens the file at its first crop: HDF5 handles survive neither fork nor pickle.
     UnfoldError where the file is missing, damaged or of another version.
     """
 
@@ -60,12 +60,12 @@ class PatchCache:
             self._bytes = self._length()
         with damage(self.path):
             pixels = {kind: self._file[f"{kind}/{index}"][rows, columns] for kind in self.manifest["kinds"]}
-            if self._length() < self._bytes:  # HDF5 reads zeros beyond the end
+            if self._length() < self._bytes:  # HDF5 returns zeros beyond the end
                 raise OSError("its end is gone")
             return pixels
 
     def _length(self) -> int:
-        """Bytes of the file that is open, whatever has its name now."""
+        """Bytes of the open file, even if its name was given to another one."""
         return os.fstat(self._file.id.get_vfd_handle()).st_size
 
     def __getstate__(self) -> dict[str, Any]:
@@ -73,7 +73,7 @@ class PatchCache:
 
 
 def other_files(cache: PatchCache, items: Sequence[Item]) -> str | None:
-    """How the cache is one of other files than these, by name; None where it is not."""
+    """How the cache differs from these files by name; None where it does not."""
     if len(items) != len(cache):
         return f"it was made of {len(cache)} images, and there are {len(items)}"
     if cache.manifest["kinds"] != list(files_of(items[0])):
@@ -85,7 +85,7 @@ def other_files(cache: PatchCache, items: Sequence[Item]) -> str | None:
 
 
 def difference(cache: PatchCache, items: Sequence[Item]) -> str | None:
-    """Which of the cache's files (see other_files) has changed since it was made; None where none has."""
+    """The first of the cache's files (see other_files) that changed since it was made; None where none did."""
     now = sources(items)
     for item, *lengths in zip(items, cache.manifest["bytes"], now["bytes"], strict=True):
         if changed := _changed(item, *lengths):
@@ -107,7 +107,7 @@ def _changed(item: Item, before: list[Any], after: list[Any]) -> str | None:
 
 
 def sources(items: Sequence[Item]) -> dict[str, Any]:
-    """What tells files apart without reading them."""
+    """Facts that identify files without reading them."""
     files = [list(files_of(item).values()) for item in items]
     return {
         "names": [paths[-1].stem for paths in files],
@@ -132,7 +132,7 @@ def _open(path: Path) -> Any:
     if not path.is_file():
         raise UnfoldError(f"there is no cache {path}; `unfold data prepare cache` makes one")
     with damage(path):
-        return h5py.File(path, "r", locking=False)  # nobody writes into a finished one
+        return h5py.File(path, "r", locking=False)  # a finished cache is never written to
 
 
 @contextmanager
@@ -153,7 +153,7 @@ def _manifest(file: Any, path: Path) -> dict[str, Any]:
 
 @contextmanager
 def damage(path: Path) -> Iterator[None]:
-    """Turn what reading a damaged file raises into one UnfoldError."""
+    """Turn errors of reading a damaged file into one UnfoldError."""
     try:
         yield
     except (OSError, KeyError, ValueError, TypeError, RuntimeError, AttributeError) as error:

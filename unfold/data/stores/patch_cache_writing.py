@@ -1,4 +1,4 @@
-"""Making a patch cache: whole or absent, and continued where it broke off."""
+"""Write a patch cache atomically, and continue an interrupted one."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ logger = logging.getLogger("unfold")
 
 
 def write_cache(items: Sequence[Item], path: Path) -> int:
-    """Decode pairs or images of 8 bits into the cache ``path``; returns how many had to be decoded.
+    """Decode pairs or images of 8 bits into the cache ``path``; returns the number decoded now.
 
-    The cache takes its name when it is whole. Until then it is .NAME.part, which a later call continues, also after the
-    process was killed. A cache of these files, by name, that is there is kept if they have not changed and its pixels
-    are sound; else it is made anew. Of several processes that make one cache, one works and the others wait. Files are
-    decoded in processes (see in_parallel). UnfoldError where an image cannot be read or has 16 bits, or something else
+    The cache gets its name when it is complete. Until then it is .NAME.part, which a later call continues, even after a
+    kill. An existing cache of these files (by name) is kept if they have not changed and its pixels are intact;
+    otherwise it is made again. One of several processes that make one cache works, and the others wait. Files are
+    decoded in processes (see in_parallel). UnfoldError where an image is unreadable or has 16 bits, or something else
     has the name.
     """
     if not items:
@@ -55,7 +55,7 @@ def write_cache(items: Sequence[Item], path: Path) -> int:
     part = path.with_name(f".{path.name}.part")
     with alone(path):
         if path.exists():
-            cache = PatchCache(path)  # what is no cache is not overwritten
+            cache = PatchCache(path)  # raises for other files, so that they are not overwritten
             if other := other_files(cache, items):
                 raise UnfoldError(
                     f"{path} is a cache of other files: {other}; name another with --output, or delete it"
@@ -79,7 +79,7 @@ def write_cache(items: Sequence[Item], path: Path) -> int:
 
 
 def prepare_cache(source: str, output: Path) -> str:
-    """Put the training pairs or images of a folder (see find_items) into a cache; returns a line on what was done."""
+    """Put the training pairs or images of a folder (see find_items) into a cache; returns a one-line report."""
     if output.suffix != ".h5":
         raise UnfoldError(f"{output}: a cache is a file that ends in .h5")
     items = find_items(source)
@@ -103,10 +103,10 @@ def _plan(items: Sequence[Item]) -> dict[str, object]:
 
 
 def _allocate(part: Path, plan: dict[str, Any]) -> None:
-    """Lay the file out in full, so that all that is written later is pixels and checksums in their places.
+    """Allocate the whole file, so that later writes only fill pixels and checksums in place.
 
-    HDF5 survives a kill while it writes those, and not while it writes its own structure; and a disk that fills up
-    under an open file crashes it.
+    HDF5 survives a kill while it writes those, but not while it writes its own structure. And a disk that fills up
+    under an open file makes it crash.
     """
     import h5py
 
@@ -115,7 +115,7 @@ def _allocate(part: Path, plan: dict[str, Any]) -> None:
     if shutil.disk_usage(part.parent).free < needed:
         raise OSError(errno.ENOSPC, f"{needed:,} bytes are needed", str(part))
     begun = part.with_suffix(".begun")
-    with h5py.File(begun, "w", libver=("earliest", "v108")) as file:  # newer ones refuse what was not closed
+    with h5py.File(begun, "w", libver=("earliest", "v108")) as file:  # newer formats refuse a file that was not closed
         file["sha256"] = np.zeros((*shape, 32), np.uint8)
         file["crc32"] = np.zeros(shape, np.uint32)
         file["manifest"] = np.frombuffer(json.dumps(plan).encode(), np.uint8)
@@ -138,13 +138,13 @@ def _allocate(part: Path, plan: dict[str, Any]) -> None:
 
 
 def _stored(side: int) -> int:
-    """The pixels that a side takes in the file, where chunks are whole."""
+    """Pixels of a side in the file, rounded up to whole chunks."""
     chunk = min(CHUNK, side)
     return -(-side // chunk) * chunk
 
 
 def _begun(part: Path, plan: dict[str, object], items: Sequence[Item]) -> set[int] | None:
-    """The images that an earlier call has put into the part, soundly; None where there is no part to go on from."""
+    """The images that an earlier call has stored intact; None where there is nothing to continue."""
     if not part.exists():
         return None
     try:
@@ -200,7 +200,7 @@ def _unsound(cache: PatchCache) -> str | None:
 
 
 def _damaged(cache: PatchCache, indices: Sequence[int]) -> Iterator[int]:
-    """Those images whose pixels are not as they were written."""
+    """The images whose pixels differ from those written."""
     with opened(cache.path) as file, damage(cache.path):
         for index in indices:
             sums = [zlib.crc32(file[f"{kind}/{index}"][()]) for kind in cache.manifest["kinds"]]
@@ -210,7 +210,7 @@ def _damaged(cache: PatchCache, indices: Sequence[int]) -> Iterator[int]:
 
 @contextmanager
 def _disk_full(part: Path) -> Iterator[None]:
-    """Let a full disk be told as such: HDF5 has it in the text of an error only."""
+    """Raise a full disk as OSError ENOSPC: HDF5 only mentions it in an error's text."""
     try:
         yield
     except OSError as error:

@@ -1,15 +1,15 @@
-"""A file of decoded images that many processes fill and read at once: in memory, or on the disk.
+"""A file of decoded images that many processes write and read at the same time, in memory or on the disk.
 
 Layout, version 1, numbers little-endian:
-  head     4096 bytes: CRC-32 in 8 hex digits, JSON (slots, kinds, and what the file is of), spaces
-  end      16 bytes: where the next pixels go, CRC-32 of that, and whether writing failed (1)
-  entries  one for each slot: state; of each kind offset, height, width, channels, kind of number, CRC-32 of the pixels;
+  head     4096 bytes: CRC-32 in 8 hex digits, JSON (slots, kinds, and a description), spaces
+  end      16 bytes: offset of the next pixels, its CRC-32, and whether writing failed (1)
+  entries  one per slot: state; per kind offset, height, width, channels, kind of number, CRC-32 of the pixels;
            CRC-32 of all that
-  pixels   of each image (H,W,C), in the order in which they came
+  pixels   of each image (H,W,C), in the order of writing
 
-Pixels come before the entry that says that they are there, on the disk by fdatasync: a process that is killed leaves an
-image whole or absent, and so does a machine that loses power. Nothing is written through a map, in which a full disk
-would kill the process.
+Pixels are written before the entry that refers to them, on the disk with fdatasync. So a killed process, or a machine
+that loses power, leaves an image complete or absent. Nothing is written through a memory map, where a full disk would
+kill the process.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from unfold.errors import UnfoldError
 
 logger = logging.getLogger("unfold")
 VERSION = 1
-HEAD, END, FIRST = 4096, 4096, 4112  # bytes of the head; where the end stands; where entries begin
-EMPTY, PLACED, FILLED, SEEN = range(4)  # SEEN: sums are known, and the pixels are not here
+HEAD, END, FIRST = 4096, 4096, 4112  # bytes of the head; offset of the end; offset of the entries
+EMPTY, PLACED, FILLED, SEEN = range(4)  # SEEN: checksums are known, but the pixels are not stored
 NUMBERS = ("uint8", "uint16", "float32")
 _PART = struct.Struct("<QIIIII")
-_SPARE = 2 * 10**9  # bytes of a disk that stay free, or a twentieth of it: runs write checkpoints there
+_SPARE = 2 * 10**9  # bytes of a disk that stay free (or a twentieth of it) for the checkpoints of runs
 
 
 class Part(NamedTuple):
@@ -60,7 +60,7 @@ class Part(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """What is known of a slot; parts by kind."""
+    """The entry of a slot; parts by kind."""
 
     state: int
     parts: dict[str, Part]
@@ -69,8 +69,8 @@ class Entry(NamedTuple):
 class PixelFile:
     """An open file of decoded images.
 
-    fd: of the file, which is taken over; path: its name, "" where it has none and is gone with the last process that
-    has it open; room: bytes that it may grow to; mapped: it is in memory, and read through a map.
+    fd: the file's, which this object owns; path: its name, "" where it has none and ends with the last process that has
+    it open; room: bytes that it may grow to; mapped: it is in memory, and read through a map.
     """
 
     def __init__(self, fd: int, path: str, room: int, mapped: bool) -> None:
@@ -83,7 +83,7 @@ class PixelFile:
             raise
         self.slots, self.kinds = int(self.about["slots"]), list(self.about["kinds"])
         self.bytes_each = 4 + _PART.size * len(self.kinds) + 4
-        self.held: Any = None  # what is to be closed with it
+        self.held: Any = None  # closed together with it
         self._known: dict[int, Entry] = {}
         self._map: Any = None
 
@@ -99,11 +99,11 @@ class PixelFile:
 
     @property
     def place(self) -> str:
-        """What another process of this machine can open while this one has it open."""
+        """A path that another process of this machine can open while this one has it open."""
         return self.path or f"/proc/{os.getpid()}/fd/{self.fd}"
 
     def entry(self, slot: int) -> Entry:
-        """What is known of a slot by now. A damaged entry counts as none."""
+        """The current entry of a slot. A damaged entry counts as empty."""
         known = self._known.get(slot)
         if known is None:
             known = self._parsed(os.pread(self.fd, self.bytes_each, FIRST + slot * self.bytes_each))
@@ -112,7 +112,7 @@ class PixelFile:
         return known
 
     def entries(self) -> list[Entry]:
-        """Of all slots, by one reading."""
+        """The entries of all slots, in one read."""
         size = self.bytes_each
         data = os.pread(self.fd, self.slots * size, FIRST)
         return [self._parsed(data[i * size : (i + 1) * size]) for i in range(self.slots)]
@@ -131,9 +131,10 @@ class PixelFile:
 
     @contextmanager
     def alone_at(self, slot: int) -> Iterator[None]:
-        """Keep other processes out that ask for the same slot; -1 stands for the end. Who dies lets go.
+        """Exclude other processes that ask for the same slot; -1 stands for the end. A process that dies releases the
+        lock.
 
-        The lock is of a description of its own, as one that was inherited would keep no worker out.
+        The lock uses a file description of its own, as an inherited one would not exclude workers.
         """
         fd = os.open(f"/proc/self/fd/{self.fd}", os.O_RDWR | os.O_CLOEXEC)
         try:
@@ -143,7 +144,7 @@ class PixelFile:
             os.close(fd)
 
     def put(self, slot: int, images: dict[str, NDArray[Any]]) -> Entry:
-        """Write the images of a slot, within :meth:`alone_at`; where there is no room, their sums alone."""
+        """Write the images of a slot, within :meth:`alone_at`; without room, only their checksums."""
         before, entry = self.entry(slot), self._placed(slot, images)
         if entry.state == PLACED:
             try:
@@ -165,14 +166,14 @@ class PixelFile:
         return entry
 
     def _placed(self, slot: int, images: dict[str, NDArray[Any]]) -> Entry:
-        """Where the images are to go, which is noted; SEEN where they cannot."""
+        """Reserve room for the images and record it; SEEN where there is none."""
         sums = {kind: zlib.crc32(np.ascontiguousarray(image).data) for kind, image in images.items()}
         sizes = [images[kind].nbytes for kind in self.kinds]
         with self.alone_at(-1):
             end, failed = self._end()
             before = self.entry(slot)
             if before.state == PLACED and [part.end - part.offset for part in before.parts.values()] == sizes:
-                offsets = [part.offset for part in before.parts.values()]  # of one that was killed
+                offsets = [part.offset for part in before.parts.values()]  # of a process that was killed
             else:
                 offsets = [end + sum(-(-size // 64) * 64 for size in sizes[:i]) for i in range(len(sizes))]
             last = offsets[-1] + sizes[-1]
@@ -201,7 +202,7 @@ class PixelFile:
 
     @property
     def pixels_from(self) -> int:
-        """Where the first pixels are."""
+        """Offset of the first pixels."""
         return -(-(FIRST + self.slots * self.bytes_each) // 4096) * 4096
 
     def _end(self) -> tuple[int, bool]:
@@ -218,7 +219,7 @@ class PixelFile:
             raise OSError(0, "the disk is full")
 
     def _refuse(self, reason: str) -> None:
-        """Write nothing more, which the first process that comes to that says."""
+        """Stop writing; the first process to do so logs it."""
         if not self.takes:
             return
         try:
@@ -233,22 +234,22 @@ class PixelFile:
 
     @property
     def takes(self) -> bool:
-        """Whether more images can be written, as far as is known."""
+        """Whether more images can be written, as far as known."""
         return self.room > self.pixels_from and not struct.unpack("<I", os.pread(self.fd, 4, END + 12))[0]
 
     def begin_again(self) -> None:
-        """Try to write again, where an earlier run could not."""
+        """Allow writing again, where an earlier run failed."""
         _write(self.fd, struct.pack("<I", 0), END + 12)
 
     def read(self, part: Part, rows: slice, columns: slice) -> NDArray[Any]:
-        """Rows and columns of an image, as a copy. UnfoldError where the file has become shorter."""
+        """Rows and columns of an image, as a copy. UnfoldError where the file was truncated."""
         width, count = part.width * part.channels * part.dtype.itemsize, rows.stop - rows.start
         first = part.offset + rows.start * width
         if self.mapped:
             if self._map is None:
                 self._map = mmap.mmap(self.fd, os.fstat(self.fd).st_size, prot=mmap.PROT_READ)
             band = np.frombuffer(self._map, np.uint8, count * width, first)
-        else:  # not through a map, in which a file that is cut off kills the process
+        else:  # not through a map: reading a truncated file there kills the process
             band = np.empty(count * width, np.uint8)
             at = band.data
             while at:
@@ -260,7 +261,7 @@ class PixelFile:
         return np.array(image[:, columns], order="C")
 
     def damage(self) -> str:
-        """What is wrong with the file, by all but its pixels; "" where nothing is."""
+        """The damage of the file, apart from its pixels; "" where there is none."""
         size = self.bytes_each
         if os.fstat(self.fd).st_size < self.pixels_from:
             return "its entries are cut off"
@@ -295,15 +296,15 @@ def begin(fd: int, slots: int, kinds: Sequence[str], room: int, mapped: bool, ab
     first = -(-(FIRST + slots * (8 + _PART.size * len(kinds))) // 4096) * 4096
     _write(fd, head, 0)
     _write(fd, _end_bytes(first), END)
-    _write(fd, bytes(first - FIRST), FIRST)  # in full: entries are written where there is room
+    _write(fd, bytes(first - FIRST), FIRST)  # in full, so that writing entries later needs no room
     if mapped:
-        os.ftruncate(fd, max(room, first))  # takes nothing, and one map holds it all
+        os.ftruncate(fd, max(room, first))  # takes no memory, and one map covers all of it
     else:
         os.fsync(fd)
 
 
 def head_of(fd: int, path: str | Path) -> dict[str, Any]:
-    """What a file says of itself. UnfoldError where it is none of this version."""
+    """The head of a file. UnfoldError where it is not a file of this version."""
     data = os.pread(fd, HEAD, 0).rstrip()
     try:
         if int(data[:8], 16) != zlib.crc32(data[8:]):

@@ -1,4 +1,4 @@
-"""Images that are decoded once for all processes of a machine, by the one that needs them first."""
+"""Images that are decoded once for all processes of a machine, by the first process that needs them."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ Images = dict[str, NDArray[Any]]
 
 
 class SharedStore:
-    """A store (:class:`unfold.data.stores.image_stores.Store`) over a file of pixels, which it fills.
+    """A store (:class:`unfold.data.stores.image_stores.Store`) on a file of pixels, which it fills.
 
-    sources: of all images, those that are left out among them; read: decodes one; shrink: makes a smaller copy, of an
-    image and a factor; factors: of these copies, which follow the images; sizes: of the images, height and width;
-    scale: how many times as large targets are as inputs; key: what tells these images from others.
+    sources: of all images, including skipped ones; read: decodes one; shrink: makes a smaller copy from an image and a
+    factor; factors: of these copies, which follow the images; sizes: of the images, height and width; scale: target
+    size over input size; key: identifies these images.
     """
 
     def __init__(
@@ -38,10 +38,10 @@ class SharedStore:
         self.file, self.sources, self.read, self.shrink, self.scale, self.key = file, sources, read, shrink, scale, key
         self.factors = (1.0, *factors)
         self.sizes = list(sizes)
-        self.slots = list(range(len(sources) * len(self.factors)))  # of those that are not left out
+        self.slots = list(range(len(sources) * len(self.factors)))  # of the images that are not skipped
 
     def leave_out(self, sources: set[int]) -> None:
-        """Have no images of these sources, by their numbers."""
+        """Skip these sources, by number."""
         self.slots = [slot for slot in self.slots if slot % len(self.sources) not in sources]
 
     def __len__(self) -> int:
@@ -51,7 +51,7 @@ class SharedStore:
         copy, source = divmod(self.slots[index], len(self.sources))
         height, width = self.sizes[source]
         factor = self.factors[copy]
-        # As unfold.physics.resize.imresize has it.
+        # The size that unfold.physics.resize.imresize gives.
         return (height, width) if not copy else (int(np.ceil(height * factor)), int(np.ceil(width * factor)))
 
     def crop(self, index: int, window: Window) -> Images:
@@ -69,7 +69,7 @@ class SharedStore:
         return parts
 
     def filled(self, slot: int) -> tuple[Entry, Images | None]:
-        """What is known of a slot once it is decoded; and the images, where that was done now."""
+        """The entry of a slot after decoding, and the images where they were decoded now."""
         entry = self.file.entry(slot)
         if entry.state == FILLED or (entry.state == SEEN and not self.file.takes):
             return entry, None
@@ -93,7 +93,7 @@ class SharedStore:
         return images
 
     def check(self, source: int, images: Images) -> None:
-        """UnfoldError where the images of a source are not as the others, or not as its head says."""
+        """UnfoldError where the images of a source differ in format from the others, or from their header."""
         name = getattr(self.sources[source], "target", self.sources[source])
         target = images["target"]
         if set(images) != set(self.file.kinds) or any(str(image.dtype) not in NUMBERS for image in images.values()):
@@ -116,7 +116,7 @@ class SharedStore:
             )
 
     def sums(self, index: int) -> list[int]:
-        """CRC-32 of the pixels of each kind of an image, in the order of their names. Decodes it where nobody has."""
+        """CRC-32 of the pixels of each kind of an image, in the order of their names. Decodes it if needed."""
         parts = self.filled(self.slots[index])[0].parts
         return [parts[kind].crc for kind in sorted(parts)]
 

@@ -1,4 +1,4 @@
-"""Decoded images on the disk, kept in the cache folder from run to run: found, made, listed and cleared."""
+"""Decoded images on the disk, kept in the cache folder between runs: find, make, list and clear them."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from unfold.util.download import alone
 from unfold.util.paths import cache_folder
 
 logger = logging.getLogger("unfold")
-LIMIT = 100.0  # GB that all of them take at most, where UNFOLD_STORE_LIMIT says nothing
+LIMIT = 100.0  # GB in all, unless UNFOLD_STORE_LIMIT is set
 SUFFIX = ".pixels"
 NETWORK = ("nfs", "cifs", "smb", "lustre", "beegfs", "gpfs", "ceph", "afs", "9p", "fuse.")
 
 
 class Kept(NamedTuple):
-    """A file of decoded images in the cache folder; size: bytes that it takes; whole: that it will take, where it is
-    being filled; decoded: images, of how many.
+    """A file of decoded images in the cache folder; size: in bytes; whole: its final size, while it is being filled;
+    decoded: number of decoded images, of slots.
     """
 
     path: Path
@@ -38,12 +38,12 @@ class Kept(NamedTuple):
 
 
 def folder() -> Path:
-    """Where files of decoded images are. It need not exist."""
+    """The folder for files of decoded images. It need not exist."""
     return cache_folder() / "stores"
 
 
 def limit() -> int:
-    """Bytes that all files there take at most: UNFOLD_STORE_LIMIT, in GB. UnfoldError where that is no number."""
+    """Maximum bytes of all files there: UNFOLD_STORE_LIMIT, in GB. UnfoldError where that is not a number."""
     text = os.environ.get("UNFOLD_STORE_LIMIT", "")
     try:
         value = float(text) if text else LIMIT
@@ -55,17 +55,17 @@ def limit() -> int:
 
 
 def find_or_begin(key: str, slots: int, kinds: Sequence[str], needed: int, of: str) -> PixelFile:
-    """The file of the images with this key, made where there is none or a damaged one; in use while it is open.
+    """The file of the images with this key, created where it is missing or damaged; marked as in use while open.
 
-    needed: bytes that it will take, about; of: what it is of, for people. Files that nobody uses give way, those first
-    that were used longest ago, where the limit asks for it. OSError where there is no room, or nothing can be written.
+    needed: bytes that it will take, about; of: its description. Where the limit requires it, unused files are removed,
+    least recently used first. OSError where there is no room, or nothing can be written.
     """
     path = folder() / f"{key}{_machine()}{SUFFIX}"
     path.parent.mkdir(parents=True, exist_ok=True)
     if not os.access(path.parent, os.W_OK):
         raise OSError(0, f"{path.parent} cannot be written")
     with alone(path):
-        # Its lock says that the file is in use. NFS has shared locks for files that can be read alone.
+        # Its lock marks the file as in use. On NFS, shared locks need a file that is open for reading.
         used = path.with_suffix(".used").open("w+b")
         fcntl.flock(used, fcntl.LOCK_SH)
         os.utime(used.fileno())
@@ -95,7 +95,7 @@ def find_or_begin(key: str, slots: int, kinds: Sequence[str], needed: int, of: s
 
 
 def _sound(path: Path, slots: int, kinds: Sequence[str], room: int) -> PixelFile | None:
-    """The file that is there; None where there is none or it is damaged, which is said."""
+    """The existing file; None where it is missing or damaged (logged)."""
     try:
         file = PixelFile(os.open(path, os.O_RDWR | os.O_CLOEXEC), str(path), room, False)
         reason = file.damage() or ("" if (file.slots, file.kinds) == (slots, list(kinds)) else "it is of other images")
@@ -111,7 +111,7 @@ def _sound(path: Path, slots: int, kinds: Sequence[str], room: int) -> PixelFile
 
 
 def _make_room(path: Path, needed: int) -> int:
-    """Bytes that other files take, after those that nobody uses gave way. OSError where that is not enough."""
+    """Bytes of other files, after removing unused ones. OSError where that is not enough."""
     others = sorted((one for one in kept() if one.path != path), key=lambda one: one.used)
     taken = sum(one.whole for one in others)
     for one in others:
@@ -129,8 +129,8 @@ def _make_room(path: Path, needed: int) -> int:
 
 
 def _remove(path: Path) -> bool:
-    """Remove a file of decoded images; False where a run has it open, or it is another user's. Its empty files of locks
-    stay: see alone.
+    """Remove a file of decoded images; False where a run has it open, or it belongs to another user. Its empty lock
+    files stay: see alone.
     """
     try:
         with path.with_suffix(".used").open("wb") as used:
@@ -168,7 +168,7 @@ def _kept() -> Iterator[Kept]:
 
 
 def list_stores() -> str:
-    """What is kept, for people."""
+    """List the kept files, as text."""
     found = kept()
     lines = [
         f"{one.size / 1e9:8.2f} GB  {one.decoded} of {one.slots} images  used "
@@ -180,7 +180,7 @@ def list_stores() -> str:
 
 
 def clear_stores() -> str:
-    """Remove all that no run uses; says what was removed and what stays."""
+    """Remove all files that no run uses; reports what was removed and what stays."""
     found = kept()
     gone = [one for one in found if _remove(one.path)]
     for rest in folder().glob("*.sizes.json"):
@@ -191,8 +191,8 @@ def clear_stores() -> str:
 
 
 def _machine() -> str:
-    """On a file system that several machines write, the name of this one: their caches do not see one another's pages
-    in time.
+    """The name of this machine, on a file system that several machines write: their page caches do not see each other's
+    writes in time.
     """
     place = os.path.realpath(folder())
     best, kind = "", ""
@@ -205,7 +205,7 @@ def _machine() -> str:
 
 
 def facts_of(paths: Sequence[Path]) -> list[Any]:
-    """What tells files from changed ones without reading them: place, length, times of change."""
+    """Facts that identify unchanged files without reading them: place, length, times of change."""
     found = []
     for path in paths:
         try:

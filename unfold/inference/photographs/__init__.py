@@ -1,1 +1,1 @@
-"""Photographs of which nothing is known: evidence, a safe setting, and a guard over the result."""
+"""Photographs about which nothing is known: evidence, safe settings, and a check of the result."""

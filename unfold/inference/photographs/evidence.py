@@ -1,4 +1,4 @@
-"""What a photograph says of itself: JPEG, noise, blur, and what made it small."""
+"""Evidence in a photograph: JPEG compression, noise, blur, and how it was made small."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from unfold.inference.photographs.jpeg_traces import found_table, jpeg_error, qu
 from unfold.inference.photographs.noise_and_blur import blur_width, luma_in_255, luma_of, noise_level
 from unfold.inference.photographs.reductions import likely_ways
 
-SOFT = 0.45  # pixels of blur: photographs and what software made small of them have less
-LOOKED_AT = 1024  # pixels on a side, in the middle: enough, and no more memory for a large picture
+SOFT = 0.45  # pixels of blur: photographs, also reduced ones, have less
+LOOKED_AT = 1024  # pixels on a side, in the middle: enough, and bounded memory
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """jpeg: what compression took, of 255, 0 without traces of it; quality: of the nearest standard table, or None;
-    noise: of 255, 0 where it cannot be told from texture; blur: pixels, 0 where edges are sharp; ways: what made the
-    picture small, if anything did, the likeliest first.
+    """jpeg: error of compression, of 255, 0 without traces of it; quality: of the nearest standard table, or None;
+    noise: of 255, 0 where it is not distinguishable from texture; blur: pixels, 0 where edges are sharp; ways: how the
+    picture may have been made small, most likely first.
     """
 
     jpeg: float
@@ -31,11 +31,11 @@ class Evidence:
     ways: tuple[str, ...]
 
     def error(self) -> float:
-        """Noise and what JPEG took together, of 255."""
+        """Noise and JPEG error combined, of 255."""
         return float(np.hypot(self.noise, self.jpeg))
 
     def sentence(self) -> str:
-        """Of what was found, for people."""
+        """The findings as a sentence."""
         found = [
             f"JPEG of quality {self.quality}" if self.quality else "no trace of JPEG",
             f"noise {self.noise:.1f} (of 255)" if self.noise else "no noise beside texture",
@@ -45,21 +45,21 @@ class Evidence:
 
 
 def jpeg_error_of(pixels: NDArray[Any], source: Path) -> float:
-    """What compression took of a JPEG file, in [0,1] units; 0 for other formats."""
+    """Error of compression of a JPEG file, in [0,1] units; 0 for other formats."""
     table = table_of(source)
     return 0.0 if table is None else jpeg_error(luma_in_255(_middle(pixels)), table) / 255
 
 
 def _middle(plane: NDArray[Any]) -> NDArray[Any]:
-    """Whole blocks of JPEG, of chroma, too."""
+    """The middle of a plane, cut to whole JPEG blocks (also of chroma)."""
     starts = [max(0, (n - LOOKED_AT) // 2) // 16 * 16 for n in plane.shape[:2]]
     rows, columns = (slice(start, start + LOOKED_AT) for start in starts)
     return plane[rows, columns]
 
 
 def gather(pixels: NDArray[Any], source: Path | None = None) -> Evidence:
-    """Of a picture (H,W,1|3), uint8 or uint16. source: its file, whose JPEG table is read; without one, or for other
-    formats, traces of JPEG are looked for in the pixels.
+    """Gather evidence from a picture (H,W,1|3), uint8 or uint16. source: its file, whose JPEG table is read; without a
+    JPEG file, traces of JPEG are searched for in the pixels.
     """
     middle = _middle(pixels).astype(np.float32) * np.float32(255 / np.iinfo(pixels.dtype).max)
     luma = luma_of(middle)

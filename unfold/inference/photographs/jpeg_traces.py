@@ -1,4 +1,4 @@
-"""How much JPEG took from a picture: its quantisation table, given by the file or found again in the pixels."""
+"""JPEG error of a picture: its quantisation table, from the file or recovered from the pixels."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from PIL import Image
 Grey = NDArray[np.floating]  # (H,W), 0 to 255
 Table = NDArray[np.float64]  # (8,8), the steps of luma, rows first
 
-# The luma table of the standard (ITU-T T.81, table K.1) at quality 50, which most software scales.
+# The luma table of the standard (ITU-T T.81, table K.1) at quality 50, which most software scales by quality.
 STANDARD = np.array(
     [
         [16, 11, 10, 16, 24, 40, 51, 61],
@@ -26,9 +26,9 @@ STANDARD = np.array(
     dtype=np.float64,
 )
 QUALITIES = range(30, 96)
-LOW = [(0, 1), (1, 0), (1, 1), (0, 2), (2, 0), (1, 2), (2, 1)]  # frequencies that photographs hold
+LOW = [(0, 1), (1, 0), (1, 1), (0, 2), (2, 0), (1, 2), (2, 1)]  # frequencies with energy in photographs
 COMB = 0.45  # how sharply coefficients sit at multiples of a step: 1 all, 0 none
-LEAST_BLOCKS = 30  # with large coefficients; of fewer nothing is concluded
+LEAST_BLOCKS = 30  # with large coefficients; with fewer there is no verdict
 
 
 def table_of(path: Path) -> Table | None:
@@ -42,18 +42,18 @@ def table_of(path: Path) -> Table | None:
 
 
 def scaled_table(quality: int) -> Table:
-    """The standard's table at a quality from 1 to 100, as libjpeg scales it."""
+    """The standard table at a quality from 1 to 100, as libjpeg scales it."""
     percent = 5000 / quality if quality < 50 else 200 - 2 * quality
     return np.clip(np.floor((STANDARD * percent + 50) / 100), 1, 255)
 
 
 def quality_of(table: Table) -> int:
-    """The quality whose standard table comes nearest, for people."""
+    """The quality whose standard table is nearest, for display."""
     return min(range(1, 101), key=lambda quality: float(np.abs(scaled_table(quality) - table).sum()))
 
 
 def found_table(luma: Grey) -> Table | None:
-    """The table of a picture that was a JPEG once and is not any more; None without traces.
+    """The table of a picture that once was a JPEG; None without traces.
 
     Blocks leave steps at every eighth row and column. On that grid, and on that of the picture's corner, the cosine
     coefficients sit near multiples of the table's steps.
@@ -61,7 +61,7 @@ def found_table(luma: Grey) -> Table | None:
     for part in _grids(luma):
         coefficients = _coefficients(part)
         combs = [_comb(coefficients, scaled_table(quality)) for quality in QUALITIES]
-        # Multiples of 2q are multiples of q: of those that fit, the coarsest.
+        # Multiples of 2q are multiples of q, so the coarsest step that fits is taken.
         fitting = [
             quality for quality, comb in zip(QUALITIES, combs, strict=True) if comb > max(COMB, 0.9 * max(combs))
         ]
@@ -71,12 +71,14 @@ def found_table(luma: Grey) -> Table | None:
 
 
 def jpeg_error(luma: Grey, table: Table) -> float:
-    """What quantisation by this table did to the luma, as a standard deviation of 255.
+    """Standard deviation of the quantisation error of luma by this table, of 255.
 
-    Non-zero coefficients have lost q^2/12 on average. Of those that became zero a Laplace distribution is assumed,
-    whose width follows from how many there are. The noise estimators cannot see this error: it took what they look at.
+    Non-zero coefficients have lost q^2/12 on average. Those that became zero are assumed to follow a Laplace
+    distribution, whose width follows from their number. Noise estimators miss this error, as it removes the details
+    that they measure.
     """
-    # On a wrong grid, as of a picture that was turned or cut, fewer are zero: the smallest is that of the right one.
+    # On a wrong grid (turned or cropped pictures) fewer coefficients are zero, so the smallest error is on the right
+    # grid.
     return min(_error(_coefficients(part), table) for part in _grids(luma))
 
 
@@ -92,7 +94,7 @@ def _error(coefficients: NDArray[np.float32], table: Table) -> float:
 
 
 def _grids(luma: Grey) -> list[Grey]:
-    """The picture from its corner, and from where blocks seem to begin."""
+    """The picture from its corner, and from the estimated start of the blocks."""
     row, column = _block_edge(luma), _block_edge(luma.T)
     return [luma] if row == column == 0 else [luma, luma[row:, column:]]
 
@@ -107,7 +109,7 @@ def _coefficients(luma: Grey) -> NDArray[np.float32]:
 
 
 def _comb(coefficients: NDArray[np.float32], table: Table) -> float:
-    """The mean over frequencies of cos(2 pi c / q), for coefficients that are not zero, and steps that can be seen."""
+    """The mean over frequencies of cos(2 pi c / q), for non-zero coefficients, and steps that are detectable."""
     found = []
     for row, column in LOW:
         step, values = table[row, column], coefficients[:, row, column]
@@ -118,7 +120,7 @@ def _comb(coefficients: NDArray[np.float32], table: Table) -> float:
 
 
 def _block_edge(luma: Grey) -> int:
-    """The row, below 8, at which steps to the row before are largest: where blocks begin, if there are any."""
-    steps = np.abs(2 * luma[1:-2] - 2 * luma[2:-1] - luma[:-3] + luma[3:]).mean(axis=1)  # what is smooth does not count
+    """The row, below 8, where differences to the previous row are largest: the start of the blocks, if any."""
+    steps = np.abs(2 * luma[1:-2] - 2 * luma[2:-1] - luma[:-3] + luma[3:]).mean(axis=1)  # smooth content does not count
     means = [steps[k::8].mean() if len(steps[k::8]) else 0 for k in range(8)]
     return (int(np.argmax(means)) + 2) % 8

@@ -1,4 +1,4 @@
-"""How noisy and how soft a photograph is, by its smoothest blocks and its strongest edges."""
+"""Noise and blur of a photograph, from its smoothest blocks and its strongest edges."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from unfold.inference.kernel_and_noise import estimated_sigma
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 Picture = NDArray[np.float32]  # (H,W,1|3), 0 to 255
 
-SMOOTHEST, SMOOTH = 5, 20  # percent of the blocks, those that texture reaches last
-LOW_BY = 1.15  # as much too low is the smoothest twentieth of blocks of 64 pixels, alike in all else
-# Colour noise survives in the smoothest blocks of the colour differences, where photographs hold nearly nothing: how
-# much noise of luma they speak for, at most. JPEG halves their size, hence the slope. Noise is alike in many blocks,
-# and texture is not: what grows from the smoothest blocks to the next ones is taken off.
+SMOOTHEST, SMOOTH = 5, 20  # percent of the blocks: the smoothest ones hold the least texture
+LOW_BY = 1.15  # for equal noise, the smoothest twentieth of blocks of 64 pixels is too low by this factor
+# Noise of colour survives in the smoothest blocks of the colour differences, where photographs hold nearly nothing. It
+# bounds the noise of luma. JPEG halves the size of those planes, hence the slope. Noise is the same in many blocks and
+# texture is not: the growth from the smoothest blocks to the next ones is subtracted.
 COLOUR_NONE, COLOUR_SLOPE, GROWS = 1.0, 5.5, 0.75
-LEAST_NOISE, LEAST_GREY_NOISE = 3.5, 4.5  # less is not told from texture
+LEAST_NOISE, LEAST_GREY_NOISE = 3.5, 4.5  # below this, noise is not distinguishable from texture
 STRONG, STRONGEST, LEAST_EDGES = 8.0, 97, 20  # edges: gradient per pixel, percentile, number
-GRADIENT, AGAIN = 0.7, 1.0  # pixels: of the gradient's Gaussian, and of the blur that is added
+GRADIENT, AGAIN = 0.7, 1.0  # pixels: widths of the gradient's Gaussian, and of the added blur
 
 
 def luma_of(picture: Picture) -> NDArray[np.float32]:
@@ -39,10 +39,10 @@ def luma_in_255(pixels: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def noise_level(picture: Picture) -> float:
-    """Standard deviation of the noise, of 255; 0 where it cannot be told from texture.
+    """Standard deviation of the noise, of 255; 0 where it is not distinguishable from texture.
 
-    By the smoothest blocks of luma, which also sees noise that neighbours share; no more than the smoothest blocks of
-    the colour differences speak for, or, in a grey picture, than the finest details hold.
+    Measured in the smoothest blocks of luma, which also shows correlated noise. It is bounded by the smoothest blocks
+    of the colour differences, or, in a grey picture, by the finest details.
     """
     luma = luma_of(picture)
     seen = LOW_BY * float(_smoothest(luma, clipped=True)[0])
@@ -56,9 +56,9 @@ def noise_level(picture: Picture) -> float:
 
 
 def _smoothest(plane: NDArray[Any], *, clipped: bool = False) -> NDArray[Any]:
-    """(2,): deviations from a plane within the smoothest blocks of 8x8, and within smooth ones.
+    """(2,): deviations from a fitted plane in the smoothest 8x8 blocks, and in smooth ones.
 
-    clipped: leave out blocks at black and white.
+    clipped: skip blocks that touch black or white.
     """
     height, width = (n // 8 * 8 for n in plane.shape)
     if not height or not width:
@@ -78,8 +78,8 @@ def _smoothest(plane: NDArray[Any], *, clipped: bool = False) -> NDArray[Any]:
 def blur_width(picture: Picture) -> float:
     """Standard deviation in pixels of the Gaussian that would make ideal edges as soft as the strongest edges are.
 
-    The median over them; 0 where they are sharp, or too few. From how much an edge's gradient falls when the picture is
-    blurred once more (Zhuo, Sim: Defocus map estimation from a single image, Pattern Recognition 2011).
+    The median over these edges; 0 where they are sharp or too few. Found from how much a gradient falls when the
+    picture is blurred once more (Zhuo, Sim: Defocus map estimation from a single image, Pattern Recognition 2011).
     """
     from scipy.ndimage import gaussian_filter, maximum_filter
 

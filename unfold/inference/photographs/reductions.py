@@ -1,4 +1,4 @@
-"""What made a picture small? Area means, bicubic and Lanczos reduction, or a lens, and their kernels."""
+"""How a picture was made small (area means, bicubic or Lanczos reduction, or a lens), and the kernels."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from unfold.inference.kernel_and_noise import gaussian
 from unfold.physics.kernels import SIDE, Kernel, bicubic_kernel, normalised
 
 WAYS = ("bicubic", "area", "lanczos")
-LENS = 0.5  # pixels of the small picture: edges softer than that were not left by any software's reduction
+LENS = 0.5  # pixels of the small picture: no software's reduction leaves softer edges
 PATCH, STEP, BUSY = 32, 16, 4.0
 BANDS = (0, 4, 8, 12, 15, 17)  # of 16 up to the finest detail
 
@@ -48,9 +48,9 @@ def kernel_of(way: str, scale: int, width: float = 0.0) -> Kernel:
 
 
 def likely_ways(luma: NDArray[np.floating], *, jpeg: bool) -> list[str]:
-    """WAYS, the likeliest first, by what reduction leaves of the finest details: a linear rule on band powers.
+    """WAYS, the likeliest first, by the power of the finest details: a linear rule on band powers.
 
-    luma: (H,W) of the small picture, 0 to 255. jpeg: it was compressed, which takes some of them.
+    luma: (H,W) of the small picture, 0 to 255. jpeg: it was compressed, which removes some details.
     """
     scores = (JPEG if jpeg else PNG) @ np.append(band_powers(luma), 1)
     return [WAYS[i] for i in np.argsort(-scores)]

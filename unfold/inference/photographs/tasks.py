@@ -1,7 +1,7 @@
-"""One word for what is wanted: denoise, enlarge, deblur, derain. Which weights, which settings, and what was assumed.
+"""Tasks by one word (denoise, enlarge, deblur, derain): weights, settings, and a sentence on what was assumed.
 
-The guard looks at whatever a network makes. What it refuses is tried again with a safer assumption; at last the picture
-stays as it is, or is enlarged by bicubic interpolation.
+The guard checks every result of a network. If it refuses one, a safer assumption is tried. At last the picture stays as
+it is, or is enlarged by bicubic interpolation.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ WEIGHTS: dict[Task, str] = {
 SCALES = (2, 3, 4)
 AT_ONCE, TILE = 2_000_000, 1024  # pixels of the result, and the side of a tile: usrnet_tiny then takes 1.5 GB
 Pixels = NDArray[Any]
-Run = Callable[[dict[str, Any]], Pixels]  # what the network takes beside the picture -> its result
+Run = Callable[[dict[str, Any]], Pixels]  # the inputs besides the picture -> the network's result
 
-# What the network is given for noise that neighbours share, and for what JPEG took, as it was trained for neither:
-# measured on BSDS500's val (docs/photographs.md).
+# Noise level given to the network for correlated noise, and for JPEG error, as it was trained for neither: measured on
+# BSDS500's val (docs/photographs.md).
 NOISE_GIVEN, JPEG_GIVEN, JPEG_NOTHING = 1.6, 1.9, 0.7
 ENLARGED_JPEG, ENLARGED_NOISE = 1.5, 1.0
-MOST_GIVEN, MOST_FOR_JPEG = 24.0, 16.0  # more noise the weights have not seen; for JPEG more is worse
-LEAST_FOR_JPEG = 3.0  # less is what JPEG of high quality takes: a picture saved twice may hold none of that error
-WEAK = 3.0  # of 255: what so weak a JPEG took from a soft picture cannot be given back without undoing the blur
+MOST_GIVEN, MOST_FOR_JPEG = 24.0, 16.0  # the weights were not trained on more noise; for JPEG, more is worse
+LEAST_FOR_JPEG = 3.0  # less is the error of JPEG of high quality, which a picture that was saved twice may not hold
+WEAK = 3.0  # of 255: in a soft picture, errors of so weak a JPEG cannot be removed without deblurring
 LEAST_GIVEN = {"enlarge": 1.0, "deblur": 3.0}
-BLIND_SHARE = 0.5  # of the change kept, of a network that takes no level, where JPEG alone speaks for one
+BLIND_SHARE = 0.5  # share of the change that is kept where only JPEG error was found and the network takes no level
 
 
 def weights_for(task: Task, evidence: Evidence, picture: Pixels) -> str:
@@ -55,14 +55,14 @@ def weights_for(task: Task, evidence: Evidence, picture: Pixels) -> str:
 
 
 class Restored(NamedTuple):
-    """The picture, and one sentence on what was assumed and how to change it."""
+    """The picture, and one sentence: what was assumed, and how to change it."""
 
     image: Pixels
     sentence: str
 
 
 def check_task(task: Task | None, scale: int | None, strength: float | None, own: Sequence[str]) -> None:
-    """UnfoldError where options do not go together. own: those given that choose network and inputs by hand."""
+    """UnfoldError for options that exclude each other. own: given options that choose network and inputs by hand."""
     if task is None:
         if strength is not None:
             raise UnfoldError("--strength goes with --task")
@@ -80,13 +80,13 @@ def check_task(task: Task | None, scale: int | None, strength: float | None, own
 
 
 def bounded(tile: Tile, picture: Pixels, scale: int) -> Tile:
-    """The tile of --tile; large pictures are not restored at once, though memory might allow it."""
+    """The tile of --tile; large pictures are tiled even where memory would allow the whole."""
     large = picture.shape[0] * picture.shape[1] * scale**2 > AT_ONCE
     return TILE if tile == "auto" and large else tile
 
 
 def point() -> Kernel:
-    """No blur."""
+    """A kernel without blur."""
     kernel = np.zeros((3, 3))
     kernel[1, 1] = 1
     return kernel
@@ -101,10 +101,10 @@ def restore_photograph(
     scale: int = 1,
     strength: float = 1,
 ) -> Restored:
-    """Restore a picture (H,W,1|3), uint8 or uint16, by the evidence, never to something implausible.
+    """Restore a picture (H,W,1|3), uint8 or uint16, with settings from the evidence; implausible results are refused.
 
-    net: of WEIGHTS[task]; run: its result for the inputs beside the picture. strength: times what is assumed, 1 as
-    measured; 0 changes nothing.
+    net: of WEIGHTS[task]; run: maps the inputs besides the picture to the network's result. strength: factor on what is
+    assumed, 1 as measured; 0 changes nothing.
     """
     if task == "enlarge":
         return _enlarge(picture, evidence, run, scale, strength)
@@ -157,7 +157,7 @@ def _given_for_jpeg(evidence: Evidence) -> float:
 
 
 def fitting_level(evidence: Evidence, strength: float = 1) -> float:
-    """The noise, of 255, to be given with a kernel: what JPEG took and the noise together, never none."""
+    """The noise level, of 255, to use with a kernel: JPEG error and noise combined, never zero."""
     level = float(np.hypot(ENLARGED_JPEG * evidence.jpeg, ENLARGED_NOISE * evidence.noise))
     return min(MOST_GIVEN, max(LEAST_GIVEN["enlarge"], strength * level))
 

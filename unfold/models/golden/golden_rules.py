@@ -1,7 +1,7 @@
-"""What the comparisons of each network with numbers of its published code share (`unfold check --golden DIR`).
+"""Common parts of the comparisons of networks with their published code (`unfold check --golden DIR`).
 
-The published code ran under weights made by a rule from the names of the parameters, so that no weights need to be at
-hand. The rules and comparisons of a network, and the names of its files, stand beside it, in <name>_golden.py.
+The published code ran with weights made by a rule from the names of the parameters, so no weights need to be available.
+The rules and comparisons of a network, and the names of its files, are in <name>_golden.py.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ TOLERANCE_FLOAT64 = 1e-10  # the data step in float64
 
 Net = TypeVar("Net", bound=nn.Module)
 Rule = Callable[[str, torch.Size, torch.Generator], Tensor]
-Golden = dict[str, Any]  # what a file of golden numbers holds, by name
+Golden = dict[str, Any]  # content of a golden file, by name
 
 
 class Outcome(NamedTuple):
-    """What a comparison of a network found; inputs and result where the whole network ran."""
+    """The result of a comparison; inputs and result where the whole network ran."""
 
     net: UnfoldingNetwork
     compared: str
@@ -37,12 +37,12 @@ class Outcome(NamedTuple):
 
 
 Networks = dict[str, tuple[str, Callable[[str, Golden], Outcome]]]  # file -> (model, its comparison)
-# file -> [(what is compared, the comparison, its tolerance)], for a part that is compared without the network
+# file -> [(what is compared, the comparison, its tolerance)], for a part that is compared by itself
 Parts = dict[str, list[tuple[str, Callable[[Golden], float], float]]]
 
 
 def fill(net: Net, rule: Rule) -> Net:
-    """Give every entry of the state dict numbers that depend on its name and shape alone."""
+    """Fill every entry of the state dict with numbers that depend only on its name and shape."""
     state = {}
     for name, value in net.state_dict().items():
         state[name] = rule(name, value.shape, torch.Generator().manual_seed(zlib.crc32(name.encode())))

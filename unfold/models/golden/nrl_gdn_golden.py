@@ -16,11 +16,13 @@ def nrl_gdn_rule(name: str, shape: torch.Size, noise: torch.Generator) -> Tensor
 
 
 def fill_plain_descent(net: Net, step: float) -> Net:
-    """Weights of NRL-GDN with H = identity, D = -step identity, R = 0: the gradient method, whose stops are known."""
+    """Weights of NRL-GDN with H = identity, D = -step identity, R = 0: the gradient method, whose stopping steps are
+    known.
+    """
     state = {name: torch.zeros_like(value) for name, value in net.state_dict().items()}
     colours = torch.arange(3)
     for part, last in (("h", 1.0), ("d_alpha", -step)):
-        # Each colour passes the ReLUs as its positive and its negative half.
+        # Each colour passes the ReLUs as its positive and its negative part.
         for layer in range(0, 12, 2):
             weight = state[f"{part}.main.{layer}.weight"]
             weight[colours, colours, 2, 2] = 1

@@ -27,13 +27,13 @@ WEIGHTS = [
         2_460_392,
         "Rain100H 21.42 dB of Y, input 13.55",
     ),
-    # The file names of DGUNet's are ours: as published, files for different tasks share a name.
+    # The file names are ours: the published files of different tasks share a name.
     *(
         Weights(name, name, f"{name}.pth", DGUNET)
         for task in ("deblur", "derain", "denoise")
         for name in (f"dgunet_{task}", f"dgunet_plus_{task}")
     ),
-    # 25 %, and the other ratios of the published table; the network reads its ratio from the file.
+    # 25 %, and the other ratios of the published table; the ratio is read from the file.
     *(
         Weights(f"{model}{ratio}", model, f"{model}{ratio}.pth", DGUNET)
         for model in ("dgunet_cs", "dgunet_plus_cs")

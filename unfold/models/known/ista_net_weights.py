@@ -14,7 +14,7 @@ _SHA256 = {
 
 
 def _weights(model: str, name: str, ratio: int, beside: dict[str, str]) -> Weights:
-    """The file names are ours: as published they are all called alike, in folders."""
+    """The file names are ours: the published files all have one name, in different folders."""
     sha256 = _SHA256.get(name)
     return Weights(name, model, f"{name}.pkl", ISTA_NET, sha256, options={"ratio": ratio}, beside=beside)
 

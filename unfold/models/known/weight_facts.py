@@ -1,4 +1,4 @@
-"""What is known of a file of weights. Neither this nor each network's list of them imports torch."""
+"""Facts about a weights file. Neither this module nor the lists of weights import torch."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ WITH_US = "the project's repository, folder pretrained"  # the source of our own
 
 @dataclass(frozen=True)
 class Weights:
-    """Weights that can be had by name.
+    """Weights that are available by name.
 
-    model: which network they are for, a name of `unfold models`; file: the name they are kept under; source: the file's
-    address, or where only a cloud drive has it, a sentence; sha256 and size in bytes where known. result: of our own,
-    what they reach, in a few words. options: of the network, which the file does not show; beside: of those that name
-    files, what the authors call them, below UNFOLD_DATA.
+    model: their network, a name of `unfold models`; file: the file name in our cache; source: the file's URL, or a
+    sentence where it is only on a cloud drive; sha256 and size in bytes where known. result: scores of our own weights,
+    in a few words. options: of the network, which the file does not show; beside: files for options, by the authors'
+    names, below UNFOLD_DATA.
     """
 
     name: str
@@ -31,10 +31,10 @@ class Weights:
 
     @property
     def ours(self) -> bool:
-        """Whether they come with the package."""
+        """Whether they are our own, part of this project."""
         return bool(self.result)
 
     @property
     def url(self) -> str | None:
-        """The address to download from, None where a person has to fetch the file."""
+        """The address to download from, None where the file must be fetched by hand."""
         return self.source if self.source.startswith("http") else None

@@ -1,4 +1,4 @@
-"""Batches from the processes that load data, and in one line what goes wrong in those."""
+"""Batches from worker processes, with their errors as one line."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from unfold.training.processes.signals import kept_waiting
 from unfold.util.arrays import Named
 
 
-class WorkerDied(Exception):  # noqa: N818  (the run can go on)
-    """A process that loads data is gone; the message is torch's, on one line."""
+class WorkerDied(Exception):  # noqa: N818  (the run can be resumed)
+    """A worker process died; the message is torch's, on one line."""
 
 
 def batches(loader: DataLoader[Named]) -> Iterator[tuple[Named, float]]:
-    """The loader's batches, and the seconds each was waited for.
+    """The loader's batches, and the seconds spent waiting for each.
 
-    Raises WorkerDied where a worker was killed: here and nowhere else, so that no step is cut in two. UnfoldError and
-    OSError of a worker come with their own words, on one line.
+    Raises WorkerDied where a worker was killed: only here, so that no step is cut in two. UnfoldError and OSError of a
+    worker keep their messages, on one line.
     """
     begin = time.perf_counter()
     source: Iterator[Named] | None = None
@@ -40,10 +40,10 @@ def batches(loader: DataLoader[Named]) -> Iterator[tuple[Named, float]]:
                 raise OSError(_own_words(error)) from None
             if not loader.num_workers:
                 raise
-            # A batch has been announced, and who has it is gone.
+            # A batch was announced, but its worker is gone.
             raise WorkerDied(f"{type(error).__name__} {' '.join(str(error).split())}") from None
         except RuntimeError as error:
-            if not str(error).startswith("DataLoader worker"):  # what a worker raised begins with "Caught"
+            if not str(error).startswith("DataLoader worker"):  # an error that a worker raised starts with "Caught"
                 raise
             raise WorkerDied(" ".join(str(error).split())) from None
         if batch is None:
@@ -53,24 +53,24 @@ def batches(loader: DataLoader[Named]) -> Iterator[tuple[Named, float]]:
 
 
 def end_workers(loader: DataLoader[Named]) -> None:
-    """End the processes that load data, which stay from epoch to epoch.
+    """End the worker processes, which live across epochs.
 
-    Left to Python, that may come after it has begun to wait for them: errors keep alive what they came through.
+    Left to Python, this may come after it starts to wait for them, as errors keep references to the loader alive.
     """
     if (source := getattr(loader, "_iterator", None)) is not None:
         source._shutdown_workers()
 
 
 def _hear_of_deaths_by_asking() -> None:
-    """Take away torch's handler, which raises wherever the run is when a worker dies: it may be amid a step.
+    """Remove torch's handler, which raises anywhere in the run when a worker dies, perhaps within a step.
 
-    Without it, whoever waits for a batch looks for dead workers every 5 seconds.
+    Without it, the wait for a batch checks for dead workers every 5 seconds.
     """
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 
 def _own_words(error: Exception) -> str:
-    """The message of an error that a worker raised: torch puts a traceback before it, whose last line it ends."""
+    """The message of an error that a worker raised: torch puts it at the end of a traceback's last line."""
     text = str(error).strip()
     return text.splitlines()[-1].partition(": ")[2] if text.startswith("Caught") else text

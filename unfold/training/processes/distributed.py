@@ -1,6 +1,6 @@
-"""Several processes of one training run, as torchrun starts them; a run of its own is one process of one.
+"""Several processes of one training run, as torchrun starts them; without torchrun, one process of one.
 
-What they agree on goes through the CPU (gloo), so that asking makes no GPU wait.
+They exchange decisions through the CPU (gloo), so that no GPU waits for them.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from unfold.util.device import pick_device
 
 T = TypeVar("T")
 
-TIMEOUT = timedelta(minutes=30)  # of a process that hangs; one that dies ends the others at once
+TIMEOUT = timedelta(minutes=30)  # for a process that hangs; one that dies ends the others at once
 NEEDED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")  # as torchrun sets them
 
 
@@ -46,7 +46,7 @@ class Processes:
     world: int = 1
     local: int = 0
     watch: Watch | None = None
-    talk: Any = None  # the process group of the CPU
+    talk: Any = None  # the CPU's process group
 
     @property
     def first(self) -> bool:
@@ -54,7 +54,7 @@ class Processes:
         return self.rank == 0
 
     def join(self, device: str) -> None:
-        """Meet the other processes, on a GPU of this one's own where there are GPUs.
+        """Join the other processes, each on a GPU of its own where there are GPUs.
 
         device: of the recipe. UnfoldError where it names one GPU for all, or there are too few on this machine.
         """
@@ -79,7 +79,7 @@ class Processes:
         self.watch.begin()
 
     def highest(self, number: int) -> int:
-        """The highest of the numbers of all processes. All of them must ask."""
+        """The highest of the numbers of all processes. All of them must call this."""
         if self.world == 1:
             return number
         shared = torch.tensor(number)
@@ -87,7 +87,7 @@ class Processes:
         return int(shared)
 
     def gather(self, value: T) -> list[T]:
-        """The values of all processes, in their order, on every one. All of them must ask."""
+        """The values of all processes, in their order, on every one. All of them must call this."""
         if self.world == 1:
             return [value]
         values: list[Any] = [None] * self.world
@@ -95,7 +95,7 @@ class Processes:
         return values
 
     def from_first(self, make: Callable[[], T]) -> T:
-        """What the first process makes, on every one. All of them must ask."""
+        """The result of ``make`` in the first process, on every one. All of them must call this."""
         if self.world == 1:
             return make()
         made: list[Any] = [make() if self.first else None]
@@ -103,8 +103,8 @@ class Processes:
         return made[0]
 
     def all_reduce_seconds(self, size: int) -> float:
-        """Seconds in which ``size`` bytes of gradients are summed over all processes, the best of three times; 0 for
-        one process. All of them must ask.
+        """Seconds to sum ``size`` bytes of gradients over all processes, the best of three times; 0 for one process.
+        All of them must call this.
         """
         if self.world == 1:
             return 0.0
@@ -118,35 +118,35 @@ class Processes:
         return max(self.gather(min(spent[1:])))
 
     def wrap(self, net: UnfoldingNetwork, example: Named) -> torch.nn.Module:
-        """The network with gradients that are means over the processes. example: inputs of it, as a batch."""
+        """Wrap the network so that gradients are means over the processes. example: its inputs, as a batch."""
         if self.world == 1:
             return net
         one = next(net.parameters())
         given = {name: value.to(one) if isinstance(value, Tensor) else value for name, value in example.items()}
         _check_gradients(net, given)
         model = DistributedDataParallel(net.train(), [one.device] if one.device.type == "cuda" else None)
-        # In the order of the first gradients it rearranges how later ones are summed. So the first are not those of a
-        # step: a resumed run would round its first sums of three or more processes differently.
+        # The order of the first gradients decides how later ones are summed. So the first pass is not a training step:
+        # otherwise a resumed run of three or more processes would round its first sums differently.
         _mean(model(**given, return_output=True)).backward()
         net.zero_grad(set_to_none=True)
         return model
 
     def part(self) -> None:
-        """Leave the other processes when all have come to their end."""
+        """Leave the process group when all processes are done."""
         if self.watch is not None:
-            dist.barrier(group=self.talk)  # the first may still be writing, and torchrun ends all when one ends badly
+            dist.barrier(group=self.talk)  # the first may still be writing, and torchrun ends all when one fails
             self.watch.end()
             dist.destroy_process_group()
 
 
 def _mean(output: Output) -> Tensor:
-    """Of all that a run gives: of every stage, and of everything beside."""
+    """The mean over all outputs: every stage and every extra."""
     total = torch.stack([x.mean() for x in output.stages]).sum()
     return total + sum(value.mean() for values in output.extras.values() for value in values)
 
 
 def _check_gradients(net: UnfoldingNetwork, given: Named) -> None:
-    """UnfoldError where a parameter that is to be trained has no part in the output: processes would wait for it."""
+    """UnfoldError where the output does not depend on a trainable parameter: processes would wait for its gradient."""
     _mean(net.train()(**given, return_output=True)).backward()
     idle = [name for name, value in net.named_parameters() if value.requires_grad and value.grad is None]
     net.zero_grad(set_to_none=True)
@@ -160,12 +160,12 @@ def _check_gradients(net: UnfoldingNetwork, given: Named) -> None:
 
 @contextmanager
 def processes(lost: Callable[[str], None], code_of: Callable[[BaseException], int]) -> Iterator[Processes]:
-    """The processes that torchrun started, or this one alone; within, :meth:`Processes.join` is to be called.
+    """The processes that torchrun started, or this one alone; call :meth:`Processes.join` inside this context.
 
-    lost: told where another process dies, on one process and in a thread of its own; then this process is ended, for
-    its main thread may wait for the dead one for ever. code_of: the exit code that an error means. An error on any
-    process ends all with its code, and only the process that has one first raises it: SystemExit on others, which may
-    have the same. UnfoldError where torchrun's variables are not complete.
+    lost: called where another process dies, on one process and in a thread of its own; then this process is ended, as
+    its main thread may wait for the dead one without end. code_of: the exit code of an error. An error on any process
+    ends all with its code. Only the first process to fail raises it; the others, which may fail likewise, raise
+    SystemExit. UnfoldError where torchrun's variables are not complete.
     """
     if "RANK" not in os.environ or os.environ.get("WORLD_SIZE", "1") == "1":
         yield Processes()
@@ -182,7 +182,7 @@ def processes(lost: Callable[[str], None], code_of: Callable[[BaseException], in
         reason = str(error).splitlines()[0]
         raise UnfoldError(f"process {rank} of {world} does not find the others: {reason}") from None
     if os.environ.get("GROUP_WORLD_SIZE") == "1":
-        # On one machine, torchrun --max-restarts keeps the store, and in it where dead processes could be reached.
+        # On one machine, torchrun --max-restarts keeps the store with the addresses of dead processes.
         store = PrefixStore(f"attempt {os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
     watch = Watch(rank, world, store, lost)
     try:
@@ -197,7 +197,7 @@ def processes(lost: Callable[[str], None], code_of: Callable[[BaseException], in
 
 
 def _be_silent() -> None:
-    """Let the first process alone log, warn and draw bars."""
+    """Only the first process logs, warns and draws bars."""
     logging.getLogger("unfold").setLevel(logging.CRITICAL)
     warnings.simplefilter("ignore")
     progress.hide()

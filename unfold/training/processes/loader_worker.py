@@ -1,4 +1,4 @@
-"""How a process that loads data begins."""
+"""The start of a worker process, which loads data."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ PR_SET_PDEATHSIG = 1  # of prctl(2)
 
 
 def begin_worker(worker: int, parent: int) -> None:
-    """One thread, for there are as many workers as there are to be, and no heed of signals: who runs them ends them.
+    """Use one thread, as there are many workers, and ignore signals: the parent ends its workers.
 
-    parent: the process that runs them, with which they end. torch sees to its own threads.
+    parent: the process that runs the workers; they end with it. torch sets its own threads.
     """
     import cv2
 
@@ -27,8 +27,8 @@ def begin_worker(worker: int, parent: int) -> None:
 def end_with(parent: int) -> None:
     """Have this process killed when ``parent`` is gone, at once where it is gone already.
 
-    torch's workers look whether their parent changes, from a moment on that is too late where it was killed while they
-    began: then they waited for ever.
+    torch's workers watch for a new parent only after they have started. Where the parent was killed earlier, they would
+    wait without end.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

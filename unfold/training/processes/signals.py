@@ -1,4 +1,4 @@
-"""Being asked to stop: by a scheduler that takes the machine back, or by Ctrl-C."""
+"""Requests to stop: by a scheduler that takes the machine back, or by Ctrl-C."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ GRACE = 30  # seconds
 STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 
 
-class Stopped(BaseException):  # no Exception, which those who read damaged files catch
-    """A run ended early with all its state kept; the message says why and where, on one line."""
+class Stopped(BaseException):  # not an Exception, as readers of damaged files catch those
+    """A run ended early with all its state saved; the message says why and where, on one line."""
 
 
 class Request:
-    """Which signal asked the run to stop, if any did; it is heeded between two steps, or at once where that is safe."""
+    """Which signal asked the run to stop, if any did; the run acts on it between two steps, or at once where that is
+    safe.
+    """
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
@@ -29,19 +31,19 @@ class Request:
         if self.signal is signal.SIGINT and number == signal.SIGINT:
             raise KeyboardInterrupt  # the second Ctrl-C: now
         self.signal = signal.Signals(number)
-        self._heed()
+        self._act()
 
-    def _heed(self) -> None:
+    def _act(self) -> None:
         if self._now and self.signal:
             self._now = False
             raise Stopped(f"stopped by {self.signal.name}")
 
     @contextmanager
-    def heeded_at_once(self, now: bool = True) -> Iterator[None]:
-        """Within, if ``now``, a signal raises Stopped at once: for work that changes nothing of the run's state."""
+    def raising_at_once(self, now: bool = True) -> Iterator[None]:
+        """Inside, if ``now``, a signal raises Stopped at once: for work that does not change the run's state."""
         self._now = now
         try:
-            self._heed()
+            self._act()
             yield
         finally:
             self._now = False
@@ -49,11 +51,11 @@ class Request:
 
 @contextmanager
 def requests_to_stop() -> Iterator[Request]:
-    """Within, STOPPING signals are noted instead of ending the process."""
+    """Inside, STOPPING signals are noted instead of ending the process."""
     request = Request()
     before: dict[signal.Signals, Any] = {}
     death = signal.getsignal(signal.SIGCHLD)
-    if threading.current_thread() is threading.main_thread():  # Python allows it there alone
+    if threading.current_thread() is threading.main_thread():  # Python allows it only there
         before = {number: signal.signal(number, request.receive) for number in STOPPING}
     try:
         yield request
@@ -66,32 +68,32 @@ def requests_to_stop() -> Iterator[Request]:
 
 @contextmanager
 def stopped_at_once() -> Iterator[Callable[[], None]]:
-    """Within, where no run is under way yet, SIGTERM and SIGUSR1 raise Stopped. (SIGINT is Python's KeyboardInterrupt.)
+    """Inside, while no run has started yet, SIGTERM and SIGUSR1 raise Stopped. (SIGINT is Python's KeyboardInterrupt.)
 
-    A process that was stopped heeds no other signal on its way out, which would change its exit code; nor after a call
-    of what this yields.
+    A process that was stopped ignores further signals on its way out, as they would change its exit code; so it does
+    after a call of the yielded function.
     """
-    heeded = (signal.SIGTERM, signal.SIGUSR1)
+    watched = (signal.SIGTERM, signal.SIGUSR1)
 
     def ignore(number: int, frame: FrameType | None) -> None: ...
 
     def stop(number: int, frame: FrameType | None) -> None:
-        for other in heeded:
+        for other in watched:
             signal.signal(other, ignore)
         name = signal.Signals(number).name
         raise Stopped(f"stopped by {name} outside the steps of the run; --resume auto begins it or goes on")
 
     before: dict[signal.Signals, Any] = {}
     if threading.current_thread() is threading.main_thread():
-        before = {number: signal.signal(number, stop) for number in heeded}
+        before = {number: signal.signal(number, stop) for number in watched}
 
-    def heed_no_more() -> None:
+    def ignore_further() -> None:
         before.update(dict.fromkeys(before, ignore))
 
     try:
-        yield heed_no_more
+        yield ignore_further
     except Stopped:
-        heed_no_more()
+        ignore_further()
         raise
     finally:
         for number, handler in before.items():
@@ -100,7 +102,7 @@ def stopped_at_once() -> Iterator[Callable[[], None]]:
 
 @contextmanager
 def kept_waiting() -> Iterator[None]:
-    """Within, signals wait: processes that are begun here would be ended by one before they know better."""
+    """Inside, signals wait: they would end processes that are started here before those set their handlers."""
     signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
     try:
         yield
@@ -109,11 +111,11 @@ def kept_waiting() -> Iterator[None]:
 
 
 def ignore_in_worker(worker: int) -> None:
-    """For processes that load data: who stops the run stops them, and what a terminal sends to all does not.
+    """For worker processes: the run stops them, and signals that a terminal sends to all do not.
 
-    SIGTERM is ignored for the GRACE in which the run ends its step, for a scheduler sends it to all; no longer, for the
-    run may send it, too, to one that does not end, and would wait for ever. What came since :func:`kept_waiting` comes
-    now.
+    SIGTERM is ignored for GRACE seconds, in which the run ends its step, as a scheduler sends it to all. After that it
+    is obeyed, as the run itself may send it to a worker that does not end. Signals held back since :func:`kept_waiting`
+    arrive now.
     """
     for number in STOPPING:
         signal.signal(number, signal.SIG_IGN)

@@ -1,4 +1,4 @@
-"""The parts of a run as the configuration says: batches, loss, optimiser, learning rate, length."""
+"""The parts of a run from the configuration: batches, loss, optimiser, learning rate, length."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ from unfold.util.arrays import Named
 from unfold.util.device import WHOLE, place
 from unfold.util.processors import processors
 
-FUSED = ("Adam", "AdamW", "SGD")  # which torch has in one operation on CPU and GPU
+FUSED = ("Adam", "AdamW", "SGD")  # with a fused implementation in torch on CPU and GPU
 
 
 def build_loader(
@@ -58,9 +58,9 @@ def build_loader(
     processes: Processes,
     device: torch.device,
 ) -> DataLoader[Named]:
-    """Batches of the training set, of this process's share, and the processes that load them."""
+    """The loader of this process's share of the batches, with its worker processes."""
     train = settings.train
-    workers = min(train.workers, processors())  # more would take turns
+    workers = min(train.workers, processors())  # more would only take turns
     if workers:
         atexit.register(_end_workers)
     return DataLoader(
@@ -71,7 +71,7 @@ def build_loader(
         collate_fn=collate,
         num_workers=workers,
         worker_init_fn=functools.partial(begin_worker, parent=os.getpid()),
-        # Not Python 3.14's forkserver, of which a killed run would leave one behind, with its workers, for ever.
+        # Not Python 3.14's forkserver: a killed run would leave it behind with its workers.
         multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
         persistent_workers=workers > 0,
         pin_memory=device.type == "cuda",
@@ -79,7 +79,7 @@ def build_loader(
 
 
 def build_patches(settings: Settings, degradation: Degradation, store: Store) -> Patches:
-    """The samples by their keys."""
+    """The data set of training samples, addressed by key."""
     patch, seed, passes = settings.train.patch, settings.seed, settings.data.draw == "passes"
     if isinstance(degradation, Mixture):
         assert isinstance(store, MixedStore)
@@ -88,8 +88,8 @@ def build_patches(settings: Settings, degradation: Degradation, store: Store) ->
 
 
 def _end_workers() -> None:
-    """Kill processes that load data and are left after an error: Python would wait for them, who heed no SIGTERM."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # where torch tells that workers died
+    """Kill worker processes that are left after an error: they ignore SIGTERM, and Python would wait for them."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler, which reports dead workers
     for worker in multiprocessing.active_children():
         worker.kill()
 
@@ -134,8 +134,8 @@ def build_optimizer(cfg: CfgNode, groups: list[dict[str, object]]) -> torch.opti
     given: Named = {"params": groups, "lr": settings_of(cfg).optim.lr}
     (first, *_) = cast("list[torch.nn.Parameter]", groups[0]["params"])
     if part.name in FUSED and first.device.type in WHOLE:
-        given["fused"] = True  # which can leave out a step without asking the GPU
-    # torch has some defaults as whole numbers, and a checkpoint holds what an optimizer was given.
+        given["fused"] = True  # fused optimisers can skip a step without waiting for the GPU
+    # Some of torch's defaults are whole numbers; a checkpoint holds the values as given.
     given |= {name: float(value) for name, value in part.defaults().items() if type(value) is int}
     own = options_of(cfg, "OPTIM")
     optimizer: torch.optim.Optimizer = part.build(
@@ -145,8 +145,8 @@ def build_optimizer(cfg: CfgNode, groups: list[dict[str, object]]) -> torch.opti
 
 
 class BuiltLoss(NamedTuple):
-    """total: of all terms but the adversarial one, whose weight is ``adversarial``, 0 where there is none; start: how
-    its discriminator begins.
+    """total: all terms but the adversarial one, whose weight is ``adversarial`` (0 where there is none); start: the
+    initialisation of its discriminator.
     """
 
     total: TotalLoss
@@ -155,12 +155,12 @@ class BuiltLoss(NamedTuple):
 
     @property
     def needs(self) -> set[str]:
-        """What the terms look for in a batch beside the target and the network's inputs."""
+        """Names that the terms need in a batch besides the target and the network's inputs."""
         return {name for term in self.total.terms for name in term.loss.needs}
 
 
 def loss_terms(cfg: CfgNode) -> list[Term]:
-    """LOSS.TERMS, built and not loaded. UnfoldError, with file and key, where one cannot be had."""
+    """Build LOSS.TERMS without loading. UnfoldError, with file and key, for an invalid term."""
     terms = []
     for i, said in enumerate(terms_of(cfg)):
         key = f"LOSS.TERMS.{i}"
@@ -175,9 +175,9 @@ def loss_terms(cfg: CfgNode) -> list[Term]:
 
 
 def build_loss(cfg: CfgNode, device: torch.device, *, empty: bool = False) -> BuiltLoss:
-    """The loss of LOSS. UnfoldError where what a term needs is not there.
+    """The loss of LOSS. UnfoldError where a file that a term needs is missing.
 
-    empty: read and fetch nothing, for counting memory.
+    empty: read and download nothing, for counting memory.
     """
     terms = loss_terms(cfg)
     adversarial = sum(term.weight for term in terms if isinstance(term.loss, Adversarial))
@@ -187,7 +187,7 @@ def build_loss(cfg: CfgNode, device: torch.device, *, empty: bool = False) -> Bu
         raise UnfoldError(
             f"{source_of(cfg, 'LOSS.TERMS')}: LOSS.TERMS has nothing beside adversarial: name a loss of pixels"
         )
-    # What counts nothing is not computed, and need not be there (VGG19's weights).
+    # Terms of weight 0 are not computed, and their files are not needed (VGG19's weights).
     terms = [term for term in terms if term.weight or not isinstance(term.loss, ImageLoss)] or terms[:1]
     for term in terms:
         term.loss.load_empty() if empty else term.loss.load()

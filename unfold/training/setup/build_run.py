@@ -47,7 +47,7 @@ from unfold.training.setup.environment import read_starts
 from unfold.training.setup.old_runs import by_its_rules, dumped_for
 from unfold.training.setup.rank_consistency import check_data, check_recipes
 from unfold.training.setup.resume_check import compare_data, data_moved, note_data, run_to_resume, seen
-from unfold.training.setup.settings_check import check_scale, check_sizes, check_training, in_vain
+from unfold.training.setup.settings_check import check_scale, check_sizes, check_training, without_effect
 from unfold.training.setup.weight_init import fill, take_over
 from unfold.training.trainer import Trainer
 from unfold.user_files import their_errors
@@ -60,7 +60,7 @@ from unfold.weights.read_checkpoint import Checkpoint, read_checkpoint
 from unfold.weights.resolve_weights import find_weights
 
 logger = logging.getLogger("unfold")
-# The files of a run that are gone when another begins in its folder.
+# The files of a run that are removed when another starts in its folder.
 OF_A_RUN = (
     "checkpoints/last.pth",
     "checkpoints/best.pth",
@@ -83,12 +83,12 @@ def build_trainer(
     processes: Processes | None = None,
     dry: bool = False,
 ) -> Trainer:
-    """Everything that a run needs, checked before the first step.
+    """Build everything that a run needs, and check it before the first step.
 
-    resume: go on from the run folder's newest whole checkpoint, "auto" where there is one; overwrite: begin anew in a
-    folder that holds a run already. init: weights to begin with, a file or name, which with "auto" a run that goes on
-    does not heed; partial: what of them does not fit stays fresh, and is told; init_key: which of several networks in
-    the file. processes: those that share the run.
+    resume: continue from the run folder's newest intact checkpoint, "auto" where there is one; overwrite: start again
+    in a folder that holds a run. init: initial weights, a file or name; a run that "auto" continues ignores them.
+    partial: load matching tensors only and log the others; init_key: which of several networks in the file. processes:
+    those that share the run.
     dry: write nothing, not even the run folder.
     Raises UnfoldError.
     """
@@ -134,19 +134,19 @@ def build_trainer(
     with said_by(cfg, "DATA.TRAIN"), said_by(cfg, "DATA.MIX"):
         check_training_set(settings.data, degradation)
     held_out = _validation_cases(settings.data.val, net, protocol, processes)
-    loss = build_loss(cfg, device)  # may fetch VGG19's weights: after all that needs no network
+    loss = build_loss(cfg, device)  # may download VGG19's weights: after all checks that need no network
     if not dry:
         check_memory(cfg, device, processes.world)
-    # May decode the training set, which may take long: after all that is quick.
+    # May decode the training set, which may take long: after all quick checks.
     store, left_out = build_store(settings.data, degradation, processes, dry)
     check_scale(cfg, store)
     check_data(processes, store, held_out)
     loader = build_loader(settings, degradation, store, processes, device)
     net = place(net, device)
-    # Of an epoch whose end is pending, neither the log nor the schedule has heard yet.
+    # Where the end of an epoch is pending, neither the log nor the schedule includes it yet.
     done, pending = (found[1].content["step"], found[1].content["pending"]) if found is not None else (0, False)
     update, schedule = build_update(cfg, net, loss, processes, done, pending)
-    writes = writes and (done < train.total_steps or pending)  # a run that is done is left as it is
+    writes = writes and (done < train.total_steps or pending)  # a finished run is left as it is
     moved = found is not None and processes.from_first(lambda: data_moved(folder, cfg))
     last = (read_starts(folder) or [{}])[-1] if found is not None else None
     images = seen(store, held_out, last) if writes or (moved and processes.first) else {}
@@ -159,7 +159,7 @@ def build_trainer(
             make_newest(found[0])
         environment.record_start(folder, done, images, device, train.precision, processes)
     shown = train.board and writes
-    later = writes and "sha256" not in images["data"]  # images are decoded when they are first needed
+    later = writes and "sha256" not in images["data"]  # images are decoded on first use
     note = functools.partial(note_data, folder, store) if later and isinstance(store, LateStore) else None
     trainer = Trainer(
         update=update,
@@ -194,7 +194,8 @@ def build_trainer(
 
 
 def begin_with(net: UnfoldingNetwork, name: str, source: str, partial: bool, key: str | None = None) -> None:
-    """Weights from a file or of a published name; UnfoldError where they do not fit and ``partial`` is not given.
+    """Load initial weights from a file or a published name; UnfoldError where they do not fit and ``partial`` is not
+    set.
 
     key: which of several networks in the file.
     """
@@ -216,7 +217,7 @@ def begin_with(net: UnfoldingNetwork, name: str, source: str, partial: bool, key
 
 
 def _describe(settings: Settings, trainer: Trainer, store: Store, held_out: int, rate: Rate) -> None:
-    """Log what is about to be trained on what, and which settings are in vain."""
+    """Log the network, the data and the run folder, and settings without effect."""
     net = trainer.update.net
     logger.info(
         "%s: %s parameters, %d stages, %s on %s",
@@ -238,14 +239,14 @@ def _describe(settings: Settings, trainer: Trainer, store: Store, held_out: int,
     if small:
         which = "training images or their copies" if copies else "training images"
         logger.warning("%d %s are smaller than TRAIN.PATCH and are continued by reflection", small, which)
-    for text in in_vain(settings.train, settings.schedule.warmup, rate):
+    for text in without_effect(settings.train, settings.schedule.warmup, rate):
         logger.warning(text)
     if trainer.step:
         logger.info("resuming after step %d of %d", trainer.step, trainer.steps)
 
 
 def _validation_cases(source: str, net: UnfoldingNetwork, protocol: Protocol, processes: Processes) -> Sequence[Case]:
-    """The cases of DATA.VAL, each of which can be read and restored; each process tries its share of them."""
+    """The cases of DATA.VAL, checked: each process reads and restores its share of them."""
     try:
         with their_errors("the validation"):
             cases = protocol.cases(source, "val")
@@ -263,7 +264,7 @@ def _validated(
     device: torch.device,
     note: Callable[[], None] | None = None,
 ) -> dict[str, float]:
-    """PSNR in dB of every case by its name; each process does its share of them. note: is called first."""
+    """PSNR in dB of every case by its name; each process restores its share. note: called first."""
     if note is not None:
         note()
     try:
@@ -288,7 +289,7 @@ def _rendered(
     epoch: int,
     step: int,
 ) -> Named:
-    """A batch as the trainer takes it: the target, and what the network and the losses ask for."""
+    """Render a batch for the trainer: the target, and what the network and the losses need."""
     with their_errors("rendering a batch"):
         rendered = degradation.render(batch)
     given = {name: rendered[name] for name in ("target", *names) if name in rendered}
@@ -300,7 +301,7 @@ def _rendered(
 def _find_run(
     cfg: CfgNode, folder: Path, resume: bool | Literal["auto"], overwrite: bool
 ) -> tuple[Path, Checkpoint] | None:
-    """The checkpoint to go on from, or None to begin; UnfoldError where that would spoil a run."""
+    """The checkpoint to resume from, or None for a new run; UnfoldError where that would overwrite a run."""
     found = run_to_resume(cfg, folder, must=resume is True) if resume else None
     if found is None and any((folder / "checkpoints").glob("*.pth")) and not overwrite:
         raise UnfoldError(
@@ -310,7 +311,7 @@ def _find_run(
 
 
 def _check_folder(folder: Path) -> None:
-    """UnfoldError where the run folder could not be written; nothing is made."""
+    """UnfoldError where the run folder could not be written; creates nothing."""
     there = nearest(folder)
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
         raise UnfoldError(

@@ -1,4 +1,4 @@
-"""What a run ran on: environment.json in the run folder, one entry for each time it was started."""
+"""The environment of a run: environment.json in the run folder, one entry for each time it was started."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ logger = logging.getLogger("unfold")
 def record_start(
     folder: Path, step: int, images: dict[str, object], device: torch.device, precision: str, processes: Processes
 ) -> None:
-    """Add an entry to environment.json: how, when and after which step the run was started, on what.
+    """Add an entry to environment.json: how, when, where and after which step the run was started.
 
     images: with what data, see :func:`unfold.training.setup.resume_check.seen`.
     """
@@ -59,10 +59,10 @@ def read_starts(folder: Path) -> list[dict[str, object]]:
 
 
 def keep_threads(folder: Path, processes: Processes) -> None:
-    """Go on with as many threads as the run's last start had: with others, sums are rounded otherwise.
+    """Use as many threads as the last start of the run: another number changes the rounding of sums.
 
-    Not where a person sets another number, who is warned, nor by another number of processes, which rounds otherwise
-    anyhow.
+    Not where the user sets another number (a warning is logged), nor for another number of processes, which changes the
+    rounding anyway.
     """
 
     def of_last_start() -> int | None:

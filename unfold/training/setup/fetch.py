@@ -1,4 +1,4 @@
-"""`unfold train --fetch`: what a run needs from the web is brought here, for machines that have none."""
+"""`unfold train --fetch`: download what a run needs, for machines without a network."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from unfold.weights.resolve_weights import find_weights
 
 
 def fetch(cfg: CfgNode, init: str | None = None) -> str:
-    """Download what the run needs beside its images; returns what is here, line by line.
+    """Download what the run needs beside its images; returns a report, line by line.
 
-    That is the weights of ``init`` and what losses read (VGG19). Images are downloaded by nobody: whether they can be
-    seen from here is said. Raises UnfoldError: a recipe that cannot be, a failed download, weights that only a person
-    can get.
+    This covers the weights of ``init`` and the files of losses (VGG19). Images are never downloaded; the report says
+    whether they are found. Raises UnfoldError for an invalid recipe, a failed download, or weights that must be fetched
+    by hand.
     """
     check_training(cfg)
     lines = [("cache", f"{cache_folder()} (UNFOLD_CACHE; set it to the same place where the run is)")]

@@ -1,4 +1,4 @@
-"""Runs that began before version 0.2 go on by the rules that they began with."""
+"""Runs that started before version 0.2 continue by the rules of their time."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _before(folder: Path) -> dict[str, Any] | None:
 
 
 def dumped_for(folder: Path, cfg: CfgNode) -> str:
-    """The configuration as the run in ``folder`` keeps it: an old one is known by its lack of DATA.DRAW."""
+    """The configuration as the run in ``folder`` stores it. An old run is recognised by the lack of DATA.DRAW."""
     text = dumped(cfg)
     if _before(folder) is None:
         return text
@@ -35,7 +35,8 @@ def dumped_for(folder: Path, cfg: CfgNode) -> str:
 
 
 def by_its_rules(cfg: CfgNode, folder: Path) -> CfgNode:
-    """The configuration of a run in ``folder``; of an old run as it began, whatever recipes say by now.
+    """The configuration of a run in ``folder``; for an old run, with the rules of its start, not those of today's
+    recipes.
 
     An old run draws with replacement (DATA.DRAW), halves USRNet's rate one step later than published, and validates
     compressive sensing as it is tested.

@@ -1,4 +1,4 @@
-"""What processes on several machines must have in common to train one network, and may not have by mistake."""
+"""Check that processes on several machines have the same recipe and data."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from unfold.training.processes.distributed import Processes
 
 
 def check_recipes(processes: Processes, cfg: CfgNode) -> None:
-    """UnfoldError where the processes were not started by the same recipe and command line."""
+    """UnfoldError where the processes were not started with the same recipe and command line."""
     first, *others = processes.gather(cfg)
     for rank, other in enumerate(others, start=1):
         if changed := differences(first, other):

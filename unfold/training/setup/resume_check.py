@@ -1,4 +1,4 @@
-"""Whether a run may go on: by the same recipe but for its length and its places, and on the same images."""
+"""Whether a run may be resumed: with the same recipe except for its length and paths, and on the same images."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from unfold.util.paths import as_path
 from unfold.weights.read_checkpoint import Checkpoint
 
 logger = logging.getLogger("unfold")
-# What may be set anew in a resumed run.
+# Keys that may change in a resumed run.
 MAY_DIFFER = (
     "OUTPUT",
     "DEVICE",
@@ -40,7 +40,7 @@ MAY_DIFFER = (
     "TEST.",
     "DATA.TEST",
 )
-# Places of images, which are compared themselves; and what says how long a run is and at which rates.
+# Paths of images (the images themselves are compared), and keys of the run's length and learning rates.
 PLACES = {"DATA.TRAIN": "data", "DATA.VAL": "validation"}
 PLAN = ("TRAIN.EPOCHS", "TRAIN.ITERATIONS", "SCHEDULE.")
 WAYS_OUT = (
@@ -50,10 +50,11 @@ WAYS_OUT = (
 
 
 def run_to_resume(cfg: CfgNode, folder: Path, *, must: bool) -> tuple[Path, Checkpoint] | None:
-    """The newest whole checkpoint of the same run in its folder; None where there is none.
+    """The newest intact checkpoint of the same run in its folder; None where there is none.
 
-    Another length, learning rates that were no others until now, and other places of the data are the same run;
-    :func:`compare_data` looks at what lies there. UnfoldError for another run, and where there must be a checkpoint.
+    A run is the same with another length, with learning rates that agree for all units done, and with other paths of
+    the data; :func:`compare_data` checks the images there. UnfoldError for another run, and where a checkpoint is
+    required.
     """
     checkpoints = folder / "checkpoints"
     found = newest_good(checkpoints)
@@ -79,8 +80,8 @@ def _keys(keys: Sequence[str] | dict[str, str]) -> list[str]:
 
 
 def _recipe_of(folder: Path, cfg: CfgNode) -> CfgNode:
-    """The recipe that the run was started with. Files of people's own code that are gone are read where they are now:
-    where ``cfg`` says, else from the copy in the run folder.
+    """The recipe that the run was started with. Files of user code that are gone are read from where ``cfg`` names them
+    now, else from the copy in the run folder.
     """
     now = {file.name: file for file in user_code.files_of(cfg)}
 
@@ -99,9 +100,9 @@ def _recipe_of(folder: Path, cfg: CfgNode) -> CfgNode:
 
 
 def _check_plan(before: CfgNode, cfg: CfgNode, done: int, pending: bool, changed: list[str]) -> None:
-    """UnfoldError where the run would not be one that had the new length and learning rates from its start.
+    """UnfoldError where the result would differ from a run with the new length and rates from its start.
 
-    done: steps; pending: see Trainer; changed: what is said of it.
+    done: steps; pending: see Trainer; changed: keys and values for the message.
     """
     per_epoch = settings_of(cfg).train.steps_per_epoch
     in_steps, was_in_steps = cfg.TRAIN.ITERATIONS > 0, before.TRAIN.ITERATIONS > 0
@@ -118,7 +119,7 @@ def _check_plan(before: CfgNode, cfg: CfgNode, done: int, pending: bool, changed
             f"{cfg.TRAIN.ITERATIONS}: set that one"
         )
     length, was = (one.TRAIN.ITERATIONS if in_steps else one.TRAIN.EPOCHS for one in (cfg, before))
-    run = done if in_steps else -(-done // per_epoch)  # units of which at least a part is done
+    run = done if in_steps else -(-done // per_epoch)  # units that are done at least in part
     if length < run:
         raise UnfoldError(
             f"--resume: {key} {length} is less than what this run has done: {run} {unit}; set {run} or more "
@@ -159,7 +160,7 @@ def _rates(cfg: CfgNode) -> Callable[[int], float]:
 
 
 def _ways_out(before: Settings, now: ScheduleSettings) -> str:
-    """What can be done where the learning rates would be others; of a cosine with no length of its own, more."""
+    """Advice where the learning rates would differ; more for a cosine without a length of its own."""
     was = before.schedule
     same_curve = was.name == now.name == "cosine" and was.warmup == now.warmup
     if same_curve and not was.args.get("length", 0) and not now.args.get("length", 0):
@@ -173,10 +174,10 @@ def _ways_out(before: Settings, now: ScheduleSettings) -> str:
 
 
 def seen(store: Store, held_out: Sequence[Case], last: Mapping[str, Any] | None) -> dict[str, Any]:
-    """What tells the images of a run from others, wherever they lie: for environment.json.
+    """A fingerprint of a run's images, independent of their paths: for environment.json.
 
-    last: the run's last start, if any. Of images that are decoded when they are first needed, the fingerprint is left
-    to :func:`note_data`, but for a run that goes on with files that may have changed.
+    last: the run's last start, if any. For images that are decoded on first use, the fingerprint is left to
+    :func:`note_data`, except for a resumed run whose files may have changed.
     """
     data: dict[str, Any] = {"images": len(store)}
     found: dict[str, Any] = {"data": data, "validation": {"cases": len(held_out), "sha256": _digest(held_out)}}
@@ -191,7 +192,7 @@ def seen(store: Store, held_out: Sequence[Case], last: Mapping[str, Any] | None)
 
 
 def note_data(folder: Path, store: LateStore) -> None:
-    """Add the fingerprint of the images to the run's last start, once all of them have been decoded."""
+    """Add the fingerprint of the images to the run's last start, once all are decoded."""
     starts = read_starts(folder)
     data = starts[-1].get("data") if starts else None
     if isinstance(data, dict) and "sha256" not in data and store.complete():
@@ -200,7 +201,7 @@ def note_data(folder: Path, store: LateStore) -> None:
 
 
 def _digest(cases: Sequence[Case]) -> str:
-    """SHA-256 over the name of each case, and the names and bytes of its files: noise is drawn by their names."""
+    """SHA-256 over the name of each case, and the names and bytes of its files: names seed the noise."""
     total, known = hashlib.sha256(), {path: "" for case in cases for path in case.files}
     for path in known:
         known[path] = sha256_of(path)
@@ -210,7 +211,7 @@ def _digest(cases: Sequence[Case]) -> str:
 
 
 def data_moved(folder: Path, cfg: CfgNode) -> bool:
-    """Whether the recipe names other places for its images than when the run was last started."""
+    """Whether the recipe names other paths for its images than at the run's last start."""
     before = _recipe_of(folder, cfg).DATA
     return any(before[key.removeprefix("DATA.")] != cfg.DATA[key.removeprefix("DATA.")] for key in PLACES)
 
@@ -218,8 +219,8 @@ def data_moved(folder: Path, cfg: CfgNode) -> bool:
 def compare_data(folder: Path, cfg: CfgNode, now: dict[str, Any]) -> None:
     """Compare the images with those of the run's last start, by :func:`seen`.
 
-    UnfoldError where a place is another and its images differ; a warning where the same place holds others by now, and
-    where another place cannot be compared, since an old run noted nothing of them.
+    UnfoldError where a path changed and its images differ; a warning where the same path holds other images now, and
+    where a changed path cannot be compared, as an old run recorded no fingerprint.
     """
     before = _recipe_of(folder, cfg).DATA
     last = (read_starts(folder) or [{}])[-1]

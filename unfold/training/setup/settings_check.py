@@ -1,4 +1,4 @@
-"""Settings that cannot be, and such as have no effect in a run: known before it begins."""
+"""Invalid settings, and settings without effect: found before a run starts."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ from unfold.training.setup.build_parts import build_optimizer, build_rate, loss_
 from unfold.training.setup.weight_init import check_start
 
 
-def in_vain(train: TrainSettings, warmup: int, rate: Rate) -> list[str]:
-    """One line for each setting that this run never comes to; warmup, rate: of SCHEDULE."""
-    told = []
+def without_effect(train: TrainSettings, warmup: int, rate: Rate) -> list[str]:
+    """One line for each setting that has no effect in this run; warmup, rate: of SCHEDULE."""
+    lines = []
     unit = "steps" if train.iterations else "epochs"
     units, epochs = train.units, -(-train.total_steps // train.steps_per_epoch)
     if units <= warmup:
-        told.append(
+        lines.append(
             f"SCHEDULE.WARMUP {warmup} lasts no shorter than the run, {units} {unit}: OPTIM.LR is hardly reached; "
             "shorten it"
         )
-    told += [f"SCHEDULE.ARGS: {line}" for line in rate.in_vain(units - warmup, unit)]
+    lines += [f"SCHEDULE.ARGS: {line}" for line in rate.without_effect(units - warmup, unit)]
     if train.batch > train.patches:
-        told.append(
+        lines.append(
             f"TRAIN.BATCH {train.batch} is more than TRAIN.PATCHES {train.patches}: each step has {train.patches}"
         )
     if train.mixup and epochs <= train.mixup_after:
-        told.append(f"TRAIN.MIXUP begins after {train.mixup_after} epochs, and the run has {epochs}")
+        lines.append(f"TRAIN.MIXUP begins after {train.mixup_after} epochs, and the run has {epochs}")
     if train.mixup and train.batch == 1:
-        told.append("TRAIN.MIXUP blends samples of one batch, and TRAIN.BATCH is 1")
-    return told
+        lines.append("TRAIN.MIXUP blends samples of one batch, and TRAIN.BATCH is 1")
+    return lines
 
 
 def check_training(cfg: CfgNode) -> None:
-    """UnfoldError, with file and key, where a part of the training cannot be had or does not take its ARGS.
+    """UnfoldError, with file and key, where a part of the training is not found or does not accept its ARGS.
 
     Reads no data.
     """
@@ -54,7 +54,7 @@ def check_training(cfg: CfgNode) -> None:
 
 
 def check_scale(cfg: CfgNode, store: Store) -> None:
-    """UnfoldError where the patches are no whole number of the inputs' pixels."""
+    """UnfoldError where TRAIN.PATCH is not a multiple of the data's scale."""
     if (patch := settings_of(cfg).train.patch) % store.scale:
         raise UnfoldError(
             f"{source_of(cfg, 'TRAIN.PATCH')}: TRAIN.PATCH {patch} is of the targets, which are {store.scale} times as "

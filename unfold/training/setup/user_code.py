@@ -1,4 +1,4 @@
-"""Code of people's own that a run is made of: a copy in its folder, and a warning where it has changed since."""
+"""User code of a run: a copy in the run folder, and a warning where it has changed since."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _names(cfg: CfgNode) -> Iterator[str]:
 
 
 def keep(files: Sequence[Path], folder: Path) -> None:
-    """Copy the files into the folder. Two of one name from two places get the second one's folder before it."""
+    """Copy the files into the folder. Where two files have one name, the second is stored under its folder's name."""
     taken: set[str] = set()
     for file in files:
         with whole_file(folder / _copy_name(file, taken)) as copy:
@@ -47,7 +47,7 @@ def keep(files: Sequence[Path], folder: Path) -> None:
 
 
 def compare(files: Sequence[Path], folder: Path) -> None:
-    """Warn of files that are not as they were when the run was last started."""
+    """Warn about files that changed since the run was last started."""
     taken: set[str] = set()
     changed = []
     for file in files:

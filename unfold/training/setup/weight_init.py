@@ -1,4 +1,4 @@
-"""How weights begin: filled by a rule, or taken from a checkpoint."""
+"""Weight initialisation: by a rule, or from a checkpoint."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from torch import Tensor, nn
 from unfold.errors import UnfoldError, check_choice
 from unfold.models.unfolding import UnfoldingNetwork
 
-GENERAL = ("default", "orthogonal", "xavier")  # for any network; others are its methods start_as_NAME
+GENERAL = ("default", "orthogonal", "xavier")  # for any network; others are methods start_as_NAME of the network
 
 
 def check_start(net: UnfoldingNetwork, how: str) -> None:
-    """UnfoldError where the network cannot begin so."""
+    """UnfoldError where the network has no such initialisation."""
     own = [name.removeprefix("start_as_") for name in dir(net) if name.startswith("start_as_")]
     if how in GENERAL or how in own:
         return
@@ -23,9 +23,9 @@ def check_start(net: UnfoldingNetwork, how: str) -> None:
 def fill(net: UnfoldingNetwork, how: str) -> None:
     """Fill the weights of convolutions by a rule.
 
-    orthogonal: gain 0.2, biases 0 (USRNet); xavier: normal, of convolutions that are not transposed (NRL-GDN); default:
-    leave all as the constructor made it (DGUNet); any other name: the network's method start_as_NAME (identity: steps
-    that change little; ours, for USRNet and NRL-GDN). UnfoldError for a network that has no such way.
+    orthogonal: gain 0.2, biases 0 (USRNet); xavier: normal, for convolutions that are not transposed (NRL-GDN);
+    default: keep the constructor's weights (DGUNet); any other name: the network's method start_as_NAME (identity:
+    steps that change little; ours, for USRNet and NRL-GDN). UnfoldError for a network without such a method.
     """
     check_start(net, how)
     if how not in GENERAL:
@@ -43,7 +43,7 @@ def fill(net: UnfoldingNetwork, how: str) -> None:
 
 
 def take_over(net: UnfoldingNetwork, state: dict[str, Tensor]) -> list[str]:
-    """Load what fits by name and shape; returns the names of the network's tensors that stay as they are."""
+    """Load tensors that match by name and shape; returns the names of the network's other tensors."""
     own = net.state_dict()
     fitting = {
         name: value
