@@ -17,7 +17,15 @@ from scipy.ndimage import gaussian_filter
 from unfold.inference.kernel_and_noise import gaussian
 from unfold.inference.photographs.evidence import Evidence, gather, jpeg_error_of
 from unfold.inference.photographs.reductions import WAYS, kernel_of, likely_ways
-from unfold.inference.photographs.tasks import TASKS, WEIGHTS, bicubic, blended, restore_photograph
+from unfold.inference.photographs.tasks import (
+    CAMERA_DENOISER,
+    TASKS,
+    WEIGHTS,
+    bicubic,
+    blended,
+    restore_photograph,
+    weights_for,
+)
 from unfold.inference.restore import restore_with_tiles
 from unfold.metrics import psnr
 from unfold.physics.degrade import blur_array
@@ -201,6 +209,36 @@ def test_strength_scales_what_is_assumed_and_zero_changes_nothing() -> None:
     assert (
         restore_photograph(picture, "denoise", noisy, load_model(WEIGHTS["denoise"]), run, strength=0).image is picture
     )
+
+
+def test_noise_in_colour_is_left_to_the_weights_that_know_cameras_and_the_guard_limits_them() -> None:
+    picture = photograph(32)
+    noisy = Evidence(jpeg=0, quality=None, noise=5, blur=0, ways=WAYS)
+    assert weights_for("denoise", noisy, picture) == CAMERA_DENOISER
+    assert weights_for("denoise", NOTHING, picture) == WEIGHTS["denoise"]
+    assert weights_for("denoise", noisy, picture[..., :1]) == WEIGHTS["denoise"]
+    assert weights_for("denoise", noisy, np.repeat(picture[..., :1], 3, axis=2)) == WEIGHTS["denoise"]
+    assert weights_for("deblur", noisy, picture) == WEIGHTS["deblur"]
+    net, given = load_model(CAMERA_DENOISER), []
+
+    def run(inputs: dict[str, Any]) -> Any:
+        given.append(inputs)
+        return (picture.astype(int) + 40).clip(0, 255).astype(np.uint8)
+
+    image, sentence = restore_photograph(picture, "denoise", noisy, net, run, strength=1.5)
+    assert given == [{"strength": 1.5}]
+    assert "of the change kept" in sentence
+    assert np.abs(luma(image) - luma(picture)).mean() < 1.5 * 5 * 1.3 + 1
+
+
+def test_a_jpeg_of_high_quality_is_left_as_it_is() -> None:
+    picture = photograph(32)
+    fine = Evidence(jpeg=1.5, quality=95, noise=0, blur=0, ways=WAYS)
+    image, sentence = restore_photograph(
+        picture, "denoise", fine, load_model(WEIGHTS["denoise"]), lambda inputs: picture // 2
+    )
+    assert image is picture
+    assert "left as it is" in sentence
 
 
 def test_rain_is_bright_and_a_change_that_is_not_is_refused() -> None:

@@ -65,3 +65,28 @@ def test_work_of_unknown_length_says_how_much_is_done(lines: list[str], caplog: 
     with bar(None, "weights.pth", "B") as read:
         read.update(12_000_000)
         wait_for(caplog, "weights.pth: 12.0MB")
+
+
+def test_a_bar_that_python_collects_while_another_begins_does_not_stop_the_program(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Collecting an abandoned bar closes it: here within the very lines that hold the lock."""
+    abandoned = bar(3, "abandoned", "image")
+    event = threading.Event
+
+    def collecting() -> threading.Event:
+        abandoned.close()
+        return event()
+
+    monkeypatch.setattr(shown.threading, "Event", collecting)
+    ended = []
+
+    def begin() -> None:
+        with bar(2, "next", "image"):
+            ended.append(True)
+
+    thread = threading.Thread(target=begin, daemon=True)
+    monkeypatch.setattr(shown, "_reporter", shown._Reporter())
+    thread.start()
+    thread.join(10)
+    assert ended, "it waits for a lock that it holds itself"

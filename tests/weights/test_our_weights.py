@@ -13,6 +13,7 @@ import unfold
 from unfold.degradations.synthetic_rain import SyntheticRain
 from unfold.metrics import psnr
 from unfold.models.known.weight_facts import Weights
+from unfold.physics.camera import Camera, add_camera_noise, colour_matrix
 from unfold.physics.degrade import blur_array, decimate_array
 from unfold.physics.kernels import gaussian_kernel
 from unfold.physics.noise import add_gaussian
@@ -26,7 +27,7 @@ OURS = [weights for weights in WEIGHTS.values() if weights.ours]
 
 
 def test_the_package_holds_all_of_them_and_nothing_else() -> None:
-    names = {"usrnet_tiny_small", "nrl_gdn_small", "dgunet_denoise_small", "dgunet_derain_small"}
+    names = {"usrnet_tiny_small", "nrl_gdn_small", "dgunet_denoise_small", "dgunet_derain_small", "hqs_denoiser_small"}
     assert {weights.name for weights in OURS} == names
     inside = ROOT / "unfold" / "pretrained"  # a link, through which the wheel is made
     assert {path.stem for path in inside.glob("*.safetensors")} == names
@@ -87,3 +88,11 @@ def test_deblurring_under_noise_gains_on_the_input() -> None:
     kernel = gaussian_kernel(15, 1.6)
     noisy = add_gaussian(blur_array(photograph(), kernel).astype(np.float32), 10 / 255, np.random.default_rng(0))
     assert gain(unfold.restore(noisy, unfold.load_model("nrl_gdn_small"), kernel=kernel), noisy) > 2
+
+
+def test_the_camera_denoiser_takes_camera_noise_away_and_nothing_at_strength_0() -> None:
+    camera = Camera(6e-3, 1e-5, (2.1, 1.0, 1.7), colour_matrix(0.3), True, (0.6, 1.0))
+    noisy = add_camera_noise(photograph(), camera, np.random.default_rng(0))
+    net = unfold.load_model("hqs_denoiser_small")
+    assert gain(unfold.restore(noisy, net), noisy) > 2
+    np.testing.assert_array_equal(unfold.restore(noisy, net, strength=0.0), noisy)

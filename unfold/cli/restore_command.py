@@ -9,7 +9,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -24,7 +24,7 @@ from unfold.facts import Input
 from unfold.inference.collect_files import Job, by_kind, find_jobs
 from unfold.inference.kernel_and_noise import NOISE, assumed_width, estimated_sigma, gaussian, named_kernel
 from unfold.inference.photographs.evidence import gather, jpeg_error_of
-from unfold.inference.photographs.tasks import WEIGHTS, Task, bounded, check_task, restore_photograph
+from unfold.inference.photographs.tasks import WEIGHTS, Task, bounded, check_task, restore_photograph, weights_for
 from unfold.inference.picture_files import (
     BANDS,
     KEEPS,
@@ -533,6 +533,9 @@ def restore_file(job: Job, net: UnfoldingNetwork, options: Options) -> tuple[Pic
 
         # A task judges pictures by steps of integers.
         pixels = in_integers(picture.pixels) if options.task else picture.pixels
+        evidence = gather(pixels, job.source) if options.task else None
+        if options.task and evidence:
+            net = _for_picture(net, weights_for(options.task, evidence, pixels), WEIGHTS[options.task])
 
         def run(inputs: Named) -> Restored:
             return restore_with_tiles(
@@ -546,8 +549,7 @@ def restore_file(job: Job, net: UnfoldingNetwork, options: Options) -> tuple[Pic
                 alone=options.alone,
             )
 
-        if options.task:
-            evidence = gather(pixels, job.source)
+        if options.task and evidence:
             image, sentence = restore_photograph(
                 *(pixels, options.task, evidence, net, lambda given: run(given).image),
                 *(scale, options.strength),
@@ -568,6 +570,16 @@ def restore_file(job: Job, net: UnfoldingNetwork, options: Options) -> tuple[Pic
     if restored and restored.parts > 1:
         _log_difference(name, picture, net, restored, inputs, options.precision)
     return picture, lost
+
+
+def _for_picture(net: UnfoldingNetwork, wanted: str, there: str) -> UnfoldingNetwork:
+    """The network of the weights that a picture needs; ``net`` is that of the task."""
+    return net if wanted == there else _other_network(wanted, next(net.parameters()).device)
+
+
+@lru_cache(maxsize=1)
+def _other_network(weights: str, device: torch.device) -> UnfoldingNetwork:
+    return place(load_named(weights)[2], device)
 
 
 def _log_difference(

@@ -18,6 +18,8 @@ from unfold.degradations.degradation import Degradation, Rng
 from unfold.errors import UnfoldError
 from unfold.physics.camera import Camera, add_camera_noise, colour_matrix, jpeg
 
+STRONGER = 4.0  # times the variance, where the camera smooths
+
 
 class CameraNoise(Degradation):
     """Signal-dependent noise on the mosaic, demosaiced, with white balance, colour matrix, tone curve, 8 bits and JPEG.
@@ -72,9 +74,11 @@ class CameraNoise(Degradation):
 
     def camera(self, rng: Rng) -> Camera:
         """A random camera."""
-        gain = float(np.exp(rng.uniform(*np.log(self.gain))))
+        smoothing = rng.uniform() < 0.6
+        # Cameras smooth more where there is more noise: smoothed pictures were taken in little light.
+        gain = float(np.exp(rng.uniform(*np.log(self.gain)))) * (STRONGER if smoothing else 1)
         read = float(np.exp(2.18 * np.log(gain) + 1.2 + 0.26 * rng.standard_normal()))
         white = (rng.uniform(1.9, 2.4), 1.0, rng.uniform(1.5, 1.9))
         colours = colour_matrix(rng.uniform(0.1, 0.6))
-        smooth = (rng.uniform(0.3, 1.2), rng.uniform(0.5, 2.5)) if rng.uniform() < 0.6 else (0.0, 0.0)
+        smooth = (rng.uniform(0.4, 1.8), rng.uniform(0.8, 4.0)) if smoothing else (0.0, 0.0)
         return Camera(gain, read, white, colours, rng.uniform() < 0.5, smooth)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import threading
 import time
@@ -90,8 +91,12 @@ class _Reporter:
     """Logs one line for each open bar every EVERY seconds, from a thread, as an item may take long."""
 
     def __init__(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
         self.bars: list[_Bar] = []
-        self.lock = threading.Lock()
+        # Reentrant: Python may collect an abandoned bar, which closes it, at any time, even inside these methods.
+        self.lock = threading.RLock()
         self.done: threading.Event | None = None
 
     def add(self, one: _Bar) -> None:
@@ -118,6 +123,8 @@ class _Reporter:
 
 
 _reporter = _Reporter()
+if hasattr(os, "register_at_fork"):  # a child process has neither the thread nor its bars, and the lock may be taken
+    os.register_at_fork(after_in_child=_reporter.begin)
 
 
 def _terminal() -> bool:

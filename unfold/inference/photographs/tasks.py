@@ -25,6 +25,7 @@ from unfold.physics.kernels import Kernel
 Task = Literal["denoise", "enlarge", "deblur", "derain"]
 TASKS: tuple[Task, ...] = get_args(Task)
 DENOISER = "usrnet_tiny_small"
+CAMERA_DENOISER = "hqs_denoiser_small"  # where a colour picture shows noise: it was trained for that of cameras
 WEIGHTS: dict[Task, str] = {
     "denoise": DENOISER,
     "enlarge": "usrnet_tiny_small",
@@ -41,9 +42,16 @@ Run = Callable[[dict[str, Any]], Pixels]  # the inputs besides the picture -> th
 NOISE_GIVEN, JPEG_GIVEN, JPEG_NOTHING = 1.6, 1.9, 0.7
 ENLARGED_JPEG, ENLARGED_NOISE = 1.5, 1.0
 MOST_GIVEN, MOST_FOR_JPEG = 24.0, 16.0  # the weights were not trained on more noise; for JPEG, more is worse
+LEAST_FOR_JPEG = 3.0  # less is the error of JPEG of high quality, which a picture that was saved twice may not hold
 WEAK = 3.0  # of 255: in a soft picture, errors of so weak a JPEG cannot be removed without deblurring
 LEAST_GIVEN = {"enlarge": 1.0, "deblur": 3.0}
 BLIND_SHARE = 0.5  # share of the change that is kept where only JPEG error was found and the network takes no level
+
+
+def weights_for(task: Task, evidence: Evidence, picture: Pixels) -> str:
+    """The weights for a picture (H,W,1|3): those of the task, but for camera noise in colour those that know it."""
+    grey = picture.shape[2] == 1 or bool((picture == picture[..., :1]).all())
+    return CAMERA_DENOISER if task == "denoise" and evidence.noise and not grey else WEIGHTS[task]
 
 
 class Restored(NamedTuple):
@@ -113,10 +121,12 @@ def _denoise(picture: Pixels, evidence: Evidence, net: UnfoldingNetwork, run: Ru
         from_jpeg = 0.0
     given = strength * float(np.hypot(NOISE_GIVEN * evidence.noise, from_jpeg))
     found = evidence.sentence()
-    if given < 1:
+    if given < (1 if evidence.noise else LEAST_FOR_JPEG):
         more = "; --task deblur sharpens it" if evidence.blur > SOFT else ""
         how = "give --sigma LEVEL with --weights to denoise it all the same"
         return Restored(picture, f"found {found}: nothing here to remove, left as it is ({how}{more})")
+    if "strength" in net.inputs:  # it sees the level itself, at each place
+        return _denoise_by_its_own_level(picture, evidence, run, strength)
     inputs: dict[str, Any] = {"sigma": min(given, MOST_GIVEN) / 255} if "sigma" in net.inputs else {}
     if "kernel" in net.inputs:
         inputs |= {"kernel": point(), "scale": 1}
@@ -129,6 +139,16 @@ def _denoise(picture: Pixels, evidence: Evidence, net: UnfoldingNetwork, run: Ru
         blended(picture, result, share),
         f"found {found}: assumed noise of {min(given, MOST_GIVEN):.0f} (of 255){kept}; "
         "--strength 0.5 removes less, 2 more",
+    )
+
+
+def _denoise_by_its_own_level(picture: Pixels, evidence: Evidence, run: Run, strength: float) -> Restored:
+    result = run({"strength": strength})
+    share = share_to_keep(picture, result, max(strength, 1.0) * evidence.error())
+    kept = "" if share > 0.99 else f"; {100 * share:.0f} % of the change kept, as more would be more than that"
+    return Restored(
+        blended(picture, result, share),
+        f"found {evidence.sentence()}: removed as noise of a camera{kept}; --strength 0.5 removes less, 1.5 more",
     )
 
 
