@@ -1,6 +1,6 @@
 """User code from files that a recipe, a command line or a call names; only this module runs it.
 
-A file `/home/me/ista.py` becomes the module `unfold.user_files.<folder in hex>.ista`. The name contains the file's
+A file `ista.py` becomes the module `unfold.user_files.<folder in hex>.ista`. The name contains the file's
 place, so any process can load it again: classes of such files can be pickled, also to worker processes of either kind.
 Imports of files beside it (`import utils`, `from .utils import f`) are modules of the same folder, so files with one
 name in two folders do not collide. Importing this module runs no user code.
