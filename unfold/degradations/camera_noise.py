@@ -18,7 +18,7 @@ from unfold.degradations.degradation import Degradation, Rng
 from unfold.errors import UnfoldError
 from unfold.physics.camera import Camera, add_camera_noise, colour_matrix, jpeg
 
-STRONGER = 4.0  # times the variance, where the camera smooths
+SMOOTHED = 0.6  # share of the cameras that smooth
 
 
 class CameraNoise(Degradation):
@@ -74,11 +74,14 @@ class CameraNoise(Degradation):
 
     def camera(self, rng: Rng) -> Camera:
         """A random camera."""
-        smoothing = rng.uniform() < 0.6
-        # Cameras smooth more where there is more noise: smoothed pictures were taken in little light.
-        gain = float(np.exp(rng.uniform(*np.log(self.gain)))) * (STRONGER if smoothing else 1)
+        gain = float(np.exp(rng.uniform(*np.log(self.gain))))
         read = float(np.exp(2.18 * np.log(gain) + 1.2 + 0.26 * rng.standard_normal()))
         white = (rng.uniform(1.9, 2.4), 1.0, rng.uniform(1.5, 1.9))
         colours = colour_matrix(rng.uniform(0.1, 0.6))
-        smooth = (rng.uniform(0.4, 1.8), rng.uniform(0.8, 4.0)) if smoothing else (0.0, 0.0)
-        return Camera(gain, read, white, colours, rng.uniform() < 0.5, smooth)
+        malvar = rng.uniform() < 0.5
+        if rng.uniform() >= SMOOTHED:
+            return Camera(gain, read, white, colours, malvar, (0.0, 0.0))
+        # Cameras smooth until the noise no longer disturbs: more where there is more of it. So smoothed noise is not
+        # as weak as the blur alone would make it.
+        smooth = (rng.uniform(0.4, 2.5), rng.uniform(0.8, 4.0))
+        return Camera(gain, read, white, colours, malvar, smooth, rng.uniform(0.3, 1.0))

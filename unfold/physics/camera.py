@@ -26,7 +26,8 @@ class Camera(NamedTuple):
     """gain, read: variance of the noise at light x in [0,1] is gain x + read; white: white balance factors of red,
     green and blue; colours: matrix from the sensor's colours to the picture's, rows of sum 1; malvar: demosaicing by
     Malvar's filters or bilinear; smooth: standard deviations in pixels of the blurs of the noise's brightness and of
-    its colour, 0 for none: cameras smooth their pictures, colour more than brightness, and leave blotches.
+    its colour, 0 for none: cameras smooth their pictures, colour more than brightness, and leave blotches; kept: 0 for
+    the noise that such a blur leaves, 1 for as much as before it, between them in proportion of the logarithm.
     """
 
     gain: float
@@ -35,6 +36,7 @@ class Camera(NamedTuple):
     colours: NDArray[np.float32]
     malvar: bool
     smooth: tuple[float, float]
+    kept: float = 0.0
 
 
 def colour_matrix(saturation: float) -> NDArray[np.float32]:
@@ -79,12 +81,15 @@ def add_camera_noise(x: NDArray[np.float32], camera: Camera, rng: np.random.Gene
     colours = (demosaic(noise.astype(np.float32), camera.malvar) * white) @ camera.colours.T
     grey = colours.mean(axis=2, keepdims=True)
     of_grey, of_colour = camera.smooth
-    colours = _blurred(grey, of_grey).reshape(grey.shape) + _blurred(colours - grey, of_colour)
+    colours = _smoothed(grey, of_grey, camera.kept) + _smoothed(colours - grey, of_colour, camera.kept)
     return (np.clip(light + colours, 0, 1) ** (1 / GAMMA)).astype(np.float32)
 
 
-def _blurred(noise: NDArray[np.float32], width: float) -> NDArray[np.float32]:
-    return np.asarray(cv2.GaussianBlur(noise, (0, 0), width)) if width else noise
+def _smoothed(noise: NDArray[np.float32], width: float, kept: float) -> NDArray[np.float32]:
+    if not width:
+        return noise
+    blurred = np.asarray(cv2.GaussianBlur(noise, (0, 0), width)).reshape(noise.shape)
+    return blurred * np.float32((noise.std() / max(blurred.std(), 1e-12)) ** kept)
 
 
 def jpeg(x: NDArray[np.uint8], quality: int, offset: tuple[int, int] = (0, 0)) -> NDArray[np.uint8]:
