@@ -241,6 +241,8 @@ def options_table(found: list[registry.Part]) -> str:
 def described(part: registry.Part, names: list[str]) -> dict[str, str]:
     """The clauses "name: meaning" of the docstrings of a class and of its constructor."""
     make = part.make
+    if part.kind is registry.OPTIMIZER:
+        return of_torch(make.__doc__ or "")
     docs = [make.__doc__ or ""]
     if isinstance(make, type):
         docs += [
@@ -252,10 +254,25 @@ def described(part: registry.Part, names: list[str]) -> dict[str, str]:
         text = plain_text(inspect.cleandoc(doc))
         for name in names:
             clause = re.search(
-                rf"(?:^|[;.(]\s+|\n|, ){re.escape(name)}(?:, [\w, ]+)?: (.+?)(?=;\s|\.\s|\.$|\n\n|\Z)", text, re.DOTALL
+                rf"(?:^|[;.(]\s+|\n|, ){re.escape(name)}(?:, [\w, ]+)?:\s+(.+?)(?=;\s|(?<!Eq)\.\s|\.$|\n\n|\Z)",
+                text,
+                re.DOTALL,
             )
             if clause and name not in found:
                 found[name] = clause[1]
+    return found
+
+
+def of_torch(doc: str) -> dict[str, str]:
+    """The first sentences of torch's "name (type, optional): meaning", without the default, which has its column."""
+    entry = re.compile(
+        r"^ +(\w+) \([^\n]*\) ?:\s(.+?)(?=^ +\w+ \([^\n]*\) ?:\s|^\s*\n|^ *\.\. |\Z)", re.MULTILINE | re.DOTALL
+    )
+    found = {}
+    for name, text in entry.findall(doc):
+        text = re.sub(r"`([^`]+)`_", r"\1", re.sub(r"\s+", " ", text))
+        text = re.sub(r"\s*\(default:.*", "", text)
+        found[name] = re.split(r"\.(?:\s|$)", text)[0].strip()
     return found
 
 

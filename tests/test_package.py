@@ -24,6 +24,8 @@ HEAVY = ("torch", "torchvision", "cv2", "skimage", "h5py", "numpy", "scipy")
         "from unfold.cli.arguments import parser; parser().format_help()",
         "from unfold.report.weights_list import format_weights; format_weights()",
         "from unfold.cli import main\ntry: main(['train', '--help'])\nexcept SystemExit: pass",
+        "from unfold.cli import main\nassert main(['models']) == main(['models', 'usrnet']) == 0",
+        "from unfold.cli import main\nassert main(['models', 'dgunet']) == 2  # no network's name",
     ],
 )
 def test_importing_and_asking_for_help_or_for_known_weights_loads_nothing_heavy(code: str) -> None:

@@ -15,6 +15,7 @@ from tests.synthetic import scene
 from unfold.data.catalog import paper_sets
 from unfold.data.catalog.paper_sets import SETS, DataSet, digest, look_for, state
 from unfold.data.prepare.from_bsds500 import RAIN100H
+from unfold.report import sets_list
 from unfold.report.sets_list import format_sets, sets_as_markdown
 
 ROOT = Path(__file__).parents[2]
@@ -84,6 +85,13 @@ def test_every_layout_is_found_and_the_fuller_one_counts(tmp_path: Path, monkeyp
     for name in ("c.png/1.txt", "c.png/x/2.txt", "c.png/x/3.txt", "c.png/x/x/4.txt", "c.png/4.txt"):
         touch(tmp_path / name)
     assert [path.name for path in look_for(one)] == ["1.txt", "4.txt", "2.txt", "3.txt"]
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where `unfold data list` keeps its verdicts."""
+    monkeypatch.setenv("UNFOLD_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "data_sets.json"
 
 
 def touch(path: Path) -> None:
@@ -156,6 +164,120 @@ def test_one_damaged_image_does_not_end_the_list(
     assert state(one) == (3, False)
     monkeypatch.setattr("unfold.report.sets_list.SETS", (one,))
     assert "broken  3 files, digest differs" in format_sets()
+
+
+class Listing:
+    """A set of three pictures that is as it should be, its line of `unfold data list`, and the files it opened."""
+
+    def __init__(self, pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("UNFOLD_DATA", str(pictures.parent))
+        self.opened: list[str] = []
+        read, read_bytes = paper_sets.read_image, Path.read_bytes
+
+        def read_image(path: Path, **options: bool) -> object:
+            self.opened.append(path.name)
+            return read(path, **options)
+
+        def read_all(path: Path) -> bytes:
+            self.opened += [path.name] if path.parent == pictures else []
+            return read_bytes(path)
+
+        self.files = sorted(pictures.glob("*.png"))
+        (pictures / "numbers.mat").write_bytes(b"numbers")
+        self.files.append(pictures / "numbers.mat")
+        self.set_digest(monkeypatch, digest(self.files))
+        monkeypatch.setattr(paper_sets, "read_image", read_image)
+        monkeypatch.setattr(Path, "read_bytes", read_all)
+
+    def set_digest(self, monkeypatch: pytest.MonkeyPatch, known: str) -> None:
+        one = DataSet("a", "", ("pictures/*.{png,mat}",), len(self.files), "", "", digest=known)
+        monkeypatch.setattr("unfold.report.sets_list.SETS", (one,))
+
+    def line(self) -> tuple[str, int]:
+        """The verdict, and how many files were opened for it."""
+        self.opened.clear()
+        return format_sets().splitlines()[1].split(", ")[1].strip(), len(self.opened)
+
+
+@pytest.fixture
+def listing(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> Listing:
+    return Listing(pictures, monkeypatch)
+
+
+def test_the_second_list_opens_no_file_of_a_set(listing: Listing, cache: Path) -> None:
+    assert listing.line() == ("digest right", 4)
+    assert listing.line() == ("digest right", 0)
+    assert cache.is_file()
+    assert [path.name for path in cache.parent.iterdir()] == [cache.name]
+
+
+@pytest.mark.parametrize("which", [0, 3])
+def test_a_file_of_another_size_or_time_is_read_again(listing: Listing, which: int) -> None:
+    import os
+
+    listing.line()
+    path, before = listing.files[which], listing.files[which].read_bytes()
+    other = listing.files[1].read_bytes() if which == 0 else b"others."
+    path.write_bytes(other)
+    assert listing.line() == ("digest differs", 4)
+    assert listing.line() == ("digest differs", 0)
+    path.write_bytes(before)
+    assert listing.line() == ("digest right", 4), "the same size as at first, and another time"
+    facts = path.stat()
+    path.write_bytes(other[: len(before)].ljust(len(before), b"x"))
+    os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    assert listing.line()[0] == "digest differs", "a copy that restores the time of content has its own time of change"
+
+
+def test_files_that_come_go_or_are_renamed_are_read_again(listing: Listing) -> None:
+    listing.line()
+    listing.files[0].rename(listing.files[0].with_name("renamed.png"))
+    assert listing.line() == ("digest right", 4)
+    listing.files[1].unlink()
+    assert "3 of 4 files" in format_sets()
+
+
+def test_another_known_digest_is_compared_anew(listing: Listing, monkeypatch: pytest.MonkeyPatch) -> None:
+    listing.line()
+    listing.set_digest(monkeypatch, "00" * 32)
+    assert listing.line() == ("digest differs", 4)
+
+
+@pytest.mark.parametrize(
+    "damaged", [b"", b"\xff", b"[]", b"{", b"[" * 100_000, b'{"%s": 1}', b'{"%s": []}', b'{"%s": ["%s", "yes"]}']
+)
+def test_damaged_verdicts_are_ignored_and_rewritten(listing: Listing, cache: Path, damaged: bytes) -> None:
+    listing.line()
+    [(key, (stamp, _))] = json.loads(cache.read_text()).items()
+    for word in (key, stamp):
+        damaged = damaged.replace(b"%s", word.encode(), 1)
+    cache.write_bytes(damaged)
+    assert listing.line() == ("digest right", 4)
+    assert listing.line() == ("digest right", 0)
+
+
+def test_a_cache_that_cannot_be_written_only_makes_the_list_slower(
+    listing: Listing, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "cache").write_bytes(b"no folder")
+    assert listing.line() == ("digest right", 4)
+    assert listing.line() == ("digest right", 4)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_an_unreadable_file_is_tried_again(listing: Listing, cache: Path) -> None:
+    listing.files[0].write_bytes(listing.files[0].read_bytes()[:200])
+    assert listing.line()[0] == "digest differs"
+    assert listing.line()[1] > 0
+    assert not cache.exists()
+
+
+def test_tables_compare_the_images_themselves(listing: Listing) -> None:
+    listing.line()
+    listing.opened.clear()
+    [one] = sets_list.SETS
+    assert state(one) == (4, True)
+    assert len(listing.opened) == 4
 
 
 def test_the_id_lists_of_bsds_fit_together() -> None:

@@ -72,6 +72,58 @@ def test_every_part_has_its_line_and_every_option_its_type_and_default(pages: di
             assert all(row[2] for row in rows(body) if row[0].startswith("`")), f"a default of {heading} is missing"
 
 
+def test_every_option_of_a_part_has_its_meaning() -> None:
+    for what, names, found in reference.parts():
+        if what != "optimizer":  # those of torch
+            options = [name for name in found[0].parameters() if name != "**"]
+            missing = set(options) - reference.described(found[0], options).keys()
+            assert not missing, f'{what} {names[0]}: the docstring has no "NAME: meaning" of {missing}'
+
+
+def test_meanings_end_with_their_clause_and_are_those_of_the_nearest_docstring() -> None:
+    class Base:
+        """Of the base. three: far; four:
+        as far."""
+
+    class Own(Base):
+        """One thing.
+
+        one: a file (see Eq. 22), else none; two, three:
+            both. Others stand below.
+        """
+
+    Base.__module__ = "unfold.base"
+    part = registry.Part(registry.LOSS, "own", Own)
+    assert reference.described(part, ["one", "two", "three", "four", "five"]) == {
+        "one": "a file (see Eq. 22), else none",
+        "two": "both",
+        "three": "both",
+        "four": "as far",
+    }
+
+
+def test_options_of_optimizers_have_the_first_sentences_of_torch() -> None:
+    doc = """Implements.
+
+    Args:
+        params (iterable): parameters
+        betas (tuple[float | Tensor, float | Tensor], optional):
+            coefficients of
+            averages. More. (default: (0.9, 0.999))
+        eps (float, optional) : term of `a paper`_
+            (default: 1e-8)
+        last (bool, optional): if ``True``, or not
+
+    .. note:: not (this): one
+    """
+    assert reference.of_torch(doc) == {
+        "params": "parameters",
+        "betas": "coefficients of averages",
+        "eps": "term of a paper",
+        "last": "if ``True``, or not",
+    }
+
+
 def list_of(what: str) -> list[str]:
     """The names of a kind, those of one class beside each other."""
     by_target: dict[str, list[str]] = {}

@@ -35,7 +35,7 @@ class BlurDownscale(Degradation):
 
     Half of the kernels are motion kernels, half Gaussians. sigma: the noise is 0 with probability 1/9, else a whole
     number from 0 to sigma - 1, in 255 units. The blurred crop is truncated to 8 bits. y is neither clamped nor rounded.
-    scales: one of them per step. sharp: share of samples with weakly blurring kernels
+    scales: whole numbers from 1 to 4, one of them per step. sharp: share of samples with weakly blurring kernels
     (:func:`unfold.physics.kernels.random_sharp`), 0 in the paper. These are rounded to 8 bits, as by software that
     reduces images, and half of them get no noise.
     """

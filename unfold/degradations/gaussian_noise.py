@@ -15,7 +15,7 @@ from unfold.util.arrays import Named
 class GaussianNoise(Degradation):
     """y = x + n, neither clamped nor rounded.
 
-    sigma: standard deviation of n in 255 units; blind: uniform from 0 to sigma instead, drawn per sample. Tests and
+    sigma: standard deviation of n in 255 units; blind: draw it per sample instead, uniform from 0 to sigma. Tests and
     validation use sigma.
     """
 

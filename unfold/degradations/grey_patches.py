@@ -16,7 +16,8 @@ from unfold.util.matrix_files import read_mask
 class Blocks(Degradation):
     """ISTA-Net's training: patches of block x block pixels, or several blocks.
 
-    Grey images unchanged, colour ones as cv2's full-range Y, rounded, as in the tests.
+    Grey images unchanged, colour ones as cv2's full-range Y, rounded, as in the tests. block: side of a block in
+    pixels, at least 1; TRAIN.PATCH is a multiple of it.
     """
 
     inputs = ("image",)

@@ -14,7 +14,10 @@ BINOMIAL = (0.05, 0.25, 0.4, 0.25, 0.05)  # Burt and Adelson's, which the publis
 
 
 class Edge(ImageLoss):
-    """The Charbonnier loss of the Laplacians (MPRNet, CVPR 2021; DGUNet's deblurring and deraining)."""
+    """The Charbonnier loss of the Laplacians (MPRNet, CVPR 2021; DGUNet's deblurring and deraining).
+
+    eps: above 0, in units of the images' range [0,1], as in the Charbonnier loss.
+    """
 
     def __init__(self, eps: float = 1e-3) -> None:
         super().__init__()

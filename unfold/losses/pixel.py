@@ -17,7 +17,10 @@ def charbonnier(x: Tensor, target: Tensor, eps: float = 1e-3) -> Tensor:
 
 
 class Charbonnier(ImageLoss):
-    """mean(sqrt((x - target)^2 + eps^2)), a smooth L1; DGUNet."""
+    """mean(sqrt((x - target)^2 + eps^2)), a smooth L1; DGUNet.
+
+    eps: above 0, in units of the images' range [0,1]: smaller differences count as squares, larger ones as in L1.
+    """
 
     def __init__(self, eps: float = 1e-3) -> None:
         super().__init__()

@@ -67,8 +67,9 @@ def compose(
 ) -> Composed:
     """Compose a data step and a prior by name: {name: closed_form}, {name: resunet, widths: [16, 32, 64, 64]}.
 
-    The other entries are arguments of its constructor; names may be code, as everywhere. stages: K; shared: one prior
-    for all stages, or one each; channels: of the images.
+    data: a section of the data step's name and options, {name: closed_form} by default; prior: a section of the prior's
+    name and options, {name: resunet} by default. Names may be code, as everywhere. stages: K, at least 1; shared: one
+    prior for all stages, or one each; channels: C of the images.
     """
     check_channels(channels)
     step = _part(registry.DATA_STEP, data or {"name": "closed_form"}, "data")

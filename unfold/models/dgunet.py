@@ -253,7 +253,11 @@ class DGUNet(_DGUNet):
 
 
 class DGUNetPlus(_DGUNet):
-    """DGUNet+: every stage has weights of its own. Arguments and use as :class:`DGUNet`, without ``tail``; K >= 2."""
+    """DGUNet+: every stage has weights of its own. Used as :class:`DGUNet`.
+
+    width: features at full resolution (F); growth: more of them per level (S); stages: K, at least 2; operator_width:
+    hidden channels of the learned A and A^T; channels: C of the images.
+    """
 
     presets: ClassVar = {
         "dgunet_plus_deblur": Preset("DGUNet+ for motion deblurring", {"width": 96, "growth": 48}),

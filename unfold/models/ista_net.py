@@ -37,7 +37,7 @@ class Phase(Shrinkage):
 
 
 class Phases(UnfoldingNetwork):
-    """Common base of both networks. plus: ISTA-Net+; stages: K; width: of the features."""
+    """Common base of both networks. plus: ISTA-Net+ instead of ISTA-Net; stages: K; width: channels of the features."""
 
     channels, takes_half, measures = 1, False, True
     bf16 = "the measurement, the gradient step and the last layer stay in float32"
@@ -70,7 +70,10 @@ class Phases(UnfoldingNetwork):
 class ISTANet(Phases):
     """Compressive sensing of grey images by blocks of block x block pixels: y = Phi b for every block b, x_0 = Q y.
 
-    matrix, initial: files of Phi and Q, and ratio: see :class:`unfold.steps.block_sampling.BlockSampling`.
+    matrix: file of Phi (M, block^2), .mat or .npy, as it is or below UNFOLD_DATA, else random orthonormal rows, always
+    the same; initial: file of Q (block^2, M), likewise, else the pseudo-inverse of Phi; ratio: measurements per pixel
+    in per cent, above 0 and at most 100, else that of the matrix, or 25; block: side of the blocks in pixels. See
+    :class:`unfold.steps.block_sampling.BlockSampling`.
 
     ``net(m)``: measurements (B,M,h,w) of h x w blocks, or (N,M) of N single blocks -> (B,1,block h,block w), not
     clamped. ``net(image=x)``: x (B,1,H,W) in [0,1], any size (padded with zeros to whole blocks), is measured and
@@ -117,9 +120,11 @@ class ISTANet(Phases):
 class ISTANetMRI(Phases):
     """ISTA-Net+ for magnetic resonance imaging with one coil: k = mask . FFT2(x), x_0 the zero-filled image.
 
-    ratio: of the supported masks, in per cent, only for protocols. ``net(k, mask=mask)``: k (B,1,H,W) complex, as in
-    numpy.fft.fft2, zero frequency at [0,0]; mask (B|1,1,H,W) in [0,1], likewise -> (B,1,H,W), not clamped.
-    ``net(image=x, mask=mask)``: x (B,1,H,W) in [0,1] is measured and restored.
+    ratio: share of the frequencies that the mask measures, in per cent; only protocols use it.
+
+    ``net(k, mask=mask)``: k (B,1,H,W) complex, as in numpy.fft.fft2, zero frequency at [0,0]; mask (B|1,1,H,W) in
+    [0,1], likewise -> (B,1,H,W), not clamped. ``net(image=x, mask=mask)``: x (B,1,H,W) in [0,1] is measured and
+    restored.
     """
 
     presets: ClassVar = {"ista_net_plus_mri": Preset("ISTA-Net+, MRI of any size by a mask", {"plus": True})}

@@ -60,7 +60,8 @@ class NRLGDN(UnfoldingNetwork):
     initial: "inverse" (Eq. 22) or "measurement" (y); noise_model: H on the "residual" or on the "gradient"; stages:
     maximum number of steps at evaluation; train_stages: number of steps in training, without stop rule; stop: the
     published rule at evaluation for each "sample" (so that a batch gives the results of single images), jointly for the
-    "batch" as published, or "never"; widths, depth: of R; width: of H and D; channels: C of the images.
+    "batch" as published, or "never"; widths: channels of R's four levels; depth: residual blocks per level of R; width:
+    channels inside H and D; channels: C of the images.
 
     ``net(y, kernel=k)``: y (B,C,H,W) in [0,1]; kernel (B|1,1,s,s) for true convolution, s odd -> (B,C,H,W), not
     clamped.

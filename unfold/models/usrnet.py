@@ -88,7 +88,8 @@ class HyperParameters(nn.Module):
 class USRNet(UnfoldingNetwork):
     """Non-blind super-resolution and deblurring with one network for all kernels, scales and noise levels.
 
-    widths, depth: of the ResUNet prior; stages: K; hyper_width: hidden channels of H; channels: C of the images.
+    widths: channels of the ResUNet prior's four levels; depth: residual blocks per level; stages: K; hyper_width:
+    hidden channels of H; channels: C of the images.
 
     ``net(y, kernel=k, scale=s, sigma=sigma)``: y (B,C,h,w) in [0,1]; kernel (B|1,1,kh,kw) for true convolution, or what
     :func:`unfold.steps.closed_form.prepare` made of one; scale a whole number >= 1; sigma a float or (B,), noise

@@ -8,7 +8,10 @@ from unfold.util.precision import apply_in_full_precision
 
 
 class ConvBlock(nn.Module):
-    """(B,C,H,W) -> (B,C,H,W): seven 5x5 layers without biases, ReLU between; the last four are transposed."""
+    """(B,C,H,W) -> (B,C,H,W): seven 5x5 layers without biases, ReLU between; the last four are transposed.
+
+    channels: C; width: channels between the layers.
+    """
 
     takes_half = False  # the last layer computes in float32
 

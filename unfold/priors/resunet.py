@@ -36,8 +36,9 @@ def blocks(channels: int, count: int) -> list[nn.Module]:
 class ResUNet(nn.Module):
     """(B,cin,H,W) -> (B,cout,H,W), any size: padded by its last row and column to multiples of 8, and cropped back.
 
-    Four levels of ``widths`` channels at scales 1, 1/2, 1/4, 1/8 with ``depth`` residual blocks each way; strided
-    convolutions down, transposed ones up, skips are added; no biases, no normalisation, no skip around the whole.
+    Strided convolutions down, transposed ones up, skips are added; no biases, no normalisation, no skip around the
+    whole. widths: channels of the four levels, at scales 1, 1/2, 1/4, 1/8; depth: residual blocks per level, each way,
+    0 or more.
     """
 
     takes_half = False  # the last layer computes in float32

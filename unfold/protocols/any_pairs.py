@@ -18,8 +18,9 @@ class Pairs(Protocol):
     """Any two folders of pictures, paired by name. No published table.
 
     crop: side of the central square of each pair that is used, 0 for all of it. channel: what is scored:
-    "rgb", all channels together, or "y", "y_float" or "luma" of :mod:`unfold.metrics.colour`. input, target, name: the
-    two folders and a template of names, as :func:`unfold.data.pairs.find_pairs` takes them; left out: the usual ones.
+    "rgb", all channels together, or "y", "y_float" or "luma" of :mod:`unfold.metrics.colour`. input, target: folders of
+    the two sides, inside the data, where their names are unusual. name: template of input names, {id} being the
+    target's name, as :func:`unfold.data.pairs.find_pairs` takes it.
 
     - Pictures are PNG, JPEG or any other readable format, of 8 or 16 bits, each divided by its own peak, 255 or 65535.
       The two of a pair may differ in depth. A grey picture becomes three equal channels; a network of more than three

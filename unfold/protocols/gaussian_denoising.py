@@ -22,7 +22,10 @@ from unfold.protocols.protocol import Case, Protocol, Sample, generator_of
 
 @dataclass(frozen=True)
 class GaussianDenoising(Protocol):
-    """sigma: noise standard deviation in 255 units; grey: one channel; colour images by their brightness."""
+    """White Gaussian noise on clean images.
+
+    sigma: noise standard deviation in 255 units; grey: restore one channel, the brightness of colour images.
+    """
 
     sigma: float = 25.0
     grey: bool = False

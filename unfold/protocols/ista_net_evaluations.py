@@ -29,8 +29,8 @@ class _Grey(Protocol):
 class ISTANetCS(_Grey):
     """ISTA-Net's compressive sensing table: Set11 at 1, 4, 10, 25, 30, 40 and 50 per cent.
 
-    ratio: measurements per pixel in per cent, block: side of the blocks. Networks bring their own sampling matrix, so
-    these only have to match: another network is refused.
+    ratio: measurements per pixel in per cent; block: side of the blocks in pixels. Networks bring their own sampling
+    matrix, so these only have to match: another network is refused.
 
     - Grey images unchanged, colour ones as cv2's full-range Y, rounded; 8 bits divided by 255 (16 by 65535).
     - The image is padded with zeros to whole blocks. (The published script adds at least one row and column of zeros,

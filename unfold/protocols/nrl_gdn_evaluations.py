@@ -112,7 +112,7 @@ class NRLGDNNonUniform(NRLGDNSimulated):
 
     map: "gauss", "peaks" or "gauss_mix" (the table's gauss-mix): how the standard deviation varies from 5 to 25 in 255
     units, see :func:`unfold.physics.sigma_maps.sigma_map`; gauss_mix is drawn before the noise, the same for every
-    image. kernel, channel and every other choice: see NRLGDNSimulated.
+    image. All other choices: see NRLGDNSimulated.
     """
 
     map: str = "gauss"
@@ -130,7 +130,7 @@ class NRLGDNNonUniform(NRLGDNSimulated):
 class NRLGDNUniform(NRLGDNSimulated):
     """The published code's evaluation with uniform noise; no table of it was found.
 
-    noise: in 255 units. kernel, channel and every other choice: see NRLGDNSimulated.
+    noise: its standard deviation in 255 units. All other choices: see NRLGDNSimulated.
     """
 
     noise: float = 2.55
@@ -150,7 +150,7 @@ class NRLGDNPoisson(NRLGDNUniform):
     """The published code's evaluation with photon noise and uniform noise; no table of it was found.
 
     y = clip(Poisson(128 b) / 128 + N(0, noise^2)), b the blurred image. The published code sets no seed; here the seed
-    is that of the other evaluations. noise, in 255 units, kernel, channel and every other choice: see NRLGDNUniform.
+    is that of the other evaluations. All other choices: see NRLGDNUniform.
     """
 
     name: ClassVar = "nrl_gdn_poisson"
@@ -166,8 +166,8 @@ class NRLGDNPoisson(NRLGDNUniform):
 class NRLGDNImpulse(NRLGDNSimulated):
     """The published code's evaluation with impulse noise; no table of it was found.
 
-    share: of replaced pixels; kind: "rd", by random values, or "sp", by 0 and 1. kernel, channel and every
-    other choice: see NRLGDNSimulated.
+    share: share of replaced pixels; kind: "rd", by random values, or "sp", by 0 and 1. All other choices: see
+    NRLGDNSimulated.
     """
 
     share: float = 0.1

@@ -74,6 +74,8 @@ def model_page(name: str) -> str:
     """The facts of one network: `unfold models NAME`, also for code and for a recipe."""
     if name in recorded():
         return recorded()[name].page
+    if not name.endswith((".yaml", ".yml")):
+        registry.check_name(registry.NETWORK, name)  # a misspelled name fails before torch is loaded
     from unfold.report.models_list import describe_model
 
     return describe_model(name)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from unfold.data.catalog.paper_sets import SETS, DataSet, state
+from unfold.data.catalog.paper_sets import SETS, DataSet, State
+from unfold.data.catalog.set_verdicts import states
 from unfold.data.images import data_root
 from unfold.report.text_table import markdown
 
@@ -10,12 +11,14 @@ from unfold.report.text_table import markdown
 def format_sets() -> str:
     """One line per set: name, its files below UNFOLD_DATA, and a description."""
     wide = max(len(one.name) for one in SETS)
-    lines = [f"{one.name:<{wide}}  {_there(one):<28}  {one.about}" for one in SETS]
+    lines = [
+        f"{one.name:<{wide}}  {_there(one, found):<28}  {one.about}"
+        for one, found in zip(SETS, states(SETS), strict=True)
+    ]
     return "\n".join([f"below {data_root()} (UNFOLD_DATA); layouts and sources: datasets/README.md", *lines])
 
 
-def _there(one: DataSet) -> str:
-    found = state(one)
+def _there(one: DataSet, found: State) -> str:
     if not found.files:
         return "not found"
     if one.files and found.files != one.files:

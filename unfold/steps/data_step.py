@@ -93,7 +93,8 @@ class Blurred(NamedTuple):
 class BlurGradient(DataStep):
     """z = x - r_k A^T(A x - y) for A a blur with a given border, with a learned step r_k per stage.
 
-    Inputs: y (B,C,H,W), kernel (B|1,1,kh,kw). step: initial value of every r_k; below 2 for a kernel of sum 1.
+    Inputs: y (B,C,H,W), kernel (B|1,1,kh,kw). boundary: what lies beyond the border, "zero", "circular" or "replicate"
+    (the nearest pixel); step: initial value of every r_k; below 2 for a kernel of sum 1.
     """
 
     takes_half = False
@@ -129,7 +130,7 @@ class BlurGradient(DataStep):
 class LearnedGradient(DataStep):
     """z = x - r_k B(A x - y) with learned A and B, the same in all stages, and a learned step r_k per stage.
 
-    Input: y (B,C,H,W). channels, width: of A and B.
+    Input: y (B,C,H,W). channels: of A and B; width: hidden channels of A and B; step: initial value of every r_k.
     """
 
     def __init__(self, stages: int, channels: int = 3, width: int = 64, step: float = 0.5) -> None:

@@ -38,7 +38,8 @@ class Rate(ABC):
 class Cosine(Rate):
     """Half a cosine from LR down to lr_min.
 
-    length: in units; 0: all units after the warm-up. Beyond it the rate rises again (DGUNet's denoising).
+    length: of the half cosine, in units, 0 for all units after the warm-up. Beyond it the rate rises again (DGUNet's
+    denoising). lr_min: the last rate, from 0 to OPTIM.LR.
     """
 
     def __init__(self, length: int = 0, lr_min: float = 1e-6) -> None:
@@ -56,7 +57,10 @@ class Cosine(Rate):
 
 
 class MultiStep(Rate):
-    """gamma^n, n the number of milestones that are passed (USRNet; compressive sensing's second phase)."""
+    """gamma^n, n the number of milestones that are passed (USRNet; compressive sensing's second phase).
+
+    milestones: in units after the warm-up, above 0 and rising; gamma: factor of the rate at each, above 0.
+    """
 
     def __init__(self, milestones: Sequence[int], gamma: float = 0.5) -> None:
         stones = list(milestones)
@@ -75,7 +79,10 @@ class MultiStep(Rate):
 
 
 class Step(Rate):
-    """gamma^n after n ``step`` units (NRL-GDN)."""
+    """gamma^n after n times ``step`` units (NRL-GDN).
+
+    step: units between two changes of the rate, at least 1; gamma: factor of the rate at each, above 0.
+    """
 
     def __init__(self, step: int = 1, gamma: float = 0.5) -> None:
         if step < 1:

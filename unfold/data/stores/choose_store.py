@@ -24,6 +24,7 @@ from unfold.data.stores.pixel_file import FILLED, PixelFile, begin
 from unfold.data.stores.shared_store import Images, SharedStore
 from unfold.errors import UnfoldError
 from unfold.util.memory_limit import memory_limit
+from unfold.util.paths import facts_of
 from unfold.util.progress import progress
 
 logger = logging.getLogger("unfold")
@@ -69,7 +70,7 @@ def shared_store(
     files: the files of each source. All headers are read. Images are decoded now where the set is SMALL or bad images
     are skipped, otherwise on first use. UnfoldError as in unfold.data.patches.read_store.
     """
-    facts = store_folder.facts_of([path for one in files for path in one.values()])
+    facts = facts_of([path for one in files for path in one.values()])
     versions = [unfold.__version__, PIL.__version__, np.__version__, _version_of_cv2()]
     key = _digest([facts, wish.rule, list(wish.factors), versions])
     bad: dict[int, str] = {}

@@ -10,7 +10,7 @@ import os
 import platform
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from unfold.data.stores.pixel_file import FILLED, PixelFile, begin, spare
 from unfold.errors import UnfoldError
@@ -202,16 +202,3 @@ def _machine() -> str:
             if f"{place}/".startswith(mount.rstrip("/") + "/") and len(mount) >= len(best):
                 best, kind = mount, system
     return f"-{platform.node()}" if kind.startswith(NETWORK) else ""
-
-
-def facts_of(paths: Sequence[Path]) -> list[Any]:
-    """Facts that identify unchanged files without reading them: place, length, times of change."""
-    found = []
-    for path in paths:
-        try:
-            facts = path.stat()
-        except OSError as error:
-            found.append([str(path), error.errno])
-            continue
-        found.append([os.path.abspath(path), facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns])  # noqa: PTH100
-    return found
