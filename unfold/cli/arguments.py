@@ -431,7 +431,8 @@ def _add_network(command: argparse.ArgumentParser, more: str = "", about: str = 
         metavar=f"gauss:WIDTH|bicubic|FILE{more}",
         help="USRNet, NRL-GDN: the blur: a Gaussian by its standard deviation in pixels of the result; bicubic, where "
         "software made the picture small so (USRNet, --scale from 2); or a file (.mat, with :NUMBER where there are "
-        f"several, .npy, or a grey picture). {about}USRNet's default: chosen from the evidence in the picture for --scale 2 to 4, hardly a blur for --scale 1",
+        f"several, .npy, or a grey picture). {about}USRNet's default: chosen from the evidence in the picture for "
+        "--scale 2 to 4, hardly a blur for --scale 1",
     )
     command.add_argument(
         "--sigma",
