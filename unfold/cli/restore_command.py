@@ -141,7 +141,8 @@ def run_restore(
     _check_quality(quality, work)
     others = without_files(others, name)
     place(net, pick_device(devices[0]))
-    if net.not_for_pictures and not any(is_measurement(job.source, net) for job in work):
+    measurements = {job.source for job in work if not job.problem and is_measurement(job.source, net)}
+    if net.not_for_pictures and not measurements:
         raise UnfoldError(net.not_for_pictures)
     if sigma is None and "sigma=estimate" in others:
         sigma, others = "estimate", [text for text in others if text != "sigma=estimate"]
@@ -163,7 +164,12 @@ def run_restore(
         strength=1 if strength is None else strength,
     )
     if form is None and work[0].target != output:
-        _log_endings(work)
+        _log_endings([job for job in work if job.source not in measurements])
+    if measurements and net.measurement is not None:
+        logger.info(
+            "note: measurements are taken as %s, %s; results have 8 bits, but -o FILE.npy has all digits",
+            *(net.measurement.name, net.measurement.about),
+        )
     left = [job for job in work if overwrite or not os.path.isfile(job.target)]  # noqa: PTH113  (of any length)
     tally = Tally(len(work), len(work) - len(left), left_out=left_out)
     found: dict[int, Done] = {}

@@ -53,10 +53,8 @@ def find_jobs(
     for text in inputs:
         for path in _matches(text, others, measured):
             if path.is_dir():
-                files += [
-                    (file, file.relative_to(path), problem)
-                    for file, problem in _pictures_below(path, output, others, measured)
-                ]
+                found = _pictures_below(path, output, others, measured)
+                files += [(file, file.relative_to(path), problem) for file, problem in found]
             else:
                 files.append((path, Path(path.name), None))
     if left_out is not None:

@@ -125,7 +125,11 @@ class ISTANetMRI(Phases):
     presets: ClassVar = {"ista_net_plus_mri": Preset("ISTA-Net+, MRI of any size by a mask", {"plus": True})}
     trained_on, tiling = "masked_fourier", Tiling(whole="every frequency is of the whole picture")
     measurement = Measurement(
-        "k", "(B,1,H,W), complex, measured frequencies", axes=2, complex=True, check=frequency_checks.check_measured
+        "k",
+        "(B,1,H,W), complex, measured frequencies: numpy.fft.fft2 of a picture in [0,1], the zero frequency at [0,0]",
+        axes=2,
+        complex=True,
+        check=frequency_checks.check_measured,
     )
 
     def __init__(self, ratio: float | None = None, plus: bool = True, stages: int = 9, width: int = 32) -> None:
