@@ -25,6 +25,10 @@ from unfold.errors import UnfoldError
 from unfold.inference import tile_memory
 from unfold.inference.collect_files import find_jobs
 from unfold.inference.kernel_and_noise import estimated_sigma, gaussian, named_kernel
+from unfold.inference.photographs import tasks
+from unfold.inference.photographs.evidence import gather
+from unfold.inference.photographs.reductions import kernel_of
+from unfold.inference.photographs.tasks import bicubic, first_assumption
 from unfold.inference.picture_files import Picture, read_picture, write_picture
 from unfold.physics.kernels import bicubic_kernel, gaussian_kernel, normalised, shift_kernel
 
@@ -180,13 +184,46 @@ def test_in_tiles_the_difference_to_the_whole_is_reported(
     assert "tiles" not in caplog.text
 
 
-def test_assumptions_of_usrnet_are_the_published_ones_and_noted(
+def test_without_a_kernel_enlarging_chooses_one_for_each_picture_as_the_task_does(
+    usrnet: Path, tmp_path: Path, command: Command, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks, "implausible", lambda *arguments: None)  # random weights
+    Image.fromarray(scene(16, 16)).save(tmp_path / "a.png")
+    words = ("restore", tmp_path / "a.png", "--weights", usrnet, "-o")
+    assert command(*words, tmp_path / "3", "--scale", 3)[0] == 0
+    assert "no --kernel is given; it is chosen from the evidence in each picture" in caplog.text
+    assert "a.png: found no trace of JPEG, no noise beside texture" in caplog.text
+    evidence = gather(scene(16, 16))
+    assumed = first_assumption(evidence, 3)
+    np.testing.assert_array_equal(assumed["kernel"], kernel_of(evidence.ways[0], 3))
+
+    def differing(folder: str, **other: Any) -> float:
+        """The share of values; what lies between two levels is rounded either way, as Fourier transforms happen to."""
+        found = read_picture(tmp_path / folder / "a.png").pixels.astype(int)
+        return float((found != restore(scene(16, 16), narrow("usrnet"), scale=3, **{**assumed, **other})).mean())
+
+    assert differing("3") < 1e-3
+    assert differing("3", sigma=15 / 255) > 1e-2
+    assert command(*words, tmp_path / "15", "--scale", 3, "--sigma", 15)[0] == 0
+    assert differing("15", sigma=15 / 255) < 1e-3
+
+
+def test_enlarging_without_a_kernel_is_guarded(
+    usrnet: Path, tmp_path: Path, command: Command, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks, "implausible", lambda *arguments: "it rings")
+    Image.fromarray(scene(16, 16)).save(tmp_path / "a.png")
+    assert command("restore", tmp_path / "a.png", "--weights", usrnet, "-o", tmp_path / "o", "--scale", 2)[0] == 0
+    np.testing.assert_array_equal(read_picture(tmp_path / "o" / "a.png").pixels, bicubic(scene(16, 16), 2))
+    assert "the network's results were refused (it rings); enlarged by bicubic interpolation instead" in caplog.text
+
+
+def test_the_published_kernel_and_noise_of_usrnet_can_be_named(
     usrnet: Path, tmp_path: Path, command: Command, caplog: pytest.LogCaptureFixture
 ) -> None:
     Image.fromarray(scene(16, 16)).save(tmp_path / "a.png")
     words = ("restore", tmp_path / "a.png", "--weights", usrnet, "-o")
-    assert command(*words, tmp_path / "3", "--scale", 3)[0] == 0
-    assert "assuming a Gaussian of 1.5 pixels (gauss:1.5)" in caplog.text
+    assert command(*words, tmp_path / "3", "--scale", 3, "--kernel", "gauss:1.5")[0] == 0
     assert "assuming noise of 2 (of 255)" in caplog.text
     assert "next to nothing will change" not in caplog.text
     kernel = normalised(shift_kernel(gaussian_kernel(25, 1.5), 3))
@@ -201,7 +238,7 @@ def test_assumptions_of_usrnet_are_the_published_ones_and_noted(
     assert differing(sigma=15 / 255) > 1e-2
     assert differing(kernel=gaussian_kernel(25, 1.5)) > 1e-2
     assert command(*words, tmp_path / "1", "--sigma", "estimate")[0] == 0
-    assert "at scale 1 that is hardly a blur, and next to nothing will change" in caplog.text
+    assert "at scale 1 is hardly a blur, and next to nothing will change" in caplog.text
     assert "a.png: estimated noise" in caplog.text
 
 

@@ -22,10 +22,19 @@ from unfold.data.parallel import ProcessEndedError, in_parallel
 from unfold.errors import UnfoldError, one_line
 from unfold.facts import Input
 from unfold.inference.collect_files import Job, by_kind, find_jobs
-from unfold.inference.kernel_and_noise import NOISE, assumed_width, estimated_sigma, gaussian, named_kernel
+from unfold.inference.kernel_and_noise import NOISE, SCALE_1_WIDTH, estimated_sigma, gaussian, named_kernel
 from unfold.inference.measured import is_measurement, read_measured, restore_measured
 from unfold.inference.photographs.evidence import gather, jpeg_error_of
-from unfold.inference.photographs.tasks import WEIGHTS, Task, bounded, check_task, restore_photograph, weights_for
+from unfold.inference.photographs.tasks import (
+    SCALES,
+    WEIGHTS,
+    Pixels,
+    Task,
+    bounded,
+    check_task,
+    restore_photograph,
+    weights_for,
+)
 from unfold.inference.picture_files import (
     BANDS,
     KEEPS,
@@ -64,7 +73,7 @@ MEMORY = 0.5  # share of the free memory that a picture and its result may take
 class Options:
     """How to restore: see `unfold restore --help`. estimate: estimate sigma for each picture; reduce: results may lose
     what their format cannot keep; task: choose settings from the evidence in each picture, times strength; alone: no
-    other process needs memory at the same time.
+    other process needs memory at the same time. A kernel that the inputs lack is chosen from the evidence, too.
     """
 
     inputs: Named
@@ -156,7 +165,8 @@ def run_restore(
         return Outcome(0, write_grid(work, net, inputs, fitting=fitting, precision=precision, overwrite=overwrite))
     if not task:
         blank = {key: np.ones((1, 1, net.inputs[key].channels)) for key, v in inputs.items() if isinstance(v, Path)}
-        check_inputs(net, inputs | blank)
+        later = {"kernel": gaussian(1, 1), "sigma": 0.0} if lacks_kernel(net, inputs) else {}
+        check_inputs(net, {key: value for key, value in later.items() if key in net.inputs} | inputs | blank)
     check_tile(net, inputs, tile)
     options = Options(
         *(inputs, sigma == "estimate", tile, ensemble, precision, form is not None, quality),
@@ -420,13 +430,19 @@ def given_inputs(
             takes = f"; it takes {', '.join(known)}" if known and option.startswith("--input") else ""
             raise UnfoldError(f"{name} does not take {option}{takes}")
     times = _whole("scale", said.get("scale", "1"), 1)
+    unknown = times > 1 and any(one.kind == "kernel" and key not in said for key, one in known.items())
     inputs: Named = {}
     for key, one in known.items():
         if key in said:
             inputs |= _as_said(key, one, said[key], times)
         elif key in net.required:
-            inputs |= _assumed(name, key, one, times, alone="scale" not in known)
+            inputs |= _assumed(name, key, one, times, alone="scale" not in known, unknown=unknown)
     return inputs
+
+
+def lacks_kernel(net: UnfoldingNetwork, inputs: Named) -> bool:
+    """Whether a kernel that the network needs is chosen from the evidence in each picture."""
+    return int(inputs.get("scale", 1)) > 1 and "kernel" in net.required and "kernel" not in inputs
 
 
 def _as_said(key: str, one: Input, text: str, times: int) -> Named:
@@ -448,19 +464,26 @@ def _as_said(key: str, one: Input, text: str, times: int) -> Named:
     return {key: as_path(text)}
 
 
-def _assumed(name: str, key: str, one: Input, times: int, *, alone: bool) -> Named:
+def _assumed(name: str, key: str, one: Input, times: int, *, alone: bool, unknown: bool) -> Named:
+    """alone: the network takes no scale; unknown: it enlarges, and no kernel is given."""
     if key == "scale":
         return {key: times}
     if one.kind == "kernel" and not alone:
-        width = assumed_width(times)
-        logger.info("note: no --kernel is given; assuming a Gaussian of %g pixels (gauss:%g)", width, width)
-        if times > 1:
-            logger.info("note: for pictures that software made small that is too wide: --task enlarge looks at them")
-        if times == 1:
-            logger.info("note: at scale 1 that is hardly a blur, and next to nothing will change: give --kernel")
-        return {key: gaussian(width, times)}
+        if times > 1:  # chosen for each picture
+            if times not in SCALES:
+                raise UnfoldError(f"no kernel is assumed for scale {times}, only for 2 to {SCALES[-1]}: give --kernel")
+            logger.info("note: no --kernel is given; it is chosen from the evidence in each picture")
+            return {}
+        logger.info(
+            "note: no --kernel is given; assuming a Gaussian of %g pixels (gauss:%g), which at scale 1 is hardly a "
+            "blur, and next to nothing will change: give --kernel",
+            *(SCALE_1_WIDTH, SCALE_1_WIDTH),
+        )
+        return {key: gaussian(SCALE_1_WIDTH, 1)}
     if one.kind == "kernel":
         raise UnfoldError(f"{name} needs --kernel, gauss:WIDTH or a file")
+    if key == "sigma" and unknown:  # as the kernel
+        return {}
     if one.kind == "level" and key == "sigma":  # for other levels no harmless value is known
         logger.info("note: no --%s is given; assuming noise of %g (of 255)", key, NOISE)
         return {key: NOISE / 255}
@@ -525,6 +548,7 @@ def restore_file(job: Job, net: UnfoldingNetwork, options: Options) -> tuple[Pic
     if is_measurement(job.source, net):
         return _restore_measurement(job, net, options), []
     scale, name = int(options.inputs.get("scale", 1)), one_line(job.source.name)
+    task = options.task or ("enlarge" if lacks_kernel(net, options.inputs) else None)
     largest = MEMORY * available(torch.device("cpu")) / (1 + 2 * scale**2)  # the result, and a copy of it when written
     with silence_decoders():
         picture = read_picture(job.source, largest)
@@ -534,7 +558,7 @@ def restore_file(job: Job, net: UnfoldingNetwork, options: Options) -> tuple[Pic
     inputs = (
         {} if options.task else with_images(options.inputs_for(picture, job.source), job.source, picture.pixels.shape)
     )
-    if options.estimate:
+    if options.estimate and not task:
         logger.info("%s: estimated noise %.2f (of 255)", name, 255 * inputs["sigma"])
     with bar(picture.pixels.size, name[:30], "pixel") as tiles_bar:
 
@@ -545,8 +569,8 @@ def restore_file(job: Job, net: UnfoldingNetwork, options: Options) -> tuple[Pic
             return tiles_bar.update
 
         # A task judges pictures by steps of integers.
-        pixels = in_integers(picture.pixels) if options.task else picture.pixels
-        evidence = gather(pixels, job.source) if options.task else None
+        pixels = in_integers(picture.pixels) if task else picture.pixels
+        evidence = gather(pixels, job.source) if task else None
         if options.task and evidence:
             net = _for_picture(net, weights_for(options.task, evidence, pixels), WEIGHTS[options.task])
 
@@ -555,17 +579,21 @@ def restore_file(job: Job, net: UnfoldingNetwork, options: Options) -> tuple[Pic
                 pixels,
                 net,
                 inputs=inputs,
-                tile=options.tile if not options.task else bounded(options.tile, pixels, scale),
+                tile=options.tile if not task else bounded(options.tile, pixels, scale),
                 ensemble=options.ensemble,
                 precision=options.precision,
                 announce=announce,
                 alone=options.alone,
             )
 
-        if options.task and evidence:
+        if task and evidence:
+            level = None if options.task or options.estimate or "sigma" not in inputs else 255 * inputs["sigma"]
+
+            def judged(chosen: Named) -> Pixels:  # by the guard; the network may take no noise level
+                return run(inputs | {key: value for key, value in chosen.items() if key in net.inputs}).image
+
             image, sentence = restore_photograph(
-                *(pixels, options.task, evidence, net, lambda given: run(given).image),
-                *(scale, options.strength),
+                pixels, task, evidence, net, judged, scale=scale, strength=options.strength, level=level
             )
             logger.info("%s: %s", name, sentence)
             image = image if pixels is picture.pixels else image.astype(np.float32) / np.float32(65535)

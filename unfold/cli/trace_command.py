@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from unfold.cli.restore_command import MEMORY, given_inputs, pairs_of, with_images, without_files
+from unfold.cli.restore_command import MEMORY, given_inputs, lacks_kernel, pairs_of, with_images, without_files
 from unfold.data.crop_to_show import busiest_crop
 from unfold.errors import UnfoldError
 from unfold.inference.kernel_and_noise import estimated_sigma
-from unfold.inference.photographs.evidence import jpeg_error_of
-from unfold.inference.picture_files import read_picture
+from unfold.inference.photographs.evidence import gather, jpeg_error_of
+from unfold.inference.photographs.tasks import first_assumption
+from unfold.inference.picture_files import in_integers, read_picture
 from unfold.inference.restore import to_network
 from unfold.inference.tile_memory import available
 from unfold.inference.tile_size import affordable_side
@@ -79,6 +80,9 @@ def run_trace(
     largest = MEMORY * available(torch.device("cpu"))
     picture = read_picture(as_path(source), largest).pixels
     inputs = with_images(inputs, as_path(source), picture.shape)
+    if lacks_kernel(net, inputs):
+        assumed = first_assumption(gather(in_integers(picture), as_path(source)), times)
+        inputs |= {key: value for key, value in assumed.items() if key in net.inputs and key not in inputs}
     given = check_inputs(net, inputs, picture.shape)
     wanted = None if target is None else read_picture(as_path(target), largest).pixels
     if wanted is not None and wanted.shape[:2] != (expected := tuple(times * n for n in picture.shape[:2])):

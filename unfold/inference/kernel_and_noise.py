@@ -13,17 +13,12 @@ from unfold.physics.kernels import ASSUMED, SIDE, bicubic_kernel, gaussian_for
 from unfold.util.arrays import Array
 from unfold.util.paths import expanded
 
-WIDTHS, NOISE = ASSUMED["general"]  # Gaussian widths for scale 1 to 4, noise in 255 units
+# Standard deviation in pixels of the Gaussian at scale 1, and noise in 255 units, which USRNet's published script
+# assumes for real pictures. At larger scales its Gaussians are too wide for most pictures and harm them.
+SCALE_1_WIDTH, NOISE = ASSUMED["general"][0][0], ASSUMED["general"][1]
 # The diagonal details of Daubechies' wavelet with two vanishing moments do not respond to smooth content.
 HIGH_PASS = np.array([-0.48296291, 0.83651630, -0.22414387, -0.12940952])
 MEDIAN_OF_NORMAL = 0.67448975  # of |n|, n normal with standard deviation 1
-
-
-def assumed_width(scale: int) -> float:
-    """Standard deviation in pixels of the Gaussian that USRNet's published script assumes for real pictures."""
-    if not 1 <= scale <= len(WIDTHS):
-        raise UnfoldError(f"no kernel is assumed for scale {scale}, only for 1 to {len(WIDTHS)}: give --kernel")
-    return WIDTHS[scale - 1]
 
 
 def gaussian(width: float, scale: int) -> Kernel:

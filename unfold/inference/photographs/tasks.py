@@ -100,14 +100,16 @@ def restore_photograph(
     run: Run,
     scale: int = 1,
     strength: float = 1,
+    level: float | None = None,
 ) -> Restored:
     """Restore a picture (H,W,1|3), uint8 or uint16, with settings from the evidence; implausible results are refused.
 
-    net: of WEIGHTS[task]; run: maps the inputs besides the picture to the network's result. strength: factor on what is
-    assumed, 1 as measured; 0 changes nothing.
+    net: of WEIGHTS[task], or for enlarge any that takes a kernel and a scale; run: maps the inputs besides the picture
+    to the network's result. strength: factor on what is assumed, 1 as measured; 0 changes nothing. level: for enlarge,
+    the noise to assume, of 255, in place of the evidence's.
     """
     if task == "enlarge":
-        return _enlarge(picture, evidence, run, scale, strength)
+        return _enlarge(picture, evidence, run, scale, fitting_level(evidence, strength) if level is None else level)
     if strength == 0:
         return Restored(picture, "strength 0: the picture is left as it is")
     if task == "denoise":
@@ -162,11 +164,19 @@ def fitting_level(evidence: Evidence, strength: float = 1) -> float:
     return min(MOST_GIVEN, max(LEAST_GIVEN["enlarge"], strength * level))
 
 
-def _enlarge(picture: Pixels, evidence: Evidence, run: Run, scale: int, strength: float) -> Restored:
-    level = fitting_level(evidence, strength)
-    ways = ["lens"] if evidence.blur > LENS else []
+def _ways(evidence: Evidence) -> list[str]:
+    """How the picture was probably made small, the first one first."""
+    return ["lens", evidence.ways[0]] if evidence.blur > LENS else [evidence.ways[0]]
+
+
+def first_assumption(evidence: Evidence, scale: int) -> dict[str, Any]:
+    """Kernel and noise level in [0,1] units that are tried first for enlarging."""
+    return {"kernel": kernel_of(_ways(evidence)[0], scale, evidence.blur), "sigma": fitting_level(evidence) / 255}
+
+
+def _enlarge(picture: Pixels, evidence: Evidence, run: Run, scale: int, level: float) -> Restored:
     refused: list[tuple[str, str]] = []
-    for way in dict.fromkeys([*ways, evidence.ways[0], "area"]):
+    for way in dict.fromkeys([*_ways(evidence), "area"]):
         kernel = kernel_of(way, scale, evidence.blur)
         result = run({"kernel": kernel, "scale": scale, "sigma": level / 255})
         why = implausible(picture, result, scale, level)
