@@ -1,8 +1,8 @@
-"""Facts that a network declares: presets, inputs, and the effect of tiles. Numbers and words only."""
+"""Facts that a network declares: presets, inputs, measurements, and the effect of tiles."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -22,20 +22,39 @@ class Preset:
 class Input:
     """One input of a network. kind: see the functions below; about: shape, range and meaning, for display.
 
-    channels: of an image; least: the smallest value, None for no bound.
+    channels: of an image; least: the smallest value, None for no bound; check: of an image, called with its name and
+    each channel (H,W), an array; raises UnfoldError for values in [0,1] that it never has.
     """
 
     kind: InputKind
     about: str
     channels: int = 0
     least: float | None = None
+    check: Callable[[str, Any], None] | None = None
 
 
-def image(channels: int = 3, about: str = "") -> Input:
+def image(channels: int = 3, about: str = "", check: Callable[[str, Any], None] | None = None) -> Input:
     """An image of the picture's size: cut into tiles, rotated by self-ensembles, extended at borders. (B,C,H,W) in
     [0,1].
     """
-    return Input("image", about or f"(B,{channels},H,W) in [0,1]", channels)
+    return Input("image", about or f"(B,{channels},H,W) in [0,1]", channels, check=check)
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What a network takes instead of the picture and no picture file holds: another argument of begin.
+
+    name: of the argument; about: shape and meaning, for display; axes: of the array in a file, 2 for (H,W), of one
+    channel, or 3, channels first: all of the tensor's but the batch; complex: of complex numbers; check: called with
+    its name, the array, channels first, and the images beside it by name, (H,W,C); raises UnfoldError for what it never
+    is.
+    """
+
+    name: str
+    about: str
+    axes: Literal[2, 3] = 3
+    complex: bool = False
+    check: Callable[[str, Any, Mapping[str, Any]], None] | None = None
 
 
 def kernel(about: str = "(B|1,1,kh,kw), for true convolution, sum 1") -> Input:

@@ -334,7 +334,8 @@ def _add_restore(commands: Subparsers) -> None:
         "restore",
         help="restore your own pictures",
         description="Restore pictures of any size: PNG, JPEG, TIFF, WebP, BMP, GIF, PPM, JPEG 2000, TGA, AVIF and (by "
-        "the extra `formats`) HEIC, of 8 or 16 bits, grey or colour. Kept: alpha, colour profile, EXIF. Folders are "
+        "the extra `formats`) HEIC, of 8 or 16 bits, grey or colour; or measurements in .npy, .npz or .mat, with a "
+        "network that takes them (see `unfold models NAME`). Kept: alpha, colour profile, EXIF. Folders are "
         "searched with all folders in them; results keep names, formats (PNG where theirs is not written) and places; "
         "results that are there already are left as they are, so that a run can be continued. Exit code 1: some "
         "pictures failed, as listed at the end; 2: all did.",

@@ -23,6 +23,7 @@ from unfold.errors import UnfoldError, one_line
 from unfold.facts import Input
 from unfold.inference.collect_files import Job, by_kind, find_jobs
 from unfold.inference.kernel_and_noise import NOISE, SCALE_1_WIDTH, estimated_sigma, gaussian, named_kernel
+from unfold.inference.measured import is_measurement, read_measured, restore_measured
 from unfold.inference.photographs.evidence import gather, jpeg_error_of
 from unfold.inference.photographs.tasks import (
     SCALES,
@@ -54,7 +55,7 @@ from unfold.inference.validate_inputs import check_inputs
 from unfold.models.registry import network_part
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.registry import short
-from unfold.util.arrays import Named
+from unfold.util.arrays import Array, Named
 from unfold.util.device import devices_for, pick_device, place
 from unfold.util.matrix_files import ENDINGS as MATRICES
 from unfold.util.matrix_files import find_beside, read_mask
@@ -136,16 +137,21 @@ def run_restore(
     check_task(task, scale, strength, [option for option, value in own.items() if value is not None])
     left_out: Counter[str] = Counter()
     devices = devices_for(device, 1 if jobs is None else jobs)
-    work = find_jobs(sources, output, form, left_out)
-    _check_quality(quality, work)
     if kernel == "grid" and (form or quality):
         raise UnfoldError("--kernel grid writes a sheet as PNG: leave --format and --quality out")
     weights = WEIGHTS[task] if task else str(weights)
     files_given = pairs_of(others)
     name, _, net = load_named(weights, model, key=key, files=files_given)
+    beside = {os.path.realpath(as_path(value)) for value in files_given.values()}
+    work = find_jobs(
+        *(sources, output, form, left_out),
+        measured=lambda path: os.path.realpath(path) not in beside and is_measurement(path, net),
+    )
+    _check_quality(quality, work)
     others = without_files(others, name)
     place(net, pick_device(devices[0]))
-    if net.not_for_pictures:
+    measurements = {job.source for job in work if not job.problem and is_measurement(job.source, net)}
+    if net.not_for_pictures and not measurements:
         raise UnfoldError(net.not_for_pictures)
     if sigma is None and "sigma=estimate" in others:
         sigma, others = "estimate", [text for text in others if text != "sigma=estimate"]
@@ -158,7 +164,7 @@ def run_restore(
 
         return Outcome(0, write_grid(work, net, inputs, fitting=fitting, precision=precision, overwrite=overwrite))
     if not task:
-        blank = {key: np.zeros((1, 1, net.inputs[key].channels)) for key, v in inputs.items() if isinstance(v, Path)}
+        blank = {key: np.ones((1, 1, net.inputs[key].channels)) for key, v in inputs.items() if isinstance(v, Path)}
         later = {"kernel": gaussian(1, 1), "sigma": 0.0} if lacks_kernel(net, inputs) else {}
         check_inputs(net, {key: value for key, value in later.items() if key in net.inputs} | inputs | blank)
     check_tile(net, inputs, tile)
@@ -168,7 +174,12 @@ def run_restore(
         strength=1 if strength is None else strength,
     )
     if form is None and work[0].target != output:
-        _log_endings(work)
+        _log_endings([job for job in work if job.source not in measurements])
+    if measurements and net.measurement is not None:
+        logger.info(
+            "note: measurements are taken as %s, %s; results have 8 bits, but -o FILE.npy has all digits",
+            *(net.measurement.name, net.measurement.about),
+        )
     left = [job for job in work if overwrite or not os.path.isfile(job.target)]  # noqa: PTH113  (of any length)
     tally = Tally(len(work), len(work) - len(left), left_out=left_out)
     found: dict[int, Done] = {}
@@ -534,6 +545,8 @@ def restore_file(job: Job, net: UnfoldingNetwork, options: Options) -> tuple[Pic
     """
     if job.problem:
         raise UnfoldError(job.problem)
+    if is_measurement(job.source, net):
+        return _restore_measurement(job, net, options), []
     scale, name = int(options.inputs.get("scale", 1)), one_line(job.source.name)
     task = options.task or ("enlarge" if lacks_kernel(net, options.inputs) else None)
     largest = MEMORY * available(torch.device("cpu")) / (1 + 2 * scale**2)  # the result, and a copy of it when written
@@ -598,6 +611,25 @@ def restore_file(job: Job, net: UnfoldingNetwork, options: Options) -> tuple[Pic
     if restored and restored.parts > 1:
         _log_difference(name, picture, net, restored, inputs, options.precision)
     return picture, lost
+
+
+def _restore_measurement(job: Job, net: UnfoldingNetwork, options: Options) -> Picture:
+    """Restore a measurement from file to file: into a picture of 8 bits, or an array of floats. Returns it."""
+    if options.ensemble:
+        raise UnfoldError("--ensemble turns and mirrors pictures, and this is a measurement")
+    if isinstance(options.tile, int):
+        raise UnfoldError("--tile: a measurement is restored at once")
+    if options.estimate:
+        raise UnfoldError("--sigma estimate looks at pictures, and this is a measurement: give a number")
+    measured = read_measured(job.source, net, MEMORY * available(torch.device("cpu")))
+    image = restore_measured(
+        *(measured, net, with_images(options.inputs, job.source, measured.shape[1:]), options.precision)
+    )
+    pixels: Array = image if job.target.suffix.lower() == ".npy" else np.rint(image * 255).astype(np.uint8)
+    result = Picture(pixels, flat=pixels.shape[2] == 1)
+    write = write_picture if options.quality is None else partial(write_picture, quality=options.quality)
+    write(job.target, result)
+    return result
 
 
 def _for_picture(net: UnfoldingNetwork, wanted: str, there: str) -> UnfoldingNetwork:

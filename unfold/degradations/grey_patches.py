@@ -10,6 +10,7 @@ from torch import nn
 
 from unfold.degradations.degradation import Degradation, Rng
 from unfold.errors import UnfoldError
+from unfold.steps.frequency_checks import check_mask
 from unfold.util.matrix_files import read_mask
 
 
@@ -56,6 +57,7 @@ class MaskedFourier(Degradation):
     def _mask(self) -> NDArray[np.float32]:
         if self.mask is None:
             self.mask = read_mask(self.name)
+            check_mask(f"the mask {self.name}", self.mask)
         return self.mask
 
     def check_patch(self, patch: int) -> None:

@@ -6,7 +6,7 @@ import glob
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,7 +30,11 @@ class Job(NamedTuple):
 
 
 def find_jobs(
-    inputs: Sequence[str], output: Path, form: str | None = None, left_out: Counter[str] | None = None
+    inputs: Sequence[str],
+    output: Path,
+    form: str | None = None,
+    left_out: Counter[str] | None = None,
+    measured: Callable[[Path], bool] = lambda path: False,
 ) -> list[Job]:
     """One job for each picture: inputs are files, folders and patterns such as 'holiday/*.jpg'.
 
@@ -40,17 +44,17 @@ def find_jobs(
     not written. Where two results would then have one name (a.gif and a.png), the one with another extension keeps it,
     too (a.gif.png), which is logged. The output is a file where it has a picture's extension and there is one input, a
     file; else a folder. A folder that cannot be read is a job with a problem. left_out: counts, by extension, the files
-    of folders and patterns that are not pictures by name. UnfoldError where there is nothing, where two results would
+    of folders and patterns that are not pictures by name. measured: whether a file holds a measurement, which is
+    restored like a picture, by default into a .png. UnfoldError where there is nothing, where two results would
     have one name, or where a result would replace an input.
     """
     others: Counter[str] = Counter()
     files: list[tuple[Path, Path, str | None]] = []  # with the name below the output
     for text in inputs:
-        for path in _matches(text, others):
+        for path in _matches(text, others, measured):
             if path.is_dir():
-                files += [
-                    (file, file.relative_to(path), problem) for file, problem in _pictures_below(path, output, others)
-                ]
+                found = _pictures_below(path, output, others, measured)
+                files += [(file, file.relative_to(path), problem) for file, problem in found]
             else:
                 files.append((path, Path(path.name), None))
     if left_out is not None:
@@ -68,7 +72,9 @@ def find_jobs(
         if output.suffix and len(files) == 1 and not as_path(inputs[0]).is_dir() and not output.exists():
             logger.info("note: %s becomes a folder: pictures are written as %s", output, ", ".join(KEEPS))
         jobs = _distinguished(
-            [(Job(source, output, problem), name) for source, name, problem in dict.fromkeys(files)], form
+            [(Job(source, output, problem), name) for source, name, problem in dict.fromkeys(files)],
+            form,
+            measured,
         )
     _check(jobs)
     return jobs
@@ -84,14 +90,18 @@ def by_kind(endings: Counter[str], most: int = 6) -> str:
 
 
 def _named(name: Path, form: str | None) -> Path:
+    """form: a key of SUFFIXES; None: as it is, where that is written."""
     if form is not None:
         return name.with_suffix(SUFFIXES[form])
     return name if name.suffix.lower() in KEEPS else name.with_suffix(".png")
 
 
-def _distinguished(jobs: Sequence[tuple[Job, Path]], form: str | None) -> list[Job]:
+def _distinguished(jobs: Sequence[tuple[Job, Path]], form: str | None, measured: Callable[[Path], bool]) -> list[Job]:
     """The jobs with their targets, below the folder that is theirs."""
-    wishes = [job.target / _named(name, form) for job, name in jobs]
+    wishes = [
+        job.target / _named(name, form or ("png" if not job.problem and measured(job.source) else None))
+        for job, name in jobs
+    ]
     often = {target for target, count in Counter(wishes).items() if count > 1}
     made, longer = [], []
     for (job, name), target in zip(jobs, wishes, strict=True):
@@ -118,7 +128,7 @@ def _is_file(output: Path) -> bool:
     return suffix in KEEPS and not output.is_dir()
 
 
-def _matches(text: str, others: Counter[str]) -> list[Path]:
+def _matches(text: str, others: Counter[str], measured: Callable[[Path], bool]) -> list[Path]:
     """The file or folder itself, there or not; or the matches of a pattern; others counts non-pictures."""
     path = as_path(text)
     if os.path.lexists(path) or not glob.has_magic(text):
@@ -127,11 +137,14 @@ def _matches(text: str, others: Counter[str]) -> list[Path]:
     if not found:
         raise UnfoldError(f"{text}: nothing is called like that")
     paths = [Path(name) for name in found]
-    others.update(path.suffix.lower() for path in paths if path.suffix.lower() not in EXTENSIONS and path.is_file())
-    return [path for path in paths if path.suffix.lower() in EXTENSIONS]
+    wanted = [path.suffix.lower() in EXTENSIONS or measured(path) for path in paths]
+    others.update(path.suffix.lower() for path, one in zip(paths, wanted, strict=True) if not one and path.is_file())
+    return [path for path, one in zip(paths, wanted, strict=True) if one]
 
 
-def _pictures_below(folder: Path, output: Path, others: Counter[str]) -> Iterator[tuple[Path, str | None]]:
+def _pictures_below(
+    folder: Path, output: Path, others: Counter[str], measured: Callable[[Path], bool]
+) -> Iterator[tuple[Path, str | None]]:
     """Pictures, and unreadable folders with the reason; others counts non-pictures."""
     out = os.path.realpath(output)
     unread: list[OSError] = []
@@ -142,7 +155,7 @@ def _pictures_below(folder: Path, output: Path, others: Counter[str]) -> Iterato
         for name in natsorted(names):
             if name.startswith("."):
                 continue
-            if Path(name).suffix.lower() in EXTENSIONS:
+            if Path(name).suffix.lower() in EXTENSIONS or measured(Path(where) / name):
                 yield Path(where) / name, None
             else:
                 others[Path(name).suffix.lower()] += 1

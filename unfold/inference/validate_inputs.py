@@ -21,6 +21,8 @@ logger = logging.getLogger("unfold")
 
 def check_measurement(image: Array, net: UnfoldingNetwork) -> None:
     """UnfoldError where :func:`restore` does not take this array for the network, or the network as it is."""
+    if net.not_for_pictures:
+        raise UnfoldError(net.not_for_pictures)
     check_precision(net)
     check_image(image, net.measured_channels)
     count = 1 if image.ndim == 2 else image.shape[2]
@@ -62,8 +64,6 @@ def check_inputs(net: UnfoldingNetwork, given: Named, size: tuple[int, ...] | No
     size: height and width of the picture, which image inputs must match.
     """
     name = type(net).__name__
-    if net.not_for_pictures:
-        raise UnfoldError(net.not_for_pictures)
     known = {key: one for key, one in net.inputs.items() if key != net.picture}
     if wrong := sorted(set(given) - set(known)):
         raise UnfoldError(f"{name} does not take {', '.join(wrong)}")
@@ -113,4 +113,7 @@ def _image_input(name: str, one: Input, value: Array, size: tuple[int, ...] | No
         raise UnfoldError(f"{name} is uint8, uint16, bool or floating-point, not {image.dtype}")
     if not in_range(least := float(image.min()), most := float(image.max())):
         raise UnfoldError(f"{name} is in [0,1], and this one has {found_range(least, most)}")
+    if one.check is not None:
+        for channel in range(image.shape[2]):
+            one.check(name, image[..., channel])
     return np.repeat(image, one.channels // image.shape[2], axis=2).astype(np.float32)

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from unfold.errors import UnfoldError
 from unfold.facts import Input
-from unfold.util.arrays import Named
+from unfold.util.arrays import Array, Named
 from unfold.util.value_checks import check_dense, found_range, in_range
 
 if TYPE_CHECKING:
@@ -106,6 +106,7 @@ class _Check:
         self.net, self.given = net, given
         self.y: Tensor | None = None  # the picture, after its check
         self.values: list[tuple[Tensor, Judge]] = []  # smallest and largest values, and the functions that judge them
+        self.planes: list[tuple[str, Callable[[str, Array], None], Tensor]] = []  # images with a check of their own
 
     def all(self) -> None:
         check_precision(self.net)
@@ -137,6 +138,8 @@ class _Check:
         else:
             value = self.precise(name, self.beside(name, one, value))
         self.look(value, lambda least, most: _judge_image(name, least, most))
+        if one.check is not None and not value.requires_grad:  # one that is learned has other values on its way
+            self.planes.append((name, one.check, value))
         return value
 
     def beside(self, name: str, one: Input, value: Tensor) -> Tensor:
@@ -215,11 +218,14 @@ class _Check:
     def number(self, name: str, one: Input, value: object) -> object:
         return value if one.kind == "number" and isinstance(value, Tensor) else checked_number(name, one, value)
 
+    def readable(self, value: Tensor) -> bool:
+        if torch.jit.is_tracing() or value.is_meta:  # type: ignore[attr-defined, no-untyped-call]
+            return False
+        return value.device.type == "cpu" or not (self.net.training or _captured(value))
+
     def look(self, value: Tensor, judge: Judge) -> None:
         """Record the smallest and the largest value, where they may be read."""
-        if torch.jit.is_tracing() or value.is_meta:  # type: ignore[attr-defined, no-untyped-call]
-            return
-        if value.device.type != "cpu" and (self.net.training or _captured(value)):
+        if not self.readable(value):
             return
         self.values.append((torch.stack(value.detach().aminmax()).float(), judge))
 
@@ -233,6 +239,15 @@ class _Check:
                 continue
             for (_, judge), (least, most) in zip(here, numbers, strict=True):
                 judge(least, most)
+        for name, check, value in self.planes:
+            if not self.readable(value):
+                continue
+            try:
+                planes = value.detach().flatten(0, 1).cpu().float().numpy()
+            except RuntimeError:  # as above
+                continue
+            for plane in planes:
+                check(name, plane)
 
 
 _METHODS = {torch.float32: "float", torch.float64: "double", torch.float16: "half", torch.bfloat16: "bfloat16"}

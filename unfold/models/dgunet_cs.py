@@ -16,14 +16,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from unfold.facts import Input, Preset, Tiling, image
+from unfold.facts import Input, Measurement, Preset, Tiling, image
 from unfold.models.dgunet import Family, Stage, UNet, check_widths, step_size, widths_in
 from unfold.models.unfolding import check_channels, check_image, of_data_parallel
 from unfold.physics.sampling import sample, sample_adjoint
@@ -92,12 +91,10 @@ class DGUNetCS(Family):
     )
     output = "(B,C,H,W) or (B,C,32h,32w), not clamped"
     bf16 = "sampling, steps and the last layer stay in float32"
-    other_inputs = MappingProxyType(
-        {"m": "(B,C M,h,w), measurements of h x w blocks of 32x32 pixels, M = ceil(10.24 ratio); or instead"}
-    )
+    measurement = Measurement("m", "(B,C M,h,w), measurements of h x w blocks of 32x32 pixels, M = ceil(10.24 ratio)")
     not_for_pictures = (
-        "DGUNet-CS restores compressed measurements, and a picture is none: see `unfold test --protocol "
-        "compressive_sensing`"
+        "DGUNet-CS restores compressed measurements (.npy, .npz or .mat, of shape (M,h,w)), and a picture is none: see "
+        "`unfold test --protocol compressive_sensing`"
     )
     unused_keys = r"(stage_model|body\.\d+)\.phit?\.body\..*|stage1_encoder\.body\.\d\.csff_.*"
 

@@ -13,17 +13,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from unfold.errors import UnfoldError
-from unfold.facts import Input, Preset, Tiling, image
+from unfold.facts import Input, Measurement, Preset, Tiling, image
+from unfold.models.check_call import weights_kind
 from unfold.models.unfolding import UnfoldingNetwork, check_image, of_data_parallel
 from unfold.priors.shrinkage import Shrinkage
-from unfold.steps import block_sampling, fourier_sampling
+from unfold.steps import block_sampling, fourier_sampling, frequency_checks
 
 Context = block_sampling.SampledBlocks | fourier_sampling.SampledSpectrum
 
@@ -74,7 +74,6 @@ class ISTANet(Phases):
     the same; initial: file of Q (block^2, M), likewise, else the pseudo-inverse of Phi; ratio: measurements per pixel
     in per cent, above 0 and at most 100, else that of the matrix, or 25; block: side of the blocks in pixels. See
     :class:`unfold.steps.block_sampling.BlockSampling`.
-
     ``net(m)``: measurements (B,M,h,w) of h x w blocks, or (N,M) of N single blocks -> (B,1,block h,block w), not
     clamped. ``net(image=x)``: x (B,1,H,W) in [0,1], any size (padded with zeros to whole blocks), is measured and
     restored.
@@ -85,7 +84,7 @@ class ISTANet(Phases):
         "ista_net_plus": Preset("ISTA-Net+, compressive sensing by blocks of 33x33", {"plus": True}),
     }
     trained_on, size_multiple, tiling = "blocks", block_sampling.SIDE, Tiling(exact=True, reach=0)
-    other_inputs = MappingProxyType({"m": "(B,M,h,w), measurements of h x w blocks, M of each; or instead"})
+    measurement = Measurement("m", "(B,M,h,w), measurements of h x w blocks, M of each")
     files: ClassVar = {"matrix": "Phi, the sampling matrix", "initial": "Q of x_0 = Q y"}
 
     @classmethod
@@ -121,15 +120,15 @@ class ISTANetMRI(Phases):
     """ISTA-Net+ for magnetic resonance imaging with one coil: k = mask . FFT2(x), x_0 the zero-filled image.
 
     ratio: share of the frequencies that the mask measures, in per cent; only protocols use it.
-
-    ``net(k, mask=mask)``: k (B,1,H,W) complex, as in numpy.fft.fft2, zero frequency at [0,0]; mask (B|1,1,H,W) in
-    [0,1], likewise -> (B,1,H,W), not clamped. ``net(image=x, mask=mask)``: x (B,1,H,W) in [0,1] is measured and
-    restored.
+    ``net(k, mask=mask)``: k (B,1,H,W) complex, as in numpy.fft.fft2, zero frequency at [0,0]; mask (B|1,1,H,W) of 0 and
+    1, likewise -> (B,1,H,W), not clamped. ``net(image=x, mask=mask)``: x (B,1,H,W) in [0,1] is measured and restored.
     """
 
     presets: ClassVar = {"ista_net_plus_mri": Preset("ISTA-Net+, MRI of any size by a mask", {"plus": True})}
     trained_on, tiling = "masked_fourier", Tiling(whole="every frequency is of the whole picture")
-    other_inputs = MappingProxyType({"k": "(B,1,H,W), complex, measured frequencies; or instead of image"})
+    measurement = Measurement(
+        "k", frequency_checks.MEASURED, axes=2, complex=True, check=frequency_checks.check_measured
+    )
 
     def __init__(self, ratio: float | None = None, plus: bool = True, stages: int = 9, width: int = 32) -> None:
         super().__init__(plus, stages, width)
@@ -137,12 +136,14 @@ class ISTANetMRI(Phases):
 
     @property
     def inputs(self) -> dict[str, Input]:
-        about = "(B|1,1,H,W) in [0,1], which frequencies are measured, the zero frequency at [0,0]"
-        return {"image": image(1, "(B,1,H,W) in [0,1], measured and restored"), "mask": image(1, about)}
+        mask = image(1, frequency_checks.MASK, frequency_checks.check_mask)
+        return {"image": image(1, "(B,1,H,W) in [0,1], measured and restored"), "mask": mask}
 
     def begin(self, k: Tensor | None = None, *, image: Tensor | None = None, mask: Tensor) -> tuple[Tensor, Context]:
         if image is not None:
             check_image(image, 1, "an image to measure")
         if isinstance(k, Tensor) and (k.ndim != 4 or k.shape[1] != 1):
             raise UnfoldError(f"k has the shape (B,1,H,W), not {tuple(k.shape)}")
+        if isinstance(k, Tensor) and k.dtype == torch.complex128 and weights_kind(self) == torch.float32:
+            raise UnfoldError("k is complex128 and the network float32: give k.to(torch.complex64)")
         return fourier_sampling.begin(k, image, mask)

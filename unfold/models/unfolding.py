@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from unfold.errors import UnfoldError
-from unfold.facts import Border, Input, Preset, Tiling, image
+from unfold.facts import Border, Input, Measurement, Preset, Tiling, image
 from unfold.models.check_call import check_given
 from unfold.user_files import line_of
 from unfold.util.arrays import Named
@@ -97,7 +97,7 @@ class UnfoldingNetwork(nn.Module, ABC):
     border: Border = "any"
     output: str = "(B,C,H,W), not clamped"  # for display
     bf16: str = "what the layers do under autocast"  # for display: what stays in float32
-    other_inputs: Mapping[str, str] = MappingProxyType({})  # for display: instead of those of ``inputs``
+    measurement: Measurement | None = None  # what it takes instead of the picture; files of it can be restored
     trained_on: str = "gaussian"  # the degradation whose samples `unfold bench --mode data` makes
     measures: bool = False  # whether it takes a clean picture and measures it itself
     # Options that name files which weights need and do not contain, such as a matrix: option -> meaning. A checkpoint

@@ -15,6 +15,7 @@ from unfold.models.run_on_arrays import Image
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.protocols.protocol import Case, Protocol, Sample
 from unfold.steps.block_sampling import measurements_of
+from unfold.steps.frequency_checks import check_mask
 from unfold.util.matrix_files import read_mask
 
 
@@ -100,4 +101,7 @@ class ISTANetMRI(_Grey):
         return Sample(inputs, target if target.dtype == np.uint8 else image)
 
     def _mask(self) -> NDArray[np.float32]:
-        return read_mask(self.mask or f"ista_net/mask_{self.ratio:g}.mat")
+        name = self.mask or f"ista_net/mask_{self.ratio:g}.mat"
+        mask = read_mask(name)
+        check_mask(f"the mask {name}", mask)
+        return mask

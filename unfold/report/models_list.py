@@ -76,4 +76,5 @@ def describe_model(name: str) -> str:
 def _inputs(net: UnfoldingNetwork) -> dict[str, str]:
     """A description of every input, with optional ones marked."""
     own = {name: one.about + ("" if name in net.required else " (may be left out)") for name, one in net.inputs.items()}
-    return {**net.other_inputs, **own}
+    other = net.measurement
+    return {**({} if other is None else {other.name: f"{other.about}; or instead"}), **own}

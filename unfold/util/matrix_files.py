@@ -1,8 +1,9 @@
-"""Matrices and masks in files: .npy, and .mat of both formats."""
+"""Matrices, masks and measurements in files: .npy, .npz, and .mat of both formats."""
 
 from __future__ import annotations
 
 import os
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from unfold.util.download import sha256_of
 from unfold.util.paths import as_path
 
 ENDINGS = (".mat", ".npy")
+PACKED = (".mat", ".npz")  # files of several arrays, by name
 LARGEST = 2**28  # numbers: larger files are refused
 
 
@@ -37,27 +39,50 @@ def read_matrix(text: str | Path, wanted: str = "") -> NDArray[Any]:
     array, with axes in MATLAB's order. Other numbers than float32 and complex become float64. UnfoldError for a file
     that is missing, damaged or not a matrix.
     """
-    path = find_beside(text)
+    return _read(find_beside(text), wanted, "matrix", (2,))
+
+
+def read_measurement(path: Path, wanted: str, axes: tuple[int, ...]) -> NDArray[Any]:
+    """The array of so many axes in a .npy, .npz or .mat file, as :func:`read_matrix` reads it."""
+    return _read(path, wanted, "measurement", axes)
+
+
+def _read(path: Path, wanted: str, what: str, axes: tuple[int, ...]) -> NDArray[Any]:
     try:
         if path.suffix.lower() == ".mat":
             found = _of_mat(path)
+        elif path.suffix.lower() == ".npz":
+            found = _of_npz(path)
         else:
             found = {"": np.load(path, mmap_mode="r", allow_pickle=False)}
     except (UnfoldError, MemoryError):
         raise
+    except FileNotFoundError:
+        raise UnfoldError(f"there is no file {path}") from None
     except Exception as error:  # damaged files raise almost any error
-        raise UnfoldError(f"{path} is damaged or no .mat or .npy file ({reason_of(error)})") from None
-    matrices = {name: value for name, value in found.items() if getattr(value, "ndim", 0) == 2 and value.size > 1}
-    if wanted not in matrices and len(matrices) != 1:
+        raise UnfoldError(
+            f"{path} is damaged or no .mat or {'.npy' if what == 'matrix' else '.npy or .npz'} file "
+            f"({reason_of(error)})"
+        ) from None
+    fitting = {name: value for name, value in found.items() if getattr(value, "ndim", 0) in axes and value.size > 1}
+    if wanted not in fitting and len(fitting) != 1:
         holds = ", ".join(f"{name} {np.shape(value)}".strip() for name, value in found.items()) or "nothing"
-        raise UnfoldError(f"{path} holds {holds}, and one matrix is wanted{f', called {wanted}' if wanted else ''}")
-    matrix = matrices[wanted] if wanted in matrices else next(iter(matrices.values()))
-    if matrix.dtype.kind not in "biufc" or matrix.size > LARGEST or not np.isfinite(matrix).all():
-        raise UnfoldError(f"{path} holds a matrix {matrix.shape} of {matrix.dtype} that is not of finite numbers")
-    kind = matrix.dtype.newbyteorder("=")
+        raise UnfoldError(f"{path} holds {holds}, and one {what} is wanted{f', called {wanted}' if wanted else ''}")
+    array = fitting[wanted] if wanted in fitting else next(iter(fitting.values()))
+    if array.dtype.kind not in "biufc" or array.size > LARGEST or not np.isfinite(array).all():
+        raise UnfoldError(f"{path} holds a {what} {array.shape} of {array.dtype} that is not of finite numbers")
+    kind = array.dtype.newbyteorder("=")
     if kind not in (np.float32, np.complex64):
         kind = np.dtype(complex if kind.kind == "c" else float)
-    return np.array(matrix, kind)
+    return np.array(array, kind)
+
+
+def _of_npz(path: Path) -> dict[str, Any]:
+    with zipfile.ZipFile(path) as packed:  # sizes are in the directory, before memory is spent
+        if sum(one.file_size for one in packed.infolist()) > 16 * LARGEST:
+            raise UnfoldError(f"{path} holds more than {16 * LARGEST / 1e9:.1f} GB: too large to be read")
+    with np.load(path, allow_pickle=False) as file:
+        return {name: file[name] for name in file.files}
 
 
 def _of_mat(path: Path) -> dict[str, Any]:
@@ -67,7 +92,12 @@ def _of_mat(path: Path) -> dict[str, Any]:
     if not h5py.is_hdf5(path):
         return {name: value for name, value in loadmat(path).items() if not name.startswith("__")}
     with h5py.File(path) as file:  # which has reversed axes
-        return {name: np.asarray(file[name][()]).T for name in file if isinstance(file[name], h5py.Dataset)}
+        return {name: _complex(np.asarray(file[name][()]).T) for name in file if isinstance(file[name], h5py.Dataset)}
+
+
+def _complex(array: NDArray[Any]) -> NDArray[Any]:
+    """Complex numbers of pairs, as MATLAB writes them into HDF5; others as they are."""
+    return array["real"] + 1j * array["imag"] if array.dtype.names == ("real", "imag") else array
 
 
 def read_mask(text: str | Path) -> NDArray[np.float32]:
@@ -91,6 +121,8 @@ def read_mask(text: str | Path) -> NDArray[np.float32]:
         if (grey != grey[..., :1]).any():
             raise UnfoldError(f"{path} is no picture of a mask: it is in colour, and grey is wanted")
         mask = grey[..., 0] / (np.iinfo(grey.dtype).max if grey.max() > 1 else 1)
-    if mask.dtype.kind == "c" or mask.min() < 0 or mask.max() > 1 or not mask.any():
+    if not mask.any():
+        raise UnfoldError(f"{path} is 0 everywhere, and no mask")
+    if mask.dtype.kind == "c" or mask.min() < 0 or mask.max() > 1:
         raise UnfoldError(f"{path} is no mask: it has values from {mask.min():g} to {mask.max():g}, not of [0,1]")
     return mask.astype(np.float32)

@@ -1,0 +1,102 @@
+"""Files of measurements that are no pictures, for networks that take them: ``net.measurement`` says which."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from unfold.errors import UnfoldError, out_of_memory
+from unfold.inference.restore import NOT_FINITE
+from unfold.inference.validate_inputs import check_inputs
+from unfold.models.run_on_arrays import as_tensors
+from unfold.models.unfolding import UnfoldingNetwork
+from unfold.user_files import their_errors
+from unfold.util.arrays import Array, Named
+from unfold.util.device import device_of
+from unfold.util.matrix_files import PACKED, read_measurement
+from unfold.util.precision import Precision, autocast_for
+from unfold.util.value_checks import unchecked
+
+PLANES = 2  # the real and the imaginary part
+
+
+def is_measurement(path: Path, net: UnfoldingNetwork) -> bool:
+    """Whether a file is to be read as the network's measurement, not as a picture, by its name and header.
+
+    .npz and .mat, which no picture is; and .npy of complex numbers or, where the network takes those, of two planes
+    (H,W,2) or (2,H,W), or of measurements (M,h,w), which are no picture by their shape: its last axis is 1 or 3.
+    """
+    fact, ending = net.measurement, path.suffix.lower()
+    if fact is None or ending in PACKED:
+        return fact is not None
+    if ending != ".npy":
+        return False
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        shape, kind = array.shape, array.dtype.kind
+    except Exception:  # the reader of pictures says what is wrong
+        return False
+    picture = (len(shape) == 2 or (len(shape) == 3 and shape[-1] in (1, 3))) and not net.not_for_pictures
+    if fact.complex:
+        return kind == "c" or (len(shape) == 3 and PLANES in (shape[0], shape[-1]) and not picture)
+    return kind == "c" or (len(shape) == fact.axes and not picture)
+
+
+def read_measured(path: Path, net: UnfoldingNetwork, largest: float = float("inf")) -> Array:
+    """The measurement in a file, channels first, float32 or complex64: in .npz and .mat the array of the network's name
+    for it, or the only one. largest: bytes that the file may take. UnfoldError for what it is not.
+    """
+    fact = net.measurement
+    assert fact is not None
+    if path.is_file() and path.stat().st_size > largest:
+        raise UnfoldError(f"{path} takes {path.stat().st_size / 1e9:.1f} GB: more than memory allows here")
+    array = read_measurement(path, fact.name, (2, 3) if fact.axes == 2 else (3,))
+    given = f"{path} holds {array.dtype} of shape {array.shape}"
+    if not fact.complex and array.dtype.kind == "c":
+        raise UnfoldError(f"{given}, and {fact.name} is of real numbers: {fact.about}")
+    if fact.complex and array.dtype.kind != "c":
+        if array.ndim != fact.axes + 1 or PLANES not in (array.shape[0], array.shape[-1]):
+            raise UnfoldError(
+                f"{given}, and {fact.name} is of complex numbers, or their real and imaginary parts as the last or the "
+                f"first of its axes: {fact.about}"
+            )
+        real, imaginary = np.moveaxis(array, -1 if array.shape[-1] == PLANES else 0, 0)
+        array = real + 1j * imaginary
+    if array.ndim == fact.axes == 2:
+        array = array[None]
+    if array.ndim != 3 or (fact.axes == 2 and len(array) != 1):
+        raise UnfoldError(f"{given}, and what is wanted is {fact.name}, {fact.about}, without the axis B")
+    return np.ascontiguousarray(array, np.complex64 if fact.complex else np.float32)
+
+
+def restore_measured(
+    measured: Array, net: UnfoldingNetwork, inputs: Named, precision: Precision = "float32"
+) -> NDArray[np.float32]:
+    """The picture (H,W,C) in [0,1] of a measurement, channels first, on the network's device, at once.
+
+    inputs: beside it, as :func:`unfold.restore` takes them. UnfoldError for what the network does not take, and where
+    memory does not suffice.
+    """
+    fact = net.measurement
+    assert fact is not None
+    given = check_inputs(net, inputs, measured.shape[1:] if fact.axes == 2 else None)
+    if fact.check is not None:
+        images = {name: given[name] for name, one in net.inputs.items() if one.kind == "image" and name in given}
+        fact.check(fact.name, measured, images)
+    device = device_of(net)
+    tensors = as_tensors(given, net, device) | {fact.name: torch.from_numpy(measured)[None].to(device)}
+    try:
+        with torch.inference_mode(), autocast_for(device, precision), their_errors(type(net).__name__), unchecked():
+            image = net(**tensors)[0].permute(1, 2, 0).float().cpu().numpy()
+    except ValueError as error:  # of the network's own check of shapes
+        raise UnfoldError(str(error)) from None
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        raise UnfoldError("out of memory: a measurement is restored at once") from None
+    if not np.isfinite(image).all():
+        raise UnfoldError(NOT_FINITE)
+    return image.clip(0, 1)
