@@ -136,7 +136,7 @@ def _test_protocol(arguments: argparse.Namespace) -> int:
             f"--protocol tests one network at a time, and --weights names {len(arguments.weights)}: --config sets "
             "several side by side"
         )
-    from unfold.cli.restore_command import pairs_of
+    from unfold.cli.inputs_of_options import pairs_of
     from unfold.evaluation.protocol_evaluation import run_protocol
 
     table = run_protocol(

@@ -17,16 +17,15 @@ import numpy as np
 import torch
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from unfold.data.formats.open_picture import EXTENSIONS, INSTALL, MissingReaderError
+from unfold.cli.inputs_of_options import given_inputs, lacks_kernel, pairs_of, with_images, without_files
+from unfold.data.formats.open_picture import INSTALL, MissingReaderError
 from unfold.data.parallel import ProcessEndedError, in_parallel
 from unfold.errors import UnfoldError, one_line
-from unfold.facts import Input
 from unfold.inference.collect_files import Job, by_kind, find_jobs
-from unfold.inference.kernel_and_noise import NOISE, SCALE_1_WIDTH, estimated_sigma, gaussian, named_kernel
+from unfold.inference.kernel_and_noise import estimated_sigma, gaussian
 from unfold.inference.measured import is_measurement, read_measured, restore_measured
 from unfold.inference.photographs.evidence import gather, jpeg_error_of
 from unfold.inference.photographs.tasks import (
-    SCALES,
     WEIGHTS,
     Pixels,
     Task,
@@ -52,13 +51,10 @@ from unfold.inference.tile_error import tile_difference
 from unfold.inference.tile_memory import available, share_memory
 from unfold.inference.tile_size import Tile, check_tile
 from unfold.inference.validate_inputs import check_inputs
-from unfold.models.registry import network_part
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.registry import short
 from unfold.util.arrays import Array, Named
 from unfold.util.device import devices_for, pick_device, place
-from unfold.util.matrix_files import ENDINGS as MATRICES
-from unfold.util.matrix_files import find_beside, read_mask
 from unfold.util.paths import as_path
 from unfold.util.precision import Precision
 from unfold.util.progress import bar
@@ -383,160 +379,6 @@ def _in_processes(jobs: Sequence[Job], devices: Sequence[str], begin: Callable[.
         for level, text, kind in done.notes if done else ():
             logger.log(level, text, extra={"kind": kind})
         yield done
-
-
-def pairs_of(others: Sequence[str]) -> dict[str, str]:
-    """NAME=VALUE of --input by name. UnfoldError for what is not of that form, or given twice."""
-    said: dict[str, str] = {}
-    for text in others:
-        key, equals, value = text.partition("=")
-        if not equals or not value:
-            raise UnfoldError(f"--input {text}: write NAME=VALUE, such as mask=holes.png")
-        if key in said:
-            raise UnfoldError(f"{key} is given twice")
-        said[key] = value
-    return said
-
-
-def without_files(others: Sequence[str], name: str) -> list[str]:
-    """The items of --input that are inputs of the network, not files that its weights need."""
-    files = network_part(name).files()
-    return [text for text in others if text.partition("=")[0] not in files]
-
-
-def given_inputs(
-    name: str,
-    net: UnfoldingNetwork,
-    scale: int | None,
-    kernel: str | None,
-    sigma: str | None,
-    others: Sequence[str] = (),
-) -> dict[str, Any]:
-    """The network's inputs beside the picture: those given, and logged assumptions for the rest.
-
-    others: NAME=VALUE of any input; one that is as large as the picture stays the name of a file or a folder.
-    """
-    said = {
-        key: str(value) for key, value in (("kernel", kernel), ("scale", scale), ("sigma", sigma)) if value is not None
-    }
-    for key, value in pairs_of(others).items():
-        if key in said:
-            raise UnfoldError(f"{key} is given twice")
-        said[key] = value
-    known = {key: one for key, one in net.inputs.items() if key != net.picture}
-    for key in said:
-        if key not in known:
-            option = f"--{key}" if key in ("kernel", "scale", "sigma") else f"--input {key}"
-            takes = f"; it takes {', '.join(known)}" if known and option.startswith("--input") else ""
-            raise UnfoldError(f"{name} does not take {option}{takes}")
-    times = _whole("scale", said.get("scale", "1"), 1)
-    unknown = times > 1 and any(one.kind == "kernel" and key not in said for key, one in known.items())
-    inputs: Named = {}
-    for key, one in known.items():
-        if key in said:
-            inputs |= _as_said(key, one, said[key], times)
-        elif key in net.required:
-            inputs |= _assumed(name, key, one, times, alone="scale" not in known, unknown=unknown)
-    return inputs
-
-
-def lacks_kernel(net: UnfoldingNetwork, inputs: Named) -> bool:
-    """Whether a kernel that the network needs is chosen from the evidence in each picture."""
-    return int(inputs.get("scale", 1)) > 1 and "kernel" in net.required and "kernel" not in inputs
-
-
-def _as_said(key: str, one: Input, text: str, times: int) -> Named:
-    if one.kind == "kernel":
-        return {} if text == "grid" else {key: named_kernel(text, times)}
-    if one.kind == "level":
-        return {key: _level(key, text)}
-    if one.kind == "whole":
-        return {key: _whole(key, text, int(one.least or 0))}
-    if one.kind == "number":
-        try:
-            return {key: float(text)}
-        except ValueError:
-            raise UnfoldError(f"--input {key} is a number, not {text!r}") from None
-    if text.lower().endswith(MATRICES):
-        return {key: find_beside(text)}
-    if not as_path(text).exists():
-        raise UnfoldError(f"--input {key}={text}: there is no such picture or folder")
-    return {key: as_path(text)}
-
-
-def _assumed(name: str, key: str, one: Input, times: int, *, alone: bool, unknown: bool) -> Named:
-    """alone: the network takes no scale; unknown: it enlarges, and no kernel is given."""
-    if key == "scale":
-        return {key: times}
-    if one.kind == "kernel" and not alone:
-        if times > 1:  # chosen for each picture
-            if times not in SCALES:
-                raise UnfoldError(f"no kernel is assumed for scale {times}, only for 2 to {SCALES[-1]}: give --kernel")
-            logger.info("note: no --kernel is given; it is chosen from the evidence in each picture")
-            return {}
-        logger.info(
-            "note: no --kernel is given; assuming a Gaussian of %g pixels (gauss:%g), which at scale 1 is hardly a "
-            "blur, and next to nothing will change: give --kernel",
-            *(SCALE_1_WIDTH, SCALE_1_WIDTH),
-        )
-        return {key: gaussian(SCALE_1_WIDTH, 1)}
-    if one.kind == "kernel":
-        raise UnfoldError(f"{name} needs --kernel, gauss:WIDTH or a file")
-    if key == "sigma" and unknown:  # as the kernel
-        return {}
-    if one.kind == "level" and key == "sigma":  # for other levels no harmless value is known
-        logger.info("note: no --%s is given; assuming noise of %g (of 255)", key, NOISE)
-        return {key: NOISE / 255}
-    raise UnfoldError(f"{name} needs {key} ({one.about}): give --input {key}=...")
-
-
-def _whole(key: str, text: str, least: int) -> int:
-    value = int(text) if text.lstrip("-").isdecimal() else None
-    if value is None or value < least:
-        raise UnfoldError(f"--{key} is a whole number from {least}, not {text}")
-    return value
-
-
-def _level(key: str, text: str) -> float:
-    if text == "estimate":
-        if key != "sigma":
-            raise UnfoldError(f"--input {key}: sigma alone can be estimated; give a number from 0 to 255")
-        return 0.0
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1
-    if not 0 <= value <= 255:
-        raise UnfoldError(f"--{key} is a noise level from 0 to 255, or estimate, not {text!r}")
-    if 0 < value < 0.1:
-        logger.info("note: %s is in 255 units, and %g is nearly nothing: 25 is much noise", key, value)
-    return value / 255
-
-
-def with_images(inputs: Named, source: Path, size: tuple[int, ...]) -> Named:
-    """Read the inputs that are as large as the picture: from a file, or from a folder the file with the picture's
-    name. UnfoldError where there is none, or of another size.
-    """
-    read: Named = {}
-    for key, value in inputs.items():
-        if not isinstance(value, Path):
-            continue
-        file = value
-        if value.is_dir():
-            found = sorted(
-                path for path in value.iterdir() if path.stem == source.stem and path.suffix.lower() in EXTENSIONS
-            )
-            if len(found) != 1:
-                what = "no picture" if not found else f"{len(found)} pictures"
-                raise UnfoldError(f"--input {key}: {value} holds {what} called {source.stem}")
-            file = found[0]
-        pixels = read_mask(file) if file.suffix.lower() in MATRICES else read_picture(file).pixels
-        if pixels.shape[:2] != size[:2]:
-            raise UnfoldError(
-                f"--input {key}: {file} is {pixels.shape[0]}x{pixels.shape[1]}, and the picture {size[0]}x{size[1]}"
-            )
-        read[key] = pixels
-    return {**inputs, **read}
 
 
 def restore_file(job: Job, net: UnfoldingNetwork, options: Options) -> tuple[Picture, list[str]]:

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from unfold.cli.restore_command import MEMORY, given_inputs, lacks_kernel, pairs_of, with_images, without_files
+from unfold.cli.inputs_of_options import given_inputs, lacks_kernel, pairs_of, with_images, without_files
+from unfold.cli.restore_command import MEMORY
 from unfold.data.crop_to_show import busiest_crop
 from unfold.errors import UnfoldError
 from unfold.inference.kernel_and_noise import estimated_sigma
