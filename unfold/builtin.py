@@ -42,6 +42,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "charbonnier": "unfold.losses.pixel:Charbonnier",
         "l1": "unfold.losses.pixel:L1",
         "mse": "unfold.losses.pixel:MSE",
+        "log_mse": "unfold.losses.pixel:LogMSE",
         "symmetry": "unfold.losses.symmetry:Symmetry",
         "noise_level": "unfold.losses.noise_level:NoiseLevel",
         "edge": "unfold.losses.edge:Edge",

@@ -13,8 +13,8 @@ from unfold.inference.photographs.guard import (
     LEAST_RAIN,
     MOVED,
     OVERSHOOT,
-    OVERSHOOT_SHARPENED,
     implausible,
+    most_overshoot,
     overshoot,
     share_to_keep,
     takes_rain,
@@ -50,18 +50,24 @@ def test_overshoot_is_what_leaves_the_range_of_the_neighbours_as_a_share_of_the_
     assert found == pytest.approx(12 * np.sqrt(1 / 2) / contrast, rel=1e-4)
 
 
-@pytest.mark.parametrize(("scale", "most"), [(1, OVERSHOOT_SHARPENED), (2, OVERSHOOT), (4, OVERSHOOT)])
-def test_halos_are_refused_beyond_the_limit_and_accepted_below(scale: int, most: float) -> None:
+def test_the_limit_grows_with_the_blur_that_is_undone() -> None:
+    assert most_overshoot(2, 0) == most_overshoot(4, 0) == OVERSHOOT
+    assert [round(most_overshoot(1, width), 2) for width in (0, 0.8, 1.2, 1.6)] == [0.2, 0.26, 0.48, 0.7]
+    assert [round(most_overshoot(2, width), 2) for width in (0.4, 0.6, 0.8)] == [0.2, 0.31, 0.42]
+
+
+@pytest.mark.parametrize(("scale", "width"), [(1, 0.0), (1, 1.2), (2, 0.0), (4, 0.0), (2, 0.6)])
+def test_halos_are_refused_beyond_the_limit_and_accepted_below(scale: int, width: float) -> None:
     small = steps()
-    contrast = 120 * np.sqrt(14 / 32)
+    contrast, most = 120 * np.sqrt(14 / 32), most_overshoot(scale, width)
 
     def with_halos(share: float) -> NDArray[np.uint8]:
         height = share * contrast  # both sides leave by this, at every pixel
         large = enlarged(small, scale).astype(float)
         return np.rint(np.where(large > 100, large + height, large - height)).clip(0, 255).astype(np.uint8)
 
-    assert implausible(small, with_halos(0.8 * most), scale, level=30) is None
-    assert "overshoots" in (implausible(small, with_halos(1.2 * most), scale, level=30) or "")
+    assert implausible(small, with_halos(0.8 * most), scale, 30, width) is None
+    assert "overshoots" in (implausible(small, with_halos(1.2 * most), scale, 30, width) or "")
 
 
 def test_a_result_that_reduced_again_is_another_picture_is_refused() -> None:

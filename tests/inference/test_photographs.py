@@ -19,6 +19,7 @@ from unfold.inference.photographs.evidence import Evidence, gather, jpeg_error_o
 from unfold.inference.photographs.reductions import WAYS, kernel_of, likely_ways
 from unfold.inference.photographs.tasks import (
     CAMERA_DENOISER,
+    GENTLE,
     TASKS,
     WEIGHTS,
     bicubic,
@@ -211,24 +212,32 @@ def test_strength_scales_what_is_assumed_and_zero_changes_nothing() -> None:
     )
 
 
-def test_noise_in_colour_is_left_to_the_weights_that_know_cameras_and_the_guard_limits_them() -> None:
+def test_colour_pictures_are_denoised_by_the_network_for_cameras_and_others_are_not() -> None:
     picture = photograph(32)
-    noisy = Evidence(jpeg=0, quality=None, noise=5, blur=0, ways=WAYS)
-    assert weights_for("denoise", noisy, picture) == CAMERA_DENOISER
-    assert weights_for("denoise", NOTHING, picture) == WEIGHTS["denoise"]
-    assert weights_for("denoise", noisy, picture[..., :1]) == WEIGHTS["denoise"]
-    assert weights_for("denoise", noisy, np.repeat(picture[..., :1], 3, axis=2)) == WEIGHTS["denoise"]
-    assert weights_for("deblur", noisy, picture) == WEIGHTS["deblur"]
-    net, given = load_model(CAMERA_DENOISER), []
+    coarse = Evidence(jpeg=9, quality=40, noise=0, blur=0, ways=WAYS)
+    assert weights_for("denoise", NOTHING, picture) == CAMERA_DENOISER
+    assert weights_for("denoise", coarse, picture) == WEIGHTS["denoise"]  # it has not seen such JPEG
+    assert weights_for("denoise", NOTHING, picture[..., :1]) == WEIGHTS["denoise"]
+    assert weights_for("denoise", NOTHING, np.repeat(picture[..., :1], 3, axis=2)) == WEIGHTS["denoise"]
+    assert weights_for("deblur", NOTHING, picture) == WEIGHTS["deblur"]
 
-    def run(inputs: dict[str, Any]) -> Any:
-        given.append(inputs)
-        return (picture.astype(int) + 40).clip(0, 255).astype(np.uint8)
 
-    image, sentence = restore_photograph(picture, "denoise", noisy, net, run, strength=1.5)
-    assert given == [{"strength": 1.5}]
-    assert "of the change kept" in sentence
-    assert np.abs(luma(image) - luma(picture)).mean() < 1.5 * 5 * 1.3 + 1
+def test_a_small_change_is_dropped_and_a_large_one_kept_unless_jpeg_speaks_for_it_or_it_rings() -> None:
+    picture, given = np.full((32, 32, 3), 100, np.uint8), []
+    picture[::4] = 150
+    net = load_model(CAMERA_DENOISER)
+    packed = Evidence(jpeg=5, quality=70, noise=0, blur=0, ways=WAYS)
+    for evidence, change, kept in ((NOTHING, 1, False), (NOTHING, 3, True), (packed, 1, True), (packed, 90, False)):
+        result = (picture.astype(int) + np.where(picture > 120, change, -change)).clip(0, 255).astype(np.uint8)
+
+        def run(inputs: dict[str, Any], result: Any = result) -> Any:
+            given.append(inputs)
+            return result
+
+        image, sentence = restore_photograph(picture, "denoise", evidence, net, run, strength=1.5)
+        np.testing.assert_array_equal(image, result if kept else picture)
+        assert ("left as it is" in sentence) == (not kept)
+    assert given == 4 * [{"strength": pytest.approx(1.5 * GENTLE)}]
 
 
 def test_a_jpeg_of_high_quality_is_left_as_it_is() -> None:

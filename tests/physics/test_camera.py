@@ -73,3 +73,16 @@ def test_smoothing_blurs_the_noise_of_colour_apart_from_that_of_brightness() -> 
     assert np.std(smooth.mean(2) - plain.mean(2)) < 0.15 * np.std(plain.mean(2))  # the tone curve mixes them a little
     colour = [np.std(noise - noise.mean(2, keepdims=True)) for noise in (plain, smooth)]
     assert colour[1] < 0.5 * colour[0]
+
+
+def test_smoothed_noise_keeps_the_share_of_its_strength_that_is_asked_for() -> None:
+    x = np.full((64, 64, 3), 0.5, np.float32)
+    strengths = []
+    for kept in (0.0, 0.5, 1.0):
+        camera = Camera(1e-3, 0.0, (1, 1, 1), colour_matrix(0), True, (2.0, 2.0), kept)
+        strengths.append(np.std(add_camera_noise(x, camera, np.random.default_rng(0)).mean(2)))
+    plain = Camera(1e-3, 0.0, (1, 1, 1), colour_matrix(0), True, (0.0, 0.0))
+    unsmoothed = np.std(add_camera_noise(x, plain, np.random.default_rng(0)).mean(2))
+    assert strengths[2] == pytest.approx(unsmoothed, rel=0.05)
+    assert strengths[1] == pytest.approx(np.sqrt(strengths[0] * unsmoothed), rel=0.05)
+    assert strengths[0] < 0.3 * unsmoothed

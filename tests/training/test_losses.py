@@ -10,7 +10,7 @@ from torch import Tensor
 
 from unfold.losses.edge import Edge, laplacian
 from unfold.losses.loss import ImageLoss, Term, TotalLoss
-from unfold.losses.pixel import L1, MSE, Charbonnier, charbonnier
+from unfold.losses.pixel import L1, MSE, Charbonnier, LogMSE, charbonnier
 from unfold.models.unfolding import Output
 
 
@@ -27,6 +27,24 @@ def test_charbonnier_is_the_formula() -> None:
     expected = np.mean(np.sqrt((x.double().numpy() - target.double().numpy()) ** 2 + 1e-6))
     assert charbonnier(x, target).item() == pytest.approx(expected, rel=1e-6)
     assert charbonnier(target, target, eps=0.01).item() == pytest.approx(0.01)
+
+
+def test_log_mse_weighs_each_sample_by_its_own_error() -> None:
+    rng = np.random.default_rng(0)
+    target = rng.uniform(size=(3, 2, 4, 5))
+    x = target + np.array([1e-3, 1e-2, 0.3])[:, None, None, None] * rng.normal(size=target.shape)
+    estimate = torch.tensor(x, requires_grad=True)
+    loss = LogMSE(eps=1e-6).distance(estimate, torch.tensor(target))
+    np.testing.assert_allclose(float(loss), np.mean([np.log(np.mean((x[i] - target[i]) ** 2)) for i in range(3)]), 1e-6)
+    loss.backward()
+    assert estimate.grad is not None
+    # d log(m) / d x . (x - target) = 2, however large the error is
+    reached = (estimate.grad * (estimate.detach() - torch.tensor(target))).flatten(1).sum(1)
+    np.testing.assert_allclose(reached.numpy(), np.full(3, 2 / 3), rtol=1e-4)
+    exact = torch.zeros(1, 1, 2, 2, requires_grad=True)
+    LogMSE().distance(exact, torch.zeros(1, 1, 2, 2)).backward()
+    assert exact.grad is not None
+    assert not exact.grad.any()
 
 
 def test_stages_are_summed_and_each_gets_its_gradient() -> None:

@@ -61,14 +61,15 @@ def write_grid(
     window = _detail(picture, scale)
     refused = ": edges are sharp"
     panels = [("input", _enlarged(picture[window], scale))]
-    widths = WIDTHS if scale == 1 else WIDTHS[1:-1]
-    kernels = {f"gauss:{width:g}": gaussian(width, scale) for width in widths}
+    gaussians = {f"gauss:{width:g}": width for width in (WIDTHS if scale == 1 else WIDTHS[1:-1])}
+    kernels = {name: gaussian(width, scale) for name, width in gaussians.items()}
     if scale > 1:
         kernels |= {way: kernel_of(way, scale) for way in WAYS}
     favoured = _favoured(evidence, scale)
     for name, kernel in progress(list(kernels.items()), "trying kernels", "kernel"):
         result = _restored(picture, window, net, {**inputs, "kernel": kernel}, precision)
-        if name == favoured and (why := implausible(picture[window], result, scale, level)):
+        width = gaussians.get(name, 0.0) / scale
+        if name == favoured and (why := implausible(picture[window], result, scale, level, width)):
             favoured, refused = None, f": with {name} {why}"
         panels.append((name + (" (favoured)" if name == favoured else ""), _enlarged(result, 1)))
     with whole_file(target) as file:

@@ -1,4 +1,4 @@
-"""Pixel losses: Charbonnier, mean absolute and mean squared difference."""
+"""Pixel losses: Charbonnier, mean absolute and mean squared difference, and the logarithm of the latter."""
 
 from __future__ import annotations
 
@@ -42,6 +42,21 @@ class MSE(ImageLoss):
 
     def distance(self, x: Tensor, target: Tensor) -> Tensor:
         return F.mse_loss(at_least_float32(x), target)
+
+
+class LogMSE(ImageLoss):
+    """mean over the samples of log(mean((x - target)^2) + eps^2): a decibel counts alike in each sample, so that the
+    noisiest do not dominate; ours, for cameras.
+
+    eps: above 0, in units of the images' range [0,1]: a sample with a smaller error counts as nearly perfect.
+    """
+
+    def __init__(self, eps: float = 2e-3) -> None:
+        super().__init__()
+        self.eps = checked_eps(eps)
+
+    def distance(self, x: Tensor, target: Tensor) -> Tensor:
+        return ((at_least_float32(x) - target).square().flatten(1).mean(dim=1) + self.eps**2).log().mean()
 
 
 def checked_eps(eps: float) -> float:

@@ -16,7 +16,7 @@ from PIL import Image
 from unfold.errors import UnfoldError
 from unfold.inference.kernel_and_noise import gaussian
 from unfold.inference.photographs.evidence import SOFT, Evidence
-from unfold.inference.photographs.guard import implausible, share_to_keep, takes_rain
+from unfold.inference.photographs.guard import implausible, share_to_keep, size_of_change, takes_rain
 from unfold.inference.photographs.reductions import LENS, kernel_of
 from unfold.inference.tile_size import Tile
 from unfold.models.unfolding import UnfoldingNetwork
@@ -25,7 +25,7 @@ from unfold.physics.kernels import Kernel
 Task = Literal["denoise", "enlarge", "deblur", "derain"]
 TASKS: tuple[Task, ...] = get_args(Task)
 DENOISER = "usrnet_tiny_small"
-CAMERA_DENOISER = "hqs_denoiser_small"  # where a colour picture shows noise: it was trained for that of cameras
+CAMERA_DENOISER = "hqs_denoiser_small"  # of colour pictures: it was trained on noise of cameras and JPEG
 WEIGHTS: dict[Task, str] = {
     "denoise": DENOISER,
     "enlarge": "usrnet_tiny_small",
@@ -45,13 +45,17 @@ MOST_GIVEN, MOST_FOR_JPEG = 24.0, 16.0  # the weights were not trained on more n
 LEAST_FOR_JPEG = 3.0  # less is the error of JPEG of high quality, which a picture that was saved twice may not hold
 WEAK = 3.0  # of 255: in a soft picture, errors of so weak a JPEG cannot be removed without deblurring
 LEAST_GIVEN = {"enlarge": 1.0, "deblur": 3.0}
+# CAMERA_DENOISER: the strength given to it for 1; the change of a picture (root mean square over its colours, of 255)
+# below which it more often removes texture than noise; the least quality of JPEG that it was trained on.
+GENTLE, LEAST_CHANGE, LEAST_QUALITY = 0.7, 2.0, 60
 BLIND_SHARE = 0.5  # share of the change that is kept where only JPEG error was found and the network takes no level
 
 
 def weights_for(task: Task, evidence: Evidence, picture: Pixels) -> str:
-    """The weights for a picture (H,W,1|3): those of the task, but for camera noise in colour those that know it."""
+    """The weights for a picture (H,W,1|3): those of the task, but for denoising in colour those for cameras."""
     grey = picture.shape[2] == 1 or bool((picture == picture[..., :1]).all())
-    return CAMERA_DENOISER if task == "denoise" and evidence.noise and not grey else WEIGHTS[task]
+    coarse = evidence.quality is not None and evidence.quality < LEAST_QUALITY
+    return CAMERA_DENOISER if task == "denoise" and not grey and not coarse else WEIGHTS[task]
 
 
 class Restored(NamedTuple):
@@ -118,17 +122,14 @@ def restore_photograph(
 
 
 def _denoise(picture: Pixels, evidence: Evidence, net: UnfoldingNetwork, run: Run, strength: float) -> Restored:
+    if "strength" in net.inputs:  # it sees the level itself, at each place
+        return _denoise_by_its_own_level(picture, evidence, run, strength)
     from_jpeg = _given_for_jpeg(evidence)
     if evidence.blur > SOFT and evidence.jpeg < WEAK:
         from_jpeg = 0.0
     given = strength * float(np.hypot(NOISE_GIVEN * evidence.noise, from_jpeg))
-    found = evidence.sentence()
     if given < (1 if evidence.noise else LEAST_FOR_JPEG):
-        more = "; --task deblur sharpens it" if evidence.blur > SOFT else ""
-        how = "give --sigma LEVEL with --weights to denoise it all the same"
-        return Restored(picture, f"found {found}: nothing here to remove, left as it is ({how}{more})")
-    if "strength" in net.inputs:  # it sees the level itself, at each place
-        return _denoise_by_its_own_level(picture, evidence, run, strength)
+        return _nothing_to_remove(picture, evidence, "give --sigma LEVEL with --weights to denoise it all the same")
     inputs: dict[str, Any] = {"sigma": min(given, MOST_GIVEN) / 255} if "sigma" in net.inputs else {}
     if "kernel" in net.inputs:
         inputs |= {"kernel": point(), "scale": 1}
@@ -139,19 +140,29 @@ def _denoise(picture: Pixels, evidence: Evidence, net: UnfoldingNetwork, run: Ru
     kept = "" if share > 0.99 else f"; {100 * share:.0f} % of the change kept, as more would be more than that"
     return Restored(
         blended(picture, result, share),
-        f"found {found}: assumed noise of {min(given, MOST_GIVEN):.0f} (of 255){kept}; "
+        f"found {evidence.sentence()}: assumed noise of {min(given, MOST_GIVEN):.0f} (of 255){kept}; "
         "--strength 0.5 removes less, 2 more",
     )
 
 
 def _denoise_by_its_own_level(picture: Pixels, evidence: Evidence, run: Run, strength: float) -> Restored:
-    result = run({"strength": strength})
-    share = share_to_keep(picture, result, max(strength, 1.0) * evidence.error())
-    kept = "" if share > 0.99 else f"; {100 * share:.0f} % of the change kept, as more would be more than that"
+    result = run({"strength": GENTLE * strength})
+    change = size_of_change(picture, result)
+    if change < LEAST_CHANGE and evidence.jpeg < LEAST_FOR_JPEG:
+        return _nothing_to_remove(picture, evidence, "if it is noisy, --strength 2 removes more")
+    found = evidence.sentence()
+    if (why := implausible(picture, result, 1, change)) is not None:
+        return Restored(picture, f"found {found}: the network's result was refused ({why}); left as it is")
     return Restored(
-        blended(picture, result, share),
-        f"found {evidence.sentence()}: removed as noise of a camera{kept}; --strength 0.5 removes less, 1.5 more",
+        result,
+        f"found {found}: {change:.1f} (of 255) removed as noise of a camera and JPEG error; "
+        "--strength 0.5 removes less, 1.5 more",
     )
+
+
+def _nothing_to_remove(picture: Pixels, evidence: Evidence, how: str) -> Restored:
+    more = "; --task deblur sharpens it" if evidence.blur > SOFT else ""
+    return Restored(picture, f"found {evidence.sentence()}: nothing here to remove, left as it is ({how}{more})")
 
 
 def _given_for_jpeg(evidence: Evidence) -> float:
@@ -179,7 +190,7 @@ def _enlarge(picture: Pixels, evidence: Evidence, run: Run, scale: int, level: f
     for way in dict.fromkeys([*_ways(evidence), "area"]):
         kernel = kernel_of(way, scale, evidence.blur)
         result = run({"kernel": kernel, "scale": scale, "sigma": level / 255})
-        why = implausible(picture, result, scale, level)
+        why = implausible(picture, result, scale, level, evidence.blur if way == "lens" else 0.0)
         if why is None:
             tried = f" ({refused[0][0]} was refused: {refused[0][1]})" if refused else ""
             return Restored(
@@ -207,7 +218,7 @@ def _deblur(picture: Pixels, evidence: Evidence, run: Run, strength: float) -> R
     for share in (1.0, 0.7):
         width = strength * share * evidence.blur
         result = run({"kernel": gaussian(width, 1), "scale": 1, "sigma": level / 255})
-        problem = implausible(picture, result, 1, level)
+        problem = implausible(picture, result, 1, level, width)
         if problem is None:
             tried = f" (wider was refused: {why})" if why else ""
             return Restored(
