@@ -502,5 +502,5 @@ def _log_difference(
     inside = "" if found.inside is None else f", {found.inside:.2f} away from its borders"
     logger.info(
         "%s. On its middle, %dx%d, they differ from the whole by at most %.2f (of 255)%s; %.1f dB",
-        *(summary, found.height, found.width, found.largest, inside, found.psnr),
+        *(summary, found.width, found.height, found.largest, inside, found.psnr),
     )
