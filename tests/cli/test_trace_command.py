@@ -173,7 +173,7 @@ def test_ordinary_mistakes_are_reported_in_one_line_before_anything_is_written(
         ([small, "-o", out, "--weights", usrnet, "--kernel", "grid"], "--kernel grid is for `unfold restore`"),
         ([small, "-o", out, "--weights", blind, "--sigma", 2], "does not take --sigma"),
         ([small, "-o", out, "--weights", usrnet, "--sigma", "nan"], "--sigma is a noise level"),
-        ([small, "-o", out, "--weights", usrnet, "--scale", 2, "--target", small], "is 16x20, and the result 32x40"),
+        ([small, "-o", out, "--weights", usrnet, "--scale", 2, "--target", small], "is 20x16, and the result 40x32"),
         ([small, "-o", out, "--weights", blind, "--target", tmp_path / "no.png"], "there is no picture"),
         ([tmp_path, "-o", out, "--weights", blind], "is a folder or a device"),
         ([tmp_path / "no.png", "-o", out, "--weights", blind], "there is no picture"),

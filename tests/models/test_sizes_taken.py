@@ -110,7 +110,7 @@ def test_a_check_refuses_it_a_training_warns_of_it_and_the_models_page_says_it(
 def test_the_error_of_an_odd_picture_says_it_and_an_even_picture_is_restored(tmp_path: Path) -> None:
     net = unfold.create_model(network(tmp_path, BARE)).eval()
     assert unfold.restore(np.zeros((32, 34, 3), np.uint8), net).shape == (32, 34, 3)
-    with pytest.raises(UnfoldError, match="begin pads and finish crops.*this one is 33x31"):
+    with pytest.raises(UnfoldError, match=r"begin pads and finish crops.*this one is 33x31"):
         unfold.restore(np.zeros((31, 33, 3), np.uint8), net)
 
 

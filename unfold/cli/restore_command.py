@@ -170,7 +170,7 @@ def run_restore(
         strength=1 if strength is None else strength,
     )
     if form is None and work[0].target != output:
-        _log_endings([job for job in work if job.source not in measurements])
+        _log_endings([job for job in work if job.source not in measurements and os.path.lexists(job.source)])
     if measurements and net.measurement is not None:
         logger.info(
             "note: measurements are taken as %s, %s; results have 8 bits, but -o FILE.npy has all digits",

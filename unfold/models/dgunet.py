@@ -155,7 +155,7 @@ class _DGUNet(Family):
         check_image(y, self.channels)
         height, width = y.shape[-2:]
         if min(height, width) < self.min_size:
-            raise ValueError(f"y is {width}x{height}; DGUNet needs at least {self.min_size}x{self.min_size}")
+            raise ValueError(f"y is {height}x{width}; DGUNet needs at least {self.min_size}x{self.min_size}")
         y = pad_to_multiple(y, self.size_multiple)
         return y, Context(y, (height, width))
 

@@ -149,7 +149,7 @@ class NRLGDN(UnfoldingNetwork):
             raise ValueError(f"kernel must have shape (B, 1, s, s) or (1, 1, s, s), not {tuple(kernel.shape)}")
         if min(y.shape[-2:]) < self.min_size:
             raise ValueError(
-                f"y is {y.shape[-1]}x{y.shape[-2]}; NRL-GDN needs at least {self.min_size}x{self.min_size}"
+                f"y is {y.shape[-2]}x{y.shape[-1]}; NRL-GDN needs at least {self.min_size}x{self.min_size}"
             )
         kh, kw = kernel.shape[-2:]
         if kh != kw or kh % 2 == 0:
@@ -159,7 +159,7 @@ class NRLGDN(UnfoldingNetwork):
                 f"({kh // 2}, {kw // 2}) to {side}x{side} or more"
             )
         if kh > min(y.shape[-2:]):
-            raise ValueError(f"the kernel, {kw}x{kh}, is larger than the image, {y.shape[-1]}x{y.shape[-2]}")
+            raise ValueError(f"the kernel, {kh}x{kw}, is larger than the image, {y.shape[-2]}x{y.shape[-1]}")
         y = at_least_float32(y)
         kernel = kernel.to(y)
         with full_precision(y.device):

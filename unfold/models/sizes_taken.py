@@ -1,4 +1,4 @@
-"""Whether a network takes pictures of any size: tried with small ones, without numbers where it is on the meta device."""
+"""Whether a network takes pictures of any size: tried with small ones, on the meta device without numbers."""
 
 from __future__ import annotations
 

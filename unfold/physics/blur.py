@@ -78,7 +78,7 @@ def kernel_spectrum(kernel: Tensor, size: tuple[int, int]) -> Tensor:
     """
     kh, kw = kernel.shape[-2:]
     if kh > size[0] or kw > size[1]:
-        raise ValueError(f"the kernel, {kw}x{kh}, is larger than the image, {size[1]}x{size[0]}")
+        raise ValueError(f"the kernel, {kh}x{kw}, is larger than the image, {size[0]}x{size[1]}")
     padded = kernel.new_zeros(*kernel.shape[:2], *size)
     padded[..., :kh, :kw] = kernel
     return torch.fft.rfft2(for_fourier(padded).roll((-(kh // 2), -(kw // 2)), (-2, -1)))

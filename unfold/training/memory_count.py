@@ -55,7 +55,7 @@ def step_memory(cfg: CfgNode, world: int = 1) -> int:
 
 @contextmanager
 def silent_fakes() -> Iterator[None]:
-    """Inside, torch does not log the traceback of an operation that fails without numbers: the error itself is shown."""
+    """Inside, torch does not log the traceback of an operation that fails: the error itself is shown."""
     logger = logging.getLogger("torch._subclasses.fake_tensor")
     off, logger.disabled = logger.disabled, True
     try:

@@ -57,7 +57,7 @@ from unfold.util import log_once
 from unfold.util.arrays import Named
 from unfold.util.atomic_files import nearest, whole_file
 from unfold.util.device import pick_device, place
-from unfold.weights.load_model import check_files, check_finite, load_state, model_record
+from unfold.weights.load_model import MisfitError, check_files, check_finite, load_state, model_record
 from unfold.weights.read_checkpoint import Checkpoint, read_checkpoint
 from unfold.weights.resolve_weights import find_weights
 
@@ -207,10 +207,12 @@ def begin_with(net: UnfoldingNetwork, name: str, source: str, partial: bool, key
     checkpoint = read_checkpoint(path, key, like=lambda: net)
     if not partial:
         try:
-            load_state(net, checkpoint.state, path)
+            load_state(net, checkpoint.state, path, checkpoint.model)
+        except MisfitError as error:
+            hint = "" if error.another else " (--partial takes over what fits)"
+            raise UnfoldError(f"--init: {error}{error.remedy()}{hint}") from None
         except UnfoldError as error:
-            hint = " (--partial takes over what fits)" if "do not fit" in str(error) else ""
-            raise UnfoldError(f"--init: {error}{hint}") from None
+            raise UnfoldError(f"--init: {error}") from None
         logger.info("beginning with the weights of %s", path)
         return
     check_finite(net, checkpoint.state, path)
