@@ -53,7 +53,7 @@ def test_pictures_that_do_not_exist_are_one_line_and_nothing_else(
     for inputs in (["nofolder"], ["nofolder", "none.png"]):
         code, out, err = command("restore", *inputs, "-o", tmp_path / "o", "--weights", weights)
         assert (code, out) == (2, "")
-        assert err == f"unfold restore: there is no picture and no folder {', '.join(inputs)}\n"
+        assert err == f"unfold restore: there is no file and no folder {', '.join(inputs)}\n"
     assert "not written here" not in caplog.text
     assert not (tmp_path / "o").exists()
 
@@ -120,7 +120,7 @@ def test_a_check_says_that_the_folder_holds_a_run_and_a_test_says_whose_folder_i
 
 
 def test_a_network_that_fails_on_the_recipes_patches_is_one_line_without_torchs_traceback(
-    recipe: Path, tmp_path: Path, command: Command
+    pictures: Path, tmp_path: Path, command: Command
 ) -> None:
     (tmp_path / "odd.py").write_text(
         "import torch\nfrom torch import nn\nfrom unfold.models.unfolding import UnfoldingNetwork\n\n\n"
@@ -129,9 +129,12 @@ def test_a_network_that_fails_on_the_recipes_patches_is_one_line_without_torchs_
         "    def stage(self, k, x, memory, y):\n        if x.shape[-1] == 16:\n            x = x.view(7, -1)\n"
         "        return self.step * x, memory\n"
     )
-    words = ("MODEL.NAME", tmp_path / "odd.py:Odd", "MODEL.ARGS", "{}")
-    code, out, err = command("train", "--check", "--config", recipe, *words)
+    (tmp_path / "r.yaml").write_text(
+        f"OUTPUT: {tmp_path / 'run'}\nMODEL: {{NAME: 'odd.py:Odd'}}\nTRAIN: {{PATCH: 16}}\n"
+        f"DATA: {{KIND: gaussian, ARGS: {{sigma: 25}}, TRAIN: {pictures}, VAL: {pictures}}}\n"
+    )
+    code, out, err = command("train", "--check", "--config", tmp_path / "r.yaml")
     assert code == 2
     assert err.count("\n") == 1
     assert "Traceback" not in out + err
-    assert "odd.py:17" in err
+    assert "odd.py:16" in err

@@ -151,7 +151,7 @@ def test_a_picture_beyond_memory_is_cut_to_its_busiest_part(
     words = ("--weights", blind, "--target", tmp_path / "a.png")
     code, printed, _ = command("trace", tmp_path / "a.png", "-o", tmp_path / "o", *words)
     assert code == 0
-    found = re.search(r"200x260, does not fit .* rows (\d+) to (\d+), columns (\d+) to (\d+)\.", printed)
+    found = re.search(r"260x200, does not fit .* rows (\d+) to (\d+), columns (\d+) to (\d+)\.", printed)
     assert found
     top, bottom, left, right = map(int, found.groups())
     assert (bottom - top, right - left) == (64, 64)

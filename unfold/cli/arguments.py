@@ -23,8 +23,8 @@ DEVICE_HELP = "auto (default: a GPU where there is one), cpu, cuda, cuda:1, mps,
 FIRST_STEPS = """unfold restores images with deep unfolding networks. What to do first:
 
   unfold restore photo.jpg -o clean.png --task denoise           your own picture, with weights that come with unfold
-  unfold train --config tasks/denoise/configs/quickstart.yaml    a small network, from nothing, in minutes
-  unfold test --config tasks/denoise/configs/quickstart.yaml --weights runs/quickstart/checkpoints/last.pth
+  unfold train --config tasks/denoise/configs/quickstart.yaml OUTPUT runs/first    a small network, in minutes
+  unfold test --config tasks/denoise/configs/quickstart.yaml OUTPUT runs/first --weights runs/first/checkpoints/last.pth
   unfold models                                                  the networks
   unfold new my_project                                          a network of your own
 
@@ -66,8 +66,8 @@ def parser() -> Parser:
     top = Parser(
         prog="unfold",
         description="Deep unfolding image restoration: networks that are optimisation algorithms.",
-        epilog="First steps: `unfold train --config tasks/denoise/configs/quickstart.yaml`, then `unfold test` with "
-        "the same config and `--weights runs/quickstart/checkpoints/last.pth`. `unfold COMMAND --help` says more.",
+        epilog="First steps: `unfold train --config tasks/denoise/configs/quickstart.yaml OUTPUT runs/first`, then "
+        "`unfold test` with the same and `--weights runs/first/checkpoints/last.pth`. `unfold COMMAND --help` says more.",
     )
     top.add_argument("--version", action="version", version=f"unfold {unfold.__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND")

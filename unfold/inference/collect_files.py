@@ -63,7 +63,7 @@ def find_jobs(
         there = f"; there are {by_kind(others)}" if others else ""
         raise UnfoldError(f"{', '.join(inputs)}: no pictures ({', '.join(EXTENSIONS)}){there}")
     if not any(os.path.lexists(file) or problem for file, _, problem in files):
-        raise UnfoldError(f"there is no picture and no folder {', '.join(inputs)}")
+        raise UnfoldError(f"there is no file and no folder {', '.join(inputs)}")
     if _is_file(output) and len(files) == 1 and not as_path(inputs[0]).is_dir():
         if form is not None and _format_of(output) != form:
             raise UnfoldError(f"--format {form} and the name {output.name} say two things: leave one out")
