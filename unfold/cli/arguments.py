@@ -67,7 +67,8 @@ def parser() -> Parser:
         prog="unfold",
         description="Deep unfolding image restoration: networks that are optimisation algorithms.",
         epilog="First steps: `unfold train --config tasks/denoise/configs/quickstart.yaml OUTPUT runs/first`, then "
-        "`unfold test` with the same and `--weights runs/first/checkpoints/last.pth`. `unfold COMMAND --help` says more.",
+        "`unfold test` with the same and `--weights runs/first/checkpoints/last.pth`. `unfold COMMAND --help` says "
+        "more.",
     )
     top.add_argument("--version", action="version", version=f"unfold {unfold.__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND")
