@@ -24,6 +24,7 @@ from unfold.inference.photographs.tasks import (
     WEIGHTS,
     bicubic,
     blended,
+    denoised_first,
     restore_photograph,
     weights_for,
 )
@@ -220,6 +221,28 @@ def test_colour_pictures_are_denoised_by_the_network_for_cameras_and_others_are_
     assert weights_for("denoise", NOTHING, picture[..., :1]) == WEIGHTS["denoise"]
     assert weights_for("denoise", NOTHING, np.repeat(picture[..., :1], 3, axis=2)) == WEIGHTS["denoise"]
     assert weights_for("deblur", NOTHING, picture) == WEIGHTS["deblur"]
+
+
+def test_a_soft_colour_picture_is_denoised_before_it_is_sharpened(
+    tmp_path: Path, command: Command, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "unfold")
+    soft = np.rint(blur_array(photograph(96, seed=2) / 255, gaussian(1.2, 1)) * 255).clip(0, 255)
+    noisy = (soft + np.random.default_rng(0).normal(0, 6, soft.shape)).clip(0, 255).astype(np.uint8)
+    Image.fromarray(noisy).save(tmp_path / "a.png")
+    assert command("restore", tmp_path / "a.png", "-o", tmp_path / "o.png", "--task", "deblur")[0] == 0
+    assert "a.png: denoised first; found" in caplog.text
+    clean = restore_with_tiles(noisy, load_model(CAMERA_DENOISER), inputs={"strength": GENTLE}, tile=None).image
+    net = load_model(WEIGHTS["deblur"])
+    expected, _ = restore_photograph(
+        *(clean, "deblur", gather(noisy), net),
+        lambda inputs: restore_with_tiles(clean, net, inputs=inputs, tile=None).image,
+    )
+    with Image.open(tmp_path / "o.png") as image:
+        assert np.abs(np.asarray(image).astype(int) - expected).max() <= 1
+    sharp = Evidence(jpeg=0, quality=None, noise=9, blur=0, ways=WAYS)
+    assert not denoised_first("deblur", sharp, noisy)
+    assert not denoised_first("deblur", Evidence(0, None, 0, 1.0, WAYS), noisy[..., :1])
 
 
 def test_a_small_change_is_dropped_and_a_large_one_kept_unless_jpeg_speaks_for_it_or_it_rings() -> None:

@@ -26,11 +26,14 @@ from unfold.inference.kernel_and_noise import estimated_sigma, gaussian
 from unfold.inference.measured import is_measurement, read_measured, restore_measured
 from unfold.inference.photographs.evidence import gather, jpeg_error_of
 from unfold.inference.photographs.tasks import (
+    CAMERA_DENOISER,
+    GENTLE,
     WEIGHTS,
     Pixels,
     Task,
     bounded,
     check_task,
+    denoised_first,
     restore_photograph,
     weights_for,
 )
@@ -410,13 +413,7 @@ def restore_file(job: Job, net: UnfoldingNetwork, options: Options) -> tuple[Pic
             tiles_bar.total = pixels  # a reset would show the bar at once
             return tiles_bar.update
 
-        # A task judges pictures by steps of integers.
-        pixels = in_integers(picture.pixels) if task else picture.pixels
-        evidence = gather(pixels, job.source) if task else None
-        if options.task and evidence:
-            net = _for_picture(net, weights_for(options.task, evidence, pixels), WEIGHTS[options.task])
-
-        def run(inputs: Named) -> Restored:
+        def run(pixels: Pixels, net: UnfoldingNetwork, inputs: Named) -> Restored:
             return restore_with_tiles(
                 pixels,
                 net,
@@ -428,20 +425,13 @@ def restore_file(job: Job, net: UnfoldingNetwork, options: Options) -> tuple[Pic
                 alone=options.alone,
             )
 
-        if task and evidence:
-            level = None if options.task or options.estimate or "sigma" not in inputs else 255 * inputs["sigma"]
-
-            def judged(chosen: Named) -> Pixels:  # by the guard; the network may take no noise level
-                return run(inputs | {key: value for key, value in chosen.items() if key in net.inputs}).image
-
-            image, sentence = restore_photograph(
-                pixels, task, evidence, net, judged, scale=scale, strength=options.strength, level=level
-            )
-            logger.info("%s: %s", name, sentence)
-            image = image if pixels is picture.pixels else image.astype(np.float32) / np.float32(65535)
+        if task:
+            image = _judged(job.source, in_integers(picture.pixels), task, net, inputs, options, run)
+            if picture.pixels.dtype.kind == "f":
+                image = image.astype(np.float32) / np.float32(65535)
             restored = None
         else:
-            restored = run(inputs)
+            restored = run(picture.pixels, net, inputs)
             image = restored.image
     alpha = None if picture.alpha is None else enlarge_alpha(picture.alpha, scale)
     result = replace(picture, pixels=image, alpha=alpha)
@@ -474,8 +464,39 @@ def _restore_measurement(job: Job, net: UnfoldingNetwork, options: Options) -> P
     return result
 
 
+def _judged(
+    source: Path,
+    pixels: Pixels,
+    task: Task,
+    net: UnfoldingNetwork,
+    inputs: Named,
+    options: Options,
+    run: Callable[[Pixels, UnfoldingNetwork, Named], Restored],
+) -> Pixels:
+    """Restore by the evidence in a picture of unsigned integers (a task judges by their steps), and log a sentence."""
+    evidence = gather(pixels, source)
+    level = None if options.task or options.estimate or "sigma" not in inputs else 255 * inputs["sigma"]
+    if options.task:
+        net = _for_picture(net, weights_for(options.task, evidence, pixels), WEIGHTS[options.task])
+    first = ""
+    if options.task and denoised_first(options.task, evidence, pixels):
+        denoiser = _for_picture(net, CAMERA_DENOISER, "")
+        pixels, first = run(pixels, denoiser, {"strength": GENTLE}).image, "denoised first; "
+
+    def restored(chosen: Named) -> Pixels:  # the network may take no noise level
+        given = {key: value for key, value in chosen.items() if key in net.inputs}
+        return run(pixels, net, (inputs if not options.task else {}) | given).image
+
+    scale = int(options.inputs.get("scale", 1))
+    image, sentence = restore_photograph(
+        pixels, task, evidence, net, restored, scale=scale, strength=options.strength, level=level
+    )
+    logger.info("%s: %s%s", one_line(source.name), first, sentence)
+    return image
+
+
 def _for_picture(net: UnfoldingNetwork, wanted: str, there: str) -> UnfoldingNetwork:
-    """The network of the weights that a picture needs; ``net`` is that of the task."""
+    """The network of the weights that a picture needs; ``net`` is that of the weights ``there``."""
     return net if wanted == there else _other_network(wanted, next(net.parameters()).device)
 
 

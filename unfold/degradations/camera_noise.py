@@ -26,7 +26,7 @@ class CameraNoise(Degradation):
 
     gain: range of the noise's variance per light in [0,1], log-uniform; quality: range of JPEG quality, for three of
     four samples; spared: share of samples without noise, half of which stay unchanged, as a network must learn not to
-    change a good picture; white_noise: share of samples with white Gaussian noise instead, sigma up to 25 of 255.
+    change a good picture; white_noise: share of samples with white Gaussian noise instead, sigma up to 50 of 255.
     """
 
     inputs = ("y",)
@@ -63,7 +63,7 @@ class CameraNoise(Degradation):
         if kind < self.spared:
             pass  # only JPEG
         elif kind < self.spared + self.white_noise:
-            x = x + rng.uniform(0, 25 / 255) * rng.standard_normal(x.shape, dtype=np.float32)
+            x = x + rng.uniform(0, 50 / 255) * rng.standard_normal(x.shape, dtype=np.float32)
         else:
             x = add_camera_noise(x, self.camera(rng), rng)
         y = np.rint(255 * np.clip(x, 0, 1)).astype(np.uint8)
