@@ -263,7 +263,7 @@ def test_images_that_cannot_be_compared_are_refused() -> None:
                 metric(x, y, **options)
     with pytest.raises(UnfoldError, match="did you mean matlab3d"):
         ssim(a, a, kind="matlab")
-    with pytest.raises(UnfoldError, match="at least 11x11 pixels, not 10x20"):
+    with pytest.raises(UnfoldError, match="at least 11x11 pixels, not 20x10"):
         ssim(a[:10], a[:10])
     with pytest.raises(UnfoldError, match="at least 11x11 pixels, not 10x10"):
         ssim(a, a, border=5)
