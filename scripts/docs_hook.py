@@ -1,7 +1,8 @@
 """What mkdocs does beside its own: pages from outside docs/, links as the repository has them, equations as MathML.
 
 Pages keep their place in the repository, so that a link works in both: README.md is index.md of the site, docs/a.md is
-a.md, and tasks/sr/README.md is itself. A link to another file of the repository, such as a script, puts the file on the
+a.md, and tasks/sr/README.md is itself. A link whose text is a page's path has that page's title on the site.
+A link to another file of the repository, such as a script, puts the file on the
 site; one to a folder is one to its README.md. Equations, $...$ in a page, become MathML, which browsers draw.
 """
 
@@ -46,6 +47,24 @@ def moved(uri: str, link: str) -> tuple[str, str]:
     return posixpath.relpath(site_place(target), posixpath.dirname(uri) or ".") + hash_ + anchor, target
 
 
+def named(text: str, target: str) -> str:
+    """The first part of a link, "[docs/cluster.md](": with the title of its page, without what follows a colon, where
+    the text is the page's path, or that of its folder.
+    """
+    path = text.removeprefix("[").removesuffix("](").strip("`")
+    if not target.endswith(".md") or text.startswith("!") or not is_path_of(path, target):
+        return text
+    title = re.search(r"^# (.+)$", (ROOT / target).read_text(encoding="utf-8"), re.MULTILINE)
+    return f"[{title[1].partition(': ')[0]}](" if title else text
+
+
+def is_path_of(text: str, target: str) -> bool:
+    """Whether a text is the path of a page, or its end: docs/cluster.md, cluster.md, tasks/sr."""
+    folder = target.removesuffix("/README.md")
+    shaped = text.endswith(".md") or "/" in text
+    return shaped and any(one == text or one.endswith(f"/{text}") for one in (target, folder))
+
+
 def on_files(files: Any, config: Any) -> Any:
     from mkdocs.structure.files import File
 
@@ -68,7 +87,7 @@ def on_files(files: Any, config: Any) -> Any:
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     def rewritten(found: re.Match[str]) -> str:
         link, target = moved(page.file.src_uri, found[2])
-        return found[1] + (link if target else found[2]) + found[3]
+        return named(found[1], target) + (link if target else found[2]) + found[3]
 
     return markdown if page.file.src_uri.startswith("reference/") else LINK.sub(rewritten, markdown)
 

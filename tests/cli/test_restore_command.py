@@ -178,7 +178,7 @@ def test_in_tiles_the_difference_to_the_whole_is_reported(
 ) -> None:
     Image.fromarray(scene(90, 70)).save(tmp_path / "a.png")
     assert command("restore", tmp_path / "a.png", "-o", tmp_path / "o", "--weights", blind, "--tile", 64)[0] == 0
-    assert "a.png: 12 tiles of 64 pixels with a halo of 16. On its middle, 90x70, they differ" in caplog.text
+    assert "a.png: 12 tiles of 64 pixels with a halo of 16. On its middle, 70x90, they differ" in caplog.text
     caplog.clear()
     command("restore", tmp_path / "a.png", "-o", tmp_path / "p", "--weights", blind)
     assert "tiles" not in caplog.text

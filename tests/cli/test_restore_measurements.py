@@ -179,7 +179,7 @@ def test_a_mask_without_a_centre_is_taken_as_it_is(size: tuple[int, int]) -> Non
 
 BAD_MASKS: dict[str, tuple[Array, str]] = {
     "shifted": (np.fft.fftshift(disc()), "np.fft.ifftshift(mask)"),
-    "another size": (disc((48, 64)), "is 48x64, and the picture 64x48"),
+    "another size": (disc((48, 64)), "is 64x48, and the picture 48x64"),
     "grey": (disc() * 0.5, "mask > 0.5"),
     "nan": (np.where(disc() == 1, np.nan, 0), "finite"),
     "nothing": (np.zeros(SIZE), "is 0 everywhere"),
@@ -209,7 +209,7 @@ BAD: dict[str, tuple[Callable[[Array], Array], str]] = {
     "of 0 to 255": (lambda k: 255 * k, "scale it"),
     "nan": (lambda k: np.where(k == k[0, 0], np.nan, k), "finite"),
     "nothing": (lambda k: 0 * k, "0 everywhere"),
-    "half": (lambda k: k[:, :25], "is 64x48, and the picture 64x25"),
+    "half": (lambda k: k[:, :25], "is 48x64, and the picture 25x64"),
     "coils": (lambda k: np.stack([k] * 4), "without the axis B"),
     "one number": (lambda k: k[:1, :1], "one measurement is wanted"),
 }

@@ -151,7 +151,7 @@ def test_a_picture_beyond_memory_is_cut_to_its_busiest_part(
     words = ("--weights", blind, "--target", tmp_path / "a.png")
     code, printed, _ = command("trace", tmp_path / "a.png", "-o", tmp_path / "o", *words)
     assert code == 0
-    found = re.search(r"200x260, does not fit .* rows (\d+) to (\d+), columns (\d+) to (\d+)\.", printed)
+    found = re.search(r"260x200, does not fit .* rows (\d+) to (\d+), columns (\d+) to (\d+)\.", printed)
     assert found
     top, bottom, left, right = map(int, found.groups())
     assert (bottom - top, right - left) == (64, 64)
@@ -173,7 +173,7 @@ def test_ordinary_mistakes_are_reported_in_one_line_before_anything_is_written(
         ([small, "-o", out, "--weights", usrnet, "--kernel", "grid"], "--kernel grid is for `unfold restore`"),
         ([small, "-o", out, "--weights", blind, "--sigma", 2], "does not take --sigma"),
         ([small, "-o", out, "--weights", usrnet, "--sigma", "nan"], "--sigma is a noise level"),
-        ([small, "-o", out, "--weights", usrnet, "--scale", 2, "--target", small], "is 16x20, and the result 32x40"),
+        ([small, "-o", out, "--weights", usrnet, "--scale", 2, "--target", small], "is 20x16, and the result 40x32"),
         ([small, "-o", out, "--weights", blind, "--target", tmp_path / "no.png"], "there is no picture"),
         ([tmp_path, "-o", out, "--weights", blind], "is a folder or a device"),
         ([tmp_path / "no.png", "-o", out, "--weights", blind], "there is no picture"),

@@ -244,7 +244,7 @@ def test_sources_that_do_not_fit_are_reported(sidd: Path, tmp_path: Path, comman
     small = save(sidd / "0003" / "0003_NOISY_SRGB_010.PNG", 15, 40, seed=0)
     assert "0003_GT_SRGB_010.PNG has no partner, or is one that is missing" in error_of("sidd", sidd)
     save(sidd / "0003" / "0003_GT_SRGB_010.PNG", 15, 40, seed=0)
-    assert "0003_NOISY_SRGB_010.PNG is 15x40, and parts of 16x16 are wanted" in error_of("sidd", sidd)
+    assert "0003_NOISY_SRGB_010.PNG is 40x15, and parts of 16x16 are wanted" in error_of("sidd", sidd)
     save(small, 16, 40, seed=0)
     assert "one size and depth" in error_of("sidd", sidd)
     small.rename(sidd / "0001_S6" / "0003_NOISY_SRGB_010.PNG")

@@ -195,7 +195,7 @@ def test_pairs_are_checked_and_measured(tmp_path: Path, command: Command) -> Non
     report = examine([str(tmp_path)])
     assert texts_of(report, "unpaired") == [f"{path} has no partner of the same name" for path in (alone, lost)]
     sizes, same = texts_of(report, "pair")
-    assert re.search(r"input.0\.png is 32x64, .*target.0\.png 64x64, .*: a pair has one size", sizes)
+    assert re.search(r"input.0\.png is 64x32, .*target.0\.png 64x64, .*: a pair has one size", sizes)
     assert re.search(r"input.1\.png and .*target.1\.png are the same", same)
     assert report.errors == 3, "the same twice is no error"
 
@@ -231,7 +231,7 @@ def test_sizes_are_held_against_the_network(tmp_path: Path, command: Command) ->
     save(scene(6, 64), small)
     code, out, _ = command("data", "doctor", tmp_path, "--model", "dgunet_denoise")
     assert code == 1
-    assert f"{small} is 6x64 pixels, and at least 8x8 are needed" in out
+    assert f"{small} is 64x6 pixels, and at least 8x8 are needed" in out
 
 
 def test_files_are_seen_once_also_through_links(tmp_path: Path) -> None:

@@ -299,7 +299,7 @@ def test_the_doctor_takes_targets_a_whole_number_of_times_as_large(tmp_path: Pat
     Image.fromarray(scene(15, 16)).save(tmp_path / "LR" / "0.png")
     code, out, _ = command("data", "doctor", str(tmp_path))
     assert code == 1
-    assert "0.png is 15x16" in out
+    assert "0.png is 16x15" in out
 
 
 def test_fifty_thousand_names_take_seconds(tmp_path: Path) -> None:

@@ -116,7 +116,7 @@ def test_a_kernel_larger_than_the_picture_is_reported(caplog: pytest.LogCaptureF
         assert not caplog.messages
         restore(scene(12, 20), net, kernel=gaussian_kernel(25, 1.0), **inputs)
     (expected,) = caplog.messages
-    assert expected.startswith("note: the kernel, 25x25, is larger than the result, 24x40,")
+    assert expected.startswith("note: the kernel, 25x25, is larger than the result, 40x24,")
 
 
 def test_nrl_gdn_restores_a_picture_continued_by_the_kernels_side() -> None:

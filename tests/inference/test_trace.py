@@ -168,7 +168,7 @@ def test_inputs_that_do_not_fit_a_trace_are_one_line() -> None:
     for attempt, expected in [
         (lambda: trace(image, net, stages=0), "stages is a whole number from 1"),
         (lambda: trace(image, net, stages=2), "at least 3"),
-        (lambda: trace(image, net, scene(16, 17)), "the target is 16x17, and the result 16x16"),
+        (lambda: trace(image, net, scene(16, 17)), "the target is 17x16, and the result 16x16"),
         (lambda: trace(image[..., :1], net, image), "the target has colours"),
         (lambda: trace(image, net, kernel=np.ones((3, 3))), "does not take kernel"),
         (lambda: trace(image.astype(int), net), "an image is uint8"),

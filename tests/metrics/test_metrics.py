@@ -251,8 +251,8 @@ def test_images_that_cannot_be_compared_are_refused() -> None:
             (tensor[0], tensor[0], {}, r"shape \(B,C,H,W\), and this one \(3, 20, 20\)"),
             (a[None], a[None], {}, r"shape \(H,W\) or \(H,W,C\), and this one"),
             (a, a, {"border": 10}, "border of 10 pixels leaves nothing of an image of 20x20"),
-            (a[:0], a[:0], {}, "leaves nothing of an image of 0x20"),
-            (a[:0, :, 0], a[:0, :, 0], {}, "leaves nothing of an image of 0x20"),
+            (a[:0], a[:0], {}, "leaves nothing of an image of 20x0"),
+            (a[:0, :, 0], a[:0, :, 0], {}, "leaves nothing of an image of 20x0"),
             (a, a, {"border": -1}, "0 or more, not -1"),
             (a, a, {"channel": "Y"}, "channel is one of rgb, y, y_float, luma, not 'Y'; did you mean y?"),
             (a, a, {"channel": "hue"}, "not 'hue'$"),
@@ -263,9 +263,9 @@ def test_images_that_cannot_be_compared_are_refused() -> None:
                 metric(x, y, **options)
     with pytest.raises(UnfoldError, match="did you mean matlab3d"):
         ssim(a, a, kind="matlab")
-    with pytest.raises(UnfoldError, match="at least 11x11 pixels, not 10x20"):
+    with pytest.raises(UnfoldError, match="at least 11x11 pixels, not 20x10"):
         ssim(a[:10], a[:10])
     with pytest.raises(UnfoldError, match="at least 11x11 pixels, not 10x10"):
         ssim(a, a, border=5)
-    with pytest.raises(UnfoldError, match="at least 7x7 pixels, not 6x20"):
+    with pytest.raises(UnfoldError, match="at least 7x7 pixels, not 20x6"):
         ssim(a[:6], a[:6], kind="skimage")

@@ -160,7 +160,7 @@ def test_mistakes_are_reported_in_one_line(options: str, said: str) -> None:
 def test_images_of_which_nothing_is_left_are_refused_by_name(tmp_path: Path) -> None:
     save(tmp_path / "small.png", 15, 40)
     protocol = parse_protocol("aio:sigma=25")
-    with pytest.raises(UnfoldError, match=r"small.png is 15x40 pixels, and at least 16x16"):
+    with pytest.raises(UnfoldError, match=r"small.png is 40x15 pixels, and at least 16x16"):
         protocol.sample(protocol.cases(str(tmp_path))[0])
 
 

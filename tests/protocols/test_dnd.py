@@ -110,7 +110,7 @@ def test_files_that_are_missing_or_damaged_are_reported(folder: Path) -> None:
     write_image(first, np.full((24, 36, 3), np.nan, np.float32))
     assert "values that are not finite" in message()
     write_image(first, image(0)[:23])
-    assert "is 23x36, and its box [9, 21, 24, 36] is not inside" in message()
+    assert "is 36x23, and its box [9, 21, 24, 36] is not inside" in message()
     write_image(first, image(0))
     first.write_bytes(first.read_bytes()[:1500])
     assert f"{first} is damaged or no .mat file" in message()

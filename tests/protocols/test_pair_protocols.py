@@ -143,7 +143,7 @@ def test_the_network_pads_by_reflection_as_the_published_realblur_test_does(
 def test_a_pair_of_two_sizes_is_reported(folder: Path) -> None:
     Image.fromarray(scene(48, 48)).save(folder / "target" / "0.png")
     protocol = Deblur()
-    with pytest.raises(UnfoldError, match=r"is 48x64 and .* 48x48"):
+    with pytest.raises(UnfoldError, match=r"is 64x48 and .* 48x48"):
         list(evaluate(protocol, BASELINES["identity"].method, protocol.cases(str(folder))))
 
 

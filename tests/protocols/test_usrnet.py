@@ -181,7 +181,7 @@ def test_weights_that_do_not_fit_the_protocol_are_reported(data: Path) -> None:
         ("--protocol usrnet_table1:scale=2,scale=3 --data Pair --model bicubic", "scale is given twice"),
         ("--protocol usrnet_table1:scale --data Pair --model bicubic", "scale needs a value, as in scale=4"),
         ("--protocol usrnet_table1 --data Pair --model bicubik", "bicubik is no baseline, did you mean bicubic?"),
-        ("--protocol usrnet_real:scale=2 --data Pair --model identity -o out", "and 106x140 are asked for"),
+        ("--protocol usrnet_real:scale=2 --data Pair --model identity -o out", "and 140x106 are asked for"),
         ("--protocol usrnet_real:scale=2 --data Pair --model bicubic -o data/Pair", "which would be lost"),
         ("--protocol usrnet_table1 --data Pair --model bicubic --json data", "--json data is no name for a file"),
         ("--protocol usrnet_table1 --data Pair --model bicubic --json /dev/null", "--json /dev/null is no name"),

@@ -7,9 +7,10 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import unfold
+from unfold.errors import nearest, nearest_or_all, one_line
 
 CONFIG_HELP = "recipe, a .yaml file, e.g. tasks/denoise/configs/quickstart.yaml"
 OVERRIDES_HELP = "settings that replace those of the recipe, e.g. TRAIN.EPOCHS 10 MODEL.ARGS.stages 5"
@@ -22,23 +23,52 @@ DEVICE_HELP = "auto (default: a GPU where there is one), cpu, cuda, cuda:1, mps,
 FIRST_STEPS = """unfold restores images with deep unfolding networks. What to do first:
 
   unfold restore photo.jpg -o clean.png --task denoise           your own picture, with weights that come with unfold
-  unfold train --config tasks/denoise/configs/quickstart.yaml    a small network, from nothing, in minutes
-  unfold test --config tasks/denoise/configs/quickstart.yaml --weights runs/quickstart/checkpoints/last.pth
+  unfold train --config tasks/denoise/configs/quickstart.yaml OUTPUT runs/first    a small network, in minutes
+  unfold test --config tasks/denoise/configs/quickstart.yaml OUTPUT runs/first --weights runs/first/checkpoints/last.pth
   unfold models                                                  the networks
   unfold new my_project                                          a network of your own
 
 All commands: unfold --help. One of them: unfold COMMAND --help."""
 BSDS_HELP = "folder of the JPEG files of BSDS500"
 if TYPE_CHECKING:
-    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+    Subparsers = argparse._SubParsersAction["Parser"]
 
 
-def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(
+class Parser(argparse.ArgumentParser):
+    """A mistake is one line, with the nearest name, and exit code 2; --help shows the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {one_line(message)} ({self.prog} --help lists what it takes)\n")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            known = list(map(str, action.choices))
+            raise argparse.ArgumentError(action, f"there is no {str(value)!r}: {nearest_or_all(str(value), known)}")
+
+    def check_options(self, words: Sequence[str]) -> None:
+        """Exit where a word is an option that the command does not have, before argparse misses what it should be."""
+        own = [option for option in self._option_string_actions if option.startswith("--")]
+        commands = [action.choices for action in self._actions if isinstance(action, argparse._SubParsersAction)]
+        for number, word in enumerate(words):
+            if word == "--":
+                return
+            if commands and not word.startswith("-"):
+                if isinstance(below := commands[0].get(word), Parser):
+                    below.check_options(words[number + 1 :])
+                return
+            name = word.partition("=")[0]
+            if name.startswith("--") and " " not in word and not any(option.startswith(name) for option in own):
+                hint = nearest(name, own)
+                self.error(f"there is no option {name}{hint and '; '}{hint}")
+
+
+def parser() -> Parser:
+    top = Parser(
         prog="unfold",
         description="Deep unfolding image restoration: networks that are optimisation algorithms.",
-        epilog="First steps: `unfold train --config tasks/denoise/configs/quickstart.yaml`, then `unfold test` with "
-        "the same config and `--weights runs/quickstart/checkpoints/last.pth`. `unfold COMMAND --help` says more.",
+        epilog="First steps: `unfold train --config tasks/denoise/configs/quickstart.yaml OUTPUT runs/first`, then "
+        "`unfold test` with the same and `--weights runs/first/checkpoints/last.pth`. `unfold COMMAND --help` says "
+        "more.",
     )
     top.add_argument("--version", action="version", version=f"unfold {unfold.__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND")
@@ -463,6 +493,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     for i, word in enumerate(given):  # what follows a bare --resume is a KEY, and not its value
         if word == "--resume" and (i + 1 == len(given) or given[i + 1] != "auto"):
             given[i] = "--resume=must"
+    top.check_options(given)
     arguments, rest = top.parse_known_args(given)
     if rest and (not hasattr(arguments, "overrides") or any(word.startswith("--") for word in rest)):
         top.error(f"unrecognized arguments: {' '.join(rest)}")

@@ -118,10 +118,20 @@ def test(arguments: argparse.Namespace) -> int:
     from unfold.evaluation.recipe_evaluation import run_test
     from unfold.settings import settings_of
 
-    output = as_path(str(arguments.output)) if arguments.output else settings_of(cfg).run_folder / "test"
+    run = settings_of(cfg).run_folder
+    output = as_path(str(arguments.output)) if arguments.output else run / "test"
     print(run_test(cfg, arguments.weights, output, data=arguments.data, key=arguments.key))
     print(f"PSNR in dB, s: seconds per image. In {output}: results.json, and a detail of each image in strips")
+    if not arguments.output and (other := _of_another_run(arguments.weights, run)):
+        print(f"note: {other} is not of the run {run}, whose test folder this is: --output names another")
     return 0
+
+
+def _of_another_run(weights: Sequence[str], run: Path) -> str:
+    """The first of the given files that is a checkpoint of another run folder than the recipe's; "" where none is."""
+    folders = ((one, Path(os.path.realpath(as_path(one))).parent) for one in weights if os.path.isfile(as_path(one)))  # noqa: PTH113  (of any length)
+    own = Path(os.path.realpath(run))
+    return next((one for one, folder in folders if folder.name == "checkpoints" and folder.parent != own), "")
 
 
 def _test_protocol(arguments: argparse.Namespace) -> int:

@@ -17,7 +17,7 @@ from unfold.inference.photographs.tasks import SCALES
 from unfold.inference.picture_files import read_picture
 from unfold.models.registry import network_part
 from unfold.models.unfolding import UnfoldingNetwork
-from unfold.util.arrays import Named
+from unfold.util.arrays import Named, width_x_height
 from unfold.util.matrix_files import ENDINGS as MATRICES
 from unfold.util.matrix_files import find_beside, read_mask
 from unfold.util.paths import as_path
@@ -173,7 +173,7 @@ def with_images(inputs: Named, source: Path, size: tuple[int, ...]) -> Named:
         pixels = read_mask(file) if file.suffix.lower() in MATRICES else read_picture(file).pixels
         if pixels.shape[:2] != size[:2]:
             raise UnfoldError(
-                f"--input {key}: {file} is {pixels.shape[0]}x{pixels.shape[1]}, and the picture {size[0]}x{size[1]}"
+                f"--input {key}: {file} is {width_x_height(pixels.shape)}, and the picture {width_x_height(size)}"
             )
         read[key] = pixels
     return {**inputs, **read}

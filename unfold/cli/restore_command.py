@@ -173,7 +173,7 @@ def run_restore(
         strength=1 if strength is None else strength,
     )
     if form is None and work[0].target != output:
-        _log_endings([job for job in work if job.source not in measurements])
+        _log_endings([job for job in work if job.source not in measurements and os.path.lexists(job.source)])
     if measurements and net.measurement is not None:
         logger.info(
             "note: measurements are taken as %s, %s; results have 8 bits, but -o FILE.npy has all digits",
@@ -523,5 +523,5 @@ def _log_difference(
     inside = "" if found.inside is None else f", {found.inside:.2f} away from its borders"
     logger.info(
         "%s. On its middle, %dx%d, they differ from the whole by at most %.2f (of 255)%s; %.1f dB",
-        *(summary, found.height, found.width, found.largest, inside, found.psnr),
+        *(summary, found.width, found.height, found.largest, inside, found.psnr),
     )

@@ -30,7 +30,7 @@ from unfold.registry import short
 from unfold.report.picture_strip import Panel, draw_strip, some_stages
 from unfold.report.stage_table import StageRecord, format_stages, stages_as_json
 from unfold.report.trace_page import trace_page
-from unfold.util.arrays import Array, Named
+from unfold.util.arrays import Array, Named, width_x_height
 from unfold.util.atomic_files import make_folder, whole_file
 from unfold.util.device import device_of, pick_device, place
 from unfold.util.paths import as_path
@@ -88,7 +88,7 @@ def run_trace(
     wanted = None if target is None else read_picture(as_path(target), largest).pixels
     if wanted is not None and wanted.shape[:2] != (expected := tuple(times * n for n in picture.shape[:2])):
         raise UnfoldError(
-            f"--target {target} is {wanted.shape[0]}x{wanted.shape[1]}, and the result {expected[0]}x{expected[1]}"
+            f"--target {target} is {width_x_height(wanted.shape)}, and the result {width_x_height(expected)}"
         )
     if sigma == "estimate":
         inputs["sigma"] = min(estimated_sigma(picture, jpeg_error_of(picture, as_path(source))), 1)
@@ -97,7 +97,7 @@ def run_trace(
     if window := affordable_part(picture, net, given, count):
         rows, columns = window
         notes.append(
-            f"All of it, {picture.shape[0]}x{picture.shape[1]}, does not fit into memory with its estimates: this is "
+            f"All of it, {width_x_height(picture.shape)}, does not fit into memory with its estimates: this is "
             f"the part of most detail, rows {rows.start} to {rows.stop}, columns {columns.start} to {columns.stop}."
         )
         picture = picture[window]
@@ -170,7 +170,7 @@ def _write(
         records,
         others,
         title=f"{settings['picture']}, stage by stage",
-        about=f"{settings['size'][0]}x{settings['size'][1]} pixels, {', '.join(named)}",
+        about=f"{width_x_height(settings['size'])} pixels, {', '.join(named)}",
         notes=notes,
         meanings=net.meanings,
     )

@@ -387,7 +387,7 @@ def check_images(files: Sequence[Path], smallest: int, channels: int = 0) -> Non
     for path in progress(files, "checking images", "image"):
         height, width = _read_file(path, channels).shape[:2]
         if min(height, width) < smallest:
-            raise UnfoldError(f"{path} is {height}x{width} pixels, and at least {smallest}x{smallest} are needed")
+            raise UnfoldError(f"{path} is {width}x{height} pixels, and at least {smallest}x{smallest} are needed")
 
 
 def to_float(image: Array) -> NDArray[np.float32]:

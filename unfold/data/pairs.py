@@ -427,7 +427,7 @@ def scale_of(pair: Pair, y: Array, target: Array) -> int:
     scale = max(high // h, 1)
     if (high, wide) != (h * scale, w * scale):
         raise UnfoldError(
-            f"{pair.input} is {h}x{w} and {pair.target} {high}x{wide}: a pair has one size, or the target is a whole "
+            f"{pair.input} is {w}x{h} and {pair.target} {wide}x{high}: a pair has one size, or the target is a whole "
             "number of times as large"
         )
     return scale

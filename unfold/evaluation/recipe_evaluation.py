@@ -45,6 +45,7 @@ from unfold.util.device import pick_device, place
 from unfold.util.nested import plain
 from unfold.util.progress import progress
 from unfold.weights.load_model import (
+    MisfitError,
     check_files,
     identify,
     in_words,
@@ -186,11 +187,11 @@ def _network(cfg: CfgNode, source: str, file: Path, key: str | None, *, alone: b
             net = build_network(cfg)
             try:
                 check_files(part, checkpoint, file, options)
-                load_state(net, checkpoint.state, file)
+                load_state(net, checkpoint.state, file, checkpoint.model)
                 return _Loaded(net, part, options, content, other=False)
-            except UnfoldError as misfit:
-                if alone or "do not fit" not in str(misfit):
-                    raise
+            except MisfitError as misfit:
+                if alone:
+                    raise UnfoldError(f"{misfit}{misfit.remedy()}") from None
                 try:
                     identify(checkpoint, file, said)
                 except UnfoldError:

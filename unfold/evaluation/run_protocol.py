@@ -18,7 +18,7 @@ from unfold.models.unfolding import UnfoldingNetwork
 from unfold.protocols.protocol import Case, Protocol, Sample, sample_of, windowed
 from unfold.report.text_table import Score
 from unfold.user_files import line_of, their_errors
-from unfold.util.arrays import Named
+from unfold.util.arrays import Named, width_x_height
 from unfold.util.progress import progress
 from unfold.util.value_checks import unchecked
 
@@ -230,6 +230,6 @@ def check_cases(protocol: Protocol, cases: Sequence[Case], smallest: int) -> Non
         target = sample_of(protocol, case).target
         if target is not None and min(target.shape[:2]) < smallest:
             raise UnfoldError(
-                f"{case.files[0]} is {target.shape[0]}x{target.shape[1]} pixels, and at least {smallest}x{smallest} "
+                f"{case.files[0]} is {width_x_height(target.shape)} pixels, and at least {smallest}x{smallest} "
                 "are needed"
             )

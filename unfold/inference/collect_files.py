@@ -45,8 +45,8 @@ def find_jobs(
     too (a.gif.png), which is logged. The output is a file where it has a picture's extension and there is one input, a
     file; else a folder. A folder that cannot be read is a job with a problem. left_out: counts, by extension, the files
     of folders and patterns that are not pictures by name. measured: whether a file holds a measurement, which is
-    restored like a picture, by default into a .png. UnfoldError where there is nothing, where two results would
-    have one name, or where a result would replace an input.
+    restored like a picture, by default into a .png. UnfoldError where there is nothing, no input
+    exists, two results would have one name, or a result would replace an input.
     """
     others: Counter[str] = Counter()
     files: list[tuple[Path, Path, str | None]] = []  # with the name below the output
@@ -62,6 +62,8 @@ def find_jobs(
     if not files:
         there = f"; there are {by_kind(others)}" if others else ""
         raise UnfoldError(f"{', '.join(inputs)}: no pictures ({', '.join(EXTENSIONS)}){there}")
+    if not any(os.path.lexists(file) or problem for file, _, problem in files):
+        raise UnfoldError(f"there is no file and no folder {', '.join(inputs)}")
     if _is_file(output) and len(files) == 1 and not as_path(inputs[0]).is_dir():
         if form is not None and _format_of(output) != form:
             raise UnfoldError(f"--format {form} and the name {output.name} say two things: leave one out")

@@ -118,7 +118,7 @@ def _read(path: Path, image: Image.Image, largest: float) -> Picture:
     deep = _is_deep(path, image)
     width, height = image.size
     if (size := width * height * len(image.getbands()) * (2 if deep else 1)) > largest:
-        raise UnfoldError(f"{path} is {height}x{width}, {size / 1e9:.1f} GB: more than memory allows here")
+        raise UnfoldError(f"{path} is {width}x{height}, {size / 1e9:.1f} GB: more than memory allows here")
     simple = _simple(image)
     array = _read_deep(path, image.info.get("transparency")) if deep else np.asarray(simple)
     exif = _exif(image)  # after loading: a PNG may hold it at its end

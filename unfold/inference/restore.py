@@ -126,7 +126,7 @@ def restore_with_tiles(
     if (side := kernel_side(net, inputs)) > min(result.shape[:2]):
         logger.info(
             "note: the kernel, %dx%d, is larger than the result, %dx%d, which is continued by its edge to hold it",
-            *(side, side, *result.shape[:2]),
+            *(side, side, result.shape[1], result.shape[0]),
             extra={"kind": "a kernel larger than the result"},  # a command logs it once for all its pictures
         )
     tiles = tile if isinstance(tile, Tiles) else choose_tiles(net, inputs, size, where, tile, spare=result.nbytes)

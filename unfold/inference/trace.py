@@ -18,7 +18,7 @@ from unfold.models.number_of_stages import with_stages
 from unfold.models.run_on_arrays import as_tensors
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.report.stage_table import UNITS, StageRecord
-from unfold.util.arrays import Array
+from unfold.util.arrays import Array, width_x_height
 from unfold.util.device import device_of, wait_for
 from unfold.util.precision import Precision, autocast_for
 from unfold.util.value_checks import unchecked
@@ -104,7 +104,7 @@ def _target(target: Array, shape: tuple[int, ...]) -> NDArray[np.float32]:
     pixels = target.astype(np.float32) / np.float32(np.iinfo(target.dtype).max if target.dtype.kind == "u" else 1)
     pixels = pixels.reshape(*pixels.shape[:2], -1)
     if pixels.shape[:2] != shape[:2]:
-        raise UnfoldError(f"the target is {pixels.shape[0]}x{pixels.shape[1]}, and the result {shape[0]}x{shape[1]}")
+        raise UnfoldError(f"the target is {width_x_height(pixels.shape)}, and the result {width_x_height(shape)}")
     if pixels.shape[2] > shape[2]:
         raise UnfoldError("the target has colours, and the picture is grey: give a grey target")
     return np.broadcast_to(pixels, shape)

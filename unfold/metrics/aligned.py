@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from unfold.errors import UnfoldError
 from unfold.metrics.pair import as_pair
 from unfold.metrics.ssim import WINDOW, ssim_map
-from unfold.util.arrays import Array
+from unfold.util.arrays import Array, width_x_height
 
 STEPS = 100  # of the search for the homography
 BLUR = 5  # side in pixels of the Gaussian filter on both images before that search
@@ -43,7 +43,7 @@ def aligned_scores(result: Array, target: Array, *, peak: float | None = None) -
     pair = as_pair(result, target, 0, "rgb", round8=False, peak=peak)
     z, x = (pixels[0].permute(1, 2, 0).float().numpy() for pixels in pair)
     if min(x.shape[:2]) < WINDOW:
-        raise UnfoldError(f"SSIM needs at least {WINDOW}x{WINDOW} pixels, not {x.shape[0]}x{x.shape[1]}")
+        raise UnfoldError(f"SSIM needs at least {WINDOW}x{WINDOW} pixels, not {width_x_height(x.shape)}")
     fitted, mask = _align(_scale(z, x), x)
     return _masked_scores(fitted * mask, x * mask, mask)
 

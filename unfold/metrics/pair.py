@@ -55,7 +55,7 @@ def as_pair(
     height, width = batches[0].shape[-2:]
     border = _whole(border)
     if 2 * border >= min(height, width):
-        raise UnfoldError(f"a border of {border} pixels leaves nothing of an image of {height}x{width}")
+        raise UnfoldError(f"a border of {border} pixels leaves nothing of an image of {width}x{height}")
     inside = (..., slice(border, height - border), slice(border, width - border))
     x, y = (convert(batch[inside], channel, round8) for batch in batches)
     return x, y

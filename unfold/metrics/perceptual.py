@@ -38,7 +38,7 @@ def lpips(a: Image, b: Image, *, round8: bool = False, peak: float | None = None
     if x.shape[1] != 3:
         raise UnfoldError(f"LPIPS takes colour images of three channels, not {x.shape[1]}")
     if min(x.shape[-2:]) < SMALLEST:
-        raise UnfoldError(f"LPIPS needs at least {SMALLEST}x{SMALLEST} pixels, not {x.shape[-2]}x{x.shape[-1]}")
+        raise UnfoldError(f"LPIPS needs at least {SMALLEST}x{SMALLEST} pixels, not {x.shape[-1]}x{x.shape[-2]}")
     values: Tensor = _network(x.device)(x, y).flatten()
     return values if isinstance(a, Tensor) else values.item()
 

@@ -85,7 +85,7 @@ def ssim_map(x: Tensor, y: Tensor, kind: Kind = "wang") -> Tensor:
     height, width = x.shape[-2:]
     whole = kind == "matlab3d"
     if min(height, width) < len(window) and not whole:
-        raise UnfoldError(f"SSIM needs at least {len(window)}x{len(window)} pixels, not {height}x{width}")
+        raise UnfoldError(f"SSIM needs at least {len(window)}x{len(window)} pixels, not {width}x{height}")
 
     def mean(values: Tensor) -> Tensor:
         for dim in (1, 2, 3) if whole else (2, 3):

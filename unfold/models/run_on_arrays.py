@@ -13,6 +13,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from unfold.errors import UnfoldError
 from unfold.models.check_call import weights_kind
+from unfold.models.sizes_taken import explaining_sizes
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.user_files import their_errors
 from unfold.util.arrays import Array, Named
@@ -76,7 +77,7 @@ def network(net: UnfoldingNetwork, device: torch.device, stages: int | None = No
     @torch.inference_mode()
     def restore(inputs: Named) -> Image:
         given = as_tensors(inputs, net, device)
-        with their_errors(type(net).__name__), unchecked():
+        with explaining_sizes(net, given.get(net.picture)), their_errors(type(net).__name__), unchecked():
             x = net(**given) if stages is None else next(islice(net.iterate(**given), stages - 1, None))
         return x[0].permute(1, 2, 0).float().cpu().numpy()
 

@@ -19,6 +19,7 @@ from unfold.metrics import psnr, ssim
 from unfold.models.run_on_arrays import Image
 from unfold.physics.noise import truncated_gaussian
 from unfold.protocols.protocol import Case, Protocol, Sample, generator_of
+from unfold.util.arrays import width_x_height
 
 MULTIPLE = 16  # sides are cropped to multiples of it
 
@@ -99,7 +100,7 @@ class AllInOne(Protocol):
         middle = centred((image.shape[0], image.shape[1]), MULTIPLE)
         if not middle.height or not middle.width:
             raise UnfoldError(
-                f"{path} is {image.shape[0]}x{image.shape[1]} pixels, and at least {MULTIPLE}x{MULTIPLE} are needed"
+                f"{path} is {width_x_height(image.shape)} pixels, and at least {MULTIPLE}x{MULTIPLE} are needed"
             )
         return image[inside(middle, (image.shape[0], image.shape[1]))]
 

@@ -16,6 +16,7 @@ from unfold.models.unfolding import UnfoldingNetwork
 from unfold.protocols.protocol import Case, Protocol, Sample
 from unfold.steps.block_sampling import measurements_of
 from unfold.steps.frequency_checks import check_mask
+from unfold.util.arrays import width_x_height
 from unfold.util.matrix_files import read_mask
 
 
@@ -93,7 +94,7 @@ class ISTANetMRI(_Grey):
         target, mask = read_grey(case.files[0])[..., None], self._mask()
         if mask.shape != target.shape[:2]:
             raise UnfoldError(
-                f"{case.files[0]} is {target.shape[0]}x{target.shape[1]}, and the mask {mask.shape[0]}x{mask.shape[1]}"
+                f"{case.files[0]} is {width_x_height(target.shape)}, and the mask {width_x_height(mask.shape)}"
             )
         image = to_float(target)
         filled = np.fft.ifft2(mask * np.fft.fft2(image[..., 0].astype(np.float64))).real[..., None]

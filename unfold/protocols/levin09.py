@@ -18,6 +18,7 @@ from unfold.models.run_on_arrays import Image
 from unfold.physics.boundary import wrap_boundary
 from unfold.physics.kernels import normalised
 from unfold.protocols.protocol import Case, Protocol, Sample, to_uint8
+from unfold.util.arrays import width_x_height
 
 NAME = re.compile(r"im(\d+)_kernel(\d+)_img")
 CONVOLVED = (4, 8)  # kernel files for convolution; all others are rotated by 180 degrees
@@ -68,7 +69,7 @@ class Levin09(Protocol):
         target, y = eight_bits(read_grey(reference), reference)[..., None], read_grey(blurred)[..., None]
         if y.shape != target.shape or min(y.shape[:2]) <= 2 * BORDER:
             raise UnfoldError(
-                f"{blurred} is {y.shape[0]}x{y.shape[1]} and {reference} {target.shape[0]}x{target.shape[1]}; they are "
+                f"{blurred} is {width_x_height(y.shape)} and {reference} {width_x_height(target.shape)}; they are "
                 f"of one size, and more than {2 * BORDER} pixels"
             )
         height, width = y.shape[:2]

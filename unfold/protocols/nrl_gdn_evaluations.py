@@ -79,7 +79,7 @@ class NRLGDNSimulated(Protocol):
         height, width = target.shape[:2]
         if min(height, width) < max(kernel.shape):
             size = "x".join(map(str, kernel.shape))
-            raise UnfoldError(f"{path} is {height}x{width}, smaller than kernel {case.options['kernel']}, {size}")
+            raise UnfoldError(f"{path} is {width}x{height}, smaller than kernel {case.options['kernel']}, {size}")
         channels = 1 if _is_grey(target) else target.shape[2]  # three equal channels need one blur
         full = np.iinfo(target.dtype).max if target.dtype.kind == "u" else 1
         blurred = blur_array(target[..., :channels] / full, kernel)

@@ -23,7 +23,7 @@ from unfold.models.run_on_arrays import Image, Method
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.registry import in_plain
 from unfold.user_files import line_of
-from unfold.util.arrays import Named
+from unfold.util.arrays import Named, width_x_height
 from unfold.util.value_checks import LEAST, MOST, found_range
 
 SLACK = 1e-3  # tolerance for values that were computed and not clamped
@@ -184,8 +184,8 @@ class Unscored(Protocol):
 def windowed(result: Image, window: tuple[slice, slice]) -> Image:
     """The window of a method's result. ValueError where the result is smaller, that is, from an unsuitable method."""
     if any((part.stop or 0) > size for part, size in zip(window, result.shape, strict=False)):
-        wanted = "x".join(str(part.stop) for part in window)
-        raise ValueError(f"the method gives {result.shape[0]}x{result.shape[1]} pixels, and {wanted} are asked for")
+        wanted = width_x_height([part.stop for part in window])
+        raise ValueError(f"the method gives {width_x_height(result.shape)} pixels, and {wanted} are asked for")
     return result[window]
 
 

@@ -18,7 +18,7 @@ from unfold.physics.degrade import blur_uint8, crop_to_multiple, decimate_array
 from unfold.physics.kernels import ASSUMED, gaussian_for
 from unfold.physics.resize import imresize
 from unfold.protocols.protocol import Case, Protocol, Sample, Unscored, to_uint8
-from unfold.util.arrays import Array, Named
+from unfold.util.arrays import Array, Named, width_x_height
 
 KERNELS = "kernels/kernels_12.mat"
 BICUBIC_KERNELS = "kernels/kernels_bicubicx234.mat"
@@ -156,6 +156,6 @@ def _check_scale(scale: int, smallest: int) -> None:
 def _check_size(target: Image, kernel: Kernel, case: Case) -> None:
     if min(target.shape[:2]) < max(kernel.shape):
         raise UnfoldError(
-            f"{case.files[0]} is {target.shape[0]}x{target.shape[1]} after cropping, smaller than the kernel, "
-            f"{kernel.shape[0]}x{kernel.shape[1]}"
+            f"{case.files[0]} is {width_x_height(target.shape)} after cropping, smaller than the kernel, "
+            f"{width_x_height(kernel.shape)}"
         )

@@ -6,6 +6,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from unfold.models.registry import about, network_part, skeleton
+from unfold.models.sizes_taken import size_fault
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.report.model_facts import SIZE, ModelRow
 from unfold.util.arrays import Named
@@ -54,10 +55,11 @@ def describe_model(name: str) -> str:
     part, net = network_part(name), skeleton(name, options)
     tiling = net.tiling
     halo = f"{tiling.halo()} pixels" + (", and the kernel's radius" if tiling.blurred else "")
+    sizes = f"any from {net.min_size}x{net.min_size} up, padded inside to multiples of {net.size_multiple}"
     rows = [
         *((("input", "")[i > 0], f"{key}: {what}") for i, (key, what) in enumerate(_inputs(net).items())),
         ("output", net.output),
-        ("sizes", f"any from {net.min_size}x{net.min_size} up, padded inside to multiples of {net.size_multiple}"),
+        ("sizes", size_fault(net) or sizes),
         ("bfloat16", f"by torch.autocast: {net.bf16}"),
         (
             "tiles",

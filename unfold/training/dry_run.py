@@ -23,13 +23,14 @@ from unfold.evaluation.run_protocol import scored
 from unfold.from_config import bare_network, build_degradation, build_validation
 from unfold.inference.tile_memory import available, needed
 from unfold.models.run_on_arrays import Image, as_tensors, network
+from unfold.models.sizes_taken import size_fault
 from unfold.protocols.protocol import sample_of
 from unfold.report.models_list import count_gmac, count_parameters
 from unfold.settings import TrainSettings, settings_of
 from unfold.training.checkpoint import size_on_disk
 from unfold.training.memory_count import in_bytes, legal, smallest_patch, step_memory
 from unfold.training.processes.distributed import Processes
-from unfold.training.setup.build_run import build_trainer
+from unfold.training.setup.build_run import build_trainer, holds_a_run
 from unfold.training.setup.rank_consistency import check_recipes
 from unfold.training.setup.settings_check import check_sizes, check_training
 from unfold.training.train_step import SUMS
@@ -94,6 +95,8 @@ def check_run(
     check_training(cfg)
     check_sizes(cfg, us.world)
     check_recipes(us, cfg)
+    if fault := size_fault(bare_network(cfg)):
+        raise UnfoldError(fault)
     if us.first:
         trainer = build_trainer(
             cfg, resume=resume, overwrite=overwrite, init=init, partial=partial, init_key=init_key, dry=True
@@ -157,6 +160,8 @@ def check_run(
         ("disk", f"there is no room for the checkpoints in {nearest(trainer.folder)}", disk[1] > space),
         ("data", "a GPU or CPU that waits: raise TRAIN.WORKERS", wait > 0.1 * step),
     ]
+    if us.first and not (resume or overwrite) and (there := holds_a_run(trainer.folder)):
+        warnings.append(("OUTPUT", there, True))
     lines = [f"{what:<13}{text}" for what, text in rows]
     lines += [f"{'warning':<13}{what}: {text}" for what, text, true in warnings if true]
     return "\n".join([*lines, "nothing was written"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from traceback import clear_frames
@@ -14,6 +15,7 @@ from unfold.config import altered
 from unfold.errors import UnfoldError, out_of_memory
 from unfold.from_config import bare_network, build_degradation, build_network
 from unfold.inference.tile_memory import Living, available
+from unfold.models.sizes_taken import takes
 from unfold.settings import settings_of
 from unfold.training.processes.distributed import Processes
 from unfold.training.setup.build_parts import build_loss, build_update
@@ -35,7 +37,7 @@ def step_memory(cfg: CfgNode, world: int = 1) -> int:
     patches = -(-min(train.batch, train.patches) // world)
     device = torch.device("cpu")
     bare_network(cfg)  # is cached, and must not be created inside the context
-    with FakeTensorMode():
+    with silent_fakes(), FakeTensorMode():
         loss = build_loss(cfg, device, empty=True)
         with Living() as living:
             net = place(build_network(cfg), device).train()
@@ -49,6 +51,17 @@ def step_memory(cfg: CfgNode, world: int = 1) -> int:
     # DistributedDataParallel keeps a second copy of the gradients, in buckets.
     buckets = sum(parameter.nbytes for parameter in update.trained) if world > 1 else 0
     return living.peak + judged + buckets
+
+
+@contextmanager
+def silent_fakes() -> Iterator[None]:
+    """Inside, torch does not log the traceback of an operation that fails: the error itself is shown."""
+    logger = logging.getLogger("torch._subclasses.fake_tensor")
+    off, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = off
 
 
 def example_batch(cfg: CfgNode, patches: int) -> Named:
@@ -74,7 +87,17 @@ def legal(cfg: CfgNode, values: Named) -> CfgNode | None:
 
 def smallest_patch(cfg: CfgNode) -> int:
     """The side of the smallest patch that the recipe could be trained with."""
-    return next(side for side in range(1, settings_of(cfg).train.patch + 1) if legal(cfg, {"TRAIN.PATCH": side}))
+    net, patch = bare_network(cfg), settings_of(cfg).train.patch
+    scale = min(build_degradation(cfg, net).scales) if "scale" in net.inputs else 1
+    sides = (side for side in range(1, patch + 1) if legal(cfg, {"TRAIN.PATCH": side}))
+
+    def taken(side: int) -> bool:
+        return takes(net, side // scale, side // scale)
+
+    # Some networks take no sizes as small as they say, as those that pad by reflection; where the recipe's size cannot
+    # be tried without numbers, no other can.
+    first = next(sides)
+    return first if taken(first) or not taken(patch) else next(filter(taken, sides), first)
 
 
 def what_helps(cfg: CfgNode, world: int = 1) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from numpy.typing import NDArray
@@ -9,3 +10,8 @@ from numpy.typing import NDArray
 Array = NDArray[Any]  # any number type; a stricter alias says which
 # Tensors or arrays and numbers by name: the inputs of a network, a sample or a batch.
 Named = dict[str, Any]
+
+
+def width_x_height(shape: Sequence[int]) -> str:
+    """The size of a picture as people write it, such as 481x321, from the shape (H,W,...) of its array."""
+    return f"{shape[1]}x{shape[0]}"

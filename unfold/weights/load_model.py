@@ -25,20 +25,50 @@ from unfold.weights.recognise import recognise
 from unfold.weights.resolve_weights import find_weights, known_as, published
 
 logger = logging.getLogger("unfold")
-SHOWN = 10  # keys per kind of difference
+SHOWN = 10  # keys that are not finite
+NAMED = 3  # keys per kind of difference
+Said = tuple[str, Mapping[str, object]]  # what a file says that it holds: name and arguments of a network
 
 
-def load_state(net: UnfoldingNetwork, state: Mapping[str, Tensor], path: str | Path) -> None:
-    """Copy weights into a network; where they do not fit, UnfoldError that names the keys, with nothing copied.
+class MisfitError(UnfoldError):
+    """Weights of other names or shapes than the network's. another: of another network; names, options: the network in
+    the file as far as it is known, and those of its options that differ.
+    """
+
+    def __init__(self, text: str, *, names: list[str], options: Mapping[str, object], another: bool) -> None:
+        super().__init__(text)
+        self.names, self.options, self.another = names, options, another
+
+    def remedy(self) -> str:
+        """What a recipe would say to fit the weights; "" where that is not known."""
+        if self.another:
+            return f"; MODEL.NAME {short(self.names[0])} is their network" if self.names else ""
+        words = " ".join(f"MODEL.ARGS.{key} {_typed(value)}" for key, value in self.options.items())
+        return f"; they fit with {words}" if words else ""
+
+
+def _typed(value: object) -> str:
+    """A value as on a command line."""
+    text = str(list(value) if isinstance(value, tuple) else value)
+    return f'"{text}"' if " " in text else text
+
+
+def load_state(net: UnfoldingNetwork, state: Mapping[str, Tensor], path: str | Path, said: Said | None = None) -> None:
+    """Copy weights into a network; where they do not fit, MisfitError that names the keys, with nothing copied. said:
+    what the file says that it holds, for that error.
 
     Tolerated, and logged: parameters that no computation uses may be missing (they become 0) or be superfluous, and of
     parameters that the network shares under several names one is enough (of several, the last counts).
     """
-    net.load_state_dict(fitted(net, state, path))
+    net.load_state_dict(fitted(net, state, path, said))
 
 
-def fitted(net: UnfoldingNetwork, given: Mapping[str, Tensor], path: str | Path) -> dict[str, Tensor]:
-    """Convert a file's state dict to the one that the network takes; UnfoldError where it does not fit."""
+def fitted(
+    net: UnfoldingNetwork, given: Mapping[str, Tensor], path: str | Path, said: Said | None = None
+) -> dict[str, Tensor]:
+    """Convert a file's state dict to the one that the network takes; UnfoldError where it does not fit. said: see
+    :func:`load_state`.
+    """
     own = net.state_dict(keep_vars=True)
     state = {key: value for key, value in given.items() if key in own}
     aliases: dict[int, list[str]] = defaultdict(list)
@@ -59,7 +89,7 @@ def fitted(net: UnfoldingNetwork, given: Mapping[str, Tensor], path: str | Path)
     unused = [key for key in own if key not in state and re.fullmatch(net.unused_keys, key)]
     state |= {key: torch.zeros(own[key].shape) for key in unused}
     foreign = [key for key in given if key not in own and re.fullmatch(net.foreign_keys, key)]
-    _refuse_differences(net, own, {**given, **state}, foreign, path)
+    _refuse_differences(net, own, given, {**given, **state}, foreign, path, said)
     rounded = [key for key in own if state[key].dtype != own[key].dtype]
     for keys, what in (
         (unused, "unused parameters are missing, and become 0"),
@@ -101,7 +131,13 @@ def check_finite(net: UnfoldingNetwork, given: Mapping[str, Tensor], path: str |
 
 
 def _refuse_differences(
-    net: UnfoldingNetwork, own: Mapping[str, Tensor], state: Mapping[str, Tensor], foreign: list[str], path: str | Path
+    net: UnfoldingNetwork,
+    own: Mapping[str, Tensor],
+    given: Mapping[str, Tensor],
+    state: Mapping[str, Tensor],
+    foreign: list[str],
+    path: str | Path,
+    said: Said | None,
 ) -> None:
     missing = [key for key in own if key not in state]
     extra = [key for key in state if key not in own and key not in foreign]
@@ -111,15 +147,37 @@ def _refuse_differences(
         if key in state and state[key].shape != own[key].shape
     ]
     parts = [
-        f"{len(keys)} {what} ({', '.join(keys[:SHOWN])}{', ...' if len(keys) > SHOWN else ''})"
+        f"{len(keys)} {what} ({', '.join(keys[:NAMED])}{', ...' if len(keys) > NAMED else ''})"
         for what, keys in (("missing", missing), ("unknown", extra), ("of another shape", reshaped))
         if keys
     ]
-    if parts:
-        found = recognise(state)
-        looks = f"; the file looks like {' or '.join(found[0])} with {in_words(found[1])}" if found else ""
-        named = "; ".join(parts)
-        raise UnfoldError(f"the weights in {path} do not fit this {type(net).__name__}: {named}{looks}")
+    if not parts:
+        return
+    found = recognise(state)
+    names = found[0] if said is None and found else [said[0]] if said else []
+    sizes = dict(found[1]) if found else {} if said is None else said[1]
+    shared = [key for key in own if key in given and given[key].shape == own[key].shape]
+    another = not any(_is_of(net, name) for name in names) if names else not shared
+    holds = ""
+    if names:
+        verb = "holds" if said else "looks like"
+        options = f" with {in_words(sizes)}" if sizes and not another else ""
+        holds = f"the file {verb} {' or '.join(map(short, names))}{options}{', another network' if another else ''}; "
+    mine = recognise(own)
+    differing = {key: value for key, value in sizes.items() if mine is None or mine[1].get(key) != value}
+    raise MisfitError(
+        f"the weights in {path} do not fit this {type(net).__name__}: {holds}{'; '.join(parts)}",
+        names=names,
+        options={} if another else differing,
+        another=another,
+    )
+
+
+def _is_of(net: UnfoldingNetwork, name: str) -> bool:
+    """Whether a network's name, perhaps of code in a file, is of the network's class."""
+    if is_known(NETWORK, name):
+        return network_part(name).make is type(net)
+    return name.rpartition(":")[2] == type(net).__name__
 
 
 def in_words(arguments: Mapping[str, object]) -> str:

@@ -210,7 +210,7 @@ def _note(fact: Facts, one: Set, smallest: int, findings: list[Finding]) -> None
     one.kinds[fact.path] = fact.kind
     height, width = fact.size
     if min(fact.size) < smallest:
-        text = f"{fact.path} is {height}x{width} pixels, and at least {smallest}x{smallest} are needed"
+        text = f"{fact.path} is {width}x{height} pixels, and at least {smallest}x{smallest} are needed"
         findings.append(Finding("size", True, text, (fact.path,)))
     if fact.content not in CONTENT.get(fact.path.suffix.lower(), ()):
         findings.append(Finding("name", False, f"{fact.path} is {fact.content} by its content", (fact.path,)))
@@ -219,7 +219,7 @@ def _note(fact: Facts, one: Set, smallest: int, findings: list[Finding]) -> None
 def _compare(y: Facts, target: Facts, psnr: float | None, scales: dict[Path, tuple[int, Path]]) -> list[Finding]:
     """scales: filled here: by the folder of inputs, the scale of its first pair."""
     paths = (y.path, target.path)
-    a, b = (f"{fact.size[0]}x{fact.size[1]}, {fact.kind}" for fact in (y, target))
+    a, b = (f"{fact.size[1]}x{fact.size[0]}, {fact.kind}" for fact in (y, target))
     scale = max(target.size[0] // y.size[0], 1)
     if target.size != (scale * y.size[0], scale * y.size[1]):
         text = f"{y.path} is {a}, and {target.path} {b}: a pair has one size, or the target whole times that"

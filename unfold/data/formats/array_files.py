@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from unfold.errors import UnfoldError, reason_of
-from unfold.util.arrays import Array
+from unfold.util.arrays import Array, width_x_height
 from unfold.util.value_checks import in_range
 
 
@@ -28,7 +28,7 @@ def read_array_image(path: Path, largest: float = float("inf"), *, noisy: bool =
         shape = getattr(mapped, "shape", "several arrays")
         raise UnfoldError(f"{path} is an array of shape {shape}, and an image is (H,W) or (H,W,C)")
     if mapped.shape[0] * mapped.shape[1] > (Image.MAX_IMAGE_PIXELS or np.inf):
-        raise UnfoldError(f"{path} says that it has {mapped.shape[0]}x{mapped.shape[1]} pixels: too large to be read")
+        raise UnfoldError(f"{path} says that it has {width_x_height(mapped.shape)} pixels: too large to be read")
     if mapped.nbytes > largest:
         raise UnfoldError(f"{path} takes {mapped.nbytes / 1e9:.1f} GB: more than memory allows here")
     try:

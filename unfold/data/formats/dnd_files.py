@@ -49,7 +49,7 @@ def _crop(image: Any, box: Array, path: Path) -> NDArray[np.float32]:
     top, left, bottom, right = (int(value) for value in box)
     width, height = image.shape[1:]
     if not (1 <= top <= bottom <= height and 1 <= left <= right <= width):
-        raise UnfoldError(f"{path} is {height}x{width}, and its box {[top, left, bottom, right]} is not inside")
+        raise UnfoldError(f"{path} is {width}x{height}, and its box {[top, left, bottom, right]} is not inside")
     pixels = image[:, left - 1 : right, top - 1 : bottom].T.astype(np.float32)
     if not np.isfinite(pixels).all():
         raise UnfoldError(f"{path} is damaged: it has values that are not finite")

@@ -67,7 +67,7 @@ def read_bands(path: Path, largest: float, wanted: int | None = None) -> Bands |
         height, width = page.imagelength, page.imagewidth
         size = page.samplesperpixel * height * width * page.dtype.itemsize
         if size > largest or height * width > 2 * (Image.MAX_IMAGE_PIXELS or np.inf):
-            raise UnfoldError(f"{path} is {height}x{width}, {size / 1e9:.1f} GB: more than memory allows here")
+            raise UnfoldError(f"{path} is {width}x{height}, {size / 1e9:.1f} GB: more than memory allows here")
         pixels = page.asarray()
         if pixels.ndim == 2:
             pixels = pixels[..., None]

@@ -79,7 +79,7 @@ def grid_windows(pair: Pair, size: int, step: int) -> list[Window]:
 def _size(pair: Pair, least: int) -> tuple[int, int]:
     height, width = read_head(pair.input).size
     if min(height, width) < least:
-        raise UnfoldError(f"{pair.input} is {height}x{width}, and parts of {least}x{least} are wanted")
+        raise UnfoldError(f"{pair.input} is {width}x{height}, and parts of {least}x{least} are wanted")
     return height, width
 
 

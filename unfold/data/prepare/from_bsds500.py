@@ -18,6 +18,7 @@ from unfold.data.images import find_folder, images_in, is_image_name, read_image
 from unfold.data.pairs import INPUTS, subfolder
 from unfold.data.prepare.atomic_folders import whole_folder
 from unfold.errors import UnfoldError
+from unfold.util.arrays import width_x_height
 from unfold.util.atomic_files import whole_file
 from unfold.util.progress import progress
 
@@ -126,7 +127,7 @@ def _photographs(folder: Path, numbers: Iterable[str]) -> dict[str, Path]:
 def _clean(path: Path) -> NDArray[np.uint8]:
     image = read_image(path)
     if sorted(image.shape[:2]) != [321, 481]:
-        raise UnfoldError(f"{path} is {image.shape[0]}x{image.shape[1]}, and photographs of BSDS 321x481 or 481x321")
+        raise UnfoldError(f"{path} is {width_x_height(image.shape)}, and photographs of BSDS 321x481 or 481x321")
     return image.astype(np.uint8, copy=False)[:-1, :-1]
 
 

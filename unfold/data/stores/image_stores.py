@@ -14,7 +14,7 @@ from PIL.TiffImagePlugin import IMAGELENGTH, IMAGEWIDTH
 from unfold.data.images import as_channels, find_folder, find_images, find_list, opened, read_image, sliced
 from unfold.data.pairs import Pair, find_pairs, holds_pairs
 from unfold.errors import UnfoldError
-from unfold.util.arrays import Array
+from unfold.util.arrays import Array, width_x_height
 from unfold.util.progress import progress
 
 Item = Pair | Path  # a pair, or an image that is its own target
@@ -132,7 +132,7 @@ def read_files(files: Files) -> dict[str, Pixels]:
     images = {kind: read_image(path, grey=True) for kind, path in files.items()}
     if len({(image.shape, image.dtype) for image in images.values()}) > 1:
         shapes = " and ".join(
-            f"{files[kind]} {image.shape[0]}x{image.shape[1]} of {8 * image.itemsize} bits"
+            f"{files[kind]} {width_x_height(image.shape)} of {8 * image.itemsize} bits"
             for kind, image in images.items()
         )
         raise UnfoldError(f"a pair has one size and depth, and {shapes} have not")
@@ -178,5 +178,5 @@ def inside(window: Window, size: tuple[int, int]) -> tuple[slice, slice]:
     """Rows and columns of a window; ValueError where it is not inside an image of that size."""
     row, column, height, width = window
     if not (0 <= row <= row + height <= size[0] and 0 <= column <= column + width <= size[1]):
-        raise ValueError(f"{window} is not inside an image of {size[0]}x{size[1]} pixels")
+        raise ValueError(f"{window} is not inside an image of {width_x_height(size)} pixels")
     return slice(row, row + height), slice(column, column + width)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from unfold.data.stores.image_stores import Window, inside
 from unfold.data.stores.pixel_file import FILLED, NUMBERS, SEEN, Entry, PixelFile
 from unfold.errors import UnfoldError
+from unfold.util.arrays import width_x_height
 
 Images = dict[str, NDArray[Any]]
 
@@ -105,7 +106,7 @@ class SharedStore:
         if target.shape[:2] != self.sizes[source]:
             height, width = self.sizes[source]
             raise UnfoldError(
-                f"{name} has {target.shape[0]}x{target.shape[1]} pixels, and its head says {height}x{width}: save it "
+                f"{name} has {width_x_height(target.shape)} pixels, and its head says {width}x{height}: save it "
                 "anew, or begin anew where it was changed just now"
             )
         scale = len(target) // len(images["input"]) if "input" in images else 1

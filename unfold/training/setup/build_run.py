@@ -21,6 +21,7 @@ from unfold.degradations.degradation import Degradation
 from unfold.errors import UnfoldError, out_of_memory
 from unfold.evaluation.run_protocol import check_cases, validate
 from unfold.from_config import (
+    bare_network,
     build_degradation,
     build_network,
     build_store,
@@ -29,6 +30,7 @@ from unfold.from_config import (
     said_by,
     smallest_image,
 )
+from unfold.models.sizes_taken import size_fault
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.protocols.protocol import Case, Protocol
 from unfold.registry import in_plain
@@ -55,7 +57,7 @@ from unfold.util import log_once
 from unfold.util.arrays import Named
 from unfold.util.atomic_files import nearest, whole_file
 from unfold.util.device import pick_device, place
-from unfold.weights.load_model import check_files, check_finite, load_state, model_record
+from unfold.weights.load_model import MisfitError, check_files, check_finite, load_state, model_record
 from unfold.weights.read_checkpoint import Checkpoint, read_checkpoint
 from unfold.weights.resolve_weights import find_weights
 
@@ -116,6 +118,8 @@ def build_trainer(
         tensorboard.check_installed()
     device = pick_device(settings.device)
     torch.manual_seed(settings.seed)
+    if not dry and processes.first and (fault := size_fault(bare_network(cfg))):
+        logger.warning("warning: %s", fault)  # no error: it may be made for pictures of one size, or resumed
     net = build_network(cfg)
     net.checkpoint_stages = train.checkpoint_stages
     fill(net, settings.optim.start)
@@ -203,10 +207,12 @@ def begin_with(net: UnfoldingNetwork, name: str, source: str, partial: bool, key
     checkpoint = read_checkpoint(path, key, like=lambda: net)
     if not partial:
         try:
-            load_state(net, checkpoint.state, path)
+            load_state(net, checkpoint.state, path, checkpoint.model)
+        except MisfitError as error:
+            hint = "" if error.another else " (--partial takes over what fits)"
+            raise UnfoldError(f"--init: {error}{error.remedy()}{hint}") from None
         except UnfoldError as error:
-            hint = " (--partial takes over what fits)" if "do not fit" in str(error) else ""
-            raise UnfoldError(f"--init: {error}{hint}") from None
+            raise UnfoldError(f"--init: {error}") from None
         logger.info("beginning with the weights of %s", path)
         return
     check_finite(net, checkpoint.state, path)
@@ -303,11 +309,16 @@ def _find_run(
 ) -> tuple[Path, Checkpoint] | None:
     """The checkpoint to resume from, or None for a new run; UnfoldError where that would overwrite a run."""
     found = run_to_resume(cfg, folder, must=resume is True) if resume else None
-    if found is None and any((folder / "checkpoints").glob("*.pth")) and not overwrite:
-        raise UnfoldError(
-            f"{folder} holds a run already: --resume continues it, --overwrite begins anew, OUTPUT names another"
-        )
+    if found is None and not overwrite and (there := holds_a_run(folder)):
+        raise UnfoldError(there)
     return found
+
+
+def holds_a_run(folder: Path) -> str:
+    """That a folder holds a run, and how to go on; "" where it holds none."""
+    there = any((folder / "checkpoints").glob("*.pth"))
+    text = f"{folder} holds a run already: --resume continues it, --overwrite begins anew, OUTPUT names another"
+    return text if there else ""
 
 
 def _check_folder(folder: Path) -> None:

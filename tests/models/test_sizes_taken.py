@@ -1,0 +1,138 @@
+"""A network of a user's that takes only some sizes is found before it is trained, and an error says why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import unfold
+from tests.narrow import NAMES, narrow
+from unfold.errors import UnfoldError
+from unfold.models.registry import skeleton
+from unfold.models.sizes_taken import size_fault, takes
+
+Command = Callable[..., tuple[int, str, str]]
+
+NETWORK = """
+import torch
+from torch import nn
+from torch.nn import functional as F
+from unfold.models.unfolding import UnfoldingNetwork
+from unfold.util.padding import crop_to, pad_to_multiple
+
+
+class Shuffled(UnfoldingNetwork):
+    size_multiple = 2
+
+    def __init__(self, stages: int = 1):
+        super().__init__(stages)
+        self.prior = nn.Conv2d(12, 12, 3, padding=1)
+
+    def begin(self, y):
+        BEGIN
+
+    def stage(self, k, x, memory, shared):
+        return x - F.pixel_shuffle(self.prior(F.pixel_unshuffle(x, 2)), 2), memory
+"""
+BARE = "return y, y"
+PADS = "return pad_to_multiple(y, 2), y"
+CROPS = "\n    def finish(self, x, y):\n        return crop_to(x, y.shape[-2:])\n"
+RECIPE = """
+OUTPUT: {folder}/run
+MODEL: {{NAME: "shuffled.py:Shuffled"}}
+DATA: {{KIND: gaussian, ARGS: {{sigma: 25}}, TRAIN: {folder}/pictures, VAL: {folder}/pictures}}
+SCHEDULE: {{WARMUP: 1}}
+TRAIN: {{EPOCHS: 1, PATCHES: 2, BATCH: 2, PATCH: 16}}
+"""
+
+
+def network(folder: Path, begin: str, end: str = "", head: str = "size_multiple = 2") -> str:
+    text = NETWORK.replace("BEGIN", begin).replace("size_multiple = 2", head)
+    (folder / "shuffled.py").write_text(text + end)
+    return f"{folder / 'shuffled.py'}:Shuffled"
+
+
+def recipe(folder: Path) -> Path:
+    (folder / "pictures").mkdir()
+    for name in "ab":
+        pixels = np.random.default_rng(0).integers(0, 256, (32, 34, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / "pictures" / f"{name}.png")
+    (folder / "r.yaml").write_text(RECIPE.format(folder=folder))
+    return folder / "r.yaml"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_network_of_the_package_takes_every_size_without_numbers_too(name: str) -> None:
+    net = narrow(name)
+    assert takes(net, 65, 67), name
+    assert size_fault(net) == ""
+
+
+@pytest.mark.parametrize(
+    ("begin", "end", "head", "fault"),
+    [
+        (BARE, "", "size_multiple = 2", True),
+        (BARE, "", "pass", True),  # it does not even say so
+        (PADS, "", "size_multiple = 2", True),
+        (PADS, CROPS, "size_multiple = 2", False),
+        (PADS, CROPS, "pass", False),
+        (PADS.replace("y, 2", "y, 2, mode=str(float(y.mean()))"), "", "size_multiple = 2", False),  # needs numbers
+    ],
+)
+def test_a_network_that_does_not_pad_or_does_not_crop_is_found_and_no_other(
+    tmp_path: Path, begin: str, end: str, head: str, fault: bool
+) -> None:
+    text = size_fault(skeleton(network(tmp_path, begin, end, head), {}))
+    assert ("begin pads and finish crops" in text) == fault
+    assert not fault or "takes pictures of 64x64 pixels and not of 67x65" in text
+    assert not fault or ("size_multiple = 2 only announces it" in text) == (head != "pass")
+
+
+def test_a_check_refuses_it_a_training_warns_of_it_and_the_models_page_says_it(
+    tmp_path: Path, command: Command, caplog: pytest.LogCaptureFixture
+) -> None:
+    network(tmp_path, BARE)
+    config = recipe(tmp_path)
+    code, _, err = command("train", "--config", config, "--check")
+    assert code == 2
+    assert err.count("\n") == 1
+    assert "begin pads and finish crops" in err
+    assert command("train", "--config", config)[0] == 0
+    assert "begin pads and finish crops" in caplog.text
+    assert "begin pads and finish crops" in command("models", config)[1]
+
+
+def test_the_error_of_an_odd_picture_says_it_and_an_even_picture_is_restored(tmp_path: Path) -> None:
+    net = unfold.create_model(network(tmp_path, BARE)).eval()
+    assert unfold.restore(np.zeros((32, 34, 3), np.uint8), net).shape == (32, 34, 3)
+    with pytest.raises(UnfoldError, match=r"begin pads and finish crops.*this one is 33x31"):
+        unfold.restore(np.zeros((31, 33, 3), np.uint8), net)
+
+
+def test_an_error_that_is_not_of_the_size_does_not_speak_of_sizes(tmp_path: Path) -> None:
+    net = unfold.create_model(network(tmp_path, "return (y, y) if y.is_meta else {}['scale']")).eval()
+    with pytest.raises(UnfoldError, match="KeyError") as caught:
+        unfold.restore(np.zeros((31, 33, 3), np.uint8), net)
+    assert "crops" not in str(caught.value)
+
+
+def test_first_steps_have_a_size_that_the_network_takes(tmp_path: Path, command: Command) -> None:
+    """By reflection, as people write it, 1x1 cannot be padded."""
+    reflecting = "return F.pad(y, (0, y.shape[-1] % 2, 0, y.shape[-2] % 2), mode='reflect'), y"
+    network(tmp_path, reflecting, CROPS)
+    code, out, err = command("train", "--config", recipe(tmp_path), "--check")
+    assert code == 0, err
+    assert "1 of 2x2: loss" in out
+
+
+def test_the_tiles_of_a_padding_network_are_those_of_the_whole_picture(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    net = unfold.create_model(network(tmp_path, PADS, CROPS)).eval()
+    picture = np.random.default_rng(0).integers(0, 256, (141, 139, 3), np.uint8)
+    whole = unfold.restore(picture, net, tile=None)
+    assert (unfold.restore(picture, net, tile=64) == whole).mean() > 0.99
