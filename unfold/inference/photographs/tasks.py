@@ -47,8 +47,7 @@ WEAK = 3.0  # of 255: in a soft picture, errors of so weak a JPEG cannot be remo
 LEAST_GIVEN = {"enlarge": 1.0, "deblur": 3.0}
 # CAMERA_DENOISER: the strength given to it for 1; the change of a picture (root mean square over its colours, of 255)
 # below which it more often removes texture than noise; the least quality of JPEG that it was trained on.
-GENTLE, LEAST_CHANGE, LEAST_QUALITY = 0.7, 2.0, 60
-SOFTLY = 1.25  # factor on LEAST_CHANGE for a soft picture, whose noise was mostly removed before
+GENTLE, LEAST_CHANGE, LEAST_QUALITY = 0.7, 2.25, 60
 BLIND_SHARE = 0.5  # share of the change that is kept where only JPEG error was found and the network takes no level
 
 
@@ -156,8 +155,7 @@ def _denoise(picture: Pixels, evidence: Evidence, net: UnfoldingNetwork, run: Ru
 def _denoise_by_its_own_level(picture: Pixels, evidence: Evidence, run: Run, strength: float) -> Restored:
     result = run({"strength": GENTLE * strength})
     change = size_of_change(picture, result)
-    least = LEAST_CHANGE * (SOFTLY if evidence.blur > SOFT else 1)
-    if change < least and evidence.jpeg < LEAST_FOR_JPEG:
+    if change < LEAST_CHANGE and evidence.jpeg < LEAST_FOR_JPEG:
         return _nothing_to_remove(picture, evidence, "if it is noisy, --strength 2 removes more")
     found = evidence.sentence()
     if (why := implausible(picture, result, 1, change)) is not None:
