@@ -148,7 +148,7 @@ def test_data_that_do_not_fit_are_reported_in_one_line(sets: Path, command: Comm
     assert "has no folder of inputs" in error_of("--rain", "BSDS")
     photograph = sets / "BSDS" / "images" / "val" / "200.jpg"
     Image.fromarray(scene(480, 320)).save(photograph)
-    assert "200.jpg is 480x320, and photographs of BSDS 321x481 or 481x321" in error_of()
+    assert "200.jpg is 320x480, and photographs of BSDS 321x481 or 481x321" in error_of()
     photograph.unlink()
     assert "BSDS has no 200.jpg: all of BSDS500 is needed" in error_of()
     (sets / "BSDS" / "images" / "train" / "100.jpg").unlink()

@@ -121,5 +121,5 @@ def test_a_pair_is_read_to_the_digit_and_has_one_size(tmp_path: Path) -> None:
     assert np.array_equal(y, scene(20, 30, seed=1))
     assert np.array_equal(target, scene(20, 30, seed=2))
     Image.fromarray(scene(30, 20)).save(pair.target)
-    with pytest.raises(UnfoldError, match=r"a\.png is 20x30 and .*b\.bmp 30x20: a pair has one size"):
+    with pytest.raises(UnfoldError, match=r"a\.png is 30x20 and .*b\.bmp 20x30: a pair has one size"):
         read_pair(pair)

@@ -124,5 +124,5 @@ def test_images_that_do_not_align_are_refused() -> None:
         with pytest.raises(UnfoldError, match=reason) as caught:
             aligned_scores(z, torch.from_numpy(x) if isinstance(z, torch.Tensor) else x)
         assert "\n" not in str(caught.value)
-    with pytest.raises(UnfoldError, match="at least 11x11 pixels, not 10x96"):
+    with pytest.raises(UnfoldError, match="at least 11x11 pixels, not 96x10"):
         aligned_scores(x[:10, :96], x[:10, :96])

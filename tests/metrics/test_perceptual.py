@@ -88,7 +88,7 @@ def test_a_missing_package_and_missing_weights_are_named(monkeypatch: pytest.Mon
 
 def test_images_it_cannot_take_are_refused() -> None:
     a = scene(32, 32)
-    for image, reason in ((a[..., 0], "three channels, not 1"), (a[:30], "at least 31x31 pixels, not 30x32")):
+    for image, reason in ((a[..., 0], "three channels, not 1"), (a[:30], "at least 31x31 pixels, not 32x30")):
         with pytest.raises(UnfoldError, match=reason):
             lpips(image, image)
     with pytest.raises(UnfoldError, match="differ in shape"):

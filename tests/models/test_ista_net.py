@@ -415,7 +415,7 @@ def test_protocols_refuse_networks_of_other_ratios_and_masks_of_other_sizes(thei
     sample = parse_protocol(f"ista_net_mri:mask={tmp_path}/mask.npy").sample(case)
     assert psnr(sample.inputs["y"], sample.inputs["image"]) > 100, "all frequencies"
     np.save(tmp_path / "mask.npy", np.ones((20, 20)))
-    with pytest.raises(UnfoldError, match="is 20x24, and the mask 20x20"):
+    with pytest.raises(UnfoldError, match="is 24x20, and the mask 20x20"):
         parse_protocol(f"ista_net_mri:mask={tmp_path}/mask.npy").sample(case)
     np.save(tmp_path / "mask.npy", 255 * np.ones((20, 24)))
     with pytest.raises(UnfoldError, match=r"values from 255 to 255"):

@@ -101,7 +101,7 @@ def test_sixteen_bits_count_in_full(tmp_path: Path) -> None:
 def test_pictures_of_two_sizes_are_reported(folder: Path) -> None:
     Image.fromarray(scene(40, 40)).save(folder / "target" / "0.jpg")
     protocol = parse_protocol("pairs")
-    with pytest.raises(UnfoldError, match=r"input/0\.jpg is 40x48 and .*target/0\.jpg 40x40: a pair has one size"):
+    with pytest.raises(UnfoldError, match=r"input/0\.jpg is 48x40 and .*target/0\.jpg 40x40: a pair has one size"):
         protocol.sample(protocol.cases(str(folder))[0])
 
 

@@ -261,7 +261,7 @@ def test_mistakes_are_one_line(real: Path, command: Command, arguments: str, mes
 def test_images_smaller_than_a_kernel_and_missing_kernels_are_reported(data: Path, command: Command) -> None:
     given = ("test", "--data", "Pair", "--model", "identity", "--protocol", "nrl_gdn_uniform:kernel=7")
     Image.fromarray(scene(10, 40)).save(data / "Pair" / "c.png")
-    assert "c.png is 10x40, smaller than kernel 7, 11x11" in command(*given)[2]
+    assert "c.png is 40x10, smaller than kernel 7, 11x11" in command(*given)[2]
     (data / "kernels" / "kernels_8.mat").unlink()
     assert "github.com/kongsjsj/NRL-GDN" in command(*given)[2]
 
