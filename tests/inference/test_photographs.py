@@ -25,6 +25,7 @@ from unfold.inference.photographs.tasks import (
     bicubic,
     blended,
     denoised_first,
+    keeping_texture,
     restore_photograph,
     weights_for,
 )
@@ -233,6 +234,7 @@ def test_a_soft_colour_picture_is_denoised_before_it_is_sharpened(
     assert command("restore", tmp_path / "a.png", "-o", tmp_path / "o.png", "--task", "deblur")[0] == 0
     assert "a.png: denoised first; found" in caplog.text
     clean = restore_with_tiles(noisy, load_model(CAMERA_DENOISER), inputs={"strength": GENTLE}, tile=None).image
+    clean = keeping_texture(noisy, clean)
     net = load_model(WEIGHTS["deblur"])
     expected, _ = restore_photograph(
         *(clean, "deblur", gather(noisy), net),
@@ -249,8 +251,9 @@ def test_a_small_change_is_dropped_and_a_large_one_kept_unless_jpeg_speaks_for_i
     picture, given = np.full((32, 32, 3), 100, np.uint8), []
     picture[::4] = 150
     net = load_model(CAMERA_DENOISER)
+    fine = Evidence(jpeg=2, quality=92, noise=0, blur=0, ways=WAYS)
     packed = Evidence(jpeg=5, quality=70, noise=0, blur=0, ways=WAYS)
-    for evidence, change, kept in ((NOTHING, 1, False), (NOTHING, 3, True), (packed, 1, True), (packed, 90, False)):
+    for evidence, change, kept in ((fine, 1, False), (fine, 3, True), (packed, 1, True), (packed, 90, False)):
         result = (picture.astype(int) + np.where(picture > 120, change, -change)).clip(0, 255).astype(np.uint8)
 
         def run(inputs: dict[str, Any], result: Any = result) -> Any:
@@ -258,9 +261,21 @@ def test_a_small_change_is_dropped_and_a_large_one_kept_unless_jpeg_speaks_for_i
             return result
 
         image, sentence = restore_photograph(picture, "denoise", evidence, net, run, strength=1.5)
-        np.testing.assert_array_equal(image, result if kept else picture)
+        np.testing.assert_array_equal(image, blended(picture, result, 0.8) if kept else picture)
         assert ("left as it is" in sentence) == (not kept)
     assert given == 4 * [{"strength": pytest.approx(1.5 * GENTLE)}]
+
+
+def test_texture_in_a_picture_without_a_trace_of_jpeg_or_noise_is_left_unless_more_is_asked_for() -> None:
+    picture = photograph(32)
+    net = load_model(CAMERA_DENOISER)
+    image, sentence = restore_photograph(picture, "denoise", NOTHING, net, lambda inputs: picture // 2)
+    assert image is picture
+    assert "--strength 2 removes more" in sentence
+    busy = np.random.default_rng(0).integers(60, 200, (32, 32, 3)).astype(np.uint8)
+    smoother = np.full_like(busy, 130)
+    image, _ = restore_photograph(busy, "denoise", NOTHING, net, lambda inputs: smoother, strength=2)
+    np.testing.assert_array_equal(image, smoother)
 
 
 def test_a_jpeg_of_high_quality_is_left_as_it_is() -> None:

@@ -34,6 +34,7 @@ from unfold.inference.photographs.tasks import (
     bounded,
     check_task,
     denoised_first,
+    keeping_texture,
     restore_photograph,
     weights_for,
 )
@@ -478,19 +479,21 @@ def _judged(
     level = None if options.task or options.estimate or "sigma" not in inputs else 255 * inputs["sigma"]
     if options.task:
         net = _for_picture(net, weights_for(options.task, evidence, pixels), WEIGHTS[options.task])
-    first = ""
+    start, first = pixels, ""
     if options.task and denoised_first(options.task, evidence, pixels):
-        denoiser = _for_picture(net, CAMERA_DENOISER, "")
-        pixels, first = run(pixels, denoiser, {"strength": GENTLE}).image, "denoised first; "
+        clean = run(pixels, _for_picture(net, CAMERA_DENOISER, ""), {"strength": GENTLE}).image
+        start, first = keeping_texture(pixels, clean), "denoised first; "
 
     def restored(chosen: Named) -> Pixels:  # the network may take no noise level
         given = {key: value for key, value in chosen.items() if key in net.inputs}
-        return run(pixels, net, (inputs if not options.task else {}) | given).image
+        return run(start, net, (inputs if not options.task else {}) | given).image
 
     scale = int(options.inputs.get("scale", 1))
     image, sentence = restore_photograph(
-        pixels, task, evidence, net, restored, scale=scale, strength=options.strength, level=level
+        start, task, evidence, net, restored, scale=scale, strength=options.strength, level=level
     )
+    if image is start:
+        image, first = pixels, ""  # nothing else was done: not denoised either
     logger.info("%s: %s%s", one_line(source.name), first, sentence)
     return image
 

@@ -17,7 +17,7 @@ OVERSHOOT = 0.10  # share of the local contrast, for enlarging what a reduction 
 # 0.8, 1.2 and 1.6 pixels of the result, noise of 2.55, at scale 1 and 2: per pixel of width (of the small picture), and
 # at width 0. They refuse none of the 36 right ones. At scale 1 they refuse 16 of the 18 that are too wide (missed: -1.2
 # and -1.8 dB), at scale 2 12 of 17 that lose by 1.3 or 1.7 times the width (missed: -0.4 to -3.0, and one -5.4 dB).
-BY_WIDTH, AT_ZERO, AT_ZERO_ENLARGED, LEAST_LIMIT = 0.55, -0.18, -0.02, 0.2
+BY_WIDTH, AT_ZERO, AT_ZERO_ENLARGED, LEAST_LIMIT = 0.55, -0.18, -0.02, 0.15
 # MOVED and EXPLAINED are choices: no harmful results of these kinds were available.
 MOVED = 1.3  # times the assumed noise and JPEG error: a larger change removes picture content
 EXPLAINED = 2.5  # times the assumed noise: the largest distance of the reduced result from the picture
