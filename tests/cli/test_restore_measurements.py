@@ -150,8 +150,17 @@ def test_a_folder_of_k_spaces_becomes_pictures_and_the_mask_in_it_stays_a_mask(
         assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
 
-@pytest.mark.parametrize("make", [lines, disc])
-@pytest.mark.parametrize("size", [(64, 48), (65, 81), (256, 256)])
+def test_masks_drawn_without_a_centre_are_taken() -> None:
+    rng = np.random.default_rng(1)
+    for share in (0.25, 0.5):
+        for _ in range(60):
+            check_mask("mask", (rng.random((64, 64)) < share).astype(np.float64))
+            check_mask("mask", np.tile(rng.random(256) < share, (32, 1)).astype(np.float64))
+
+
+@pytest.mark.parametrize(
+    ("make", "size"), [(disc, (64, 48)), (disc, (65, 81)), (disc, (256, 256)), (lines, (256, 256)), (lines, (100, 320))]
+)
 def test_a_mask_with_the_zero_frequency_elsewhere_is_refused_with_the_remedy(make: Any, size: tuple[int, int]) -> None:
     mask = make(size)
     check_mask("mask", mask)

@@ -266,6 +266,22 @@ def test_a_small_change_is_dropped_and_a_large_one_kept_unless_jpeg_speaks_for_i
     assert given == 4 * [{"strength": pytest.approx(1.5 * GENTLE)}]
 
 
+def test_half_the_strength_removes_less_where_noise_is_found_and_texture_alone_is_kept() -> None:
+    rng = np.random.default_rng(0)
+    picture = np.full((64, 64, 3), 128, np.uint8)
+    picture[:, 32:] = rng.integers(60, 200, (64, 32, 3))
+    net = load_model(CAMERA_DENOISER)
+    noisy = Evidence(jpeg=0, quality=None, noise=5, blur=0, ways=WAYS)
+    even = rng.choice([-2, 2], picture.shape)
+    textured = np.where(np.arange(64)[None, :, None] >= 32, rng.choice([-9, 9], picture.shape), 0)
+    for change, strength, kept in ((even, 0.5, True), (even, 1, False), (textured, 1, False)):
+        result = (picture + change).clip(0, 255).astype(np.uint8)
+        image, sentence = restore_photograph(
+            picture, "denoise", noisy, net, lambda inputs, x=result: x, strength=strength
+        )
+        assert (image is not picture, "left as it is" not in sentence) == (kept, kept), sentence
+
+
 def test_texture_in_a_picture_without_a_trace_of_jpeg_or_noise_is_left_unless_more_is_asked_for() -> None:
     picture = photograph(32)
     net = load_model(CAMERA_DENOISER)

@@ -70,7 +70,7 @@ def given_inputs(
             takes = f"; it takes {', '.join(known)}" if known and option.startswith("--input") else ""
             raise UnfoldError(f"{name} does not take {option}{takes}")
     times = _whole("scale", said.get("scale", "1"), 1)
-    unknown = times > 1 and any(one.kind == "kernel" and key not in said for key, one in known.items())
+    unknown = times > 1 and "kernel" in net.required and "kernel" not in said
     inputs: Named = {}
     for key, one in known.items():
         if key in said:
@@ -109,11 +109,13 @@ def _assumed(name: str, key: str, one: Input, times: int, *, alone: bool, unknow
     if key == "scale":
         return {key: times}
     if one.kind == "kernel" and not alone:
-        if times > 1:  # chosen for each picture
+        if unknown and key == "kernel":  # chosen for each picture
             if times not in SCALES:
-                raise UnfoldError(f"no kernel is assumed for scale {times}, only for 2 to {SCALES[-1]}: give --kernel")
+                raise UnfoldError(f"no kernel is assumed for scale {times}, only for 1 to {SCALES[-1]}: give --kernel")
             logger.info("note: no --kernel is given; it is chosen from the evidence in each picture")
             return {}
+        if times > 1:
+            raise UnfoldError(f"{name} needs {key}, a kernel: give --input {key}=gauss:WIDTH or a file")
         logger.info(
             "note: no --kernel is given; assuming a Gaussian of %g pixels (gauss:%g), which at scale 1 is hardly a "
             "blur, and next to nothing will change: give --kernel",

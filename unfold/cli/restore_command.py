@@ -25,6 +25,7 @@ from unfold.inference.collect_files import Job, by_kind, find_jobs
 from unfold.inference.kernel_and_noise import estimated_sigma, gaussian
 from unfold.inference.measured import is_measurement, read_measured, restore_measured
 from unfold.inference.photographs.evidence import gather, jpeg_error_of
+from unfold.inference.photographs.guard import implausible
 from unfold.inference.photographs.tasks import (
     CAMERA_DENOISER,
     GENTLE,
@@ -480,9 +481,11 @@ def _judged(
     if options.task:
         net = _for_picture(net, weights_for(options.task, evidence, pixels), WEIGHTS[options.task])
     start, first = pixels, ""
-    if options.task and denoised_first(options.task, evidence, pixels):
+    if options.task and options.strength and denoised_first(options.task, evidence, pixels):
         clean = run(pixels, _for_picture(net, CAMERA_DENOISER, ""), {"strength": GENTLE}).image
-        start, first = keeping_texture(pixels, clean), "denoised first; "
+        clean = keeping_texture(pixels, clean)
+        if implausible(pixels, clean, 1, evidence.error()) is None:
+            start, first = clean, "denoised first; "
 
     def restored(chosen: Named) -> Pixels:  # the network may take no noise level
         given = {key: value for key, value in chosen.items() if key in net.inputs}

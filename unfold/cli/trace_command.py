@@ -81,16 +81,19 @@ def run_trace(
     largest = MEMORY * available(torch.device("cpu"))
     picture = read_picture(as_path(source), largest).pixels
     inputs = with_images(inputs, as_path(source), picture.shape)
-    if lacks_kernel(net, inputs):
+    if chosen := lacks_kernel(net, inputs):
         assumed = first_assumption(gather(in_integers(picture), as_path(source)), times)
-        inputs |= {key: value for key, value in assumed.items() if key in net.inputs and key not in inputs}
+        own = {
+            key for key in inputs if key != "sigma" or sigma != "estimate"
+        }  # restore estimates it by the evidence, too
+        inputs |= {key: value for key, value in assumed.items() if key in net.inputs and key not in own}
     given = check_inputs(net, inputs, picture.shape)
     wanted = None if target is None else read_picture(as_path(target), largest).pixels
     if wanted is not None and wanted.shape[:2] != (expected := tuple(times * n for n in picture.shape[:2])):
         raise UnfoldError(
             f"--target {target} is {width_x_height(wanted.shape)}, and the result {width_x_height(expected)}"
         )
-    if sigma == "estimate":
+    if sigma == "estimate" and not chosen:
         inputs["sigma"] = min(estimated_sigma(picture, jpeg_error_of(picture, as_path(source))), 1)
         logger.info("%s: estimated noise %.2f (of 255)", Path(source).name, 255 * inputs["sigma"])
     notes = []
@@ -105,6 +108,10 @@ def run_trace(
         inputs = {**inputs, **{key: inputs[key][window] for key in images}}
         if wanted is not None:
             wanted = wanted[times * rows.start : times * rows.stop, times * columns.start : times * columns.stop]
+    if chosen:
+        notes.append(
+            "Kernel and noise are the first that `unfold restore` tries for this picture; it may refuse the result."
+        )
     records = trace(picture, net, wanted, stages=stages, precision=precision, **inputs)
     if len(records) <= count:
         notes.append(f"The network's own rule ended it after stage {records[-1].k} of at most {count}.")

@@ -93,6 +93,27 @@ def size_of_change(picture: NDArray[Any], result: NDArray[Any]) -> float:
     return float(np.sqrt(total / picture.size)) * 255 / np.iinfo(picture.dtype).max
 
 
+def evenness(picture: NDArray[Any], result: NDArray[Any]) -> float:
+    """The change of luma in the smoothest quarter of 8x8 blocks of the result over that in all, root mean squares.
+
+    About 1 for noise, which is everywhere; less where texture was removed. 1 where there are no blocks to compare;
+    blocks that are nearly black or white are left out.
+    """
+    change, after = luma_in_255(result) - luma_in_255(picture), luma_in_255(result)
+    height, width = (n // 8 * 8 for n in after.shape)
+
+    def blocks(plane: NDArray[np.float32]) -> NDArray[np.float32]:
+        return plane[:height, :width].reshape(height // 8, 8, width // 8, 8).transpose(0, 2, 1, 3).reshape(-1, 64)
+
+    means = blocks(after).mean(axis=1)
+    inside = (means > 16) & (means < 239)
+    energy, spread = (blocks(change)[inside] ** 2).mean(axis=1), blocks(after)[inside].std(axis=1)
+    if len(energy) < 4 or not energy.any():
+        return 1.0
+    smooth = spread <= np.percentile(spread, 25)
+    return float(np.sqrt(energy[smooth].mean() / energy.mean()))
+
+
 def takes_rain(picture: NDArray[Any], result: NDArray[Any]) -> bool:
     """Whether a change may be removed rain: it is large enough, and nearly all of it darkens, as streaks are bright."""
     change = luma_in_255(picture) - luma_in_255(result)
