@@ -70,7 +70,7 @@ def given_inputs(
             takes = f"; it takes {', '.join(known)}" if known and option.startswith("--input") else ""
             raise UnfoldError(f"{name} does not take {option}{takes}")
     times = _whole("scale", said.get("scale", "1"), 1)
-    unknown = times > 1 and "kernel" in net.required and "kernel" not in said
+    unknown = lacks_kernel(net, {**said, "scale": times})
     inputs: Named = {}
     for key, one in known.items():
         if key in said:

@@ -83,9 +83,8 @@ def run_trace(
     inputs = with_images(inputs, as_path(source), picture.shape)
     if chosen := lacks_kernel(net, inputs):
         assumed = first_assumption(gather(in_integers(picture), as_path(source)), times)
-        own = {
-            key for key in inputs if key != "sigma" or sigma != "estimate"
-        }  # restore estimates it by the evidence, too
+        # --sigma estimate goes by the evidence here, as in restore.
+        own = {key for key in inputs if key != "sigma" or sigma != "estimate"}
         inputs |= {key: value for key, value in assumed.items() if key in net.inputs and key not in own}
     given = check_inputs(net, inputs, picture.shape)
     wanted = None if target is None else read_picture(as_path(target), largest).pixels

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unfold.inference.photographs.noise_and_blur import luma_in_255
+from unfold.inference.photographs.noise_and_blur import blocks_of, luma_in_255
 
 # OVERSHOOT was set on 330 results of enlarging photographs of BSDS500's val: it refuses all 51 that were 1 dB or more
 # below bicubic interpolation, 2 of 9 that were 0.3 to 1 dB below, and 2 of 264 that were at most 0.1 dB below.
@@ -99,15 +99,11 @@ def evenness(picture: NDArray[Any], result: NDArray[Any]) -> float:
     About 1 for noise, which is everywhere; less where texture was removed. 1 where there are no blocks to compare;
     blocks that are nearly black or white are left out.
     """
-    change, after = luma_in_255(result) - luma_in_255(picture), luma_in_255(result)
-    height, width = (n // 8 * 8 for n in after.shape)
-
-    def blocks(plane: NDArray[np.float32]) -> NDArray[np.float32]:
-        return plane[:height, :width].reshape(height // 8, 8, width // 8, 8).transpose(0, 2, 1, 3).reshape(-1, 64)
-
-    means = blocks(after).mean(axis=1)
+    luma = luma_in_255(result)
+    after, change = blocks_of(luma), blocks_of(luma - luma_in_255(picture))
+    means = after.mean(axis=(1, 2))
     inside = (means > 16) & (means < 239)
-    energy, spread = (blocks(change)[inside] ** 2).mean(axis=1), blocks(after)[inside].std(axis=1)
+    energy, spread = (change[inside] ** 2).mean(axis=(1, 2)), after[inside].std(axis=(1, 2))
     if len(energy) < 4 or not energy.any():
         return 1.0
     smooth = spread <= np.percentile(spread, 25)

@@ -55,15 +55,20 @@ def noise_level(picture: Picture) -> float:
     return level if level >= LEAST_NOISE else 0.0
 
 
+def blocks_of(plane: NDArray[Any]) -> NDArray[Any]:
+    """(N,8,8): the whole 8x8 blocks of a plane (H,W)."""
+    height, width = (n // 8 * 8 for n in plane.shape)
+    return plane[:height, :width].reshape(height // 8, 8, width // 8, 8).transpose(0, 2, 1, 3).reshape(-1, 8, 8)
+
+
 def _smoothest(plane: NDArray[Any], *, clipped: bool = False) -> NDArray[Any]:
     """(2,): deviations from a fitted plane in the smoothest 8x8 blocks, and in smooth ones.
 
     clipped: skip blocks that touch black or white.
     """
-    height, width = (n // 8 * 8 for n in plane.shape)
-    if not height or not width:
+    blocks = blocks_of(plane)
+    if not len(blocks):
         return np.zeros(2)
-    blocks = plane[:height, :width].reshape(height // 8, 8, width // 8, 8).transpose(0, 2, 1, 3).reshape(-1, 8, 8)
     if clipped:
         inside = (blocks.min(axis=(1, 2)) > 4) & (blocks.max(axis=(1, 2)) < 251)
         blocks = blocks[inside] if inside.mean() > 0.05 else blocks

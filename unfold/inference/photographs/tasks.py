@@ -51,9 +51,8 @@ LEAST_GIVEN = {"enlarge": 1.0, "deblur": 3.0}
 # CAMERA_DENOISER: the strength given to it for 1; the change of a picture (root mean square over its colours, of 255)
 # below which it more often removes texture than noise; the least quality of JPEG that it was trained on.
 GENTLE, LEAST_CHANGE, LEAST_QUALITY = 0.7, 2.25, 60
-LEAST_EVENNESS = (
-    0.8  # of a change that is noise: camera noise on BSDS500's val has 0.92 and more, good pictures 0.49 up
-)
+# Evenness of a change that is noise: on BSDS500's val camera noise has 0.92 and more, good pictures have 0.49 and more.
+LEAST_EVENNESS = 0.8
 WEAK_CHANGE, SHARE_OF_WEAK = 5.0, 0.8  # of a change below the former, the latter is kept: it takes texture, too
 BLIND_SHARE = 0.5  # share of the change that is kept where only JPEG error was found and the network takes no level
 
