@@ -81,6 +81,24 @@ def test_a_png_that_was_a_jpeg_is_found_out_even_where_it_was_cut(cut: tuple[int
     assert found.jpeg == pytest.approx(gather(packed, tmp_path / "a.jpg").jpeg, rel=0.1)
 
 
+def test_a_png_that_was_a_good_jpeg_is_left_as_it_is_unless_more_is_asked(
+    command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its owner may have nothing better to compare it with; the same pixels in a JPEG file are denoised."""
+    rng = np.random.default_rng(0)
+    noisy = np.rint((photograph() + rng.normal(0, 3, (192, 192, 3))).clip(0, 255)).astype(np.uint8)
+    packed = as_jpeg(noisy, tmp_path / "a.jpg", 75)
+    Image.fromarray(packed).save(tmp_path / "a.png")
+    assert gather(packed, tmp_path / "a.png").noise == 0
+    changed = {}
+    for name, words in (("a.png", ()), ("a.jpg", ()), ("a.png", ("--strength", "1.2"))):
+        out = tmp_path / "o.png"
+        assert command("restore", tmp_path / name, "-o", out, "--task", "denoise", "--overwrite", *words)[0] == 0
+        with Image.open(out) as image:
+            changed[name, words] = bool((np.asarray(image) != packed).any())
+    assert list(changed.values()) == [False, True, True]
+
+
 def test_a_picture_that_was_never_compressed_has_no_trace_of_it_and_no_noise() -> None:
     for seed in range(3):
         found = gather(photograph(seed=seed))

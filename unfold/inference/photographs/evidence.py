@@ -21,7 +21,8 @@ LOOKED_AT = 1024  # pixels on a side, in the middle: enough, and bounded memory
 class Evidence:
     """jpeg: error of compression, of 255, 0 without traces of it; quality: of the nearest standard table, or None;
     noise: of 255, 0 where it is not distinguishable from texture; blur: pixels, 0 where edges are sharp; ways: how the
-    picture may have been made small, most likely first.
+    picture may have been made small, most likely first; in_file: whether the JPEG is the file itself, not one that was
+    decoded and saved again without loss.
     """
 
     jpeg: float
@@ -29,6 +30,7 @@ class Evidence:
     noise: float
     blur: float
     ways: tuple[str, ...]
+    in_file: bool = True
 
     def error(self) -> float:
         """Noise and JPEG error combined, of 255."""
@@ -36,8 +38,9 @@ class Evidence:
 
     def sentence(self) -> str:
         """The findings as a sentence."""
+        jpeg = f"{'' if self.in_file else 'an earlier '}JPEG of quality {self.quality}"
         found = [
-            f"JPEG of quality {self.quality}" if self.quality else "no trace of JPEG",
+            jpeg if self.quality else "no trace of JPEG",
             f"noise {self.noise:.1f} (of 255)" if self.noise else "no noise beside texture",
             f"a blur of {self.blur:.1f} pixels" if self.blur > SOFT else "sharp edges",
         ]
@@ -64,6 +67,7 @@ def gather(pixels: NDArray[Any], source: Path | None = None) -> Evidence:
     middle = _middle(pixels).astype(np.float32) * np.float32(255 / np.iinfo(pixels.dtype).max)
     luma = luma_of(middle)
     table = table_of(source) if source is not None else None
+    in_file = table is not None
     if table is None:
         table = found_table(luma)
     return Evidence(
@@ -72,4 +76,5 @@ def gather(pixels: NDArray[Any], source: Path | None = None) -> Evidence:
         noise=noise_level(middle),
         blur=blur_width(middle),
         ways=tuple(likely_ways(luma, jpeg=table is not None)),
+        in_file=in_file,
     )

@@ -136,7 +136,18 @@ def restore_photograph(
     return _deblur(picture, evidence, run, strength) if task == "deblur" else _derain(picture, run, strength)
 
 
+def kept_with_its_jpeg(evidence: Evidence) -> bool:
+    """Whether the only error is that of a JPEG which somebody decoded and saved again without loss: that picture is
+    their original, and what a JPEG of at least LEAST_QUALITY took is not worth a change that may harm it.
+    """
+    if evidence.in_file or evidence.quality is None or evidence.noise:
+        return False
+    return evidence.quality >= LEAST_QUALITY
+
+
 def _denoise(picture: Pixels, evidence: Evidence, net: UnfoldingNetwork, run: Run, strength: float) -> Restored:
+    if kept_with_its_jpeg(evidence) and strength <= 1:
+        return _nothing_to_remove(picture, evidence, "--strength 1.2 removes what that JPEG left, and noise")
     if "strength" in net.inputs:  # it sees the level itself, at each place
         return _denoise_by_its_own_level(picture, evidence, run, strength)
     from_jpeg = _given_for_jpeg(evidence)
