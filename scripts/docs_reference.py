@@ -36,7 +36,7 @@ KINDS = {
     "protocol": (
         registry.PROTOCOL,
         "--protocol, DATA.VAL_PROTOCOL, TEST.PROTOCOL",
-        "behind the name: NAME:OPTION=VALUE",
+        "after the name: NAME:OPTION=VALUE",
     ),
     "optimizer": (registry.OPTIMIZER, "OPTIM.NAME", "OPTIM.ARGS"),
     "schedule": (registry.SCHEDULE, "SCHEDULE.NAME", "SCHEDULE.ARGS"),
@@ -53,7 +53,7 @@ FOLDERS = {  # of the package, as pages of their own
     "losses": "Losses",
     "protocols": "Protocols",
 }
-SINGLE = {"facts": "What a network says of itself", "errors": "Errors"}
+SINGLE = {"facts": "What a network declares about itself", "errors": "Errors"}
 
 
 def cell(text: object) -> str:
@@ -138,8 +138,9 @@ def settings_page() -> str:
     about, kinds = meanings((PACKAGE / "config.py").read_text(encoding="utf-8")), types()
     text = [
         "# Settings: every key of a recipe\n",
-        "A recipe is a YAML file that names what differs from these defaults; `KEY VALUE` behind a command comes last. "
-        "From `unfold/config.py` and `unfold/settings.py`. Options of parts (`ARGS`): [parts](parts.md).\n",
+        "A recipe is a YAML file of the settings that differ from these defaults. `KEY VALUE` on the command line "
+        "overrides the recipe. This page is made from `unfold/config.py` and `unfold/settings.py`. The options of "
+        "parts (`ARGS`) are in [parts](parts.md).\n",
     ]
     sections: dict[str, list[str]] = {}
     for key in setting_keys():
@@ -184,9 +185,10 @@ def parts() -> Iterator[tuple[str, list[str], list[registry.Part]]]:
 def parts_page() -> str:
     text = [
         "# Parts: every network, degradation, loss, protocol and their options\n",
-        "What a recipe or a command line may name, from `unfold/builtin.py`, with the arguments of the constructor: "
-        "types and defaults are those of its signature. Where several names stand for one class, each has its own "
-        "defaults. A part of your own is one file: [own network](../guides/own_network.md).\n",
+        "This page lists every part that a recipe or a command line can name, with its options. The options are the "
+        "arguments of the constructor, with their types and defaults. If several names stand for one class, each has "
+        "its own defaults. A part of your own is one file: [a network of your own](../guides/own_network.md). (Made "
+        "from `unfold/builtin.py` and the signatures.)\n",
     ]
     last = ""
     for what, names, found in parts():
@@ -296,7 +298,8 @@ def _commands(one: argparse.ArgumentParser, about: str) -> Iterator[tuple[str, a
 def commands_page() -> str:
     text = [
         "# Commands: every command and every option\n",
-        "From the parsers of `unfold/cli/arguments.py`; `unfold COMMAND --help` prints the same.\n",
+        "This page lists every command with its options; `unfold COMMAND --help` prints the same. (Made from the "
+        "parsers of `unfold/cli/arguments.py`.)\n",
     ]
     for name, one, about in commands():
         if name == "unfold":
@@ -349,8 +352,8 @@ def python_pages() -> Iterator[tuple[str, str]]:
     public = [f"::: {home}.{name}\n    options: {{heading_level: 2}}\n" for name, home in unfold._HOME.items()]
     yield (
         "unfold",
-        "# unfold\n\n`import unfold` loads nothing heavy; these names are its public face, and `unfold.metrics`: "
-        "[metrics](metrics.md).\n\n" + "\n".join(public),
+        "# unfold\n\nThese names, and those of `unfold.metrics` ([metrics](metrics.md)), are the public interface. "
+        "`import unfold` does not load torch; each name is loaded at its first use.\n\n" + "\n".join(public),
     )
     for name, title in SINGLE.items():
         yield name, f"# {title}\n\n" + module_block(f"unfold.{name}")

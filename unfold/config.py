@@ -34,87 +34,93 @@ class Tree(CfgNode):
 
 _C = Tree()
 _C.OUTPUT = "runs/run"  # run folder: config.yaml, environment.json, log.jsonl, curve.png, checkpoints/, test/
-_C.SEED = 0  # for the weights, the patches and their noise
-_C.DEVICE = "auto"  # auto (a GPU where there is one), cpu, cuda, cuda:1, mps, xpu, ...
+_C.SEED = 0  # of all random numbers: initial weights, patches and their noise
+_C.DEVICE = "auto"  # auto (a GPU if there is one), cpu, cuda, cuda:1, mps, xpu, ...
 
-# Parts: NAME (or KIND) is a name of this package or of an installed one, or code: file.py:Class (relative to the recipe
-# that names it; on the command line to the current folder) or package.module:Class. ARGS are the arguments of its
-# constructor; a missing one has the constructor's default, or the value of the named preset.
+# A part (network, degradation, loss, ...) is named by NAME or KIND: a name of this package or of an installed one, or
+# code, i.e. file.py:Class or package.module:Class. A file is relative to the recipe that names it, or on the command
+# line to the current folder. ARGS are the arguments of its constructor. An argument that is not given has the
+# constructor's default, or the value of the named preset.
 _C.MODEL = CfgNode()
 _C.MODEL.NAME = "dgunet_denoise"  # see `unfold models`; `unfold models NAME` lists its arguments
 _C.MODEL.ARGS = CfgNode(new_allowed=True)  # options of the network
 
 _C.DATA = CfgNode()
-# The degradation: paired (degraded and clean images, paired by name), or clean images that are degraded in training:
-# gaussian (white noise), usrnet, nrl_gdn (blur, decimation and noise of those papers), rain, compressive_sensing, or
-# code. ARGS: see unfold/degradations.
+# How training samples are made. From pairs: paired (degraded and clean images, paired by name). From clean images that
+# are degraded in training: gaussian (white noise), usrnet, nrl_gdn (blur, decimation and noise of those papers), rain,
+# compressive_sensing, and others (unfold/degradations), or code. ARGS: options of the degradation.
 _C.DATA.KIND = "gaussian"
 _C.DATA.ARGS = CfgNode(new_allowed=True)
-# "photographs" is the set that comes with scikit-image; anything else is a folder of images, or of pairs, as given or
-# under UNFOLD_DATA, or a part of one: "mine[:-8]" is all but the last 8 in natural order, "mine[-8:]" these 8. TRAIN
-# may also be several, "a + b", or a patch cache, a .h5 file of `unfold data prepare cache`.
+# Training set, validation set and test set. "photographs" is the set that comes with scikit-image. Anything else is a
+# folder of images or of pairs, as given or below UNFOLD_DATA, or a part of one: "mine[:-8]" is all but the last 8 in
+# natural order, "mine[-8:]" the last 8. TRAIN may also be several folders, "a + b", or a patch cache, a .h5 file of
+# `unfold data prepare cache`.
 _C.DATA.TRAIN = "photographs"
 _C.DATA.VAL = "photographs"
 _C.DATA.TEST = "photographs"
-# Clean images: factors of additional smaller copies, e.g. [0.6]; each copy counts as an image.
+# Data augmentation for clean images: factors of additional smaller copies, e.g. [0.6]; each copy counts as an image.
 _C.DATA.REDUCED = []
-_C.DATA.VAL_PROTOCOL = ""  # e.g. usrnet_table1:scale=2,kernel=1; empty: the default of KIND
-# A mixture instead of KIND and ARGS: a list of parts, each {KIND, ARGS, TRAIN, REPEAT, NAME, VAL, TEST, VAL_PROTOCOL}.
-# REPEAT: how often a pass goes through its images; NAME: in log, curve and board, its KIND by default; other missing
-# keys are DATA's. On the command line, DATA.MIX.1.REPEAT 3 changes the second part.
+_C.DATA.VAL_PROTOCOL = ""  # protocol of validation, e.g. usrnet_table1:scale=2,kernel=1; empty: the default of KIND
+# A mixture of several kinds of samples, instead of KIND and ARGS: a list of parts, each {KIND, ARGS, TRAIN, REPEAT,
+# NAME, VAL, TEST, VAL_PROTOCOL}. REPEAT: how often a pass goes through the images of the part. NAME: its name in log,
+# curve and TensorBoard, by default its KIND. Other missing keys have the values of DATA. On the command line,
+# DATA.MIX.1.REPEAT 3 changes the second part.
 _C.DATA.MIX = []
-_C.DATA.MULTIPLE = 1  # training images are cropped at the centre to sides that are multiples of it
-# Sampling of images for patches. passes: all images in random order, and another order where TRAIN.PATCHES are more;
-# replacement: a random image for each patch, so that an epoch as long as the set misses 37 % (as in runs before 0.2).
+_C.DATA.MULTIPLE = 1  # crop training images around their centre to sides that are multiples of this number
+# From which image each patch is taken. passes: all images in random order, then again in another order if
+# TRAIN.PATCHES is larger than their number. replacement: a random image for each patch, so that an epoch as long as the
+# set misses 37 % of the images (as in runs before 0.2).
 _C.DATA.DRAW = "passes"
-# Where decoded images are kept, once for all processes of a machine: memory, disk (under UNFOLD_CACHE), files (not
-# kept: decoded for every patch); auto: memory where they fit into a quarter of its limit, else the disk.
+# Where decoded images are kept, once for all processes of a machine: memory, disk (below UNFOLD_CACHE) or files (not
+# kept: decoded for every patch). auto: memory if they fit into a quarter of its limit, else the disk.
 _C.DATA.STORE = "auto"
 _C.DATA.SKIP_BAD = False  # skip unusable training images instead of stopping before the first step
 
 _C.LOSS = CfgNode()
-# The loss is the sum of these. NAME: charbonnier, l1, mse, edge, perceptual, adversarial, or code; WEIGHT (1.0);
-# STAGES: all (summed over the stages) or last (the default); CLAMP: clamp estimates to [0,1] first; ARGS. On the
-# command line, LOSS.TERMS.1.WEIGHT 0.1 changes the second one.
+# The loss is the weighted sum of these terms. NAME: charbonnier, l1, mse, edge, perceptual, adversarial and others
+# (unfold/losses), or code. WEIGHT: factor, 1.0 by default. STAGES: all (summed over the stages) or last (the default).
+# CLAMP: clamp estimates to [0,1] first. ARGS: options of the loss. On the command line, LOSS.TERMS.1.WEIGHT 0.1 changes
+# the second term.
 _C.LOSS.TERMS = [{"NAME": "charbonnier", "STAGES": "all"}]
 
 _C.OPTIM = CfgNode()
-_C.OPTIM.NAME = "Adam"  # of torch.optim (without closure or sparse gradients), or code
+_C.OPTIM.NAME = "Adam"  # an optimizer of torch.optim (without closure or sparse gradients), or code
 _C.OPTIM.LR = 2.0e-4  # learning rate after the warm-up
-_C.OPTIM.ARGS = CfgNode(new_allowed=True)  # e.g. {betas: [0.9, 0.999], weight_decay: 1.0e-4}
-_C.OPTIM.CLIP = 0.0  # largest norm of the gradient; 0: none
-# Weight initialisation: default (by the constructors), orthogonal (gain 0.2, no biases; USRNet), xavier (normal;
-# NRL-GDN); identity (ours: steps that change little, for networks with a method for it: USRNet, NRL-GDN).
+_C.OPTIM.ARGS = CfgNode(new_allowed=True)  # options of the optimizer: {betas: [0.9, 0.999], weight_decay: 1.0e-4}
+_C.OPTIM.CLIP = 0.0  # gradients with a larger norm are scaled to this norm; 0: no clipping
+# Weight initialisation: default (by the constructors), orthogonal (gain 0.2, no biases; USRNet's), xavier (normal;
+# NRL-GDN's), or identity (ours, for USRNet and NRL-GDN: the prior steps change little at first).
 _C.OPTIM.START = "default"
 
-# The learning rate, per epoch; per step where TRAIN.ITERATIONS is set.
+# The learning rate changes per epoch, or per step if TRAIN.ITERATIONS is set; all lengths below are in that unit.
 _C.SCHEDULE = CfgNode()
-# After the warm-up: cosine (ARGS length, lr_min), multistep (milestones, gamma), step (step, gamma), constant, or code.
+# The schedule after the warm-up, with its ARGS: cosine (length, lr_min), multistep (milestones, gamma), step (step,
+# gamma), constant, or code.
 _C.SCHEDULE.NAME = "cosine"
 _C.SCHEDULE.ARGS = CfgNode(new_allowed=True)
-_C.SCHEDULE.WARMUP = 3  # linear, before the schedule
+_C.SCHEDULE.WARMUP = 3  # length of the linear warm-up before the schedule
 
 _C.TRAIN = CfgNode()
 _C.TRAIN.EPOCHS = 100  # length of the run, in epochs of PATCHES patches
-_C.TRAIN.ITERATIONS = 0  # steps of the run, instead of EPOCHS
-_C.TRAIN.PATCHES = 1600  # random patches that make one epoch
-_C.TRAIN.BATCH = 16  # patches per step, over all GPUs
-_C.TRAIN.ACCUMULATE = 1  # compute each batch in so many parts, one after the other: less memory, the same step
-_C.TRAIN.PATCH = 128  # side length in pixels
-_C.TRAIN.MIXUP = 0.0  # blend pairs of samples with weights from Beta(MIXUP, MIXUP); 0: none
-_C.TRAIN.MIXUP_AFTER = 5  # first epochs without MIXUP
-_C.TRAIN.EMA = 0.0  # decay of the weights' moving average (smaller at first), which is validated and saved; 0: none
+_C.TRAIN.ITERATIONS = 0  # length of the run in steps, instead of EPOCHS; 0: EPOCHS
+_C.TRAIN.PATCHES = 1600  # number of random patches in one epoch
+_C.TRAIN.BATCH = 16  # patches per step, of all processes and GPUs together
+_C.TRAIN.ACCUMULATE = 1  # compute each batch in this many parts, one after the other: less memory, the same step
+_C.TRAIN.PATCH = 128  # side of the patches in pixels
+_C.TRAIN.MIXUP = 0.0  # augmentation: blend pairs of samples with weights from Beta(MIXUP, MIXUP); 0: off
+_C.TRAIN.MIXUP_AFTER = 5  # number of first epochs without MIXUP
+_C.TRAIN.EMA = 0.0  # decay of the weights' moving average (smaller at first), which is validated and saved; 0: off
 _C.TRAIN.WORKERS = 0  # worker processes for loading data, per GPU; at most the number of cores
 _C.TRAIN.PRECISION = "float32"  # float32, or bfloat16 (autocast)
-_C.TRAIN.CHECKPOINT_STAGES = False  # less memory, one more forward pass
-_C.TRAIN.VALIDATE_EVERY = 1  # epochs
+_C.TRAIN.CHECKPOINT_STAGES = False  # keep only the outputs of stages: less memory, one more forward pass
+_C.TRAIN.VALIDATE_EVERY = 1  # epochs between validations
 _C.TRAIN.SAVE_EVERY = 0  # steps between checkpoints inside an epoch; 0: only at its end
 _C.TRAIN.BOARD = False  # also write for TensorBoard, in OUTPUT/board (pip install 'unfold-restoration[log]')
-_C.TRAIN.KEEP = 2  # newest checkpoints to keep, besides the best
+_C.TRAIN.KEEP = 2  # how many of the newest checkpoints are kept, besides the best
 
 _C.TEST = CfgNode()
-_C.TEST.PROTOCOL = ""  # of `unfold test --config`; empty: DATA.KIND's own, else that of validation
-_C.TEST.BASELINES = []  # of tv, nlm: classical baselines
+_C.TEST.PROTOCOL = ""  # protocol of `unfold test --config`; empty: DATA.KIND's own, else that of validation
+_C.TEST.BASELINES = []  # classical baselines to compare with: tv (total variation), nlm (non-local means)
 
 BASELINES = ("tv", "nlm")
 _CHOICES = {

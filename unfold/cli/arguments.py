@@ -13,13 +13,13 @@ import unfold
 from unfold.errors import nearest, nearest_or_all, one_line
 
 CONFIG_HELP = "recipe, a .yaml file, e.g. tasks/denoise/configs/quickstart.yaml"
-OVERRIDES_HELP = "settings that replace those of the recipe, e.g. TRAIN.EPOCHS 10 MODEL.ARGS.stages 5"
+OVERRIDES_HELP = "settings that override the recipe, e.g. TRAIN.EPOCHS 10 MODEL.ARGS.stages 5"
 WHERE = (
     "Images: DATA.TRAIN, DATA.VAL and DATA.TEST are 'photographs' (a few that come with scikit-image) or folders of "
-    "your own, as they are or below $UNFOLD_DATA."
+    "your own, as given or below $UNFOLD_DATA."
 )
 
-DEVICE_HELP = "auto (default: a GPU where there is one), cpu, cuda, cuda:1, mps, xpu, ..."
+DEVICE_HELP = "auto (default: a GPU if there is one), cpu, cuda, cuda:1, mps, xpu, ..."
 FIRST_STEPS = """unfold restores images with deep unfolding networks. What to do first:
 
   unfold restore photo.jpg -o clean.png --task denoise           your own picture, with weights that come with unfold
@@ -67,8 +67,8 @@ def parser() -> Parser:
         prog="unfold",
         description="Deep unfolding image restoration: networks that are optimisation algorithms.",
         epilog="First steps: `unfold train --config tasks/denoise/configs/quickstart.yaml OUTPUT runs/first`, then "
-        "`unfold test` with the same and `--weights runs/first/checkpoints/last.pth`. `unfold COMMAND --help` says "
-        "more.",
+        "`unfold test` with the same arguments and `--weights runs/first/checkpoints/last.pth`. `unfold COMMAND "
+        "--help` lists the options of a command.",
     )
     top.add_argument("--version", action="version", version=f"unfold {unfold.__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND")
@@ -76,10 +76,10 @@ def parser() -> Parser:
     train = commands.add_parser(
         "train",
         help="train a network from a recipe",
-        description="Train the network of a recipe. The run folder OUTPUT gets config.yaml, log.jsonl, curve.png and "
-        "checkpoints/last.pth and best.pth. Ctrl-C, SIGTERM and SIGUSR1 let the step end, write a checkpoint and exit "
-        "with code 75; --resume goes on from there, to the same weights. Several GPUs: torchrun "
-        "(docs/training.md, docs/cluster.md).",
+        description="Train the network of a recipe. The run folder OUTPUT gets config.yaml, log.jsonl, curve.png, "
+        "checkpoints/last.pth and checkpoints/best.pth. After Ctrl-C, SIGTERM or SIGUSR1 the run finishes the current "
+        "step, writes a checkpoint and exits with code 75; --resume continues it to the same weights. For several GPUs "
+        "use torchrun (docs/training.md, docs/cluster.md).",
         epilog=WHERE + " Every key with its default and meaning: unfold/config.py.",
     )
     train.add_argument("--config", required=True, metavar="FILE", help=CONFIG_HELP)
@@ -88,10 +88,14 @@ def parser() -> Parser:
         nargs="?",
         const="must",
         choices=["must", "auto"],
-        help="resume from the newest intact checkpoint in OUTPUT; `--resume auto`: or start, where there is none",
+        help="resume from the newest undamaged checkpoint in OUTPUT; `--resume auto` starts the run if there is none",
     )
-    train.add_argument("--overwrite", action="store_true", help="start again where OUTPUT holds a run already")
-    train.add_argument("--init", metavar="FILE|NAME", help="initial weights, for fine-tuning")
+    train.add_argument("--overwrite", action="store_true", help="start again if OUTPUT already holds a run")
+    train.add_argument(
+        "--init",
+        metavar="FILE|NAME",
+        help="initial weights, for fine-tuning: a file, or a name of `unfold weights list`",
+    )
     _add_key(train, "with --init: ")
     train.add_argument(
         "--partial", action="store_true", help="with --init: load matching tensors only; list the others"
@@ -105,31 +109,35 @@ def parser() -> Parser:
     train.add_argument(
         "--fetch",
         action="store_true",
-        help="train nothing: download what the run needs besides its images (weights of --init, VGG19 of a loss), "
-        "for machines without a network",
+        help="do not train: download what the run needs besides its images (weights of --init, VGG19 of a loss), "
+        "for machines without internet",
     )
     train.add_argument("overrides", nargs="*", metavar="KEY VALUE", help=OVERRIDES_HELP)
 
     test = commands.add_parser(
         "test",
         help="evaluate weights on test images",
-        description="Evaluate a network by a recipe (--config) and its TEST.PROTOCOL (else the validation's), "
-        "beside classical baselines or other weights, with a table (PSNR in dB, SSIM, seconds), results.json and one "
-        "strip of pictures per image. Or by a published protocol (--protocol), "
-        "whose choices docs/protocols.md lists: with a table, and --json and --output for numbers and pictures.",
+        description="Evaluate weights. With --config: on DATA.TEST of a recipe, by TEST.PROTOCOL or else the protocol "
+        "of validation, beside classical baselines or other weights; writes a table (PSNR in dB, SSIM, seconds), "
+        "results.json and one strip of pictures per image. With --protocol: on --data, by a published evaluation "
+        "(docs/protocols.md); prints a table, and writes numbers with --json and pictures with --output.",
         epilog=WHERE + " Example: unfold test --protocol usrnet_table1:scale=4,kernel=3 --data Set5 --weights "
         "usrnet_tiny",
     )
     how = test.add_mutually_exclusive_group(required=True)
     how.add_argument("--config", metavar="FILE", help=CONFIG_HELP)
-    how.add_argument("--protocol", metavar="NAME[:OPTION=VALUE,...]", help="published evaluation")
+    how.add_argument(
+        "--protocol",
+        metavar="NAME[:OPTION=VALUE,...]",
+        help="published evaluation, e.g. usrnet_table1:scale=4,kernel=3",
+    )
     test.add_argument(
         "--weights",
         nargs="+",
         action="extend",
         metavar="FILE|NAME",
         help="checkpoint, e.g. runs/quickstart/checkpoints/last.pth, or published weights (see `unfold weights list`); "
-        "with --config several stand side by side, of other networks, too",
+        "with --config several are compared side by side, also of different networks",
     )
     _add_key(test)
     test.add_argument(
@@ -137,17 +145,17 @@ def parser() -> Parser:
         "-o",
         metavar="DIR",
         type=Path,
-        help="folder for the results: with --config in place of earlier ones (default: OUTPUT/test), with --protocol "
-        "the restored pictures",
+        help="folder for the results: with --config (default: OUTPUT/test) earlier results in it are overwritten; with "
+        "--protocol it gets the restored pictures",
     )
     test.add_argument("--data", metavar="SET|FOLDER", help="the images; with --config they replace DATA.TEST")
     test.add_argument(
         "--model",
         metavar="NAME",
-        help="with --protocol: the network, where the weights do not name it, or without weights a baseline: identity, "
-        "bicubic, wiener, eq22, tv, nlm",
+        help="with --protocol: the network, if the weights do not name it; or, without weights, a baseline: identity "
+        "(the input itself), bicubic, wiener, eq22, tv, nlm",
     )
-    test.add_argument("--json", metavar="FILE", type=Path, help="with --protocol: write the numbers")
+    test.add_argument("--json", metavar="FILE", type=Path, help="with --protocol: write the numbers to this file")
     test.add_argument("--device", metavar="NAME", help=f"with --protocol: {DEVICE_HELP}")
     _add_stages(test, "with --protocol: ")
     test.add_argument(
@@ -155,7 +163,7 @@ def parser() -> Parser:
         action="append",
         dest="others",
         metavar="NAME=FILE",
-        help="with --protocol: a file that the network needs beside its weights, such as matrix=phi.mat",
+        help="with --protocol: a file that the network needs besides its weights, such as matrix=phi.mat",
     )
     test.add_argument("overrides", nargs="*", metavar="KEY VALUE", help=OVERRIDES_HELP)
 
@@ -171,42 +179,47 @@ def parser() -> Parser:
     models = commands.add_parser(
         "models",
         help="list the networks, or describe one",
-        description="List the networks: parameters, billions of multiply-accumulates for one 256x256 image, and the "
-        "multiple that images are padded to inside the network. With NAME: what it takes and gives, which sizes, "
-        "bfloat16, and what restoring in tiles changes.",
+        description="List the networks with their parameters, GMAC (billions of multiply-accumulates for one 256x256 "
+        "image), and the multiple to which images are padded inside the network. With NAME: describe one network: its "
+        "inputs and outputs, sizes, bfloat16, receptive field, and what restoring in tiles changes.",
     )
     models.add_argument(
-        "name", nargs="?", metavar="NAME", help="one network, FILE.py:CLASS, or a recipe whose MODEL it is"
+        "name", nargs="?", metavar="NAME", help="a network, FILE.py:CLASS, or a recipe, whose MODEL is described"
     )
     check = commands.add_parser(
         "check",
         help="compare the networks with numbers of the published code",
-        description="Compare every network with outputs of the published code for weights made by a rule: model, "
-        "parameters, maximum absolute difference. Exit code 1 where one deviates by more than float32 rounding.",
+        description="Compare every network with stored outputs of the published code, for weights generated by a rule. "
+        "Prints the model, its parameters and the largest absolute difference. Exit code 1 if a network differs by "
+        "more than float32 rounding.",
     )
     check.add_argument("--golden", required=True, metavar="DIR", type=Path, help="folder of the golden .npz files")
     convert = commands.add_parser(
         "convert",
         help="turn a checkpoint into safetensors, or into the layout of the authors' code",
-        description="Write the weights of a checkpoint (.pth of any layout in use, .safetensors) as safetensors that "
-        "say which network they are, or with --official as the authors' code reads them.",
+        description="Write the weights of a checkpoint (.pth of any layout in use, .safetensors) as a safetensors file "
+        "that names its network, or with --official in the layout of the authors' code.",
     )
     convert.add_argument("source", metavar="IN", help="checkpoint to read, or the name of published weights")
-    convert.add_argument("target", metavar="OUT", type=Path, help=".safetensors file to write, .pth with --official")
-    convert.add_argument("--name", help="the network, where the file does not name it (see `unfold models`)")
+    convert.add_argument(
+        "target", metavar="OUT", type=Path, help="file to write: .safetensors, or .pth with --official"
+    )
+    convert.add_argument("--name", help="the network, if the file does not name it (see `unfold models`)")
     _add_key(convert)
     convert.add_argument("--official", action="store_true", help="write the layout of the authors' code")
 
     weights = commands.add_parser(
         "weights",
-        help="list our own weights and those that the papers' authors published, and download these",
-        description="Our own weights, and those that the papers' authors published: looked for in pretrained/ and in "
-        "the cache ($UNFOLD_CACHE, else $XDG_CACHE_HOME/unfold, else ~/.cache/unfold), theirs downloaded into it, and "
-        "checked.",
+        help="list our own weights and those of the papers' authors, and download the latter",
+        description="Our own weights, and those that the papers' authors published. Files are searched in pretrained/ "
+        "and in the cache ($UNFOLD_CACHE, else $XDG_CACHE_HOME/unfold, else ~/.cache/unfold). The authors' weights are "
+        "downloaded into the cache and checked.",
     )
     actions = weights.add_subparsers(dest="action", metavar="ACTION", required=True)
-    actions.add_parser("list", help="list them: size, whether the digest is known, where they are")
-    get = actions.add_parser("get", help="download and check; prints path, digest and whether it could be verified")
+    actions.add_parser("list", help="list all weights: size, whether the digest is known, where the file is")
+    get = actions.add_parser(
+        "get", help="download weights and check them; print path, SHA-256 and whether it could be verified"
+    )
     get.add_argument("name", metavar="NAME", help="a name of `unfold weights list`")
 
     _add_tables(commands)
@@ -219,23 +232,23 @@ def parser() -> Parser:
 def _add_tables(commands: Subparsers) -> None:
     tables = commands.add_parser(
         "tables",
-        help="measure the tables of the papers beside the published numbers",
-        description="Measure every cell of a published table for which there are images and weights, and write it "
-        "beside the published numbers: table.md, table.csv, table.json and table.html. A stopped run "
-        "continues; a number is measured again only where weights, images, protocol or versions have "
+        help="measure a table of a paper and print it beside the published numbers",
+        description="Measure every cell of a published table for which you have images and weights, and write the "
+        "results beside the published numbers: table.md, table.csv, table.json and table.html. The same command "
+        "continues a stopped run; a number is measured again only if weights, images, protocol or versions have "
         "changed. Exit code 1: some images failed, or `compare` found a difference.",
         epilog="`unfold tables list` lists the tables. `unfold tables compare A.json B.json` lists what changed "
         "between two runs. Example: unfold tables usrnet_bicubic --weights usrnet_tiny. More: docs/tables.md.",
     )
     tables.add_argument("words", nargs="*", metavar="NAME", help="a table; or list; or compare A.json B.json")
-    tables.add_argument("--list", action="store_true", help="as `unfold tables list`")
+    tables.add_argument("--list", action="store_true", help="the same as `unfold tables list`")
     tables.add_argument(
         "--weights",
         nargs="+",
         default=[],
         metavar="[MODEL=]FILE|NAME",
-        help="checkpoints, or published weights; MODEL= where the file does not name the network, or the name of "
-        "published weights, NAME=FILE, where the file holds those",
+        help="checkpoints, or names of published weights. MODEL=FILE if the file does not name its network; NAME=FILE "
+        "if the file holds the published weights of that name",
     )
     _add_key(tables)
     tables.add_argument("--data", metavar="ROOT", help="folder of the sets, instead of $UNFOLD_DATA")
@@ -251,7 +264,7 @@ def _add_tables(commands: Subparsers) -> None:
         type=float,
         default=0.005,
         metavar="DB",
-        help="with compare: what may differ (default 0.005; a tenth of it for SSIM)",
+        help="with compare: smaller differences are not listed (default 0.005 dB; a tenth of it for SSIM)",
     )
 
 
@@ -259,9 +272,10 @@ def _add_bench(commands: Subparsers) -> None:
     bench = commands.add_parser(
         "bench",
         help="measure how fast a network is on this machine",
-        description="Run a network with fresh weights in several ways that take turns: plain (eager, float32, NCHW), "
-        "channels_last, compiled, bfloat16 and so on. Prints seconds, images per second, peak memory, operations "
-        "per second and their share of the speed of its most costly convolution alone, as a table in Markdown.",
+        description="Run a network with random weights in several ways, in turns: plain (eager, float32, NCHW), "
+        "channels_last, compiled, bfloat16 and others. Prints a table in Markdown: seconds, images per second, peak "
+        "memory, operations per second, and these as a share of the speed of the network's most costly convolution "
+        "alone.",
         epilog="Example: unfold bench usrnet_tiny --size 256 256. More: docs/performance.md.",
     )
     bench.add_argument("model", metavar="MODEL", help="a name of `unfold models`")
@@ -269,45 +283,56 @@ def _add_bench(commands: Subparsers) -> None:
         "--mode",
         choices=["infer", "train", "data"],
         default="infer",
-        help="infer (default): forward; train: a training step; data: training samples from files, memory and cache",
+        help="infer (default): a forward pass; train: a training step; data: training samples from files, memory and "
+        "cache",
     )
     bench.add_argument(
-        "--size", type=int, nargs=2, default=(256, 256), metavar=("H", "W"), help="pixels (default: 256 256)"
+        "--size",
+        type=int,
+        nargs=2,
+        default=(256, 256),
+        metavar=("H", "W"),
+        help="height and width in pixels (default: 256 256)",
     )
-    bench.add_argument("--batch", type=int, default=1, metavar="B", help="images at once (default: 1)")
-    bench.add_argument("--ways", nargs="+", metavar="WAY", help="only these, beside the plain one")
+    bench.add_argument("--batch", type=int, default=1, metavar="B", help="images per batch (default: 1)")
+    bench.add_argument("--ways", nargs="+", metavar="WAY", help="run only these ways, besides the plain one")
     bench.add_argument(
-        "--seconds", type=float, default=60.0, metavar="S", help="how long they take turns (default: 60)"
+        "--seconds", type=float, default=60.0, metavar="S", help="time for all ways together (default: 60)"
     )
     bench.add_argument("--device", default="auto", metavar="NAME", help=DEVICE_HELP)
-    bench.add_argument("--json", metavar="FILE", type=Path, help="write all figures, with what they were measured on")
+    bench.add_argument(
+        "--json", metavar="FILE", type=Path, help="write all figures, and the machine and versions, to this file"
+    )
 
 
 def _add_data(actions: Subparsers) -> None:
     get = actions.add_parser(
         "get",
-        help="say where a set is, or where to get it",
-        description="Print where the files of a set are below $UNFOLD_DATA. If missing, print where to get them, "
-        "where to put them and what to check, with exit code 2. Nothing is downloaded.",
+        help="print where a set is, or where to get it",
+        description="Print where the files of a set are below $UNFOLD_DATA. If they are missing, print where to get "
+        "them, where to put them and what to check, with exit code 2. Nothing is downloaded.",
     )
-    get.add_argument("name", metavar="NAME", help="e.g. GoPro")
+    get.add_argument("name", metavar="NAME", help="name of a set, e.g. GoPro (all names: `unfold data list`)")
 
-    listing = actions.add_parser("list", help="list the known sets: whether they are there, and complete")
+    listing = actions.add_parser("list", help="list the known sets: which you have, and whether they are complete")
     listing.add_argument("--markdown", action="store_true", help="print the table of datasets/README.md instead")
     doctor = actions.add_parser(
         "doctor",
         help="check data sets: damaged files, pairs, sizes, and photographs that are in two sets",
-        description="Read every image below the paths and report what is damaged, unpaired or of an odd kind, the "
-        "PSNR of pairs, and which photographs are in two sets (in train and test, or in two folders): also crops, "
-        "other sizes and other formats. Exit code 1 where there are errors.",
+        description="Read every image below the paths and report damaged and unpaired images, images of an unusual "
+        "kind, the PSNR of pairs, and photographs that are in two sets (in train and test, or in two folders), also "
+        "as crops, at other sizes and in other formats. Exit code 1 if there are errors.",
     )
-    doctor.add_argument("paths", nargs="+", metavar="PATH", help="folders or files, as they are or below $UNFOLD_DATA")
-    doctor.add_argument("--json", metavar="FILE", type=Path, help="write everything that was found")
-    doctor.add_argument("--model", metavar="NAME", help="check sizes for this network")
-    doctor.add_argument("--input", metavar="FOLDER", default="", help="folder of inputs, as DATA.ARGS.input says it")
-    doctor.add_argument("--target", metavar="FOLDER", default="", help="folder of targets, as DATA.ARGS.target says it")
+    doctor.add_argument("paths", nargs="+", metavar="PATH", help="folders or files, as given or below $UNFOLD_DATA")
+    doctor.add_argument("--json", metavar="FILE", type=Path, help="write all findings to this file")
+    doctor.add_argument("--model", metavar="NAME", help="check the sizes of images for this network")
+    doctor.add_argument("--input", metavar="FOLDER", default="", help="folder of inputs, as in DATA.ARGS.input")
+    doctor.add_argument("--target", metavar="FOLDER", default="", help="folder of targets, as in DATA.ARGS.target")
     doctor.add_argument(
-        "--name", metavar="TEMPLATE", default="", help="how inputs are called, {id} being the target's name: '{id}_*'"
+        "--name",
+        metavar="TEMPLATE",
+        default="",
+        help="template of the inputs' names, {id} being the target's name, such as '{id}_*'",
     )
     cache = actions.add_parser(
         "cache",
@@ -315,12 +340,13 @@ def _add_data(actions: Subparsers) -> None:
         description="Training sets that do not fit into memory are decoded once, into files in the cache folder "
         "(UNFOLD_CACHE; at most UNFOLD_STORE_LIMIT GB, 100 by default). Files that a run uses are not cleared.",
     )
-    cache.add_argument("what", choices=["list", "clear"])
+    cache.add_argument("what", choices=["list", "clear"], help="list the files, or remove those that no run uses")
     prepare = actions.add_parser(
         "prepare",
         help="make a set, or a part of one, from sets that you have",
-        description="Make a set, or a part of one. An interrupted run is continued; correct files are kept.",
-        epilog="Folders are taken as they are or below $UNFOLD_DATA. Example: unfold data prepare cache GoPro -o "
+        description="Make a set, or a part of one. The same command continues an interrupted run; correct files are "
+        "kept.",
+        epilog="Folders are searched as given or below $UNFOLD_DATA. Example: unfold data prepare cache GoPro -o "
         "GoPro.h5",
     )
     sets = prepare.add_subparsers(dest="set", metavar="NAME", required=True)
@@ -334,7 +360,7 @@ def _add_data(actions: Subparsers) -> None:
     rain.add_argument("--bsds", required=True, metavar="DIR", help=BSDS_HELP)
     rain.add_argument("--rain", default="Rain100H", metavar="DIR", help="folder of Rain100H (default: Rain100H)")
     rain.add_argument(
-        "--output", "-o", metavar="DIR", type=Path, help="elsewhere: this folder, copies of the inputs, too"
+        "--output", "-o", metavar="DIR", type=Path, help="make a set in this folder instead, with copies of the inputs"
     )
 
     bsd100 = sets.add_parser("bsd100", help="BSD100, cut out of BSDS500")
@@ -351,9 +377,9 @@ def _add_data(actions: Subparsers) -> None:
     cache = sets.add_parser(
         "cache",
         help="one HDF5 file with the decoded images of a folder, to train from",
-        description="One HDF5 file with the decoded images or pairs of a folder, from which random crops are read many "
-        "times faster than from files that have to be decoded; 3 to 4 bytes per pixel. One that is there is checked "
-        "and, where its files have changed, made again.",
+        description="Write the decoded images or pairs of a folder into one HDF5 file (3 to 4 bytes per pixel), from "
+        "which random crops are read many times faster than from image files. An existing file is checked, and made "
+        "again if the images have changed.",
     )
     cache.add_argument("source", metavar="DIR", help="folder of images, or of pairs; or of `train`")
     cache.add_argument("--output", "-o", required=True, metavar="FILE", type=Path, help="file to make, .h5")
@@ -365,17 +391,17 @@ def _add_restore(commands: Subparsers) -> None:
         help="restore your own pictures",
         description="Restore pictures of any size: PNG, JPEG, TIFF, WebP, BMP, GIF, PPM, JPEG 2000, TGA, AVIF and (by "
         "the extra `formats`) HEIC, of 8 or 16 bits, grey or colour; or measurements in .npy, .npz or .mat, with a "
-        "network that takes them (see `unfold models NAME`). Kept: alpha, colour profile, EXIF. Folders are "
-        "searched with all folders in them; results keep names, formats (PNG where theirs is not written) and places; "
-        "results that are there already are left as they are, so that a run can be continued. Exit code 1: some "
-        "pictures failed, as listed at the end; 2: all did.",
+        "network that takes them (see `unfold models NAME`). Alpha, colour profile and EXIF are kept. Folders are "
+        "searched recursively. Results keep name, format (PNG for formats that are only read) and subfolder. Existing "
+        "results are not overwritten, so the same command continues a stopped run. Exit code 1: some "
+        "pictures failed, as listed at the end; 2: all failed.",
         epilog="Example: unfold restore photo.jpg -o large.png --task enlarge --scale 2. With a blur that is known: "
         "unfold restore holiday -o sharper --weights usrnet_tiny --kernel gauss:1.6 --sigma 2.55. "
         "Which kernel? unfold restore photo.png -o sheet.png --weights usrnet_tiny --kernel grid",
     )
     restore.add_argument("inputs", nargs="+", metavar="INPUT", help="files, folders, or patterns such as 'a/*.jpg'")
     restore.add_argument(
-        "-o", "--output", required=True, metavar="OUT", type=Path, help="folder, or for one picture a file"
+        "-o", "--output", required=True, metavar="OUT", type=Path, help="folder for the results, or a file for one"
     )
     restore.add_argument(
         "--task",
@@ -391,14 +417,14 @@ def _add_restore(commands: Subparsers) -> None:
         "--tile",
         default="auto",
         metavar="auto|N|none",
-        help="side in pixels of a tile: as memory allows (default), N, or the whole picture at once",
+        help="side of a tile in pixels: as memory allows (auto, the default), N, or none for the whole picture at once",
     )
     restore.add_argument(
         "--format",
         dest="form",
         choices=["png", "jpg", "tiff", "webp"],
-        help="format of all results (default: each picture's own, png where that is not written); what it cannot keep, "
-        "such as 16 bits or alpha, is lost and reported",
+        help="format of all results (default: each picture's own, or png for formats that are only read); what it "
+        "cannot keep, such as 16 bits or alpha, is lost and reported",
     )
     restore.add_argument(
         "--quality",
@@ -410,18 +436,23 @@ def _add_restore(commands: Subparsers) -> None:
         "--jobs",
         type=int,
         metavar="N",
-        help="processes that restore pictures in parallel (default: 1), spread over the GPUs; the results "
-        "are the same, byte by byte",
+        help="number of processes that restore pictures in parallel (default: 1), spread over the GPUs; the results "
+        "are the same byte for byte",
     )
-    restore.add_argument("--ensemble", action="store_true", help="mean over eight turned and mirrored pictures")
+    restore.add_argument(
+        "--ensemble",
+        action="store_true",
+        help="self-ensemble: the mean over the eight rotated and mirrored versions of a picture",
+    )
 
 
 def _add_trace(commands: Subparsers) -> None:
     trace = commands.add_parser(
         "trace",
         help="show the estimate of one picture after every stage",
-        description="Restore one picture at once and show every stage: a table, and in the folder trace.html (one file "
-        "with pictures, a slider and curves), strip.png and trace.json. What the figures are: docs/trace.md.",
+        description="Restore one picture without tiles and show the estimate after every stage. Prints a table, and "
+        "writes trace.html (one file with pictures, a slider and curves), strip.png and trace.json. The figures are "
+        "explained in docs/trace.md.",
         epilog="Example: unfold trace a.png -o traced --weights usrnet_tiny --kernel gauss:1.6 --target sharp.png",
     )
     trace.add_argument("input", metavar="INPUT", help="one picture")
@@ -436,40 +467,48 @@ def _add_stages(command: argparse.ArgumentParser, prefix: str = "") -> None:
         "--stages",
         type=int,
         metavar="K",
-        help=f"{prefix}run K stages: DGUNet any number from 3, its last stage always last; NRL-GDN any, without its "
-        "stop rule; USRNet and DGUNet+, where each stage has its own numbers or weights, the first K of theirs",
+        help=f"{prefix}run K stages. DGUNet: any number from 3, the last with the weights of its last stage; NRL-GDN: "
+        "any number, without its stopping rule; USRNet and DGUNet+, whose stages have numbers or weights of their own: "
+        "their first K",
     )
 
 
 def _add_key(command: argparse.ArgumentParser, prefix: str = "") -> None:
     command.add_argument(
-        "--key", metavar="KEY", help=f"{prefix}which network, where a file holds several, such as g_ema"
+        "--key", metavar="KEY", help=f"{prefix}which network to load, if a file holds several, such as g_ema"
     )
 
 
 def _add_network(command: argparse.ArgumentParser, more: str = "", about: str = "", *, required: bool = True) -> None:
     """Add the options for network, inputs and execution; more, about: a further kernel and its help text."""
-    command.add_argument("--weights", required=required, metavar="FILE|NAME", help="checkpoint, or published weights")
+    command.add_argument(
+        "--weights", required=required, metavar="FILE|NAME", help="a checkpoint, or a name of `unfold weights list`"
+    )
     _add_key(command)
     command.add_argument(
         "--model",
         metavar="NAME",
-        help="the network, where the weights do not name it: a name, FILE.py:CLASS, or a recipe",
+        help="the network, if the weights do not name it: a name, FILE.py:CLASS, or a recipe",
     )
-    command.add_argument("--scale", type=int, metavar="N", help="USRNet: times larger (default 1: sharpen only)")
+    command.add_argument(
+        "--scale",
+        type=int,
+        metavar="N",
+        help="USRNet: how many times larger the result is (default 1: deblur only)",
+    )
     command.add_argument(
         "--kernel",
         metavar=f"gauss:WIDTH|bicubic|FILE{more}",
-        help="USRNet, NRL-GDN: the blur: a Gaussian by its standard deviation in pixels of the result; bicubic, where "
-        "software made the picture small so (USRNet, --scale from 2); or a file (.mat, with :NUMBER where there are "
-        f"several, .npy, or a grey picture). {about}USRNet's default: chosen from the evidence in the picture for "
-        "--scale 2 to 4, hardly a blur for --scale 1",
+        help="USRNet, NRL-GDN: the blur kernel. gauss: a Gaussian by its standard deviation in pixels of the result; "
+        "bicubic: if software reduced the picture by bicubic interpolation (USRNet, --scale from 2); or a file (.mat, "
+        f"with :NUMBER if it holds several, .npy, or a grey picture). {about}Default for USRNet: estimated from the "
+        "picture for --scale 2 to 4, almost no blur for --scale 1",
     )
     command.add_argument(
         "--sigma",
         metavar="LEVEL|estimate",
-        help="USRNet: the noise, of 255, or estimated from each picture (default: with the default of --kernel chosen "
-        "alike, otherwise 2)",
+        help="USRNet: standard deviation of the noise on the scale 0 to 255, or estimate: from each picture (default: "
+        "estimated together with the kernel if --kernel is not given either, otherwise 2)",
     )
     command.add_argument(
         "--input",
@@ -477,13 +516,18 @@ def _add_network(command: argparse.ArgumentParser, more: str = "", about: str = 
         dest="others",
         default=[],
         metavar="NAME=VALUE",
-        help="any other input of the network (see `unfold models NAME`): a number, a kernel, or a picture as large as "
-        "the one that is restored (also .mat, .npy), or a folder of such, called as the pictures are; or a file that "
-        "its weights need, such as matrix=phi.mat; may be given several times",
+        help="any other input of the network (see `unfold models NAME`): a number; a kernel; a picture as large as "
+        "the one that is restored (also .mat, .npy), or a folder of such pictures with the same names; or a file that "
+        "the weights need, such as matrix=phi.mat. May be given several times",
     )
-    command.add_argument("--precision", choices=["float32", "bf16"], default="float32")
+    command.add_argument(
+        "--precision",
+        choices=["float32", "bf16"],
+        default="float32",
+        help="precision of the network (default: float32)",
+    )
     command.add_argument("--device", default="auto", metavar="NAME", help=DEVICE_HELP)
-    command.add_argument("--overwrite", action="store_true", help="replace results that exist already")
+    command.add_argument("--overwrite", action="store_true", help="replace existing results")
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
