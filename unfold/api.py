@@ -47,7 +47,9 @@ def train(
 ) -> float:
     """Train as `unfold train --config` does, in this process; returns the best validation PSNR in dB.
 
-    overrides: KEY, VALUE, KEY, VALUE, ...; resume: True, or "auto"; init: initial weights. Raises UnfoldError.
+    config: a recipe, a .yaml file; overrides: settings, KEY, VALUE, KEY, VALUE, ...; resume: True to continue from the
+    newest checkpoint, "auto" to continue or start; overwrite: start again if OUTPUT already holds a run; init: initial
+    weights, a file or a name. Raises UnfoldError for bad settings or data.
     """
     from unfold.training.processes.batch_loading import end_workers
     from unfold.training.setup.build_run import build_trainer
@@ -73,10 +75,11 @@ def test(
     output: str | Path | None = None,  # noqa: PT028
     data: str | None = None,  # noqa: PT028
 ) -> str:
-    """Evaluate as `unfold test --config` does; returns the table.
+    """Evaluate as `unfold test --config` does; returns the table (PSNR in dB, SSIM, seconds) as text.
 
-    weights: one or several, compared side by side; output: folder, by default OUTPUT/test; data: the images, instead of
-    DATA.TEST. Raises UnfoldError.
+    config: a recipe, a .yaml file; weights: a file or name, or several that are compared side by side; overrides:
+    settings, KEY, VALUE, ...; output: folder for the results, by default OUTPUT/test; data: the images, instead of
+    DATA.TEST. Raises UnfoldError for bad settings, weights or data.
     """
     from unfold.evaluation.recipe_evaluation import run_test
 

@@ -337,7 +337,7 @@ def _fixed(value: Any) -> Any:
 
 
 def _kept(name: str, source: str) -> str:
-    """Where a run that config.yaml is of has kept a copy of code that is not there any more; "" where it has none."""
+    """Where a run that config.yaml is of has kept a copy of code that is not there any more; "" if it has none."""
     if not (registry.names_file(name) and source.endswith(".yaml")):
         return ""
     file, _, part = name.rpartition(":")

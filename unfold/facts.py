@@ -22,8 +22,9 @@ class Preset:
 class Input:
     """One input of a network. kind: see the functions below; about: shape, range and meaning, for display.
 
-    channels: of an image; least: the smallest value, None for no bound; check: of an image, called with its name and
-    each channel (H,W), an array; raises UnfoldError for values in [0,1] that it never has.
+    channels: number of channels, for an image; least: the smallest value, None for no bound; check: for an image, a
+    function that is called with its name and each channel, an array (H,W) in [0,1], and raises UnfoldError for an
+    image that cannot be right.
     """
 
     kind: InputKind
@@ -42,12 +43,12 @@ def image(channels: int = 3, about: str = "", check: Callable[[str, Any], None] 
 
 @dataclass(frozen=True)
 class Measurement:
-    """What a network takes instead of the picture and no picture file holds: another argument of begin.
+    """A measurement that a network takes in place of the picture, such as a k-space: another argument of begin.
 
-    name: of the argument; about: shape and meaning, for display; axes: of the array in a file, 2 for (H,W), of one
-    channel, or 3, channels first: all of the tensor's but the batch; complex: of complex numbers; check: called with
-    its name, the array, channels first, and the images beside it by name, (H,W,C); raises UnfoldError for what it never
-    is.
+    name: the name of the argument; about: shape and meaning, for display; axes: number of axes of the array in a file:
+    2 for one channel (H,W), or 3 for (C,H,W), i.e. those of the tensor without the batch; complex: whether the numbers
+    are complex; check: a function that is called with the name, the array (C,H,W) and the images given with it by name,
+    (H,W,C), and raises UnfoldError for a measurement that cannot be right.
     """
 
     name: str
@@ -81,10 +82,10 @@ def number(about: str = "float", least: float | None = None) -> Input:
 class Tiling:
     """The effect of restoring a large image in overlapping tiles.
 
-    exact: whether tiles that overlap by the receptive field of all stages give the pixels of the whole image; reach:
-    radius in pixels of the restored image of one stage's receptive field; blurred: whether each stage adds the kernel's
-    radius; beyond: for a network that is not exact, what has a larger receptive field than any halo. whole: why a
-    picture must be restored in one piece, never in tiles; "" where tiles are allowed.
+    exact: whether tiles that overlap by the receptive field of all stages give the same pixels as the whole image;
+    reach: radius of the receptive field of one stage, in pixels of the restored image; blurred: whether each stage adds
+    the kernel's radius to it; beyond: for a network that is not exact, what makes its receptive field larger than any
+    halo. whole: why a picture must be restored in one piece, never in tiles; "" if tiles are allowed.
     """
 
     exact: bool = False
@@ -94,8 +95,9 @@ class Tiling:
     whole: str = ""
 
     def halo(self, kernel: int = 1, stages: int = 1) -> int:
-        """Overlap in pixels on each side of a tile: the reach of one stage, for a kernel of that side; for an exact
-        network the reach of all stages together.
+        """Overlap in pixels on each side of a tile: the reach of one stage, or for an exact network of all stages.
+
+        kernel: side of the blur kernel in pixels; stages: number of stages.
         """
         once = self.reach + (kernel // 2 if self.blurred else 0)
         return once * stages if self.exact else once

@@ -37,7 +37,7 @@ JOINT = " + "  # between several folders of one training set
 
 
 def build_network(cfg: CfgNode) -> UnfoldingNetwork:
-    """The network of MODEL, with fresh weights. UnfoldError where it needs inputs that the samples do not have."""
+    """The network of MODEL, with fresh weights. UnfoldError if it needs inputs that the samples do not have."""
     net = built(part_of(cfg, "MODEL"), options_of(cfg, "MODEL"), where(cfg, "MODEL.ARGS"))
     check_inputs(settings_of(cfg).model, settings_of(cfg).data, net, build_degradation(cfg, net))
     return net
@@ -49,7 +49,7 @@ def bare_network(cfg: CfgNode) -> UnfoldingNetwork:
 
 
 def check_parts(cfg: CfgNode) -> UnfoldingNetwork:
-    """The network on the meta device. UnfoldError, with file and key, where MODEL or DATA are invalid or do not fit
+    """The network on the meta device. UnfoldError, with file and key, if MODEL or DATA are invalid or do not fit
     together. Reads no data.
     """
     part_of(cfg, "MODEL").checked(options_of(cfg, "MODEL"), where(cfg, "MODEL.ARGS"))
@@ -88,7 +88,7 @@ def parts_of(cfg: CfgNode) -> dict[str, CfgNode]:
 
 
 def check_inputs(model: ModelSettings, data: DataSettings, net: UnfoldingNetwork, degradation: Degradation) -> None:
-    """UnfoldError where the samples lack inputs of the network."""
+    """UnfoldError if the samples lack inputs of the network."""
     if isinstance(degradation, Mixture):
         for part, own in data.parts.items():
             check_inputs(model, own, net, degradation.parts[part])
@@ -122,7 +122,7 @@ def build_store(
     Smaller copies by the factors of DATA.REDUCED follow the files. For a mixture, a
     :class:`unfold.data.mixtures.MixedStore`. processes: those that share the run; dry: write nothing.
 
-    UnfoldError where there are no images, or they do not fit DATA.KIND.
+    UnfoldError if there are no images, or they do not fit DATA.KIND.
     """
     if isinstance(degradation, Mixture):
         return _mixed_store(data, degradation, processes, dry)
@@ -227,7 +227,7 @@ def said_by(cfg: CfgNode, key: str) -> Iterator[None]:
 
 
 def check_training_set(data: DataSettings, degradation: Degradation) -> None:
-    """UnfoldError where DATA.TRAIN is missing, or does not fit DATA.KIND by its file names. Reads no image."""
+    """UnfoldError if DATA.TRAIN is missing, or does not fit DATA.KIND by its file names. Reads no image."""
     if isinstance(degradation, Mixture):
         for name, part in data.parts.items():
             try:

@@ -65,7 +65,7 @@ _announced: set[str] = set()
 
 
 def translate(cfg: CfgNode, key: str, value: object, source: str) -> str:
-    """Set the new key for an old one; returns the new key. UnfoldError where other losses have no such key."""
+    """Set the new key for an old one; returns the new key. UnfoldError if other losses have no such key."""
     section, _, name = key.partition(".")
     if section == "LOSS":
         old = _as_old(cfg.LOSS.TERMS, vars(cfg).get("old_loss"))
@@ -92,7 +92,7 @@ def is_default(key: str, value: object) -> bool:
 
 
 def drop_idle(cfg: CfgNode, notes: Mapping[str, dict[str, str]], kept: Mapping[str, set[str]]) -> None:
-    """Drop options of old keys that belong to another part than the named one; UnfoldError where that was an error.
+    """Drop options of old keys that belong to another part than the named one; UnfoldError if that was an error.
     kept: options set by old keys; others are left to the part's constructor.
     """
     for key, old in KEYS.items():

@@ -149,7 +149,7 @@ class Part:
         return checked
 
     def build(self, options: Options, where: Callable[[str], str] | None = None, **given: Any) -> Any:
-        """Check the options and call the constructor. UnfoldError where it refuses them, or returns another type."""
+        """Check the options and call the constructor. UnfoldError if it refuses them, or returns another type."""
         checked = self.checked(options, where)
         begin = where("").rstrip(".: ") if where else self.name
         try:
@@ -203,7 +203,7 @@ def short(text: str) -> str:
 
 
 def has_moved(before: str, now: str) -> bool:
-    """Whether two names are of one class in a file of one name, which is not any more where it was."""
+    """Whether two names are the same class in files of the same name, of which the first file no longer exists."""
     found = _CODE.fullmatch(before)
     if found is None or not found["file"] or is_file(as_path(found["file"])):
         return False
@@ -324,7 +324,7 @@ def _loaded(kind: Kind, name: str) -> Any:
 
 
 def _check_made(made: Any, kind: Kind) -> None:
-    """UnfoldError where the base's constructor was not called, or an attribute has another type than in the base.
+    """UnfoldError if the base's constructor was not called, or an attribute has another type than in the base.
 
     Annotated attributes are declarations of user classes.
     """
@@ -408,7 +408,7 @@ def _attribute(target: str) -> Any:
 
 @functools.cache
 def _entry_points(group: str) -> dict[str, EntryPoint]:
-    """The entry points of a group by name. UnfoldError where two packages use one name."""
+    """The entry points of a group by name. UnfoldError if two packages use one name."""
     found: dict[str, EntryPoint] = {}
     for point in entry_points(group=group) if group else ():
         other = found.setdefault(point.name, point)
@@ -439,7 +439,7 @@ SHOWN = 200  # characters of a value in a message
 
 
 def coerced(value: object, hint: object, default: object, where: str) -> Any:
-    """``value`` in the type of the annotation, or of the default where there is none; UnfoldError where it does not
+    """``value`` in the type of the annotation, or of the default where there is none; UnfoldError if it does not
     fit.
 
     Whole numbers are valid floats, and so is 1e-4, which is text in YAML 1.1; numbers are valid text.

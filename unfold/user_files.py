@@ -44,7 +44,7 @@ def load_file(path: Path) -> ModuleType:
         raise UnfoldError(f"there is no file {one_line(str(path))[:200]}")
     digest, path = digest_of(path), path.resolve()
     if digests.setdefault(path, digest) != digest:
-        logger.warning("%s has changed since this process ran it, and runs as it was then: start Python anew", path)
+        logger.warning("%s has changed since it was loaded, and the old version is used: start Python again", path)
     return _imported(_module_name(path), str(path))
 
 
@@ -109,7 +109,7 @@ def _imports(file: Path) -> Iterator[str]:
 
 
 def place_of(error: BaseException) -> str | None:
-    """ "file:line" of the last user code in an error's traceback; None where there is none."""
+    """ "file:line" of the last user code in an error's traceback; None if there is none."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}:{error.lineno}"
     places = [f"{frame.f_code.co_filename}:{line}" for frame, line in _frames(error.__traceback__) if _is_theirs(frame)]
@@ -190,7 +190,7 @@ def _module_name(path: Path) -> str:
 
 
 def _beside(folder: str, name: str) -> str | None:
-    """The file of a module in the folder; None where there is none."""
+    """The file of a module in the folder; None if there is none."""
     stem = os.fsdecode(bytes.fromhex(name[2:])) if name.startswith("x_") else name
     base = Path(folder) / stem
     return next((str(file) for file in (base.with_name(f"{stem}.py"), base / "__init__.py") if file.is_file()), None)

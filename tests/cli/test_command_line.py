@@ -210,7 +210,7 @@ def test_other_ordinary_mistakes(recipe: Path, weights: Path, tmp_path: Path, co
     assert_one_line(first, "command line: TRAIN.EPOCHS must be greater than 0")
     assert command("train", "--config", recipe, "SEED", 1, "--overwritten", "TRAIN.EPOCHS", 1)[0] == 2
     both = command("train", "--config", recipe, "--resume", "--overwrite")
-    assert_one_line(both, "give one of them")
+    assert_one_line(both, "give only one of them")
     assert_one_line(command("test", "--config", recipe, "--weights", weights, "-o", weights / "x"), "cannot be written")
 
 

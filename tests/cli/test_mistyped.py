@@ -109,8 +109,8 @@ def test_a_check_says_that_the_folder_holds_a_run_and_a_test_says_whose_folder_i
     assert command("train", "--config", recipe, "TRAIN.EPOCHS", 1)[0] == 0
     shutil.copytree(tmp_path / "run", tmp_path / "other")
     out = command("train", "--config", recipe, "--check")[1]
-    assert f"{tmp_path / 'run'} holds a run already: --resume continues it" in out
-    assert "holds a run already" not in command("train", "--config", recipe, "--check", "--overwrite")[1]
+    assert f"{tmp_path / 'run'} already holds a run: --resume continues it" in out
+    assert "already holds a run" not in command("train", "--config", recipe, "--check", "--overwrite")[1]
     own, other = (tmp_path / run / "checkpoints" / "last.pth" for run in ("run", "other"))
     assert "note:" not in command("test", "--config", recipe, "--weights", own)[1]
     out = command("test", "--config", recipe, "--weights", other)[1]

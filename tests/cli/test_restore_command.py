@@ -69,7 +69,7 @@ def test_a_folder_is_restored_with_its_folders_and_goes_on_where_it_stopped(
     (out / "picture1.png").unlink()
     before = (out / "picture0.png").stat().st_mtime_ns
     code, printed, _ = command("restore", pictures, "-o", out, "--weights", blind)
-    assert (code, printed) == (0, "restored 1; 3 there already (--overwrite makes them anew)\nleft out 1: 1 .txt\n")
+    assert (code, printed) == (0, "restored 1; 3 already existed (--overwrite replaces them)\nleft out 1: 1 .txt\n")
     assert (out / "picture0.png").stat().st_mtime_ns == before
     assert (
         command("restore", pictures, "-o", out, "--weights", blind, "--overwrite")[1]
@@ -191,7 +191,7 @@ def test_without_a_kernel_enlarging_chooses_one_for_each_picture_as_the_task_doe
     Image.fromarray(scene(16, 16)).save(tmp_path / "a.png")
     words = ("restore", tmp_path / "a.png", "--weights", usrnet, "-o")
     assert command(*words, tmp_path / "3", "--scale", 3)[0] == 0
-    assert "no --kernel is given; it is chosen from the evidence in each picture" in caplog.text
+    assert "no --kernel is given; it is estimated from each picture" in caplog.text
     assert "a.png: found no trace of JPEG, no noise beside texture" in caplog.text
     evidence = gather(scene(16, 16))
     assumed = first_assumption(evidence, 3)
@@ -290,7 +290,7 @@ def test_ordinary_mistakes_are_reported_before_any_work(
         ([pictures, "-o", tmp_path / "x.png", "--weights", blind], "names one picture"),
         ([one, tmp_path / "other", "-o", out, "--weights", blind], "would both become"),
         ([tmp_path / "none", "-o", out, "--weights", blind], "no pictures"),
-        ([tmp_path / "*.nothing", "-o", out, "--weights", blind], "nothing is called like that"),
+        ([tmp_path / "*.nothing", "-o", out, "--weights", blind], "no file or folder has a name of this pattern"),
         ([pictures, "-o", out, "--weights", usrnet, "--kernel", "grid"], "takes one picture"),
     ]:
         code, _, err = command("restore", *words)

@@ -93,7 +93,7 @@ def test_kinds_that_are_not_written_become_png_and_it_is_said_once(
     caplog.clear()
     assert command("restore", folder / "a.ppm", "-o", tmp_path / "x.tif", "--weights", blind)[0] == 0
     assert "not written" not in caplog.text
-    assert "there already" in command("restore", folder, "-o", out, "--weights", blind)[1]
+    assert "already existed" in command("restore", folder, "-o", out, "--weights", blind)[1]
 
 
 @pytest.mark.parametrize(("form", "suffix"), [("png", ".png"), ("jpg", ".jpg"), ("tiff", ".tiff"), ("webp", ".webp")])
@@ -138,7 +138,7 @@ def test_formats_that_do_not_fit_are_refused_before_any_work(
     one, out, before = folder / "a.png", tmp_path / "o", (folder / "b.png").read_bytes()
     for words, expected in [
         ([one, tmp_path / "two" / "a.png", "-o", out], r"a\.png and .*two/a\.png would both become .*o/a\.png"),
-        ([one, "-o", tmp_path / "x.jpg", "--format", "png"], "--format png and the name x.jpg say two things"),
+        ([one, "-o", tmp_path / "x.jpg", "--format", "png"], "--format png contradicts the name x.jpg"),
         ([one, "-o", tmp_path / "x.gif"], "x.gif: pictures are written as .png"),
         ([one, "-o", out, "--quality", 50], "--quality is for JPEG and WebP, and none of the results is one"),
         ([one, "-o", out, "--format", "jpg", "--quality", 101], "from 1 to 100, not 101"),
@@ -236,7 +236,7 @@ def test_a_result_in_the_place_of_another_source_is_refused(blind: Path, tmp_pat
     words = ("-o", tmp_path / "y", "--format", "png", "--overwrite", "--weights", blind)
     code, _, err = command("restore", tmp_path / "x" / "a.jpg", tmp_path / "y" / "b.bmp", *words)
     assert code == 2
-    assert "is a picture that is to be restored: let the results go to another folder" in err
+    assert "is a picture that is to be restored: give another folder for the results" in err
 
 
 def test_a_kernel_larger_than_the_pictures_is_reported_once(

@@ -196,7 +196,7 @@ def test_what_is_there_is_not_written_over_unasked_and_the_picture_itself_never(
     words = ("-o", out, "--weights", blind)
     assert command("trace", small, *words)[0] == 0
     code, _, err = command("trace", small, *words)
-    assert (code, "is there already; --overwrite" in err) == (2, True)
+    assert (code, "already exists; --overwrite" in err) == (2, True)
     before = read_picture(out / "strip.png").pixels
     code, _, err = command("trace", out / "strip.png", *words, "--overwrite")
     assert (code, "is the picture itself" in err) == (2, True)

@@ -197,7 +197,7 @@ def test_what_was_begun_of_other_files_is_not_mixed_in(
     assert "40 files written now" in prepare_sidd(str(sidd), output)
     (sidd / "0000" / "0000_NOISY_SRGB_010.PNG").unlink()
     (sidd / "0000" / "0000_GT_SRGB_010.PNG").unlink()
-    with pytest.raises(UnfoldError, match="new is there already and holds something else"):
+    with pytest.raises(UnfoldError, match="new already exists and holds something else"):
         prepare_sidd(str(sidd), output)
     plan = json.loads((output / "prepared.json").read_text())
     assert len(plan["sources"]) == 8
@@ -223,7 +223,7 @@ def test_a_folder_that_is_at_hand_is_not_written_into(
     before = content(tmp_path)
     code, _, err = command("data", "prepare", "sidd", sidd, "-o", name)
     assert code == 2
-    assert f"{Path(name).resolve()} is there already and holds something else" in err
+    assert f"{Path(name).resolve()} already exists and holds something else" in err
     assert content(tmp_path) == before
 
 

@@ -199,7 +199,7 @@ def test_data_stands_in_place_of_the_recipes_images(recipe: Path, tmp_path: Path
     words = ("test", "--config", recipe, "--weights", file)
     assert_one_line(command(*words, "--data", tmp_path / "empty"), "--data", "empty holds no images")
     assert_one_line(command(*words, "DATA.TEST", tmp_path / "empty"), "DATA.TEST", "empty holds no images")
-    assert_one_line(command(*words, "--data", "x", "DATA.TEST", "y"), "--data stands in place of DATA.TEST")
+    assert_one_line(command(*words, "--data", "x", "DATA.TEST", "y"), "--data replaces DATA.TEST")
 
 
 def test_a_paired_recipe_without_test_images_says_how_to_name_some(tmp_path: Path, command: Command) -> None:

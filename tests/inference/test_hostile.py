@@ -231,7 +231,7 @@ def test_an_interrupted_run_reports_what_is_done_and_goes_on(
     assert logged[-1] == "restored 1\nleft 2: the same command goes on with them"
     assert [path.name for path in out.iterdir()] == ["picture0.png"]
     printed = command("restore", pictures, "-o", out, "--weights", blind)[1]
-    assert printed == "restored 2; 1 there already (--overwrite makes them anew)\n"
+    assert printed == "restored 2; 1 already existed (--overwrite replaces them)\n"
 
 
 def test_a_full_disk_leaves_whole_files_and_reports_what_is_done(

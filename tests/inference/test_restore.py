@@ -130,7 +130,7 @@ def test_nrl_gdn_restores_a_picture_continued_by_the_kernels_side() -> None:
 
 
 def test_tiles_equal_the_whole_where_the_halo_holds_all_that_all_stages_look_at() -> None:
-    """NRL-GDN from y on, without its stop rule: two stages, of a prior without residual blocks."""
+    """NRL-GDN from y on, without its stopping rule: two stages, of a prior without residual blocks."""
     net = narrow("nrl_gdn_y0", stop="never", stages=2, depth=0)
     image, inputs = (scene(248, 248) / np.float32(255)).astype(np.float32), given_to("nrl_gdn_y0")
     whole = restore_with_tiles(image, net, inputs=inputs, tile=None).image

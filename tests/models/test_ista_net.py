@@ -436,7 +436,7 @@ def test_symmetry_reaches_the_loss_and_is_spared_where_nobody_looks() -> None:
     net(image=image)
     net(image=image, return_output=True)
     assert counted == [False, True]
-    with pytest.raises(UnfoldError, match="hand out 'symmetry'"):
+    with pytest.raises(UnfoldError, match="return 'symmetry'"):
         Symmetry()(Output([image], {}), {})
 
 

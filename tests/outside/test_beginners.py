@@ -293,7 +293,7 @@ def test_late_imports_are_kept_with_the_run_and_a_file_that_changes_is_reported(
     before = registry.find(registry.NETWORK, "net.py:Demosaic").sha256
     net.write_text(NETWORK)
     assert registry.find(registry.NETWORK, "net.py:Demosaic").sha256 == before, "of what runs"
-    assert "net.py has changed since this process ran it" in caplog.text
+    assert "net.py has changed since it was loaded" in caplog.text
 
 
 def test_weights_of_ones_own_network_are_no_other_network(project: Path, command: Command) -> None:

@@ -183,7 +183,10 @@ def test_weights_that_do_not_fit_the_protocol_are_reported(data: Path) -> None:
         ("--protocol usrnet_table1 --data Pair --model bicubik", "bicubik is no baseline, did you mean bicubic?"),
         ("--protocol usrnet_real:scale=2 --data Pair --model identity -o out", "and 140x106 are asked for"),
         ("--protocol usrnet_real:scale=2 --data Pair --model bicubic -o data/Pair", "which would be lost"),
-        ("--protocol usrnet_table1 --data Pair --model bicubic --json data", "--json data is no name for a file"),
+        (
+            "--protocol usrnet_table1 --data Pair --model bicubic --json data",
+            "--json data cannot be the name of a file",
+        ),
         ("--protocol usrnet_table1 --data Pair --model bicubic --json /dev/null", "--json /dev/null is no name"),
         ("--protocol usrnet_table1 --data Pair --model bicubic -o kept/kept.json/x", "cannot be made: Not a directory"),
         ("--protocol usrnet_table1 --data Pair --model bicubic --device tpu", "the device tpu cannot be used here"),
@@ -276,7 +279,7 @@ def test_the_json_says_which_weights_and_network_were_run(data: Path, command: C
 def test_a_network_can_be_run_for_another_number_of_stages(
     name: str, data: Path, command: Command, tmp_path: Path
 ) -> None:
-    """NRL-GDN without its stop rule, USRNet for the first of its own."""
+    """NRL-GDN without its stopping rule, USRNet for the first of its own."""
     cells = np.empty((1, 8), dtype=object)
     cells[0] = [np.full((3, 3), 1 / 9)] * 8
     savemat(data / "kernels" / "kernels_8.mat", {"kernels": cells})

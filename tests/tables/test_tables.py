@@ -466,7 +466,7 @@ def test_weights_of_one_ratio_fill_the_cells_of_that_ratio(data: Path, tmp_path:
     ("arguments", "message"),
     [
         ("usrnet_tabel1", "no table is called 'usrnet_tabel1'; did you mean usrnet_table1?"),
-        ("derain --weights {weights}", "are of no use for this table: usrnet takes kernel, scale, sigma, y"),
+        ("derain --weights {weights}", "fit no cell of this table: usrnet takes kernel, scale, sigma, y"),
         ("derain --limit 0", "--limit is a number of images, 1 or more, not 0"),
         ("derain --jobs 0", "--jobs is a number of processes, 1 or more, not 0"),
         ("derain --data nowhere", "--data nowhere: there is no such folder"),

@@ -214,7 +214,7 @@ def test_weights_of_another_network_are_not_resumed_and_reported_before_the_trai
     build_trainer(load_config(recipe)).fit(1)
     monkeypatch.setattr("unfold.from_config.read_store", lambda *arguments: pytest.fail("it is being read"))
     wider = load_config(recipe, ["MODEL.ARGS.width", "12"])
-    with pytest.raises(UnfoldError, match=r"config differs: MODEL\.ARGS\.width 8 -> 12 \(--overwrite begins anew"):
+    with pytest.raises(UnfoldError, match=r"config differs: MODEL\.ARGS\.width 8 -> 12 \(--overwrite starts again"):
         build_trainer(wider, resume=True)
     (tmp_path / "run" / "config.yaml").write_text(dumped(wider))
     with pytest.raises(UnfoldError, match=r"last\.pth"):

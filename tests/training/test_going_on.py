@@ -94,7 +94,7 @@ def test_a_cosine_whose_rates_have_been_the_same_until_now_goes_on_as_the_longer
     ("words", "expected"),
     [
         ("TRAIN.EPOCHS 2", "TRAIN.EPOCHS 2 is less than what this run has done: 3 epochs"),
-        ("TRAIN.ITERATIONS 30", "whose length was said by TRAIN.EPOCHS"),
+        ("TRAIN.ITERATIONS 30", "whose length and learning rate were set by TRAIN.EPOCHS"),
         ("TRAIN.EPOCHS 5 OPTIM.LR 0.1", r"config differs: OPTIM.LR 0.002 -> 0.1 \(.*--init"),
         ("TRAIN.EPOCHS 5 SCHEDULE.ARGS.milestones [1]", "which is done, had been 0.001 and not 0.002.*--init"),
         ("TRAIN.EPOCHS 5 SCHEDULE.WARMUP 2", "epoch 1, which is done, had been 0.001 and not 0.002"),

@@ -206,7 +206,7 @@ def test_a_run_of_before_goes_on_drawing_with_replacement_and_a_new_one_sees_eve
     now = [*words, "SCHEDULE.ARGS.milestones", "[1,3]", "OUTPUT", str(tmp_path / "old")]  # as the recipe says by now
     trainer = build_trainer(load_config(recipe, now), resume=True)
     assert not trainer.loader.dataset.passes
-    assert "goes on drawing images with replacement, and with its milestones" in caplog.text
+    assert "continues to draw images with replacement, and with its milestones" in caplog.text
     trainer.fit(2)
     trainer = build_trainer(load_config(recipe, now), resume=True)
     assert not trainer.loader.dataset.passes, "also when it is resumed once more"

@@ -144,10 +144,10 @@ def test_best_is_kept_when_later_epochs_are_worse(recipe: Path, tmp_path: Path) 
 
 def test_a_run_is_not_overwritten_unless_asked(recipe: Path, tmp_path: Path) -> None:
     first = train(recipe)
-    with pytest.raises(UnfoldError, match="holds a run already"):
+    with pytest.raises(UnfoldError, match="already holds a run"):
         train(recipe)
     (tmp_path / "run" / "checkpoints" / "last.pth").unlink()
-    with pytest.raises(UnfoldError, match="holds a run already"):
+    with pytest.raises(UnfoldError, match="already holds a run"):
         train(recipe)
     mine = tmp_path / "run" / "checkpoints" / "mine.pth"
     mine.touch()

@@ -61,7 +61,7 @@ def test_one_command_begins_with_weights_and_goes_on_from_its_checkpoint(recipe:
     build(recipe).fit(until=1)
     given, fine = str(tmp_path / "run" / "checkpoints" / "last.pth"), ["OUTPUT", tmp_path / "fine"]
     build(recipe, *fine, init=given, resume="auto").fit(until=1)
-    with pytest.raises(UnfoldError, match="--init begins a run and --resume continues one"):
+    with pytest.raises(UnfoldError, match="--init starts a run and --resume continues one"):
         build(recipe, *fine, init=given, resume=True)
     going_on = build(recipe, *fine, init=given, resume="auto")
     assert going_on.step == 3

@@ -37,7 +37,7 @@ def test_a_resumed_run_has_as_many_threads_as_before(
     caplog.set_level("INFO", "unfold")
     monkeypatch.delenv("OMP_NUM_THREADS")
     assert resume(recipe) == 3
-    assert "going on with 3 threads, as this run had so far; here 1 would be used" in caplog.messages
+    assert "using 3 threads, as this run did so far (a new run here would use 1)" in caplog.messages
     assert [start["threads"] for start in read_starts(begun)] == [3, 3]
 
 

@@ -102,7 +102,7 @@ def test_half_a_file_does_not_pass_for_the_whole_where_nobody_says_how_long_it_i
     server.acts = ["endless"]
     assert "the server does not state the file's length" in refused(server, target)
     server.acts = ["endless"]
-    assert "sends another file than it should" in refused(server, target, digest(server))
+    assert "sends a wrong file" in refused(server, target, digest(server))
 
 
 @pytest.mark.parametrize("act", ["204", "to http://[::1", "to /round"])

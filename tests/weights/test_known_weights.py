@@ -108,7 +108,7 @@ def test_a_name_is_downloaded_once(published: Server, cache: Path, caplog: pytes
 
 def test_an_altered_download_is_refused(published: Server, cache: Path) -> None:
     published.body = published.body[::-1]
-    with pytest.raises(UnfoldError, match="sends another file than it should"):
+    with pytest.raises(UnfoldError, match="sends a wrong file"):
         find_weights("usrnet_tiny")
     assert not (cache / "usrnet_tiny.pth").exists()
 

@@ -88,7 +88,7 @@ def run_bench(
 ) -> Bench:
     """Measure a published network with fresh weights. only: names of ways, besides the plain one.
 
-    seconds: total time in which ways take turns, at least three rounds. UnfoldError where the network, the size or a
+    seconds: total time in which ways take turns, at least three rounds. UnfoldError if the network, the size or a
     way is not available.
     """
     where = pick_device(device)
@@ -163,7 +163,7 @@ def run_bench(
 
 
 def check_size(name: str, size: tuple[int, int], batch: int, seconds: float) -> None:
-    """UnfoldError where the image is too small for the network, or batch or seconds are not positive."""
+    """UnfoldError if the image is too small for the network, or batch or seconds are not positive."""
     least = least_side(skeleton(name, {}))
     if min(size) < least:
         raise UnfoldError(f"--size is at least {least} {least} for {name}, not {size[0]} {size[1]}")

@@ -62,7 +62,7 @@ def timed(run: Callable[[], object], device: torch.device) -> float:
 
 
 def peak(run: Callable[[], object], device: torch.device) -> int | None:
-    """Peak bytes of a run, above what is allocated before it. None where the system does not report it.
+    """Peak bytes of a run, above what is allocated before it. None if the system does not report it.
 
     On CUDA torch's allocations; on the CPU the process's resident memory, including workspaces (Linux).
     """

@@ -55,11 +55,11 @@ def _train(arguments: argparse.Namespace) -> int:
 
     with processes(lost, lambda error: explained("train", error)[0]) as all_of_us:
         if arguments.resume and arguments.overwrite:
-            raise UnfoldError("--resume continues a run and --overwrite throws it away: give one of them")
+            raise UnfoldError("--resume continues a run and --overwrite deletes it: give only one of them")
         if arguments.partial and arguments.init is None:
-            raise UnfoldError("--partial says how to take --init WEIGHTS, and there is none")
+            raise UnfoldError("--partial is an option of --init: give --init WEIGHTS, too")
         if arguments.key is not None and arguments.init is None:
-            raise UnfoldError("--key says which network of --init WEIGHTS, and there is none")
+            raise UnfoldError("--key chooses a network in the file of --init: give --init WEIGHTS, too")
         cfg = load_config(arguments.config, arguments.overrides)
         begin: dict[str, Any] = {
             "resume": "auto" if arguments.resume == "auto" else bool(arguments.resume),
@@ -105,11 +105,11 @@ def test(arguments: argparse.Namespace) -> int:
     for option in ("model", "json", "device", "stages", "others"):
         if getattr(arguments, option) is not None:
             option = "input" if option == "others" else option
-            raise UnfoldError(f"--{option} belongs to --protocol; a recipe says it by KEY VALUE")
+            raise UnfoldError(f"--{option} is an option of --protocol; with --config set it by KEY VALUE")
     if arguments.weights is None:
         raise UnfoldError("give --weights, the checkpoint to test")
     if arguments.data is not None and "DATA.TEST" in arguments.overrides[::2]:
-        raise UnfoldError("--data stands in place of DATA.TEST: give one of them")
+        raise UnfoldError("--data replaces DATA.TEST: give only one of them")
     from unfold.config import load_config
 
     cfg = load_config(
@@ -128,7 +128,7 @@ def test(arguments: argparse.Namespace) -> int:
 
 
 def _of_another_run(weights: Sequence[str], run: Path) -> str:
-    """The first of the given files that is a checkpoint of another run folder than the recipe's; "" where none is."""
+    """The first of the given files that is a checkpoint of another run folder than the recipe's; "" if none is."""
     folders = ((one, Path(os.path.realpath(as_path(one))).parent) for one in weights if os.path.isfile(as_path(one)))  # noqa: PTH113  (of any length)
     own = Path(os.path.realpath(run))
     return next((one for one, folder in folders if folder.name == "checkpoints" and folder.parent != own), "")
@@ -137,7 +137,8 @@ def _of_another_run(weights: Sequence[str], run: Path) -> str:
 def _test_protocol(arguments: argparse.Namespace) -> int:
     if arguments.overrides:
         raise UnfoldError(
-            f"{arguments.overrides[0]} is a setting for --config; a protocol has options behind its name, and --device"
+            f"{arguments.overrides[0]} is a setting for --config; with --protocol give options after its name, "
+            "NAME:OPTION=VALUE, and --device"
         )
     if arguments.data is None:
         raise UnfoldError("give --data, the set or folder of images")
@@ -268,7 +269,7 @@ def tables(arguments: argparse.Namespace) -> int:
         print(found.text, end="")
         return int(found.differs)
     if rest:
-        raise UnfoldError(f"one table at a time: {first}, and what is {rest[0]}?")
+        raise UnfoldError(f"only one table at a time: {first} is followed by {rest[0]}")
     outcome = measure_table(
         first,
         arguments.weights,

@@ -112,7 +112,7 @@ def _assumed(name: str, key: str, one: Input, times: int, *, alone: bool, unknow
         if unknown and key == "kernel":  # chosen for each picture
             if times not in SCALES:
                 raise UnfoldError(f"no kernel is assumed for scale {times}, only for 1 to {SCALES[-1]}: give --kernel")
-            logger.info("note: no --kernel is given; it is chosen from the evidence in each picture")
+            logger.info("note: no --kernel is given; it is estimated from each picture")
             return {}
         if times > 1:
             raise UnfoldError(f"{name} needs {key}, a kernel: give --input {key}=gauss:WIDTH or a file")
@@ -151,13 +151,13 @@ def _level(key: str, text: str) -> float:
     if not 0 <= value <= 255:
         raise UnfoldError(f"--{key} is a noise level from 0 to 255, or estimate, not {text!r}")
     if 0 < value < 0.1:
-        logger.info("note: %s is in 255 units, and %g is nearly nothing: 25 is much noise", key, value)
+        logger.info("note: %s is on the scale 0 to 255, on which %g is almost no noise and 25 is much", key, value)
     return value / 255
 
 
 def with_images(inputs: Named, source: Path, size: tuple[int, ...]) -> Named:
     """Read the inputs that are as large as the picture: from a file, or from a folder the file with the picture's
-    name. UnfoldError where there is none, or of another size.
+    name. UnfoldError if there is none, or of another size.
     """
     read: Named = {}
     for key, value in inputs.items():

@@ -15,7 +15,7 @@ def write_project(folder: Path) -> str:
     folder.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UnfoldError(f"{folder} is there already and not an empty folder: name another")
+        raise UnfoldError(f"{folder} already exists and is not an empty folder: name another")
     make_folder(folder)
     files = sorted(path for path in TEMPLATE.iterdir() if path.is_file())
     for file in files:

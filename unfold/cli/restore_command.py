@@ -280,7 +280,7 @@ class Tally:
         return 0 if not failed else 2 if failed == self.jobs else 1
 
     def summary(self) -> str:
-        there = f"; {self.there} there already (--overwrite makes them anew)" if self.there else ""
+        there = f"; {self.there} already existed (--overwrite replaces them)" if self.there else ""
         lines = [f"restored {self.done}{there}"]
         if left := self.jobs - self.there - self.done - len(self.failed) - len(self.missing):
             lines.append(f"left {left}: the same command goes on with them")
@@ -388,7 +388,7 @@ def _in_processes(jobs: Sequence[Job], devices: Sequence[str], begin: Callable[.
 
 def restore_file(job: Job, net: UnfoldingNetwork, options: Options) -> tuple[Picture, list[str]]:
     """Restore one picture from file to file; returns the picture that was read, and what the format lost. UnfoldError
-    where it fails.
+    if it fails.
     """
     if job.problem:
         raise UnfoldError(job.problem)

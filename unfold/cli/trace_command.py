@@ -132,16 +132,16 @@ def run_trace(
 
 
 def _check_places(source: Path, output: Path, overwrite: bool) -> None:
-    """UnfoldError where a file would be overwritten that must stay."""
+    """UnfoldError if a file would be overwritten that must stay."""
     for path in (output / name for name in FILES):
         if path.exists() and source.exists() and path.samefile(source):
-            raise UnfoldError(f"{path} is the picture itself: let the trace go to another folder")
+            raise UnfoldError(f"{path} is the picture itself: give another folder for the trace")
         if path.exists() and not overwrite:
-            raise UnfoldError(f"{path} is there already; --overwrite makes it anew")
+            raise UnfoldError(f"{path} already exists; --overwrite replaces it")
 
 
 def affordable_part(picture: Array, net: UnfoldingNetwork, inputs: Named, count: int) -> tuple[slice, slice] | None:
-    """The part of most detail that memory holds with count + 1 estimates; None where it holds the whole."""
+    """The part of most detail that memory holds with count + 1 estimates; None if it holds the whole."""
     scale = int(inputs.get("scale", 1))
     size = (scale * picture.shape[0], scale * picture.shape[1])
     side = affordable_side(net, inputs, size, device_of(net), each=KEPT * (count + 1)) // scale

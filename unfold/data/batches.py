@@ -33,7 +33,7 @@ class BatchSampler(Sampler[list[Key]]):
     sample. The scale is a function of (seed, epoch, step) alone: one per step on every process.
 
     length: samples per epoch; batch: samples per step, over all processes. A process without samples in the last step
-    gets the step's first sample with weight 0: see :meth:`share`. ValueError where this would happen in all steps.
+    gets the step's first sample with weight 0: see :meth:`share`. ValueError if this would happen in all steps.
     Call :meth:`start` before iterating.
     """
 

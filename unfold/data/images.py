@@ -68,7 +68,7 @@ def find_images(source: str, split: str) -> list[Path]:
 
     source: "photographs" (the split of PHOTOGRAPHS); or a folder, or a text file that lists images, one path per line
     and relative to it, as it is or under UNFOLD_DATA; or a part of one, see :func:`sliced`; split: train, val or test.
-    Raises UnfoldError where the folder or its images are missing.
+    Raises UnfoldError if the folder or its images are missing.
     """
     name, part = sliced(source)
     if name.rstrip("/") == "photographs":
@@ -99,7 +99,7 @@ def chosen(items: list[Item], part: slice, source: str) -> list[Item]:
 
 
 def images_in(folder: Path) -> list[Path]:
-    """The image files of a folder, in natural order. UnfoldError where there are none."""
+    """The image files of a folder, in natural order. UnfoldError if there are none."""
     files = natsorted(path for path in folder.iterdir() if is_image_name(path.name) and path.is_file())
     if not files:
         raise UnfoldError(f"{folder} holds no images ({', '.join(EXTENSIONS)}; folders in it are not searched)")
@@ -112,7 +112,7 @@ def is_image_name(name: str) -> bool:
 
 
 def find_list(source: str) -> Path | None:
-    """A text file that lists images or pairs, as it is or below UNFOLD_DATA; None where there is none."""
+    """A text file that lists images or pairs, as it is or below UNFOLD_DATA; None if there is none."""
     if not source.lower().endswith(LISTS):
         return None
     places = (as_path(source), data_root() / source)
@@ -176,7 +176,7 @@ def find_folder(source: str) -> Path:
             "photographs are clean images that come with scikit-image, and a folder is wanted here: name it"
         )
     nor = f", nor {below}" if below != Path(place) else ""
-    raise UnfoldError(f"there is no folder {source}{nor} (UNFOLD_DATA says where data sets lie)")
+    raise UnfoldError(f"there is no folder {source}{nor} (UNFOLD_DATA names the folder of data sets)")
 
 
 def _photographs(split: str) -> list[Path]:
@@ -196,7 +196,7 @@ def find_file(name: str, hint: str) -> Path:
     for place in (path, as_path(name)):
         if place.is_file():
             return place
-    raise UnfoldError(f"there is no {path}: {hint} (UNFOLD_DATA says where data sets lie)")
+    raise UnfoldError(f"there is no {path}: {hint} (UNFOLD_DATA names the folder of data sets)")
 
 
 def read_uint8(path: Path, channels: int = 3) -> NDArray[np.uint8]:
@@ -208,7 +208,7 @@ def eight_bits(image: Array, path: Path) -> NDArray[np.uint8]:
     """An image rounded to 8 bits, half to even (logged once per run); 8-bit images unchanged."""
     if image.dtype == np.uint8:
         return image
-    say_once("images of more than 8 bits, such as %s, are rounded to 8 here, on which this work is defined", path)
+    say_once("images of more than 8 bits, such as %s, are rounded to 8 bits, on which this work is defined", path)
     return np.rint(to_float(image) * np.float32(255)).astype(np.uint8)
 
 
@@ -223,7 +223,7 @@ def read_grey(path: Path) -> NDArray[np.uint8] | NDArray[np.uint16]:
 def read_image(path: Path, grey: bool = False) -> NDArray[np.uint8] | NDArray[np.uint16]:
     """Read a colour image as (H,W,3) RGB, uint8 or uint16 as in the file, by the rules of this module.
 
-    grey: also take grey images, as three equal channels. UnfoldError where the file is missing, damaged, grey (unless
+    grey: also take grey images, as three equal channels. UnfoldError if the file is missing, damaged, grey (unless
     allowed), or of a kind that the rules refuse.
     """
     pixels = _read_file(path, None)
@@ -283,7 +283,7 @@ def as_channels(image: Array, channels: int, path: Any) -> Array:
     if image.shape[2] == channels:
         return image
     if image.shape[2] == 1 and channels == 3:
-        say_once("grey images, such as %s, are taken as three equal channels", path)
+        say_once("grey images, such as %s, are read as three equal channels", path)
         return image.repeat(3, axis=2)
     if channels != 1 or image.shape[2] != 3:
         count = image.shape[2]
@@ -297,7 +297,7 @@ def as_channels(image: Array, channels: int, path: Any) -> Array:
         )
     import cv2
 
-    say_once("colour images, such as %s, are taken by their brightness: the network has one channel", path)
+    say_once("colour images, such as %s, are converted to grey (luma): the network has one channel", path)
     return np.ascontiguousarray(cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2YCrCb)[..., :1])
 
 

@@ -104,7 +104,7 @@ class Half(NamedTuple):
 
 
 def half_of(folder: str) -> Half | None:
-    """What a name says that alone is not known: DIV2K_train_LR_bicubic, trainA, B, rain_in; None where nothing."""
+    """What a name says that alone is not known: DIV2K_train_LR_bicubic, trainA, B, rain_in; None if nothing."""
     words = [word for word in re.split(r"[_\-. ]", folder) if word]
     glued = re.fullmatch(rf"({_words(ALL_SPLITS)})([AB])", words[-1], re.IGNORECASE) if words else None
     words = [*words[:-1], *glued.groups()] if glued else words
@@ -171,7 +171,7 @@ def match_sides(inputs: Sequence[Path], targets: Sequence[Path], homes: tuple[Pa
     scale suffix (0x4 and 0); the target's name, a separator and more (0001_0.8_0.2 and 0001), where many inputs share
     one target; equal names up to zeros before numbers (1 and 0001). Folders below the two sides are part of the names.
     Exceptions: a folder that holds all files of a side where the partners are in none, and folders of inputs where many
-    inputs share one target and no target is in a folder (part1/0001_0.8_0.2 and 0001). UnfoldError where a partner is
+    inputs share one target and no target is in a folder (part1/0001_0.8_0.2 and 0001). UnfoldError if a partner is
     ambiguous, with both candidates.
     """
 
@@ -254,9 +254,9 @@ def _best(attempts: Iterable[Callable[[], Matched]]) -> Matched:
 
 
 def side_by_side(files: Sequence[Path]) -> Matched | None:
-    """Pairs of one folder by marks in names; None where no input has its target beside it.
+    """Pairs of one folder by marks in names; None if no input has its target beside it.
 
-    Images without a mark count as targets only of NAME_blur and NAME_real. UnfoldError where a partner is ambiguous.
+    Images without a mark count as targets only of NAME_blur and NAME_real. UnfoldError if a partner is ambiguous.
     """
     marks = {path: mark_of(path.stem) for path in files}
     inputs = [path for path in files if marks[path] == "input"]
@@ -274,7 +274,7 @@ def match_template(inputs: Sequence[Path], targets: Mapping[str, Path], template
     """Pair inputs whose names match the template, {id} being the name of a target: "{id}_*" and "{id}x4".
 
     * is any text, ? any character; with an extension (.jpg) the whole name counts. Several inputs may share one target.
-    Folders below the inputs are ignored where no target is in a folder (RESIDE's part1, part2). UnfoldError where {id}
+    Folders below the inputs are ignored where no target is in a folder (RESIDE's part1, part2). UnfoldError if {id}
     fits two targets.
     """
     before, after = template.split("{id}")
@@ -327,7 +327,7 @@ def _beginnings(key: str) -> list[str]:
 def one_to_many(
     inputs: Sequence[Path], candidates: Callable[[Path], list[str]], of_target: Mapping[str, Path], rule: str
 ) -> Matched:
-    """Pair each input with the one target among its candidates; UnfoldError where there are two."""
+    """Pair each input with the one target among its candidates; UnfoldError if there are two."""
     pairs, alone, used = [], [], set()
     for path in inputs:
         names = (unicodedata.normalize("NFC", name) for name in candidates(path))

@@ -86,7 +86,7 @@ def find_pairs(source: str, split: str = "test", *, input: str = "", target: str
     input, target: folders of the two sides, relative to the source, instead of known names. name: the template of the
     inputs' names, {id} being the target's name: "{id}_*".
 
-    UnfoldError where there are no pairs, or an image has no partner or an ambiguous one.
+    UnfoldError if there are no pairs, or an image has no partner or an ambiguous one.
     """
     return find_paired_set(source, split, Given(input, target, name)).pairs
 
@@ -131,7 +131,7 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def _search(folder: Path, split: str, given: Given) -> tuple[Path, Matched]:
-    """The place in a folder that holds pairs, the pairs, and the unpaired files. UnfoldError where there are none."""
+    """The place in a folder that holds pairs, the pairs, and the unpaired files. UnfoldError if there are none."""
     halves: list[UnfoldError] = []
     places = _places(folder, split)
     for place in places:
@@ -155,7 +155,7 @@ def _search(folder: Path, split: str, given: Given) -> tuple[Path, Matched]:
 
 def subfolder(folder: Path, side: str, split: str = "") -> Path | None:
     """The subfolder that holds a side ("input" or "target") by its name; among names with a split (train_blur), that of
-    ``split``. None where there is none, UnfoldError where there are several.
+    ``split``. None if there is none, UnfoldError if there are several.
     """
     if not folder.is_dir():
         return None
@@ -170,8 +170,8 @@ def subfolder(folder: Path, side: str, split: str = "") -> Path | None:
 
 
 def _halves(folder: Path, split: str) -> tuple[Path, Path] | None:
-    """The folders of the two sides by opposite names: see pair_names.half_of. None where
-    there are no such two, UnfoldError where there are more.
+    """The folders of the two sides by opposite names: see pair_names.half_of. None if
+    there are no such two, UnfoldError if there are more.
     """
     known = [(half, path) for path in _folders(folder) if (half := half_of(path.name)) and half.split in ("", split)]
     known = [(half, path) for half, path in known if half.split] or known
@@ -192,7 +192,7 @@ def _halves(folder: Path, split: str) -> tuple[Path, Path] | None:
 
 
 def _two_sides(place: Path, split: str, given: Given) -> tuple[Path, Path] | None:
-    """The folders of inputs and targets; None where there is neither, NoPartnerError where one of them is missing."""
+    """The folders of inputs and targets; None if there is neither, NoPartnerError where one of them is missing."""
     found = []
     for side, text in (("input", given.input), ("target", given.target)):
         path = place / as_path(text) if text else subfolder(place, side, split)
@@ -339,7 +339,7 @@ def _all_matched(place: Path, matched: Matched) -> list[Pair]:
 
 
 def _distinct(pairs: list[Pair]) -> list[Pair]:
-    """The pairs; UnfoldError where two have one name."""
+    """The pairs; UnfoldError if two have one name."""
     seen: dict[str, Pair] = {}
     for pair in pairs:
         if (other := seen.setdefault(pair.name, pair)) is not pair:

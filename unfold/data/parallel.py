@@ -39,7 +39,7 @@ def in_parallel(
     function: at module level, as processes are started afresh; a calling script keeps its work behind
     ``if __name__ == "__main__"``; enough: fewer items are done without further processes; workers: number of processes,
     instead of one per processor; begin: called first in each process, or in this one where it works alone. At most two
-    results more than processes wait. The first error ends the work. UnfoldError where a process dies.
+    results more than processes wait. The first error ends the work. UnfoldError if a process dies.
     """
     workers = min(workers or processors(), len(items))
     if workers < 2 or len(items) < enough:

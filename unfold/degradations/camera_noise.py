@@ -22,11 +22,11 @@ SMOOTHED = 0.6  # share of the cameras that smooth
 
 
 class CameraNoise(Degradation):
-    """Signal-dependent noise on the mosaic, demosaiced, with white balance, colour matrix, tone curve, 8 bits and JPEG.
+    """Noise of cameras: signal-dependent on the mosaic, then demosaicing, white balance, colours, tone curve and JPEG.
 
     gain: range of the noise's variance per light in [0,1], log-uniform; quality: range of JPEG quality, for three of
-    four samples; spared: share of samples without noise, half of which stay unchanged, as a network must learn not to
-    change a good picture; white_noise: share of samples with white Gaussian noise instead, sigma up to 50 of 255.
+    four samples; spared: share of samples without noise, half of which stay unchanged, because a network must learn not
+    to change a good picture; white_noise: share of samples with white Gaussian noise instead, sigma up to 50 of 255.
     """
 
     inputs = ("y",)

@@ -57,7 +57,7 @@ class Degradation:
         return self.protocol(net)
 
     def sources(self, source: str) -> Sequence[Any]:
-        """The items of a training set; here, image files. UnfoldError where there are none."""
+        """The items of a training set; here, image files. UnfoldError if there are none."""
         return find_images(source, "train")
 
     def read(self, source: Any) -> Images:

@@ -13,10 +13,10 @@ from unfold.util.arrays import Named
 
 
 class GaussianNoise(Degradation):
-    """y = x + n, neither clamped nor rounded.
+    """White Gaussian noise: y = x + n, neither clamped nor rounded.
 
-    sigma: standard deviation of n in 255 units; blind: draw it per sample instead, uniform from 0 to sigma. Tests and
-    validation use sigma.
+    sigma: standard deviation of n in 255 units; blind: draw the standard deviation anew for each sample, uniform from 0
+    to sigma. Tests and validation use sigma.
     """
 
     inputs = ("y", "sigma")

@@ -17,7 +17,7 @@ RELIEF = 0.2  # its standard deviation
 
 
 class Haze(Degradation):
-    """I = J t + A (1 - t), t = exp(-beta d), rounded to 8 bits as hazy pictures are.
+    """Haze: I = J t + A (1 - t), t = exp(-beta d), rounded to 8 bits as hazy pictures are.
 
     J: the clean image; d in [0,1]: the depth, which grows towards the top, with a smooth random relief. beta: uniform
     in ``betas``; A: the air's light, uniform in ``lights``, its channels equal up to ``tint``.

@@ -13,7 +13,7 @@ from unfold.degradations.degradation import Degradation, Rng
 
 
 class LowLight(Degradation):
-    """y = gain x^gamma + n in linear light, converted back to sRGB and rounded to 8 bits.
+    """Low light: y = gain x^gamma + n in linear light, converted back to sRGB and rounded to 8 bits.
 
     gain: uniform in ``gains``; gamma: uniform in ``gammas``; n: normal with variance a gain x^gamma + b^2 (photon and
     read noise), a and b log-uniform in ``photons`` and ``readings``, for a white of 1.

@@ -14,7 +14,7 @@ from unfold.degradations.random_kernels import random_kernel
 
 
 class MotionBlur(Degradation):
-    """The image, convolved with a random motion kernel of 25x25 (unfold/physics/motion.py), rounded to 8 bits.
+    """Camera shake: a random motion kernel of 25x25 (unfold/physics/motion.py), the result rounded to 8 bits.
 
     One kernel for the whole image, with reflection at its border; real shake varies over the image.
     """

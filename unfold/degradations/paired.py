@@ -25,7 +25,7 @@ class Paired(Degradation):
     saturation: with probability 1/3 change the colour saturation of both by one factor, uniform from 0.8 to 1.2, as in
     DGUNet's deblurring. (Its change of gamma has no effect as published and is left out; its 9 augmentations, of which
     the identity is twice as likely as the others, are 8 equally likely ones here.)
-    input, target: folders of the two sides in DATA.TRAIN and DATA.VAL, where their names are unusual (hazy, clear).
+    input, target: folders of the two sides in DATA.TRAIN and DATA.VAL, if their names are unusual.
     name: template of input names, {id} being the target's name, such as "{id}_*" or "{id}x4".
 
     Targets may be a whole number of times as large as their inputs, the same for all: patches (TRAIN.PATCH of the

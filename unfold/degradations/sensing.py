@@ -17,7 +17,7 @@ BLOCK = 32  # side of the blocks that are measured
 
 
 class Sensing(Degradation):
-    """Compressive sensing: patches of brightness, or of all channels for a network that takes more than one.
+    """Compressive sensing: patches of luma, or of all channels for a network that takes more than one.
 
     Colour becomes Y = (16 + (65.481 R + 128.553 G + 24.966 B) / 255) / 255, from 16/255 to 235/255, not rounded, as in
     DGUNet's training; grey images are used unchanged, in the full range. (The published tests of colour images use a

@@ -15,7 +15,7 @@ from unfold.physics.noise import truncated_gaussian
 
 
 class TruncatedNoise(Degradation):
-    """y = uint8(clip(x + sigma n, 0, 255)) / 255, truncated, not rounded; applied after augmentation.
+    """White noise in 8 bits: y = uint8(clip(x + sigma n, 0, 255)) / 255, truncated, not rounded; after augmentation.
 
     sigma: standard deviation of n in 255 units. (PromptIR, AdaIR, MoCE-IR, VLU-Net.)
     """

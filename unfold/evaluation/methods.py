@@ -73,7 +73,7 @@ BASELINES = {
 
 
 def baseline(name: str, protocol: Protocol) -> Method:
-    """The baseline of that name; UnfoldError where the protocol does not give an input it needs."""
+    """The baseline of that name; UnfoldError if the protocol does not give an input it needs."""
     method, needed = BASELINES[name]
     missing = sorted(needed - set(protocol.inputs))
     if missing:

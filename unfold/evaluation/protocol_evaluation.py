@@ -90,14 +90,14 @@ def run_protocol(
 
 
 def _prepare_places(cases: Sequence[Case], output: Path | None, json_file: Path | None) -> None:
-    """Make the folders, before any work. UnfoldError where existing files would be lost, or nothing can be written."""
+    """Make the folders, before any work. UnfoldError if existing files would be lost, or nothing can be written."""
     if output is not None:
         if output.resolve() in {path.parent.resolve() for case in cases for path in case.files}:
             raise UnfoldError(f"--output {output} is the folder of the images themselves, which would be lost")
         make_folder(output)
     if json_file is not None:
         if not json_file.name or (json_file.exists() and not json_file.is_file()) or json_file == output:
-            raise UnfoldError(f"--json {json_file or ''} is no name for a file")
+            raise UnfoldError(f"--json {json_file or ''} cannot be the name of a file: give another")
         make_folder(json_file.parent)
 
 
@@ -112,7 +112,7 @@ def _method(
 ) -> tuple[Method, dict[str, Any]]:
     about = {"unfold": unfold.__version__, "torch": torch.__version__, "device": str(device)}
     if weights is None and key is not None:
-        raise UnfoldError("--key says which network of a file: give --weights, too")
+        raise UnfoldError("--key chooses a network in a weights file: give --weights, too")
     if weights is None and stages is not None:
         raise UnfoldError("--stages is for networks: give --weights, too")
     if weights is None and files:

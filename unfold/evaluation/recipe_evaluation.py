@@ -112,7 +112,7 @@ def run_test(
 
     if data is not None and isinstance(protocol, Mixed) and any("test" in own for own in protocol.sets.values()):
         raise UnfoldError(
-            f"--data {data} stands in place of DATA.TEST, and parts of DATA.MIX have a TEST of their own: leave --data "
+            f"--data {data} replaces DATA.TEST, but parts of DATA.MIX have a TEST of their own: leave --data "
             "out, or test one part by --protocol"
         )
     said = "DATA.TEST" if data is None else "--data"
@@ -204,7 +204,7 @@ def _network(cfg: CfgNode, source: str, file: Path, key: str | None, *, alone: b
 
 
 def _check_beside(protocol: Protocol, column: str, net: UnfoldingNetwork, bare: UnfoldingNetwork) -> None:
-    """UnfoldError where another network cannot be measured on the very samples that the recipe's is."""
+    """UnfoldError if another network cannot be measured on the very samples that the recipe's is."""
     name, wanted, bands = type(net).__name__, set(net.required), protocol.channels
     if missing := sorted(wanted - set(protocol.inputs)):
         raise UnfoldError(

@@ -33,7 +33,7 @@ class Result(NamedTuple):
 
 
 def evaluate(protocol: Protocol, method: Method, cases: Sequence[Case]) -> Iterator[Result]:
-    """Degrade, restore and score case by case. UnfoldError where a result does not have the form that the protocol asks
+    """Degrade, restore and score case by case. UnfoldError if a result does not have the form that the protocol asks
     for.
     """
     for case in progress(distinct(cases), "testing", "image"):
@@ -66,7 +66,7 @@ def evaluate_case(protocol: Protocol, method: Method, case: Case, sample: Sample
 
 
 def scored(protocol: Protocol, image: Image, target: Image) -> dict[str, float]:
-    """The protocol's scores by name, "psnr" and "ssim" among them; UnfoldError, with the line of the method, where they
+    """The protocol's scores by name, "psnr" and "ssim" among them; UnfoldError, with the line of the method, if they
     are missing, or one is NaN for a finite image (a diverging training has NaN images, and reports that itself).
     """
     with their_errors(f"the score of {protocol.name}"), unchecked():
@@ -102,7 +102,7 @@ def _naming(case: Case) -> Iterator[None]:
 
 
 def distinct(cases: Sequence[Case]) -> Sequence[Case]:
-    """The cases; UnfoldError where two have one name."""
+    """The cases; UnfoldError if two have one name."""
     names = [case.name for case in cases]
     if len(set(names)) < len(names):
         double = next(name for name in names if names.count(name) > 1)
@@ -150,7 +150,7 @@ def evaluate_stages(
     """Score a network after every stage as the protocol restores; also returns the finished images, first stage to
     last.
 
-    seconds: of the network alone. UnfoldError, with case or weights, where a result is not finite or not as large as
+    seconds: of the network alone. UnfoldError, with case or weights, if a result is not finite or not as large as
     the target.
     """
     assert sample.target is not None

@@ -45,7 +45,7 @@ def find_jobs(
     too (a.gif.png), which is logged. The output is a file where it has a picture's extension and there is one input, a
     file; else a folder. A folder that cannot be read is a job with a problem. left_out: counts, by extension, the files
     of folders and patterns that are not pictures by name. measured: whether a file holds a measurement, which is
-    restored like a picture, by default into a .png. UnfoldError where there is nothing, no input
+    restored like a picture, by default into a .png. UnfoldError if there is nothing, no input
     exists, two results would have one name, or a result would replace an input.
     """
     others: Counter[str] = Counter()
@@ -66,7 +66,7 @@ def find_jobs(
         raise UnfoldError(f"there is no file and no folder {', '.join(inputs)}")
     if _is_file(output) and len(files) == 1 and not as_path(inputs[0]).is_dir():
         if form is not None and _format_of(output) != form:
-            raise UnfoldError(f"--format {form} and the name {output.name} say two things: leave one out")
+            raise UnfoldError(f"--format {form} contradicts the name {output.name}: leave one out")
         jobs = [Job(files[0][0], output)]
     elif _is_file(output):
         raise UnfoldError(f"{output} names one picture, and there are several or a folder: give a folder")
@@ -137,7 +137,7 @@ def _matches(text: str, others: Counter[str], measured: Callable[[Path], bool]) 
         return [path]
     found = natsorted(glob.glob(str(path), recursive=True))  # noqa: PTH207  (patterns may be absolute)
     if not found:
-        raise UnfoldError(f"{text}: nothing is called like that")
+        raise UnfoldError(f"{text}: no file or folder has a name of this pattern")
     paths = [Path(name) for name in found]
     wanted = [path.suffix.lower() in EXTENSIONS or measured(path) for path in paths]
     others.update(path.suffix.lower() for path, one in zip(paths, wanted, strict=True) if not one and path.is_file())
@@ -171,7 +171,7 @@ def _check(jobs: Sequence[Job]) -> None:
     for job in jobs:
         if (place := os.path.realpath(job.target)) in pictures:
             what = "the picture itself" if place == os.path.realpath(job.source) else "a picture that is to be restored"
-            raise UnfoldError(f"{job.target} is {what}: let the results go to another folder")
+            raise UnfoldError(f"{job.target} is {what}: give another folder for the results")
         if job.target in sources:
             raise UnfoldError(
                 f"{sources[job.target]} and {job.source} would both become {job.target}: restore one of them "

@@ -51,7 +51,7 @@ def write_grid(
     job = jobs[0]
     target = job.target.with_suffix(".png")
     if target.exists() and not overwrite:
-        raise UnfoldError(f"{target} is there already; --overwrite makes it anew")
+        raise UnfoldError(f"{target} already exists; --overwrite replaces it")
     picture = in_integers(read_picture(job.source).pixels)
     evidence = gather(picture, job.source)
     if fitting:

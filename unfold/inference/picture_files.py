@@ -239,7 +239,7 @@ def reduced(picture: Picture, suffix: str) -> tuple[Picture, list[str]]:
 
 
 def check_format(path: Path, picture: Picture, scale: int = 1, *, reduce: bool = False) -> None:
-    """UnfoldError where a file of this name cannot keep what the picture holds, or its size times scale.
+    """UnfoldError if a file of this name cannot keep what the picture holds, or its size times scale.
 
     reduce: the picture is going to be :func:`reduced`.
     """
@@ -262,7 +262,7 @@ def write_picture(path: Path, picture: Picture, quality: int | None = None) -> N
 
     quality: of JPEG and WebP, from 1 to 100. Without it JPEG has 95, and everything else no loss; JPEG is written
     without subsampling. Grey with alpha in 16 bits becomes colour, and TIFF of 16 bits or of bands holds no EXIF.
-    UnfoldError for what the format does not hold; OSError where the disk refuses.
+    UnfoldError for what the format does not hold; OSError if the disk refuses.
     """
     check_format(path, picture)
     if path.suffix.lower() == ".npy":

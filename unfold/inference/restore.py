@@ -59,28 +59,29 @@ def restore(
     image: an array (H,W), (H,W,1) or (H,W,3), or (H,W,C) for a network of C channels, uint8, uint16 or floating-point
     in [0,1] (with noise, in [-2,3]) -> the same type, scale times as large, clamped, integers rounded. A grey picture
     is given to a colour network as three equal channels, and the result is their mean; a network of one channel
-    restores each channel by itself. Or
+    restores each channel separately. Or
       a tensor (H,W), (C,H,W) or (B,C,H,W) -> a tensor of as many axes, of the same type, on the same device, without
         gradients; a kernel (B,1,kh,kw), a sigma (B,) and images (B,C,H,W) then hold one for each picture;
       a PIL image -> a PIL image, of its mode; palettes are expanded, an alpha channel is kept (enlarged by itself);
       a path -> an array (H,W,3), or (H,W,1) of a grey picture, read as `unfold restore` reads it, without alpha;
       a list or a tuple of these -> a list, each restored with the same inputs.
     net: any network but DGUNet-CS (it takes measurements), bare or wrapped in DataParallel, DistributedDataParallel,
-    AveragedModel or torch.compile. inputs: its other inputs (``net.inputs``), as arrays, tensors or numbers:
-    kernel (kh,kw), for true convolution (it is brought to sum 1), scale, sigma in [0,1] units, and images as large as
-    the picture, such as a mask.
-
-    tile: side of the square of the result that the network sees at once; None: everything at once; "auto": everything,
-    or as much as memory allows. Tiles overlap by the network's halo, cut short in small tiles, and are blended. No
-    network of the package is exact in tiles, see :func:`unfold.inference.tile_error.tile_difference`. Where memory runs
-    out, the tile is halved. ensemble: the mean over the eight turned and mirrored pictures, with the kernel and other
-    images. precision: "float32", or "bf16" by autocast. device: "auto", "cpu", "cuda" or a torch.device; None where the
-    network is.
+    AveragedModel or torch.compile.
+    inputs: the network's other inputs (``net.inputs``), as arrays, tensors or numbers: kernel (kh,kw), for true
+    convolution (it is normalised to sum 1), scale, sigma in [0,1] units, and images as large as the picture, such as a
+    mask.
+    tile: side of the square of the result, in pixels, that the network sees at once; None: everything at once; "auto":
+    everything, or as much as memory allows. Tiles overlap by the network's halo (less in small tiles) and are blended.
+    No network of the package is exact in tiles, see :func:`unfold.inference.tile_error.tile_difference`. If memory runs
+    out, the tile is halved.
+    ensemble: self-ensemble, the mean over the eight rotated and mirrored pictures, with the kernel and other images.
+    precision: "float32", or "bf16" by autocast. device: "auto", "cpu", "cuda" or a torch.device; None: the network's
+    device.
 
     Borders follow ``net.border``. USRNet's data step is circular, so picture and tiles are extended to be periodic.
-    NRL-GDN assumes zeros beyond the border, so the picture is extended by its edge pixels by the kernel's side, as in
-    the published scripts for real pictures.
-    Raises UnfoldError for bad input, and where memory does not suffice for the smallest tile.
+    NRL-GDN assumes zeros beyond the border, so the picture is padded on each side by its edge pixels, as far as the
+    kernel's side, as in the published scripts for real pictures.
+    Raises UnfoldError for bad input, and if memory does not suffice for the smallest tile.
     """
     bare = unwrapped(net)
 

@@ -49,7 +49,7 @@ def needed(net: UnfoldingNetwork, inputs: Named) -> int:
     """Bytes that a run holds at most beside its weights and inputs, in float32: an upper bound for bfloat16.
 
     inputs: by name; of tensors, only shapes count. Nothing is computed: a copy of the network runs on meta tensors with
-    its number of stages in training, as a stop rule that depends on values cannot be evaluated; more stages need no
+    its number of stages in training, as a stopping rule that depends on values cannot be evaluated; more stages need no
     more memory. Workspaces of libraries are not counted.
     """
     # Parameters that are in the memo already are replaced, not copied.

@@ -39,7 +39,7 @@ def choose_tiles(
 ) -> Tiles:
     """Tiles for a result of that size, by the network's capabilities and the free memory less ``spare`` bytes.
 
-    UnfoldError where the tile leaves nothing beside its halo.
+    UnfoldError if the tile leaves nothing beside its halo.
     """
     check_tile(net, inputs, tile)
     multiple = _multiple(net, inputs)

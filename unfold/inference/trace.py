@@ -72,7 +72,7 @@ def trace(
             start = _now(device)
             state = next(states, None)
             seconds += _now(device) - start
-            if state is None:  # the network's stop rule ended it
+            if state is None:  # the network's stopping rule ended it
                 break
             x, context = state.x, state.context
             residual = net.residual(k, x, context)

@@ -20,7 +20,7 @@ logger = logging.getLogger("unfold")
 
 
 def check_measurement(image: Array, net: UnfoldingNetwork) -> None:
-    """UnfoldError where :func:`restore` does not take this array for the network, or the network as it is."""
+    """UnfoldError if :func:`restore` does not take this array for the network, or the network as it is."""
     if net.not_for_pictures:
         raise UnfoldError(net.not_for_pictures)
     check_precision(net)
@@ -34,7 +34,7 @@ def check_measurement(image: Array, net: UnfoldingNetwork) -> None:
 
 
 def check_image(image: Array, channels: int = 3) -> None:
-    """UnfoldError where an array is not a picture for a network of so many channels."""
+    """UnfoldError if an array is not a picture for a network of so many channels."""
     allowed = (1, 3, channels)
     if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in allowed) or image.size == 0:
         more = "" if channels in (1, 3) else f" or (H,W,{channels})"

@@ -15,14 +15,16 @@ from unfold.util.precision import at_least_float32
 
 
 class NoiseLevel(Loss):
-    """mean(|log m - log s|) for the map m that stages return as "level". s is the root mean square of y - target within
-    16 pixels of y each way, at least 0.25/255.
+    """Error of an estimated noise level: mean(|log m - log s|) for the map m that stages return as "level".
+
+    s, the true level, is the root mean square of y - target over the pixels within 16 pixels in each direction, and at
+    least 0.25/255.
     """
 
     def forward(self, output: Output, batch: Mapping[str, Any]) -> Tensor:
         if "level" not in output.extras:
             raise UnfoldError(
-                "LOSS noise_level is for networks whose stages hand out their noise level, as hqs_denoiser"
+                "the loss noise_level is for networks whose stages return 'level', as those of hqs_denoiser do"
             )
         level = at_least_float32(output.extras["level"][0])
         squares = (at_least_float32(batch["y"]) - batch["target"]).square().mean(1, keepdim=True)

@@ -31,22 +31,22 @@ class Charbonnier(ImageLoss):
 
 
 class L1(ImageLoss):
-    """mean(|x - target|); USRNet, NRL-GDN."""
+    """The mean absolute difference, mean(|x - target|); USRNet, NRL-GDN."""
 
     def distance(self, x: Tensor, target: Tensor) -> Tensor:
         return F.l1_loss(at_least_float32(x), target)
 
 
 class MSE(ImageLoss):
-    """mean((x - target)^2); compressive sensing."""
+    """The mean squared error, mean((x - target)^2); DGUNet and ISTA-Net for compressive sensing."""
 
     def distance(self, x: Tensor, target: Tensor) -> Tensor:
         return F.mse_loss(at_least_float32(x), target)
 
 
 class LogMSE(ImageLoss):
-    """mean over the samples of log(mean((x - target)^2) + eps^2): a decibel counts alike in each sample, so that the
-    noisiest do not dominate; ours, for cameras.
+    """The mean over the samples of log(mean((x - target)^2) + eps^2). Ours, for camera noise: a decibel counts the same
+    in every sample, so that the noisiest samples do not dominate.
 
     eps: above 0, in units of the images' range [0,1]: a sample with a smaller error counts as nearly perfect.
     """

@@ -20,5 +20,5 @@ class Symmetry(Loss):
     def forward(self, output: Output, batch: Mapping[str, Any]) -> Tensor:
         found = output.extras.get("symmetry")
         if not found:
-            raise UnfoldError("the loss symmetry is for networks whose stages hand out 'symmetry', as ISTA-Net's do")
+            raise UnfoldError("the loss symmetry is for networks whose stages return 'symmetry', as ISTA-Net's do")
         return torch.stack([at_least_float32(value).square().mean() for value in found]).sum()

@@ -1,4 +1,4 @@
-"""The compared channels of a colour image: all, or its brightness by one of three definitions.
+"""The compared channels of a colour image: all, or its luma by one of three definitions.
 
 "rgb"      all channels as they are, one or more. USRNet, NRL-GDN, DGUNet's deblurring and denoising.
 "y"        MATLAB's rgb2ycbcr of an 8-bit image, its result rounded to 8 bits: 16..235 for a peak of 255. Floats are
@@ -41,7 +41,7 @@ def convert(image: Tensor, channel: Channel, round8: bool = False) -> Tensor:
 
     round8: round the colours to 8 bits first, see :func:`to_levels`; "y" always does. Its formula, 16 + (65.481 R +
     128.553 G + 24.966 B) / 255, gives an exact half for 194 of the 2^24 colours; halves go up, as MATLAB rounds them.
-    UnfoldError where brightness is requested from an image without three channels (as in MATLAB).
+    UnfoldError if luma is requested from an image without three channels (as in MATLAB).
     """
     if channel == "rgb":
         return to_levels(image) / 255 if round8 else to_unit(image)

@@ -32,7 +32,7 @@ def lpips(a: Image, b: Image, *, round8: bool = False, peak: float | None = None
     2018. a, b, round8, peak, the result's form and errors as for :func:`unfold.metrics.psnr`: arrays (H,W,3) or tensors
     (B,3,H,W) in [0,1], computed in float32 where the tensors are. AlexNet's weights (about 230 MB) are downloaded by
     torchvision on first use; they stay in memory after that.
-    UnfoldError also where the package or its weights are not available, or the image is too small.
+    UnfoldError also if the package or its weights are not available, or the image is too small.
     """
     x, y = (2 * image.float() - 1 for image in as_pair(a, b, 0, "rgb", round8, peak, channels=0))
     if x.shape[1] != 3:

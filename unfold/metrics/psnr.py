@@ -51,9 +51,9 @@ def psnr(
     border: pixels left out on each side. channel: "rgb" (everything), "y", "y_float" or "luma", see
     :mod:`unfold.metrics.colour`. round8: clamp both images to [0,1] and round them to 8 bits first, as in papers that
     score saved files; without it only "y" clamps and rounds. peak: the value of white that both images are divided by,
-    such as 255 for floats of 0 to 255; None: 1 for floats, the type's maximum for integers. channels: their number,
-    required where it is neither 1 nor 3 (an alpha channel would count).
-    UnfoldError where shapes differ, no pixel is left, values are outside these ranges or not finite, channels are on
+    such as 255 for floats of 0 to 255; None: 1 for floats, the type's maximum for integers. channels: C, required if
+    it is neither 1 nor 3 (because an alpha channel would count).
+    UnfoldError if shapes differ, no pixel is left, values are outside these ranges or not finite, channels are on
     another axis, integers are neither uint8 nor uint16 and peak is not given, or the channel is unknown.
 
     USRNet and DGUNet's deblurring and deraining round to 8 bits; NRL-GDN and DGUNet's denoising and compressive sensing

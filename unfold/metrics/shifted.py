@@ -19,7 +19,7 @@ def undo_shift(result: Array, target: Array, border: int, reach: int) -> tuple[P
     All shifts of up to ``reach`` whole pixels are tried, then those in quarters of a pixel within 3/4 of the best one,
     by cubic splines. Closest: the least sum of squared differences over the target without ``border`` pixels on each
     side. ``border`` must exceed reach + 1, so that nothing beyond the result's border is compared.
-    UnfoldError where no pixel is left.
+    UnfoldError if no pixel is left.
     """
     import cv2
     from scipy.ndimage import shift, spline_filter

@@ -71,7 +71,7 @@ def ssim(
                     MATLAB's documentation; it could not be compared with MATLAB itself.
       "skimage"   scikit-image's structural_similarity with its defaults: a 7x7 uniform window inside the image, sample
                   covariance, each channel by itself. DGUNet compressive sensing, on the grey image.
-    UnfoldError also where the image without its border is smaller than the window ("matlab3d" takes any
+    UnfoldError also if the image without its border is smaller than the window ("matlab3d" takes any
     size).
     """
     check_choice("kind", kind, KINDS)

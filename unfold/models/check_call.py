@@ -44,7 +44,7 @@ def as_number(name: str, value: object) -> float:
 
 
 def checked_number(name: str, one: Input, value: object) -> float:
-    """The value of an input of kind whole, level or number. UnfoldError where it does not fit the kind."""
+    """The value of an input of kind whole, level or number. UnfoldError if it does not fit the kind."""
     if one.kind != "whole":
         value = as_number(name, value)
         if one.kind == "level":
@@ -67,7 +67,7 @@ def checked_number(name: str, one: Input, value: object) -> float:
 
 
 def check_precision(net: UnfoldingNetwork) -> None:
-    """UnfoldError where a network with float32-only parts was converted to half precision."""
+    """UnfoldError if a network with float32-only parts was converted to half precision."""
     kind = weights_kind(net)
     if kind in HALF and not net.takes_half:
         raise UnfoldError(

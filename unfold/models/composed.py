@@ -18,7 +18,7 @@ class Composed(UnfoldingNetwork):
 
     data: the data step, with parameters for K stages; prior: a function that builds the prior, a module z -> x, or
     (z, memory=None) -> (x, memory), called without a memory in the first stage; stages: K; shared: one prior for all
-    stages, or one each.
+    stages (weight sharing), or one for each.
     """
 
     def __init__(self, data: DataStep, prior: Callable[[], nn.Module], stages: int, *, shared: bool = True) -> None:
@@ -65,11 +65,11 @@ def compose(
     shared: bool = True,
     channels: int = 3,
 ) -> Composed:
-    """Compose a data step and a prior by name: {name: closed_form}, {name: resunet, widths: [16, 32, 64, 64]}.
+    """A network of a data step and a prior by name: {name: closed_form}, {name: resunet, widths: [16, 32, 64, 64]}.
 
-    data: a section of the data step's name and options, {name: closed_form} by default; prior: a section of the prior's
-    name and options, {name: resunet} by default. Names may be code, as everywhere. stages: K, at least 1; shared: one
-    prior for all stages, or one each; channels: C of the images.
+    data: a section with the data step's name and options, {name: closed_form} by default; prior: a section with the
+    prior's name and options, {name: resunet} by default. A name may be code (file.py:Class). stages: K, at least 1;
+    shared: one prior for all stages (weight sharing), or one for each; channels: C of the images.
     """
     check_channels(channels)
     step = _part(registry.DATA_STEP, data or {"name": "closed_form"}, "data")

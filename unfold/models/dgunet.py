@@ -189,8 +189,9 @@ class _MiddleStage(nn.Module):
 class DGUNet(_DGUNet):
     """DGUNet: stages 2..K-1 share their weights.
 
-    width: features at full resolution (F); growth: more of them per level (S); tail: more of them in the last stage
-    (O); stages: K, at least 3; operator_width: hidden channels of the learned A and A^T; channels: C of the images.
+    width: number of features at full resolution (F); growth: further features on each coarser level (S); tail: further
+    features in the last stage (O); stages: K, at least 3; operator_width: hidden channels of the learned A and A^T;
+    channels: C of the images.
 
     ``net(y)``: y (B,C,H,W) in [0,1], any H, W >= 8 (padded by reflection to multiples of 8 and cropped back)
     -> (B,C,H,W), not clamped.
@@ -255,8 +256,8 @@ class DGUNet(_DGUNet):
 class DGUNetPlus(_DGUNet):
     """DGUNet+: every stage has weights of its own. Used as :class:`DGUNet`.
 
-    width: features at full resolution (F); growth: more of them per level (S); stages: K, at least 2; operator_width:
-    hidden channels of the learned A and A^T; channels: C of the images.
+    width: number of features at full resolution (F); growth: further features on each coarser level (S); stages: K, at
+    least 2; operator_width: hidden channels of the learned A and A^T; channels: C of the images.
     """
 
     presets: ClassVar = {

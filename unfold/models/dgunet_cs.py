@@ -68,10 +68,11 @@ class MiddleStage(nn.Module):
 class DGUNetCS(Family):
     """Compressive sensing of grey images, or of each channel of other images by one matrix; block size 32.
 
-    ratio: measurements per pixel in per cent, M = ceil(ratio * 10.24) per block; width: features at full resolution
-    (F); growth: more of them per level (S); tail: more of them in the last stage (O); stages: K, at least 3; shared:
-    stages 2..K-1 share their weights (DGUNet) or have their own (DGUNet+); learn_phi: whether Phi is trained with the
-    rest (a given one is set by :meth:`give_sampling`); channels: C, 1 as published.
+    ratio: measurements per pixel in per cent, M = ceil(ratio * 10.24) per block; width: number of features at full
+    resolution (F); growth: further features on each coarser level (S); tail: further features in the last stage (O);
+    stages: K, at least 3; shared: whether stages 2..K-1 share their weights (DGUNet) or have their own (DGUNet+);
+    learn_phi: whether Phi is trained with the other weights (:meth:`give_sampling` sets a given one); channels: C, 1 as
+    published.
 
     ``net(m)``: measurements (B,C M,h,w) of h x w blocks -> (B,C,32h,32w), not clamped. ``net(image=x)``: x (B,C,H,W) in
     [0,1], any size (padded by zeros to blocks), is measured and restored -> (B,C,H,W); differentiable in Phi.

@@ -63,13 +63,13 @@ class LevelEstimate(nn.Module):
 
 
 class HQSDenoiser(UnfoldingNetwork):
-    """Denoising of photographs without knowing their noise.
+    """Denoising of photographs whose noise is unknown.
 
     widths: channels of the four levels of each stage's ResUNet, which sees blocks of 2x2 pixels; depth: residual blocks
     per level; stages: K; level_width: channels of the estimate of the noise level; channels: C of the images.
 
     ``net(y)``: y (B,C,H,W) in [0,1] -> (B,C,H,W), not clamped. ``strength`` >= 0 multiplies the estimated noise level:
-    0 leaves the picture as it is, 1 is what the network was trained for, more smooths more.
+    with 0 the picture does not change, 1 is used in training, and larger values smooth more.
     """
 
     size_multiple = 16

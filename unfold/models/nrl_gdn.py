@@ -31,7 +31,7 @@ from unfold.steps.inverse_filter import inverse_filter
 from unfold.util.precision import at_least_float32, full_precision
 
 StopRule = Literal["sample", "batch", "never"]
-FIRST_TEST = 4  # the stop rule applies after this step
+FIRST_TEST = 4  # the stopping rule applies after this step
 LEAST_DROP = 1e-3
 
 
@@ -58,7 +58,7 @@ class NRLGDN(UnfoldingNetwork):
     """Non-blind deblurring; one weight layout for three networks, distinguished by two arguments.
 
     initial: "inverse" (Eq. 22) or "measurement" (y); noise_model: H on the "residual" or on the "gradient"; stages:
-    maximum number of steps at evaluation; train_stages: number of steps in training, without stop rule; stop: the
+    maximum number of steps at evaluation; train_stages: number of steps in training, without stopping rule; stop: the
     published rule at evaluation for each "sample" (so that a batch gives the results of single images), jointly for the
     "batch" as published, or "never"; widths: channels of R's four levels; depth: residual blocks per level of R; width:
     channels inside H and D; channels: C of the images.
@@ -82,7 +82,7 @@ class NRLGDN(UnfoldingNetwork):
     tiling = Tiling(
         reach=199,
         blurred=True,
-        beyond="the stop rule weighs the whole image, Eq. 22 (nrl_gdn) inverts a blur, zeros are assumed beyond the "
+        beyond="the stopping rule uses the whole image, Eq. 22 (nrl_gdn) inverts a blur, zeros are assumed beyond the "
         "border, and the reaches of all stages add up",
     )
     border = "zero"
@@ -193,7 +193,7 @@ class NRLGDN(UnfoldingNetwork):
         return self.test(k, x, new, memory, context)
 
     def test(self, k: int, x: Tensor, new: Tensor, memory: Memory | None, context: Context) -> tuple[Tensor, Memory]:
-        """The published stop rule. Its residual is reused in the next step, so that A is applied once per step."""
+        """The published stopping rule. Its residual is reused in the next step, so that A is applied once per step."""
         residual = self.residual(k + 1, new, context)
         dims = (1, 2, 3) if self.stop == "sample" else (0, 1, 2, 3)
         error = (0.5 * torch.linalg.vector_norm(residual, dim=dims)).expand(len(x))

@@ -60,7 +60,7 @@ def same_network(a: str, b: str) -> bool:
 
 
 def create_model(name: str, *, device: str | torch.device | None = None, **options: object) -> UnfoldingNetwork:
-    """Build a network with fresh weights.
+    """Build a network with random initial weights.
 
     name: one of :func:`list_models`, or code: "ista.py:ISTANet", "package.module:ISTANet". device: "auto", "cpu",
     "cuda" or a torch.device; None: torch's default. options: constructor arguments that replace the published ones,
@@ -83,7 +83,7 @@ def for_people(net: UnfoldingNetwork, device: str | torch.device | None) -> Unfo
 
 
 def built(part: Part, options: Options, where: Callable[[str], str] | None = None) -> UnfoldingNetwork:
-    """Build a part's network with these options. UnfoldError where they do not fit; where: see Part.checked."""
+    """Build a part's network with these options. UnfoldError if they do not fit; where: see Part.checked."""
     largest = max(_whole_numbers(options), default=0)
     if largest > LARGEST:
         raise UnfoldError(f"{part.name} cannot be built with {largest}: more than {LARGEST} of anything is a mistake")
@@ -93,7 +93,7 @@ def built(part: Part, options: Options, where: Callable[[str], str] | None = Non
 
 
 def _check_begin(net: UnfoldingNetwork) -> None:
-    """UnfoldError where ``inputs`` is invalid, ``begin`` does not take them, or ``forward`` is replaced."""
+    """UnfoldError if ``inputs`` is invalid, ``begin`` does not take them, or ``forward`` is replaced."""
     kind = type(net)
     inputs: Any = net.inputs
     if not isinstance(inputs, Mapping) or not inputs or not all(isinstance(one, Input) for one in inputs.values()):

@@ -25,7 +25,7 @@ Method = Callable[[Named], Image]  # the inputs of a measurement -> the restored
 
 
 def unwrapped(net: nn.Module) -> UnfoldingNetwork:
-    """The network inside torch's wrappers; one from torch.compile stays, as it runs compiled. UnfoldError where there
+    """The network inside torch's wrappers; one from torch.compile stays, as it runs compiled. UnfoldError if there
     is no network.
     """
     inner: Any = net

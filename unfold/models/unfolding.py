@@ -22,7 +22,7 @@ from unfold.util.value_checks import checking
 
 
 def check_image(y: Tensor, channels: int, what: str = "y") -> None:
-    """ValueError for anything but floats of shape (B,channels,H,W), at least one of them."""
+    """ValueError unless ``y`` is a tensor of floats of shape (B,channels,H,W) with B >= 1."""
     if y.ndim != 4 or y.shape[1] != channels:
         hint = ""
         if y.ndim == 3 and y.shape[0] == channels:
@@ -202,7 +202,7 @@ class UnfoldingNetwork(nn.Module, ABC):
         return False
 
     def fix_stages(self) -> None:
-        """Run exactly ``stages`` stages, without an own stop rule. By default there is none."""
+        """Run exactly ``stages`` stages, without an own stopping rule. By default there is none."""
 
     @abstractmethod
     def begin(self, *args: Any, **inputs: Any) -> tuple[Tensor, Any]:
@@ -223,7 +223,7 @@ class UnfoldingNetwork(nn.Module, ABC):
         return x
 
     def residual(self, k: int, x: Tensor, context: Any) -> Tensor | None:
-        """A x - y for the input of stage k = 0..K (k = K: the result), with the size of y; None where A is unknown."""
+        """A x - y for the input of stage k = 0..K (k = K: the result), with the size of y; None if A is unknown."""
         return None
 
     def numbers(self, k: int, context: Any) -> dict[str, Tensor]:

@@ -93,7 +93,7 @@ class USRNet(UnfoldingNetwork):
 
     ``net(y, kernel=k, scale=s, sigma=sigma)``: y (B,C,h,w) in [0,1]; kernel (B|1,1,kh,kw) for true convolution, or what
     :func:`unfold.steps.closed_form.prepare` made of one; scale a whole number >= 1; sigma a float or (B,), noise
-    standard deviation in [0,1] -> (B,C,h*s,w*s), not clamped. ValueError where the kernel exceeds the restored size.
+    standard deviation in [0,1] -> (B,C,h*s,w*s), not clamped. ValueError if the kernel exceeds the restored size.
     """
 
     presets: ClassVar = {

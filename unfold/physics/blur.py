@@ -74,7 +74,7 @@ def kernel_spectrum(kernel: Tensor, size: tuple[int, int]) -> Tensor:
     """Half spectrum (B|1,1,H,W//2+1) of a kernel (B|1,1,kh,kw) whose centre, pixel (kh//2, kw//2), lies at the origin.
 
     Multiplying an image's half spectrum by it is blur with a circular border. As all spectra, it is on the CPU where
-    the kernel's device has no Fourier transforms. ValueError where the kernel is larger.
+    the kernel's device has no Fourier transforms. ValueError if the kernel is larger.
     """
     kh, kw = kernel.shape[-2:]
     if kh > size[0] or kw > size[1]:

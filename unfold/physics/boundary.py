@@ -49,7 +49,7 @@ def wrap_boundary(image: Array, size: tuple[int, int]) -> Image:
     """Extend (H,W,C) to the right and below to ``size``, both sides larger by at least 2.
 
     As in USRNet's evaluation, which is not quite symmetric: the first of the rows added repeats the image's last
-    row, and no column does. ValueError where the size is not large enough.
+    row, and no column does. ValueError if the size is not large enough.
     """
     image = np.asarray(image, dtype=np.float64)
     below, right = size[0] - image.shape[0], size[1] - image.shape[1]

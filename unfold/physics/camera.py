@@ -23,11 +23,14 @@ _COLOUR_BILINEAR = np.array([[1, 2, 1], [2, 4, 2], [1, 2, 1]]) / 4
 
 
 class Camera(NamedTuple):
-    """gain, read: variance of the noise at light x in [0,1] is gain x + read; white: white balance factors of red,
+    """The properties of a camera that shape its noise.
+
+    gain, read: the variance of the noise at light x in [0,1] is gain x + read; white: white balance factors of red,
     green and blue; colours: matrix from the sensor's colours to the picture's, rows of sum 1; malvar: demosaicing by
-    Malvar's filters or bilinear; smooth: standard deviations in pixels of the blurs of the noise's brightness and of
-    its colour, 0 for none: cameras smooth their pictures, colour more than brightness, and leave blotches; kept: 0 for
-    the noise that such a blur leaves, 1 for as much as before it, between them in proportion of the logarithm.
+    Malvar's filters, else bilinear; smooth: standard deviations in pixels of the blurs of the noise's brightness and of
+    its colour, 0 for none, because cameras smooth their pictures, colour more than brightness, which leaves blotches;
+    kept: strength of the noise after that blur: 0 for what the blur leaves, 1 for as much as before it, and in between
+    on a logarithmic scale.
     """
 
     gain: float

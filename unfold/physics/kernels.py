@@ -19,7 +19,7 @@ ASSUMED = {"chip": ((0.6, 0.9, 1.7, 2.2), 15.0), "general": ((0.4, 0.7, 1.5, 2.0
 
 
 def normalised(kernel: Kernel) -> Kernel:
-    """The kernel over its sum. ValueError where the sum is not positive."""
+    """The kernel over its sum. ValueError if the sum is not positive."""
     total = kernel.sum()
     if not total > 0:
         raise ValueError(f"a kernel with the sum {total:g} cannot be normalised")

@@ -141,7 +141,7 @@ def add_rain(x: NDArray[np.float32], cover: Array, brightness: float = 10.0) -> 
 
     cover (H,W); brightness: of a drop, at least 1, where 1 is white. A drop collects light from all directions, also
     from the sky and lamps, so it may be many times as bright as white.
-    ValueError where brightness is below 1.
+    ValueError if brightness is below 1.
     """
     if brightness < 1:
         raise ValueError(f"brightness is {brightness}, and drops that never darken need at least 1")

@@ -42,7 +42,7 @@ def imresize(image: Array, scale: float, offset: float = 0) -> NDArray[np.float6
     MATLAB's definition: bicubic, with anti-aliasing when shrinking. Up to rounding, its uint8 path computes the same
     before it rounds. offset: shift in pixels of the image, down and right, at which the result is sampled; 0 in MATLAB.
     For an image decimated to the upper left pixels of blocks, (scale - 1) / (2 scale) gives an aligned enlargement.
-    ValueError where scale is not positive.
+    ValueError if scale is not positive.
     """
     if not scale > 0:
         raise ValueError(f"scale must be positive, not {scale}")

@@ -66,7 +66,7 @@ class ResUNet(nn.Module):
     @torch.no_grad()
     def start_as_identity(self) -> None:
         """Initialise near x -> its first cout channels: these pass through head, outermost skip and tail, and the inner
-        branch is scaled by a tenth. ValueError where fewer than cout channels can pass."""
+        branch is scaled by a tenth. ValueError if fewer than cout channels can pass."""
         cout, cin = self.m_tail.out_channels, self.m_head.in_channels
         if cout > min(cin, self.m_head.out_channels):
             raise ValueError(f"{cout} channels cannot pass through {min(cin, self.m_head.out_channels)}")

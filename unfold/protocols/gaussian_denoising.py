@@ -24,7 +24,7 @@ from unfold.protocols.protocol import Case, Protocol, Sample, generator_of
 class GaussianDenoising(Protocol):
     """White Gaussian noise on clean images.
 
-    sigma: noise standard deviation in 255 units; grey: restore one channel, the brightness of colour images.
+    sigma: noise standard deviation in 255 units; grey: restore one channel, the luma of colour images.
     """
 
     sigma: float = 25.0

@@ -165,7 +165,7 @@ def sample_of(protocol: Protocol, case: Case) -> Sample:
 
 
 def _beyond(image: Image, least: float, most: float) -> str:
-    """The values of an image that are not floats in this range, in words; "" where there are none."""
+    """The values of an image that are not floats in this range, in words; "" if there are none."""
     if image.dtype.kind != "f":
         return f"numbers of the kind {image.dtype}"
     low, high = float(image.min(initial=0)), float(image.max(initial=0))
@@ -182,7 +182,7 @@ class Unscored(Protocol):
 
 
 def windowed(result: Image, window: tuple[slice, slice]) -> Image:
-    """The window of a method's result. ValueError where the result is smaller, that is, from an unsuitable method."""
+    """The window of a method's result. ValueError if the result is smaller, that is, from an unsuitable method."""
     if any((part.stop or 0) > size for part, size in zip(window, result.shape, strict=False)):
         wanted = width_x_height([part.stop for part in window])
         raise ValueError(f"the method gives {width_x_height(result.shape)} pixels, and {wanted} are asked for")

@@ -116,7 +116,8 @@ class USRNetBicubic(_USRNetProtocol):
 class USRNetReal(Unscored, _USRNetProtocol):
     """Real small images, without ground truth: pictures are saved, not scored.
 
-    scale: 1 to 4; assumed: which blur and noise the network is given: "general", or "chip" for that picture.
+    scale: 1 to 4; assumed: which blur and noise level the network is given: "general", or "chip", the published choice
+    for the picture of that name.
 
     - The kernel is a 25x25 Gaussian, shifted to the upper left by (scale - 1)/2 and normalised.
     - The image is made periodic and the result cropped and rounded as in the bicubic evaluation.

@@ -58,7 +58,7 @@ def under_autocast(found: Outcome) -> float:
 
 @torch.inference_mode()
 def checks(folder: Path) -> Iterator[Check | str]:
-    """A Check per comparison, or the name of a missing file. UnfoldError where all are missing."""
+    """A Check per comparison, or the name of a missing file. UnfoldError if all are missing."""
     names = [*NETWORKS, *PARTS]
     if not any((folder / f"{name}.npz").is_file() for name in names):
         raise UnfoldError(f"{folder} holds none of the golden files ({names[0]}.npz and others)")

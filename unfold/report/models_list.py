@@ -27,7 +27,7 @@ def gmac(net: UnfoldingNetwork, size: int = SIZE) -> float:
 def count_gmac(net: UnfoldingNetwork, given: Named) -> float:
     """Billions of multiply-accumulates for these inputs: convolutions and matrix products, not Fourier transforms.
 
-    Counted for the stages that run in training: NRL-GDN, which has a stop rule at evaluation, has no other fixed
+    Counted for the stages that run in training: NRL-GDN, which has a stopping rule at evaluation, has no other fixed
     number. Nothing is computed where network and inputs are on the meta device.
     """
     counter = FlopCounterMode(display=False)
@@ -37,7 +37,7 @@ def count_gmac(net: UnfoldingNetwork, given: Named) -> float:
 
 
 def costs(name: str) -> ModelRow:
-    """The row of one network in the table. UnfoldError where it needs options to be built."""
+    """The row of one network in the table. UnfoldError if it needs options to be built."""
     part, net = network_part(name), skeleton(name, {})
     return ModelRow(f"{count_parameters(net):,}", _gmac_or_not(net), net.size_multiple, about(part))
 

@@ -47,7 +47,7 @@ class Embedded(NamedTuple):
 def embedded_within(pictures: Sequence[Image.Image], budget: int = BUDGET) -> Embedded:
     """Embed all pictures within so many bytes, all with the same encoding, the best that fits.
 
-    Lossless PNG; else WebP of quality 95, then 85; else WebP at half the size, a third, and so on. UnfoldError where
+    Lossless PNG; else WebP of quality 95, then 85; else WebP at half the size, a third, and so on. UnfoldError if
     even that is too large.
     """
     forms = [("PNG", 100, "PNG, without loss"), ("WEBP", 95, "WebP of quality 95"), ("WEBP", 85, "WebP of quality 85")]

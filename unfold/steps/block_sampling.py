@@ -105,7 +105,7 @@ class BlockSampling(nn.Module):
 
     def begin(self, y: Tensor | None, image: Tensor | None) -> tuple[Tensor, SampledBlocks]:
         """Measurements y (B,M,h,w), or (N,M) of N single blocks, or an image to measure (B,1,H,W) -> x_0 = Q y of every
-        block (B*h*w,1,side,side), and the state of the data step. UnfoldError where neither is given, or for other
+        block (B*h*w,1,side,side), and the state of the data step. UnfoldError if neither is given, or for other
         shapes.
         """
         if y is not None and image is not None:

@@ -85,7 +85,7 @@ def prepare(kernel: Tensor, size: tuple[int, int], scale: int) -> PreparedKernel
     """Prepare what is constant between stages, and between images of one size with the same blur.
 
     kernel (B|1,1,kh,kw), for true convolution; size (H,W) of the restored image; scale s >= 1, a divisor of both.
-    Computed in float32 or better: half precision cannot hold a spectrum. ValueError where these do not fit together.
+    Computed in float32 or better: half precision cannot hold a spectrum. ValueError if these do not fit together.
     """
     if kernel.ndim != 4 or kernel.shape[1] != 1:
         raise ValueError(f"kernel must have shape (B, 1, kh, kw) or (1, 1, kh, kw), not {tuple(kernel.shape)}")
@@ -125,7 +125,7 @@ class Measurement(NamedTuple):
 def begin(y: Tensor, kernel: Tensor | PreparedKernel, scale: int) -> tuple[Tensor, Measurement]:
     """x_0, the nearest neighbour interpolation of y (B,C,h,w), and the measurement prepared for the data step.
 
-    kernel (B|1,1,kh,kw), or what :func:`prepare` made of one. ValueError where they do not fit together.
+    kernel (B|1,1,kh,kw), or what :func:`prepare` made of one. ValueError if they do not fit together.
     """
     y, scale = at_least_float32(y), whole_number(scale)
     size = (y.shape[-2] * scale, y.shape[-1] * scale)

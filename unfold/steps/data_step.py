@@ -37,7 +37,7 @@ class DataStep(nn.Module, ABC):
         return {"y": image(self.channels)}
 
     def residual(self, x: Tensor, context: Any) -> Tensor | None:
-        """A x - y, with the size of y; None where A is unknown."""
+        """A x - y, with the size of y; None if A is unknown."""
         return None
 
     def numbers(self, k: int) -> dict[str, Tensor]:

@@ -33,7 +33,7 @@ def begin(k: Tensor | None, image: Tensor | None, mask: Tensor) -> tuple[Tensor,
     """Frequencies k (B,C,H,W), complex, or an image to measure (B,C,H,W) -> x_0 = A^T k, and the state of the data
     step.
 
-    UnfoldError where neither is given, or both, or the shape differs from the mask's.
+    UnfoldError if neither is given, or both, or the shape differs from the mask's.
     """
     mask = at_least_float32(mask)
     if k is not None and image is not None:

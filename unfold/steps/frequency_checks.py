@@ -29,7 +29,7 @@ COMPLEX = 0.2  # of the amplitude: a larger difference of k(-f) from conj(k(f)) 
 
 
 def check_mask(name: str, mask: Array) -> None:
-    """UnfoldError where an array (H,W) is no mask of measured frequencies, 0 or 1 each, or where the zero frequency is
+    """UnfoldError if an array (H,W) is no mask of measured frequencies, 0 or 1 each, or if the zero frequency is
     most likely in the middle, not at [0,0], or 0 and 1 are exchanged.
 
     Nearly all masks measure the lowest frequencies most densely. A mask that is equally dense everywhere shows nothing
@@ -71,7 +71,7 @@ def check_mask(name: str, mask: Array) -> None:
 
 
 def check_spectrum(name: str, k: Array, mask: Array) -> None:
-    """UnfoldError where measured frequencies k (H,W), complex, are most likely not those of a picture in [0,1] by
+    """UnfoldError if measured frequencies k (H,W), complex, are most likely not those of a picture in [0,1] by
     numpy.fft.fft2, with the zero frequency at [0,0]; a logged note where that is in doubt.
 
     mask (H,W): which of them are measured; others may have any values.

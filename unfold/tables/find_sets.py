@@ -30,7 +30,7 @@ class Source(NamedTuple):
 
 
 def find_set(data: str) -> Path | None:
-    """The folder of a set below UNFOLD_DATA, by the layouts of sets.yaml; None where it is missing."""
+    """The folder of a set below UNFOLD_DATA, by the layouts of sets.yaml; None if it is missing."""
     files = look_for(next(one for one in SETS if one.name == data))
     if not files:
         return None

@@ -49,7 +49,7 @@ def setting(cell: Cell) -> str:
 
 
 def missing(cell: Cell) -> str:
-    """Why there is no number over all images; "" where there is one, or none is possible."""
+    """Why there is no number over all images; "" if there is one, or none is possible."""
     if cell.status == "partial" and cell.total:
         return f"{len(cell.images)} of {cell.total} images"
     return "" if cell.status in ("done", "published only") else cell.status

@@ -101,7 +101,7 @@ def _called(weights: Weights, path: Path) -> bool:
 
 
 def why_not(net: Net, loaded: UnfoldingNetwork, protocol: Protocol) -> str:
-    """Why the network does not run through the protocol; "" where it does."""
+    """Why the network does not run through the protocol; "" if it does."""
     if not set(loaded.required) <= set(protocol.inputs):
         takes, gives = ", ".join(sorted(loaded.required)), ", ".join(sorted(protocol.inputs))
         return f"{net.name} takes {takes}, and {protocol.name} gives {gives}"

@@ -44,7 +44,7 @@ class Cell:
 
     @property
     def difference(self) -> float | None:
-        """Measured minus published; None where not all images were measured."""
+        """Measured minus published; None if not all images were measured."""
         if self.published is None or self.measured is None or self.status != "done":
             return None
         return self.measured - self.published

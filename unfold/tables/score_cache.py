@@ -18,7 +18,7 @@ logger = logging.getLogger("unfold")
 
 
 class Entry(NamedTuple):
-    """revision: of the source tree that computed the score; None where git does not know."""
+    """revision: of the source tree that computed the score; None if git does not know."""
 
     score: ImageScore
     revision: str | None
@@ -69,7 +69,7 @@ class Cache:
             record = json.loads(text)
             self._entries[record["key"]] = Entry(score_of(record), record["revision"])
         if damaged:
-            logger.warning("%s: %d damaged lines are left out; their images are measured anew", self.path, damaged)
+            logger.warning("%s: %d damaged lines are left out; their images are measured again", self.path, damaged)
 
 
 def _check(text: str) -> str:

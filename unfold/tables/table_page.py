@@ -40,7 +40,7 @@ PATCHES = 8  # along the shorter side; the lens starts at the patch that changed
 def write_page(path: Path, table: Table, shown: Sequence[Shown]) -> None:
     """Write the page, which is self-contained and takes at most 15 MB.
 
-    shown: example images, from best to worst; their pictures are encoded as well as the size allows. UnfoldError where
+    shown: example images, from best to worst; their pictures are encoded as well as the size allows. UnfoldError if
     even small ones would be too large.
     """
     results = list(images(table))
@@ -105,7 +105,7 @@ def _plain(value: object) -> str:
 
 
 def _images(results: Sequence[tuple[Cell, ImageScore]]) -> str:
-    """The list of all images; "" where none was measured."""
+    """The list of all images; "" if none was measured."""
     if not results:
         return ""
     metrics = list(dict.fromkeys(metric for _, image in results for metric in image.scores))
@@ -122,7 +122,7 @@ def _images(results: Sequence[tuple[Cell, ImageScore]]) -> str:
 
 
 def _shown(shown: Sequence[Shown], pictures: Sequence[Mapping[str, str]], encoding: str) -> str:
-    """The example images; "" where there are none. pictures: for each, addresses by name."""
+    """The example images; "" if there are none. pictures: for each, addresses by name."""
     if not shown:
         return ""
     about = f"From the best result to the worst. The pictures are kept as {encoding}."

@@ -163,7 +163,7 @@ def _refused(settings: Sequence[Setting], nets: Sequence[Net]) -> dict[tuple[Set
         loaded = net.load()
         why = {setting: why_not(net, loaded, parse_protocol(setting.protocol)) for setting in settings}
         if all(why.values()):
-            raise UnfoldError(f"the weights {net.path} are of no use for this table: {next(iter(why.values()))}")
+            raise UnfoldError(f"the weights {net.path} fit no cell of this table: {next(iter(why.values()))}")
         found.update({(setting, net): text for setting, text in why.items()})
     return found
 

@@ -72,9 +72,9 @@ def _tensors(value: object, name: str) -> Iterator[tuple[str, Tensor]]:
 
 
 def newest_good(folder: Path) -> tuple[Path, Checkpoint] | None:
-    """The newest intact checkpoint of a run, with a warning for each damaged one; None where there is none.
+    """The newest intact checkpoint of a run, with a warning for each damaged one; None if there is none.
 
-    UnfoldError where all of them are damaged.
+    UnfoldError if all of them are damaged.
     """
     reasons = []
     for path in sorted(folder.glob("last*.pth"), key=_age):

@@ -89,7 +89,7 @@ def check_run(
 
     processes: those that share the run, each with its part of a batch. All of them must call this. Each tries its part;
     only the first looks at the run folder; all return the same report.
-    Nothing is written. Raises UnfoldError where the run could not start, or its first steps are not finite.
+    Nothing is written. Raises UnfoldError if the run could not start, or its first steps are not finite.
     """
     us = processes or Processes()
     check_training(cfg)

@@ -76,7 +76,7 @@ def example_batch(cfg: CfgNode, patches: int) -> Named:
 
 
 def legal(cfg: CfgNode, values: Named) -> CfgNode | None:
-    """The recipe with other values; None where those are invalid."""
+    """The recipe with other values; None if those are invalid."""
     try:
         other = altered(cfg, values)
         check_sizes(other, 1)
@@ -125,7 +125,7 @@ def what_helps(cfg: CfgNode, world: int = 1) -> str:
 
 
 def check_memory(cfg: CfgNode, device: torch.device, world: int = 1) -> None:
-    """UnfoldError where a step takes more memory than is free on the CPU, whose system would kill the process.
+    """UnfoldError if a step takes more memory than is free on the CPU, whose system would kill the process.
 
     Only steps of at least LARGE pixels are counted, as counting takes seconds. On a GPU, being out of memory is an
     error like others.

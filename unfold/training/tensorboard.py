@@ -23,7 +23,7 @@ IMAGES, STAGES, SIDE = 3, 4, 128  # validation images shown, stages shown before
 
 
 def check_installed() -> None:
-    """UnfoldError where TensorBoard is missing."""
+    """UnfoldError if TensorBoard is missing."""
     if importlib.util.find_spec("tensorboard") is None:
         raise UnfoldError(
             "TRAIN.BOARD true writes for TensorBoard, which is missing: pip install 'unfold-restoration[log]'"

@@ -78,7 +78,7 @@ class Trainer:
     def fit(self, until: int | None = None) -> None:
         """Train to the last step, or to the end of epoch ``until``.
 
-        Raises Stopped where a signal asked for it, with the whole state of the run saved; UnfoldError where it cannot
+        Raises Stopped where a signal asked for it, with the whole state of the run saved; UnfoldError if it cannot
         continue.
         """
         last = self.steps if until is None else min(until * self.per_epoch, self.steps)
@@ -161,7 +161,7 @@ class Trainer:
         raise UnfoldError(
             f"the loss or its gradient was infinite or NaN in {bad} steps one after the other, up to step {self.step}; "
             f"all were skipped, and the last checkpoint is good. Samples (epoch:number): {', '.join(samples[:24])}"
-            f"{', ...' if len(samples) > 24 else ''}. Look at the data, or begin anew with a lower OPTIM.LR or with "
+            f"{', ...' if len(samples) > 24 else ''}. Look at the data, or start again with a lower OPTIM.LR or with "
             "OPTIM.CLIP"
         )
 
@@ -211,7 +211,7 @@ class Trainer:
         self._show(bar, row)
 
     def _by_part(self, sums: list[float]) -> dict[str, float | None]:
-        """Loss and PSNR of the training by part of a mixture, None where no sample belongs to it."""
+        """Loss and PSNR of the training by part of a mixture, None if no sample belongs to it."""
         row: dict[str, float | None] = {}
         for i, name in enumerate(self.mixture):
             loss, quality, count = sums[3 * i : 3 * i + 3]
@@ -260,7 +260,7 @@ class Trainer:
         weights = [*content["state_dict"].values(), *content.get("discriminator", {}).values()]
         if not all(value.isfinite().all() for value in weights):
             raise UnfoldError(
-                f"weights became infinite or NaN before step {self.step}: nothing of that is kept; begin anew with a "
+                f"weights became infinite or NaN before step {self.step}: nothing of that is kept; start again with a "
                 "lower OPTIM.LR (--overwrite, or another OUTPUT)"
             )
         if self.processes.first:

@@ -15,7 +15,7 @@ LONGEST_NAME = 255  # bytes, on the file systems in use
 
 
 def make_folder(folder: Path) -> None:
-    """Create the folder and its parents; UnfoldError where that fails, or the folder is not writable."""
+    """Create the folder and its parents; UnfoldError if that fails, or the folder is not writable."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -39,8 +39,8 @@ def pick_device(name: str | torch.device) -> torch.device:
         device = torch.device("meta")
     if device.type == "meta":
         raise UnfoldError(
-            f"the device {name} cannot be used here: it is auto, cpu, cuda, cuda:NUMBER, or another accelerator by "
-            "torch's name for it, such as mps or xpu"
+            f"the device {name} cannot be used here: a device is auto, cpu, cuda, cuda:NUMBER, or torch's name of "
+            "another accelerator, such as mps or xpu"
         )
     try:
         torch.empty(1, device=device)
@@ -88,7 +88,7 @@ def release_memory(device: torch.device) -> None:
 
 
 def free_memory(device: torch.device) -> int | None:
-    """Free bytes on the device, including torch's unused cache; None where the device does not report them."""
+    """Free bytes on the device, including torch's unused cache; None if the device does not report them."""
     kind = _module(device)
     if device.type == "cpu" or not hasattr(kind, "mem_get_info"):
         return None

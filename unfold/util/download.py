@@ -65,16 +65,14 @@ def download(url: str, target: Path, sha256: str | None) -> str:
             digest = sha256_of(part)
             if sha256 is not None and digest != sha256.lower():
                 _forget(part)
-                raise UnfoldError(
-                    f"{url} sends another file than it should, which is not kept: its SHA-256 is {digest}, not {sha256}"
-                )
+                raise UnfoldError(f"{url} sends a wrong file, which is not kept: its SHA-256 is {digest}, not {sha256}")
             part.replace(target)
             _forget(part)
             return digest
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise UnfoldError(
-                f"{target}: the disk is full; make room and try again, which goes on from what has arrived ({part})"
+                f"{target}: the disk is full; make room and try again, which continues the download ({part})"
             ) from None
         raise UnfoldError(f"{target} cannot be written: {error.strerror or error}") from None
 
@@ -94,7 +92,7 @@ def check_digest(path: Path, sha256: str | None) -> str:
     if sha256 is not None and found != sha256.lower():
         raise UnfoldError(
             f"{path} is another file than it should be: its SHA-256 is {found}, not {sha256}; move it away to have it "
-            "fetched anew"
+            "downloaded again"
         )
     return found
 
@@ -109,7 +107,7 @@ def alone(target: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        logger.info("waiting for another process, which is at work on %s", target)
+        logger.info("waiting for another process, which downloads %s", target)
         lock.acquire()
     try:
         yield
@@ -229,7 +227,7 @@ def _tag(part: Path) -> Path:
 
 
 def _version_begun(part: Path, url: str) -> str | None:
-    """The ETag or date of the partial file; None where there is none that can be continued."""
+    """The ETag or date of the partial file; None if there is none that can be continued."""
     try:
         address, version = json.loads(_tag(part).read_text())
     except (FileNotFoundError, ValueError):

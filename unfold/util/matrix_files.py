@@ -26,7 +26,7 @@ def find_beside(text: str | Path) -> Path:
     for place in (path, below):
         if place.is_file():
             return place
-    raise UnfoldError(f"there is no file {path}, nor {below} (UNFOLD_DATA says where data sets lie)")
+    raise UnfoldError(f"there is no file {path}, nor {below} (UNFOLD_DATA names the folder of data sets)")
 
 
 def digest_beside(text: object) -> str:

@@ -68,7 +68,7 @@ def _affinity() -> int:
 
 
 def threads_for(environment: MutableMapping[str, str], parent: Path | None = None) -> int | None:
-    """The number of threads for torch where its own choice would be too many; None where torch may choose.
+    """The number of threads for torch where its own choice would be too many; None if torch may choose.
 
     Torch's choice, all processors of the machine, is too many where a CPU limit is lower, or where several processes of
     one run share them. parent: the environment that torchrun was started with; unless set, torchrun gives each process

@@ -56,4 +56,4 @@ def check_dense(what: str, value: Any) -> None:
         kind, remedy = f"a tensor of layout {layout}", ".to_dense()"
     else:
         return
-    raise UnfoldError(f"{what} is {kind}, and a dense tensor is wanted: {remedy} makes one")
+    raise UnfoldError(f"{what} is {kind} and must be a dense tensor: {remedy} makes one")

@@ -93,7 +93,7 @@ def choose_network(
     """The network's place in a file's content, and its state dict.
 
     Among copies of one network the moving average is taken, and logged. name: search only for this one of the known
-    networks; like: makes a network, for one that is not known by name. key: search only there. Raises UnfoldError where
+    networks; like: makes a network, for one that is not known by name. key: search only there. Raises UnfoldError if
     there is no state dict, or several networks, which it lists.
     """
     dicts = {place: state for place, state in _dicts(content) if state}

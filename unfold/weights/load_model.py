@@ -40,7 +40,7 @@ class MisfitError(UnfoldError):
         self.names, self.options, self.another = names, options, another
 
     def remedy(self) -> str:
-        """What a recipe would say to fit the weights; "" where that is not known."""
+        """What a recipe would say to fit the weights; "" if that is not known."""
         if self.another:
             return f"; MODEL.NAME {short(self.names[0])} is their network" if self.names else ""
         words = " ".join(f"MODEL.ARGS.{key} {_typed(value)}" for key, value in self.options.items())
@@ -66,7 +66,7 @@ def load_state(net: UnfoldingNetwork, state: Mapping[str, Tensor], path: str | P
 def fitted(
     net: UnfoldingNetwork, given: Mapping[str, Tensor], path: str | Path, said: Said | None = None
 ) -> dict[str, Tensor]:
-    """Convert a file's state dict to the one that the network takes; UnfoldError where it does not fit. said: see
+    """Convert a file's state dict to the one that the network takes; UnfoldError if it does not fit. said: see
     :func:`load_state`.
     """
     own = net.state_dict(keep_vars=True)
@@ -193,20 +193,23 @@ def load_model(
     key: str | None = None,
     **overrides: object,
 ) -> UnfoldingNetwork:
-    """Build the network that a checkpoint file holds and load its weights, in eval mode, on the CPU or the device.
+    """Build the network of a checkpoint and load its weights. Returns it in eval mode, on the CPU or the given device.
 
-    path: a file, or if there is none of that name, published weights such as "usrnet_tiny", downloaded once (see
-    `unfold weights list`); or an open binary file, read from its current position, or bytes. device: "auto", "cpu",
-    "cuda" or a torch.device. Files of other trainers are read, too: the state dict may be under any keys, its names may
-    have any prefix, and a moving average is preferred over other copies. The network is the one that the file names
-    (files of this package do), or the one that its names and shapes fit: any width, number of stages of untied networks
-    and sampling ratio. name: needed where neither determines it (NRL-GDN's three variants share one layout), to insist,
-    or for your own code ("ista.py:ISTANet", or a recipe whose MODEL it is), which is never run because a file names it;
-    key: which of several networks in a file, such as "g_ema" or "state_dict.generator"; overrides: constructor
-    arguments, as for :func:`unfold.create_model`, including files that weights need and do not contain, as in
-    ``matrix="phi.mat"``: no file is opened because a checkpoint names it. The network checks its inputs, see
-    :attr:`unfold.models.unfolding.UnfoldingNetwork.checks_inputs`. Raises UnfoldError for an unsuitable file, name, key
-    or device.
+    The network is the one that the file names (files of this package do), or else the one that the names and shapes of
+    its tensors fit, with any width, sampling ratio, and number of stages of untied networks. Files of other trainers
+    are read, too: the state dict may be under any keys, its names may have any prefix, and a moving average is
+    preferred to other copies. The network checks its inputs, see
+    :attr:`unfold.models.unfolding.UnfoldingNetwork.checks_inputs`.
+
+    path: a file; or, if there is no such file, a name of published weights such as "usrnet_tiny", which are downloaded
+    once (see `unfold weights list`); or an open binary file, read from its current position; or bytes.
+    name: the network. Needed if the file does not determine it (NRL-GDN's three variants share one layout), and for
+    your own code: "ista.py:ISTANet", or a recipe whose MODEL it is. Code is never run because a file names it.
+    device: "auto", "cpu", "cuda" or a torch.device.
+    key: which of several networks in the file, such as "g_ema" or "state_dict.generator".
+    overrides: constructor arguments, as for :func:`unfold.create_model`, including files that the weights need and do
+    not contain, such as ``matrix="phi.mat"``. No file is opened because a checkpoint names it.
+    Raises UnfoldError for an unsuitable file, name, key or device.
     """
     if name is not None and not isinstance(name, str):
         raise UnfoldError(f"name is text such as 'ista.py:ISTANet', not {_kind_of(name)}: unfold.register gives one")
@@ -322,8 +325,8 @@ def _warn_of_unseen(name: str, shown: Mapping[str, object], path: str | Path, gi
     if unseen and known_as(path) is None:
         assumed = in_words({one: part.full({})[one] for one in unseen})
         logger.warning(
-            "note: no shape in %s shows %s: assumed is %s of %s; where it was trained otherwise give it, in Python "
-            "load_model(..., %s=...), else --model RECIPE.yaml, whose MODEL.ARGS say it",
+            "note: no shape in %s shows %s: %s of %s is assumed; if it was trained with another value give that, in "
+            "Python load_model(..., %s=...), on a command line --model RECIPE.yaml with MODEL.ARGS",
             *(path, " and ".join(unseen), assumed, short(name), unseen[0]),
         )
 
@@ -374,7 +377,7 @@ def model_record(part: Part, options: Mapping[str, object]) -> dict[str, object]
 
 
 def check_files(part: Part, checkpoint: Checkpoint, path: str | Path, given: Mapping[str, object]) -> None:
-    """UnfoldError where the options do not name the files that the weights need, or name other files than in training.
+    """UnfoldError if the options do not name the files that the weights need, or name other files than in training.
     No path in the checkpoint is opened: it has digests.
     """
     if not (files := part.files()):

@@ -127,7 +127,7 @@ def numpy_archive(path: Path) -> str:
 
 
 def arrays_for_tensors(content: object, path: Path) -> str:
-    """How to save left-out arrays as tensors; "" where there is no dict of them."""
+    """How to save left-out arrays as tensors; "" if there is no dict of them."""
     waiting: deque[tuple[str, object]] = deque([("content", content)])
     seen = set()
     while waiting:

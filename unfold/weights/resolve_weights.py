@@ -40,7 +40,7 @@ def find_weights(text: str | Path) -> Path:
 
 
 def published(text: str | Path) -> Weights | None:
-    """The published weights that ``text`` names; None where a file has this name, or no weights have."""
+    """The published weights that ``text`` names; None if a file has this name, or no weights have."""
     try:
         return None if as_path(str(text)).is_file() else WEIGHTS.get(str(text))
     except OSError as error:  # such as a name that is too long
@@ -76,7 +76,7 @@ def weights_folder() -> Path:
 
 
 def local_file(weights: Weights) -> Path | None:
-    """The file, if it is there already: in FOLDERS or in the cache."""
+    """The file, if it already exists: in FOLDERS or in the cache."""
     places = [folder / weights.file for folder in (*FOLDERS, weights_folder())]
     return next((path for path in places if path.is_file()), None)
 
@@ -96,7 +96,7 @@ def obtain(weights: Weights) -> tuple[Path, str]:
         digest = download(weights.url, path, weights.sha256)
     else:
         raise UnfoldError(
-            f"the weights {weights.name} are not here and cannot be downloaded by themselves: get them from "
+            f"the weights {weights.name} are not here and cannot be downloaded automatically: get them from "
             f"{weights.source}, and save the file as {FOLDERS[0] / weights.file} or {weights_folder() / weights.file}"
         )
     if weights.sha256 is None:

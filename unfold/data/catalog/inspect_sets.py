@@ -93,7 +93,7 @@ def examine(paths: Sequence[str], smallest: int = SMALLEST, given: Given = UNSAI
     processors, see :func:`unfold.data.parallel.in_parallel`. Memory: up to 160 KB per image, and the pixels of one pair
     per process.
 
-    UnfoldError where a path does not exist, there are no images or a process dies.
+    UnfoldError if a path does not exist, there are no images or a process dies.
     """
     names = find_sets(paths)
     if not names:

@@ -176,7 +176,7 @@ def _best(pairs: NDArray[np.int64], counts: NDArray[np.int64], groups: Array) ->
 
 
 def overlay(first: Image, second: Image, transform: NDArray[np.float64]) -> Overlap | None:
-    """Lay the first image over the second; None where they show different content. Images are (H,W,3) RGB."""
+    """Lay the first image over the second; None if they show different content. Images are (H,W,3) RGB."""
     import cv2
 
     a, b = (cv2.GaussianBlur(_grey(image), (0, 0), 2).astype(np.float32) for image in (first, second))

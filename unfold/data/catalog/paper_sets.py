@@ -65,7 +65,7 @@ def find_set(name: str) -> str:
     """Where the files of a set are, as text. A set is present when one layout has the full number of files.
 
     Nothing is downloaded: the sets are on cloud drives and on pages that ask for a name or consent, and no stable
-    address was found. UnfoldError where the name is unknown, or the set is missing or incomplete, with where to get it,
+    address was found. UnfoldError if the name is unknown, or the set is missing or incomplete, with where to get it,
     where to put it and what to check.
     """
     known = {one.name: one for one in SETS}
@@ -80,7 +80,7 @@ def find_set(name: str) -> str:
     count = f", {one.files} files" if one.files else ""
     count += f", {len(files)} of them there" if files else ""
     raise UnfoldError(
-        f"{name} cannot be downloaded by itself: {one.about}{count}. Source: {one.source}. Put it below "
+        f"{name} cannot be downloaded automatically: {one.about}{count}. Source: {one.source}. Put it below "
         f"{data_root()} as {' or '.join(one.layouts)}, and check it with `unfold data list`"
     )
 

@@ -41,7 +41,7 @@ def find_sets(paths: Sequence[str]) -> dict[Path, str]:
     """The images of files and folders, each once, in natural order, with the name of its set.
 
     Paths are used as they are or under UNFOLD_DATA; a text file that lists images or pairs is a set. A set is a folder
-    including its inputs and targets, or a split (train, val, test) with everything in it. UnfoldError where a path does
+    including its inputs and targets, or a split (train, val, test) with everything in it. UnfoldError if a path does
     not exist.
     """
     names: dict[Path, str] = {}
@@ -49,7 +49,9 @@ def find_sets(paths: Sequence[str]) -> dict[Path, str]:
     for text in paths:
         root = next((place for place in (as_path(text), data_root() / expanded(text)) if place.exists()), None)
         if root is None:
-            raise UnfoldError(f"there is no {text}, nor {data_root() / text} (UNFOLD_DATA says where data sets lie)")
+            raise UnfoldError(
+                f"there is no {text}, nor {data_root() / text} (UNFOLD_DATA names the folder of data sets)"
+            )
         for path in _walk(root) if root.is_dir() else _listed(root):
             if (real := os.path.realpath(path)) not in seen:  # Path.resolve raises for a link to itself
                 seen.add(real)
@@ -66,7 +68,7 @@ def _listed(path: Path) -> list[Path]:
 
 
 def listed_pairs(path: Path) -> list[Pair] | None:
-    """The pairs of a list; None where it lists images."""
+    """The pairs of a list; None if it lists images."""
     try:
         return find_pairs(str(path))
     except UnfoldError as error:

@@ -28,7 +28,7 @@ def read_crops(path: Path, info: Path, index: int) -> list[NDArray[np.float32]]:
     """The boxes of info.mat for image ``index`` (from 0), cut out of it: (h,w,3) float32 in [0,1], in order.
 
     Boxes are rows of first row, first column, last row, last column, counted from 1, the last included. UnfoldError
-    where a file is missing, damaged, or has a box beyond its image.
+    if a file is missing, damaged, or has a box beyond its image.
     """
     import h5py
 

@@ -46,7 +46,7 @@ def read_array(path: Path, name: str) -> Array:
 
 
 def stored(file: Any, name: str, path: Path) -> Any:
-    """The data set ``name`` of an open HDF5 file; UnfoldError where there is none."""
+    """The data set ``name`` of an open HDF5 file; UnfoldError if there is none."""
     import h5py
 
     if name not in file or not isinstance(file[name], h5py.Dataset):

@@ -17,12 +17,12 @@ PLAN, COUNT = "prepared.json", "files"
 
 @contextmanager
 def whole_folder(folder: Path, plan: dict[str, object]) -> Iterator[Path | None]:
-    """A temporary folder that is renamed to ``folder`` when the block ends; None where ``folder`` is complete already.
+    """A temporary folder that is renamed to ``folder`` when the block ends; None if ``folder`` is complete already.
 
     plan: describes the content, for JSON; stored in the folder as prepared.json, with the number of files. Where the
     block fails, its files stay in .NAME.part, and the next call with the same plan gets that folder again: files
     written by whole_file are complete. A folder of the plan that lost files is also given again. One of several
-    processes works, and the others wait. UnfoldError where ``folder`` was not made by the same plan.
+    processes works, and the others wait. UnfoldError if ``folder`` was not made by the same plan.
     """
     plan = json.loads(json.dumps(plan))
     folder = folder.resolve()  # "." has no name
@@ -48,7 +48,7 @@ def whole_folder(folder: Path, plan: dict[str, object]) -> Iterator[Path | None]
 
 def _refuse_other(folder: Path, plan: dict[str, object]) -> None:
     if folder.exists() and _plan_of(folder) != plan:
-        raise UnfoldError(f"{folder} is there already and holds something else; name another with --output")
+        raise UnfoldError(f"{folder} already exists and holds something else; name another with --output")
 
 
 def _plan_of(folder: Path) -> dict[str, object]:

@@ -41,7 +41,7 @@ def prepare_sidd(source: str, output: Path) -> str:
     source: folder with SIDD's *NOISY*.PNG and *GT*.PNG at any depth, as it is or under UNFOLD_DATA; I: number of the
     pair in natural order, J: of its patch, both from 1. Positions are seeded by the name of the noisy file, so they are
     the same every time; the published ones are not. Resumable (see whole_folder). Returns a one-line report.
-    UnfoldError where there are no pairs, or an image has no partner, is unreadable or too small.
+    UnfoldError if there are no pairs, or an image has no partner, is unreadable or too small.
     """
     pairs = _sidd_pairs(find_folder(source))
     plan = {"set": "sidd", "size": SIDD_SIZE, "count": SIDD_COUNT}
@@ -54,7 +54,7 @@ def prepare_gopro(source: str, output: Path) -> str:
     The last row and column of parts end at the border, so that 1280x720 gives 4 x 2 parts, and the 2103 pairs 16824, as
     in the field's later practice. source: pairs as find_pairs takes them, in the folder or its folder ``train``, or a
     folder per scene of such pairs, as published; NAME: of the pair, behind its scene. Else as :func:`prepare_sidd`;
-    UnfoldError also where two pairs would have one name.
+    UnfoldError also if two pairs would have one name.
     """
     pairs = _gopro_pairs(source)
     plan = {"set": "gopro", "size": GOPRO_SIZE, "step": GOPRO_STEP}

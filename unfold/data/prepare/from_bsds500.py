@@ -38,7 +38,7 @@ def prepare_rain100h(bsds: str, rain: str = "Rain100H", output: Path | None = No
     bsds: folder that holds BSDS500's JPEG files, at any depth; rain: folder that holds Rain100H's inputs in a folder of
     :data:`unfold.data.pairs.INPUTS`; both as they are or under UNFOLD_DATA. The clean images are written beside the
     inputs; or into ``output``, which also gets copies of the inputs, so that it is a complete set. Only missing files
-    are written, so that an interrupted run can be repeated. Returns a one-line report. UnfoldError where files are
+    are written, so that an interrupted run can be repeated. Returns a one-line report. UnfoldError if files are
     missing or of another size, where a folder cannot be written and, before anything is written, where it holds other
     images.
     """
@@ -72,7 +72,7 @@ def prepare_bsd100(bsds: str, output: Path) -> str:
     """Make BSD100 (of scale factors 2 and 4): photographs of BSDS500 without their last row and column.
 
     They are called img_001_SRF_2_HR.png and so on, as published with sizes that are multiples of 2. bsds: as of
-    :func:`prepare_rain100h`. Resumable (see whole_folder). Returns what was done, in one line. UnfoldError where
+    :func:`prepare_rain100h`. Resumable (see whole_folder). Returns what was done, in one line. UnfoldError if
     photographs are missing or of another size.
     """
     photographs = _photographs(find_folder(bsds), BSD100)
@@ -89,7 +89,7 @@ def prepare_cbsd68(bsds: str, output: Path) -> str:
     """Make CBSD68: copies of the 68 photographs of BSDS500, called by their numbers.
 
     bsds: as of :func:`prepare_rain100h`. Resumable (see whole_folder). Returns what was done, in one line. UnfoldError
-    where photographs are missing.
+    if photographs are missing.
     """
     photographs = _photographs(find_folder(bsds), CBSD68)
     with whole_folder(output, {"set": "cbsd68"}) as folder:
@@ -132,12 +132,12 @@ def _clean(path: Path) -> NDArray[np.uint8]:
 
 
 def _only_these(folder: Path, wanted: Collection[Path], same: Callable[[Path], bool]) -> None:
-    """UnfoldError where the folder holds another image than the wanted ones, or one that is not the same."""
+    """UnfoldError if the folder holds another image than the wanted ones, or one that is not the same."""
     there = (path for path in folder.iterdir() if is_image_name(path.name)) if folder.is_dir() else ()
     for path in natsorted({*there} | {path for path in wanted if path.exists()}):
         if path not in wanted or not same(path):
             raise UnfoldError(
-                f"{path} is there already and none of what is to be written, or damaged: "
+                f"{path} already exists, and is damaged or not what is to be written: "
                 "nothing was written; move it away, or name another folder with --output"
             )
 

@@ -116,7 +116,7 @@ def _refusal(bad: dict[int, str], count: int) -> str:
 
 
 def _first(sources: Sequence[Any], read: Callable[[Any], Images], bad: dict[int, str]) -> Images:
-    """The first readable image, which sets the format of all. UnfoldError where there is none."""
+    """The first readable image, which sets the format of all. UnfoldError if there is none."""
     for index, source in enumerate(sources):
         try:
             return read(source)

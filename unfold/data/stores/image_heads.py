@@ -25,7 +25,7 @@ LONG = 2.0  # seconds of reading after which sizes are cached
 
 
 def sizes_of(paths: Sequence[Path], key: str, dry: bool = False) -> list[Size | None]:
-    """Height and width of each image as read, from its header alone; None where the header does not say it.
+    """Height and width of each image as read, from its header alone; None if the header does not say it.
 
     key: a fingerprint of the files. Sizes that took LONG to read are cached under it; dry: they are
     not.

@@ -47,7 +47,7 @@ class Store(Protocol):
     def crop(self, index: int, window: Window) -> dict[str, Pixels]:
         """A part of "target", in whole multiples of the scale, and for a pair the same part of "input"; read-only.
 
-        ValueError where the window is not inside the image.
+        ValueError if the window is not inside the image.
         """
 
 
@@ -65,7 +65,7 @@ class LateStore(Store, Protocol):
 class FileStore:
     """Images or pairs in files of any size, decoded for every crop: slow, but without memory.
 
-    UnfoldError where a file cannot be read or a pair has two sizes, the latter at the crop.
+    UnfoldError if a file cannot be read or a pair has two sizes, the latter at the crop.
     """
 
     scale = 1
@@ -128,7 +128,7 @@ def files_of(item: Item) -> Files:
 
 
 def read_files(files: Files) -> dict[str, Pixels]:
-    """Decode the files of an item. UnfoldError where one cannot be read or they differ in size or depth."""
+    """Decode the files of an item. UnfoldError if one cannot be read or they differ in size or depth."""
     images = {kind: read_image(path, grey=True) for kind, path in files.items()}
     if len({(image.shape, image.dtype) for image in images.values()}) > 1:
         shapes = " and ".join(

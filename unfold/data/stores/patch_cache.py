@@ -33,7 +33,7 @@ class PatchCache:
     """A store (:class:`unfold.data.stores.image_stores.Store`) on a file that patch_cache_writing.py made.
 
     Every process opens the file at its first crop: HDF5 handles survive neither fork nor pickle.
-    UnfoldError where the file is missing, damaged or of another version.
+    UnfoldError if the file is missing, damaged or of another version.
     """
 
     scale = 1  # pairs in a cache are of one size
@@ -73,7 +73,7 @@ class PatchCache:
 
 
 def other_files(cache: PatchCache, items: Sequence[Item]) -> str | None:
-    """How the cache differs from these files by name; None where it does not."""
+    """How the cache differs from these files by name; None if it does not."""
     if len(items) != len(cache):
         return f"it was made of {len(cache)} images, and there are {len(items)}"
     if cache.manifest["kinds"] != list(files_of(items[0])):
@@ -85,7 +85,7 @@ def other_files(cache: PatchCache, items: Sequence[Item]) -> str | None:
 
 
 def difference(cache: PatchCache, items: Sequence[Item]) -> str | None:
-    """The first of the cache's files (see other_files) that changed since it was made; None where none did."""
+    """The first of the cache's files (see other_files) that changed since it was made; None if none did."""
     now = sources(items)
     for item, *lengths in zip(items, cache.manifest["bytes"], now["bytes"], strict=True):
         if changed := _changed(item, *lengths):
@@ -147,7 +147,7 @@ def _manifest(file: Any, path: Path) -> dict[str, Any]:
         manifest: dict[str, Any] = json.loads(file["manifest"][()].tobytes())
         version = manifest["version"]
     if version != VERSION:
-        raise UnfoldError(f"{path} is a cache of version {version}, and {VERSION} is read; delete it and make it anew")
+        raise UnfoldError(f"{path} is a cache of version {version}, and {VERSION} is read; delete it and make it again")
     return manifest
 
 
@@ -160,4 +160,4 @@ def damage(path: Path) -> Iterator[None]:
         if isinstance(error, UnfoldError):
             raise
         reason = " ".join(str(error).split())[:160]
-        raise UnfoldError(f"{path} is damaged or no cache ({reason}); delete it and make it anew") from None
+        raise UnfoldError(f"{path} is damaged or no cache ({reason}); delete it and make it again") from None

@@ -44,7 +44,7 @@ def write_cache(items: Sequence[Item], path: Path) -> int:
     The cache gets its name when it is complete. Until then it is .NAME.part, which a later call continues, even after a
     kill. An existing cache of these files (by name) is kept if they have not changed and its pixels are intact;
     otherwise it is made again. One of several processes that make one cache works, and the others wait. Files are
-    decoded in processes (see in_parallel). UnfoldError where an image is unreadable or has 16 bits, or something else
+    decoded in processes (see in_parallel). UnfoldError if an image is unreadable or has 16 bits, or something else
     has the name.
     """
     if not items:
@@ -63,7 +63,7 @@ def write_cache(items: Sequence[Item], path: Path) -> int:
             reason = difference(cache, items) or _unsound(cache)
             if reason is None:
                 return 0
-            logger.info("%s is made anew: %s", path, reason)
+            logger.info("%s is made again: %s", path, reason)
         plan = _plan(items)
         done = _begun(part, plan, items)
         if done is None:
@@ -144,7 +144,7 @@ def _stored(side: int) -> int:
 
 
 def _begun(part: Path, plan: dict[str, object], items: Sequence[Item]) -> set[int] | None:
-    """The images that an earlier call has stored intact; None where there is nothing to continue."""
+    """The images that an earlier call has stored intact; None if there is nothing to continue."""
     if not part.exists():
         return None
     try:

@@ -208,7 +208,7 @@ class PixelFile:
     def _end(self) -> tuple[int, bool]:
         end, crc, failed = struct.unpack("<QII", os.pread(self.fd, 16, END))
         if crc != zlib.crc32(struct.pack("<Q", end)):
-            raise UnfoldError(f"{self.path} is damaged; start again, which makes it anew")
+            raise UnfoldError(f"{self.path} is damaged; start again, which makes a new one")
         return end, bool(failed)
 
     def _check_space(self, needed: int) -> None:
@@ -242,7 +242,7 @@ class PixelFile:
         _write(self.fd, struct.pack("<I", 0), END + 12)
 
     def read(self, part: Part, rows: slice, columns: slice) -> NDArray[Any]:
-        """Rows and columns of an image, as a copy. UnfoldError where the file was truncated."""
+        """Rows and columns of an image, as a copy. UnfoldError if the file was truncated."""
         width, count = part.width * part.channels * part.dtype.itemsize, rows.stop - rows.start
         first = part.offset + rows.start * width
         if self.mapped:
@@ -255,13 +255,13 @@ class PixelFile:
             while at:
                 done = os.preadv(self.fd, [at], first)
                 if not done:
-                    raise UnfoldError(f"{self.path} is damaged: its end is gone; start again, which makes it anew")
+                    raise UnfoldError(f"{self.path} is damaged: its end is gone; start again, which makes a new one")
                 at, first = at[done:], first + done
         image = band.view(part.dtype).reshape(count, part.width, part.channels)
         return np.array(image[:, columns], order="C")
 
     def damage(self) -> str:
-        """The damage of the file, apart from its pixels; "" where there is none."""
+        """The damage of the file, apart from its pixels; "" if there is none."""
         size = self.bytes_each
         if os.fstat(self.fd).st_size < self.pixels_from:
             return "its entries are cut off"
@@ -288,7 +288,7 @@ def spare(disk: os.statvfs_result) -> int:
 
 
 def begin(fd: int, slots: int, kinds: Sequence[str], room: int, mapped: bool, about: dict[str, Any]) -> None:
-    """Write the head of an empty file. OSError where there is no room for it."""
+    """Write the head of an empty file. OSError if there is no room for it."""
     text = json.dumps({**about, "version": VERSION, "slots": slots, "kinds": list(kinds)}).encode()
     head = (f"{zlib.crc32(text):08x}".encode() + text).ljust(HEAD)
     if len(head) > HEAD:

@@ -94,7 +94,7 @@ class SharedStore:
         return images
 
     def check(self, source: int, images: Images) -> None:
-        """UnfoldError where the images of a source differ in format from the others, or from their header."""
+        """UnfoldError if the images of a source differ in format from the others, or from their header."""
         name = getattr(self.sources[source], "target", self.sources[source])
         target = images["target"]
         if set(images) != set(self.file.kinds) or any(str(image.dtype) not in NUMBERS for image in images.values()):
@@ -107,7 +107,7 @@ class SharedStore:
             height, width = self.sizes[source]
             raise UnfoldError(
                 f"{name} has {width_x_height(target.shape)} pixels, and its head says {width}x{height}: save it "
-                "anew, or begin anew where it was changed just now"
+                "again, or start again if it was changed just now"
             )
         scale = len(target) // len(images["input"]) if "input" in images else 1
         if scale != self.scale:

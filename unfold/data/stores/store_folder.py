@@ -43,7 +43,7 @@ def folder() -> Path:
 
 
 def limit() -> int:
-    """Maximum bytes of all files there: UNFOLD_STORE_LIMIT, in GB. UnfoldError where that is not a number."""
+    """Maximum bytes of all files there: UNFOLD_STORE_LIMIT, in GB. UnfoldError if that is not a number."""
     text = os.environ.get("UNFOLD_STORE_LIMIT", "")
     try:
         value = float(text) if text else LIMIT
@@ -58,7 +58,7 @@ def find_or_begin(key: str, slots: int, kinds: Sequence[str], needed: int, of: s
     """The file of the images with this key, created where it is missing or damaged; marked as in use while open.
 
     needed: bytes that it will take, about; of: its description. Where the limit requires it, unused files are removed,
-    least recently used first. OSError where there is no room, or nothing can be written.
+    least recently used first. OSError if there is no room, or nothing can be written.
     """
     path = folder() / f"{key}{_machine()}{SUFFIX}"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -95,7 +95,7 @@ def find_or_begin(key: str, slots: int, kinds: Sequence[str], needed: int, of: s
 
 
 def _sound(path: Path, slots: int, kinds: Sequence[str], room: int) -> PixelFile | None:
-    """The existing file; None where it is missing or damaged (logged)."""
+    """The existing file; None if it is missing or damaged (logged)."""
     try:
         file = PixelFile(os.open(path, os.O_RDWR | os.O_CLOEXEC), str(path), room, False)
         reason = file.damage() or ("" if (file.slots, file.kinds) == (slots, list(kinds)) else "it is of other images")
@@ -104,14 +104,14 @@ def _sound(path: Path, slots: int, kinds: Sequence[str], room: int) -> PixelFile
     except FileNotFoundError:
         return None
     except UnfoldError as error:
-        logger.warning("%s: it is made anew", error)
+        logger.warning("%s: it is made again", error)
         return None
     file.begin_again()
     return file
 
 
 def _make_room(path: Path, needed: int) -> int:
-    """Bytes of other files, after removing unused ones. OSError where that is not enough."""
+    """Bytes of other files, after removing unused ones. OSError if that is not enough."""
     others = sorted((one for one in kept() if one.path != path), key=lambda one: one.used)
     taken = sum(one.whole for one in others)
     for one in others:

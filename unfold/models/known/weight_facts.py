@@ -36,5 +36,5 @@ class Weights:
 
     @property
     def url(self) -> str | None:
-        """The address to download from, None where the file must be fetched by hand."""
+        """The address to download from, None if the file must be fetched by hand."""
         return self.source if self.source.startswith("http") else None

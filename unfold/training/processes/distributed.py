@@ -56,7 +56,7 @@ class Processes:
     def join(self, device: str) -> None:
         """Join the other processes, each on a GPU of its own where there are GPUs.
 
-        device: of the recipe. UnfoldError where it names one GPU for all, or there are too few on this machine.
+        device: of the recipe. UnfoldError if it names one GPU for all, or there are too few on this machine.
         """
         if self.watch is None:
             return
@@ -146,7 +146,7 @@ def _mean(output: Output) -> Tensor:
 
 
 def _check_gradients(net: UnfoldingNetwork, given: Named) -> None:
-    """UnfoldError where the output does not depend on a trainable parameter: processes would wait for its gradient."""
+    """UnfoldError if the output does not depend on a trainable parameter: processes would wait for its gradient."""
     _mean(net.train()(**given, return_output=True)).backward()
     idle = [name for name, value in net.named_parameters() if value.requires_grad and value.grad is None]
     net.zero_grad(set_to_none=True)
@@ -165,7 +165,7 @@ def processes(lost: Callable[[str], None], code_of: Callable[[BaseException], in
     lost: called where another process dies, on one process and in a thread of its own; then this process is ended, as
     its main thread may wait for the dead one without end. code_of: the exit code of an error. An error on any process
     ends all with its code. Only the first process to fail raises it; the others, which may fail likewise, raise
-    SystemExit. UnfoldError where torchrun's variables are not complete.
+    SystemExit. UnfoldError if torchrun's variables are not complete.
     """
     if "RANK" not in os.environ or os.environ.get("WORLD_SIZE", "1") == "1":
         yield Processes()

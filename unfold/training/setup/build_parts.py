@@ -175,7 +175,7 @@ def loss_terms(cfg: CfgNode) -> list[Term]:
 
 
 def build_loss(cfg: CfgNode, device: torch.device, *, empty: bool = False) -> BuiltLoss:
-    """The loss of LOSS. UnfoldError where a file that a term needs is missing.
+    """The loss of LOSS. UnfoldError if a file that a term needs is missing.
 
     empty: read and download nothing, for counting memory.
     """

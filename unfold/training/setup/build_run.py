@@ -111,8 +111,8 @@ def build_trainer(
         environment.keep_threads(folder, processes)
     if found is not None and init is not None:
         if resume != "auto":
-            raise UnfoldError("--init begins a run and --resume continues one: give one of them, or --resume auto")
-        logger.info("--init was for the first start of this run, which goes on from its checkpoint")
+            raise UnfoldError("--init starts a run and --resume continues one: give one of them, or --resume auto")
+        logger.info("--init is not used: this run has started before and continues from its checkpoint")
         init = None
     if train.board:
         tensorboard.check_installed()
@@ -198,7 +198,7 @@ def build_trainer(
 
 
 def begin_with(net: UnfoldingNetwork, name: str, source: str, partial: bool, key: str | None = None) -> None:
-    """Load initial weights from a file or a published name; UnfoldError where they do not fit and ``partial`` is not
+    """Load initial weights from a file or a published name; UnfoldError if they do not fit and ``partial`` is not
     set.
 
     key: which of several networks in the file.
@@ -307,7 +307,7 @@ def _rendered(
 def _find_run(
     cfg: CfgNode, folder: Path, resume: bool | Literal["auto"], overwrite: bool
 ) -> tuple[Path, Checkpoint] | None:
-    """The checkpoint to resume from, or None for a new run; UnfoldError where that would overwrite a run."""
+    """The checkpoint to resume from, or None for a new run; UnfoldError if that would overwrite a run."""
     found = run_to_resume(cfg, folder, must=resume is True) if resume else None
     if found is None and not overwrite and (there := holds_a_run(folder)):
         raise UnfoldError(there)
@@ -315,14 +315,14 @@ def _find_run(
 
 
 def holds_a_run(folder: Path) -> str:
-    """That a folder holds a run, and how to go on; "" where it holds none."""
+    """That a folder holds a run, and how to go on; "" if it holds none."""
     there = any((folder / "checkpoints").glob("*.pth"))
-    text = f"{folder} holds a run already: --resume continues it, --overwrite begins anew, OUTPUT names another"
+    text = f"{folder} already holds a run: --resume continues it, --overwrite starts again, OUTPUT names another folder"
     return text if there else ""
 
 
 def _check_folder(folder: Path) -> None:
-    """UnfoldError where the run folder could not be written; creates nothing."""
+    """UnfoldError if the run folder could not be written; creates nothing."""
     there = nearest(folder)
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
         raise UnfoldError(

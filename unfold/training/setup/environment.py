@@ -77,9 +77,9 @@ def keep_threads(folder: Path, processes: Processes) -> None:
     if chosen_by_a_person():
         logger.warning(
             "this run had %d threads so far, and the environment sets %d: its numbers will differ by rounding from "
-            "those of a run that was not stopped; OMP_NUM_THREADS=%d keeps them",
+            "those of a run that was not stopped; OMP_NUM_THREADS=%d would keep them equal",
             *(before, now, before),
         )
         return
     torch.set_num_threads(before)
-    logger.info("going on with %d threads, as this run had so far; here %d would be used", before, now)
+    logger.info("using %d threads, as this run did so far (a new run here would use %d)", before, now)

@@ -16,7 +16,7 @@ logger = logging.getLogger("unfold")
 
 
 def _before(folder: Path) -> dict[str, Any] | None:
-    """The configuration of an old run in ``folder``, as it was written; None where there is none."""
+    """The configuration of an old run in ``folder``, as it was written; None if there is none."""
     file = folder / "config.yaml"
     if not file.is_file():
         return None
@@ -54,7 +54,7 @@ def by_its_rules(cfg: CfgNode, folder: Path) -> CfgNode:
     new = cfg.SCHEDULE.ARGS.get("milestones", ())
     later = cfg.TRAIN.ITERATIONS and list(old) == [stone + 1 for stone in new]
     logger.info(
-        "note: the run in %s began before DATA.DRAW was there, and goes on drawing images with replacement%s",
+        "note: the run in %s started before DATA.DRAW existed, and continues to draw images with replacement%s",
         folder,
         ", and with its milestones" if later else "",
     )

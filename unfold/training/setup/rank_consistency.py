@@ -13,7 +13,7 @@ from unfold.training.processes.distributed import Processes
 
 
 def check_recipes(processes: Processes, cfg: CfgNode) -> None:
-    """UnfoldError where the processes were not started with the same recipe and command line."""
+    """UnfoldError if the processes were not started with the same recipe and command line."""
     first, *others = processes.gather(cfg)
     for rank, other in enumerate(others, start=1):
         if changed := differences(first, other):
@@ -23,7 +23,7 @@ def check_recipes(processes: Processes, cfg: CfgNode) -> None:
 
 
 def check_data(processes: Processes, store: Store, held_out: Sized) -> None:
-    """UnfoldError where the processes found different images, by their number and size."""
+    """UnfoldError if the processes found different images, by their number and size."""
     sizes = [store.size(i) for i in range(len(store))]
     pixels = sum(height * width for height, width in sizes)
     found = f"{len(sizes)} training images of {pixels} pixels and {len(held_out)} cases for validation"

@@ -44,13 +44,13 @@ MAY_DIFFER = (
 PLACES = {"DATA.TRAIN": "data", "DATA.VAL": "validation"}
 PLAN = ("TRAIN.EPOCHS", "TRAIN.ITERATIONS", "SCHEDULE.")
 WAYS_OUT = (
-    "--overwrite begins anew, OUTPUT names another folder, and --init with a checkpoint of this run begins another run "
-    "with its weights"
+    "--overwrite starts again, OUTPUT names another folder, and --init with a checkpoint of this run starts another "
+    "run with its weights"
 )
 
 
 def run_to_resume(cfg: CfgNode, folder: Path, *, must: bool) -> tuple[Path, Checkpoint] | None:
-    """The newest intact checkpoint of the same run in its folder; None where there is none.
+    """The newest intact checkpoint of the same run in its folder; None if there is none.
 
     A run is the same with another length, with learning rates that agree for all units done, and with other paths of
     the data; :func:`compare_data` checks the images there. UnfoldError for another run, and where a checkpoint is
@@ -100,7 +100,7 @@ def _recipe_of(folder: Path, cfg: CfgNode) -> CfgNode:
 
 
 def _check_plan(before: CfgNode, cfg: CfgNode, done: int, pending: bool, changed: list[str]) -> None:
-    """UnfoldError where the result would differ from a run with the new length and rates from its start.
+    """UnfoldError if the result would differ from a run with the new length and rates from its start.
 
     done: steps; pending: see Trainer; changed: keys and values for the message.
     """
@@ -109,8 +109,8 @@ def _check_plan(before: CfgNode, cfg: CfgNode, done: int, pending: bool, changed
     if in_steps != was_in_steps:
         key = "TRAIN.ITERATIONS" if was_in_steps else "TRAIN.EPOCHS"
         raise UnfoldError(
-            f"--resume continues the same run, whose length was said by {key}, by which its learning rate goes: set "
-            f"that one, and not {', '.join(changed)}"
+            f"--resume continues the same run, whose length and learning rate were set by {key}: set "
+            f"that one, not {', '.join(changed)}"
         )
     key, unit = ("TRAIN.ITERATIONS", "steps") if in_steps else ("TRAIN.EPOCHS", "epochs")
     if in_steps and cfg.TRAIN.EPOCHS != before.TRAIN.EPOCHS and cfg.TRAIN.ITERATIONS == before.TRAIN.ITERATIONS:
@@ -219,7 +219,7 @@ def data_moved(folder: Path, cfg: CfgNode) -> bool:
 def compare_data(folder: Path, cfg: CfgNode, now: dict[str, Any]) -> None:
     """Compare the images with those of the run's last start, by :func:`seen`.
 
-    UnfoldError where a path changed and its images differ; a warning where the same path holds other images now, and
+    UnfoldError if a path changed and its images differ; a warning where the same path holds other images now, and
     where a changed path cannot be compared, as an old run recorded no fingerprint.
     """
     before = _recipe_of(folder, cfg).DATA
@@ -231,8 +231,8 @@ def compare_data(folder: Path, cfg: CfgNode, now: dict[str, Any]) -> None:
         if not isinstance(then, dict) or "sha256" not in then:
             if moved:
                 logger.warning(
-                    "%s is %s and was %s: whether the images are the same could not be compared, for this run noted "
-                    "nothing of them when it was started",
+                    "%s is %s and was %s: it is not known whether the images are the same, because this run did not "
+                    "record them when it started",
                     key,
                     place,
                     was,

@@ -40,7 +40,7 @@ def without_effect(train: TrainSettings, warmup: int, rate: Rate) -> list[str]:
 
 
 def check_training(cfg: CfgNode) -> None:
-    """UnfoldError, with file and key, where a part of the training is not found or does not accept its ARGS.
+    """UnfoldError, with file and key, if a part of the training is not found or does not accept its ARGS.
 
     Reads no data.
     """
@@ -54,7 +54,7 @@ def check_training(cfg: CfgNode) -> None:
 
 
 def check_scale(cfg: CfgNode, store: Store) -> None:
-    """UnfoldError where TRAIN.PATCH is not a multiple of the data's scale."""
+    """UnfoldError if TRAIN.PATCH is not a multiple of the data's scale."""
     if (patch := settings_of(cfg).train.patch) % store.scale:
         raise UnfoldError(
             f"{source_of(cfg, 'TRAIN.PATCH')}: TRAIN.PATCH {patch} is of the targets, which are {store.scale} times as "
@@ -63,7 +63,7 @@ def check_scale(cfg: CfgNode, store: Store) -> None:
 
 
 def check_sizes(cfg: CfgNode, world: int) -> None:
-    """UnfoldError where patches or batches do not suit the network, the samples, the losses or the processes."""
+    """UnfoldError if patches or batches do not suit the network, the samples, the losses or the processes."""
     net, settings = bare_network(cfg), settings_of(cfg)
     train, patch, name = settings.train, settings.train.patch, settings.model.short_name
     degradation = build_degradation(cfg, net)

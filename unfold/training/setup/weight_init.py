@@ -11,7 +11,7 @@ GENERAL = ("default", "orthogonal", "xavier")  # for any network; others are met
 
 
 def check_start(net: UnfoldingNetwork, how: str) -> None:
-    """UnfoldError where the network has no such initialisation."""
+    """UnfoldError if the network has no such initialisation."""
     own = [name.removeprefix("start_as_") for name in dir(net) if name.startswith("start_as_")]
     if how in GENERAL or how in own:
         return
