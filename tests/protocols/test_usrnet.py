@@ -187,7 +187,10 @@ def test_weights_that_do_not_fit_the_protocol_are_reported(data: Path) -> None:
             "--protocol usrnet_table1 --data Pair --model bicubic --json data",
             "--json data cannot be the name of a file",
         ),
-        ("--protocol usrnet_table1 --data Pair --model bicubic --json /dev/null", "--json /dev/null is no name"),
+        (
+            "--protocol usrnet_table1 --data Pair --model bicubic --json /dev/null",
+            "--json /dev/null cannot be the name",
+        ),
         ("--protocol usrnet_table1 --data Pair --model bicubic -o kept/kept.json/x", "cannot be made: Not a directory"),
         ("--protocol usrnet_table1 --data Pair --model bicubic --device tpu", "the device tpu cannot be used here"),
         ("--protocol usrnet_table1 --data Small --model bicubic", "small.png: a border of 16 pixels leaves nothing"),
@@ -199,7 +202,7 @@ def test_weights_that_do_not_fit_the_protocol_are_reported(data: Path) -> None:
         ("--protocol usrnet_real --data Pair --model bicubic", "has no reference: give --output"),
         ("--protocol gaussian_denoise --data Pair --model wiener", "wiener needs kernel, which gaussian_denoise"),
         ("--protocol usrnet_table1 --data Pair --model bicubic DEVICE cpu", "DEVICE is a setting for --config"),
-        ("--config a.yaml --weights x.pth --stages 3", "--stages belongs to --protocol"),
+        ("--config a.yaml --weights x.pth --stages 3", "--stages is an option of --protocol"),
         ("--config a.yaml", "give --weights"),
     ],
 )

@@ -471,7 +471,7 @@ def test_weights_of_one_ratio_fill_the_cells_of_that_ratio(data: Path, tmp_path:
         ("derain --jobs 0", "--jobs is a number of processes, 1 or more, not 0"),
         ("derain --data nowhere", "--data nowhere: there is no such folder"),
         ("derain --weights nowhere.pth", "there is no weights file nowhere.pth"),
-        ("derain deblur", "one table at a time"),
+        ("derain deblur", "only one table at a time"),
         ("compare a.json", "compare takes two files"),
         ("compare {weights} {weights}", "is no table.json of `unfold tables`"),
     ],
