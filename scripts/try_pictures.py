@@ -164,7 +164,7 @@ def try_interrupt(trial: Trial, output: Path, complete: Path) -> None:
         out, err = run.communicate()
     found = [path for path in output.rglob("*") if path.is_file()]
     same = all(path.read_bytes() == (complete / path.relative_to(output)).read_bytes() for path in found)
-    left = re.search(r"^left (\d+): the same command goes on", out, re.MULTILINE)
+    left = re.search(r"^left (\d+): the same command continues", out, re.MULTILINE)
     trial.expect(run.returncode == 130 and not err and left is not None, f"interrupted: {run.returncode} {err[-300:]}")
     trial.expect(same, "interrupted: results are not whole")
     check_rest(trial, output, "interrupted")

@@ -228,7 +228,7 @@ def test_an_interrupted_run_reports_what_is_done_and_goes_on(
         before = signal.signal(signal.SIGINT, signal.default_int_handler)  # shells let background jobs ignore it
         assert command("restore", pictures, "-o", out, "--weights", blind)[0] == 130
         signal.signal(signal.SIGINT, before)
-    assert logged[-1] == "restored 1\nleft 2: the same command goes on with them"
+    assert logged[-1] == "restored 1\nleft 2: the same command continues with them"
     assert [path.name for path in out.iterdir()] == ["picture0.png"]
     printed = command("restore", pictures, "-o", out, "--weights", blind)[1]
     assert printed == "restored 2; 1 already existed (--overwrite replaces them)\n"
@@ -250,7 +250,7 @@ def test_a_full_disk_leaves_whole_files_and_reports_what_is_done(
         code, _, err = command("restore", pictures, "-o", out, "--weights", blind)
     assert code == 2
     assert err == f"unfold restore: {out / 'picture1.png'}: the disk is full; make room\n"
-    assert logged == ["restored 1\nleft 2: the same command goes on with them"]
+    assert logged == ["restored 1\nleft 2: the same command continues with them"]
     assert [path.name for path in out.iterdir()] == ["picture0.png"]
 
 

@@ -196,7 +196,7 @@ def test_out_of_memory_halves_the_tile_and_goes_on(caplog: pytest.LogCaptureFixt
     np.testing.assert_array_equal(expected.image, 255 - image)
     assert expected.tiles.side == 75
     assert [h * w > 100**2 for h, w in net.seen].count(True) == 2
-    assert "going on with tiles of 75 pixels" in caplog.text
+    assert "continuing with tiles of 75 pixels" in caplog.text
 
 
 def test_out_of_memory_half_way_keeps_what_is_done() -> None:

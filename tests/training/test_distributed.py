@@ -105,7 +105,7 @@ def test_one_that_is_stopped_or_killed_stops_all_and_the_run_goes_on_as_if_not(r
     stopped = trained(3, tmp_path / "2", argv, 1, 5, "SIGTERM")
     assert [code for code, _, _ in stopped] == [75, 75, 75], stopped
     assert errors_in(stopped) == [
-        "unfold train: stopped by SIGTERM after step 6 of 12; --resume auto goes on from there"
+        "unfold train: stopped by SIGTERM after step 6 of 12; --resume auto continues from there"
     ]
     lost = trained(3, tmp_path / "5", [*argv, "TRAIN.WORKERS", "1"], 2, 0, "worker")
     assert [code for code, _, _ in lost] == [75, 75, 75], lost
@@ -113,7 +113,7 @@ def test_one_that_is_stopped_or_killed_stops_all_and_the_run_goes_on_as_if_not(r
     assert line.startswith("unfold train: a process that loads data died (DataLoader worker"), line
     killed = trained(3, tmp_path / "3", [*argv, "TRAIN.WORKERS", "1"], 1, 2, "SIGKILL")
     assert [code for code, _, _ in killed] == [75, -9, 75], killed
-    reason = "unfold train: process 1 of 3 died; the last checkpoint is good, --resume auto goes on from it"
+    reason = "unfold train: process 1 of 3 died; the last checkpoint is good, --resume auto continues from it"
     assert errors_in(killed) == [reason], killed
     assert 8 <= weights(tmp_path / "broken")["step"] < 12
     resumed = trained(3, tmp_path / "4", argv)

@@ -95,7 +95,7 @@ def test_asked_to_stop_inside_an_epoch(recipe: Path, tmp_path: Path, workers: in
 
     trainer.render = asking
     before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(Stopped, match="stopped by SIGTERM after step 6 of 8; --resume auto goes on"):
+    with pytest.raises(Stopped, match="stopped by SIGTERM after step 6 of 8; --resume auto continues"):
         trainer.fit()
     assert signal.getsignal(signal.SIGTERM) == before
     again = build(recipe, tmp_path / "stopped", words, resume=True)

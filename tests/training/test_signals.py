@@ -98,7 +98,7 @@ def test_stopped_while_the_run_is_built(
     monkeypatch.setattr(build_run, "build_store", building)
     code, _, err = command("train", "--config", recipe)
     assert code == EXIT_STOPPED
-    said = f"unfold train: stopped by {number.name} outside the steps of the run; --resume auto begins it or goes on"
+    said = f"unfold train: stopped by {number.name} outside the steps of the run; --resume auto starts or continues it"
     assert err.splitlines() == [said]
     signal.raise_signal(number)  # a second one on the way out changes nothing
 

@@ -51,7 +51,9 @@ def _train(arguments: argparse.Namespace) -> int:
     from unfold.training.setup.fetch import fetch
 
     def lost(reason: str) -> None:
-        print(f"\nunfold train: {reason}; the last checkpoint is good, --resume auto goes on from it", file=sys.stderr)
+        print(
+            f"\nunfold train: {reason}; the last checkpoint is good, --resume auto continues from it", file=sys.stderr
+        )
 
     with processes(lost, lambda error: explained("train", error)[0]) as all_of_us:
         if arguments.resume and arguments.overwrite:
@@ -365,7 +367,7 @@ COMMANDS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code.
 
-    0; 2 for bad input (one line on stderr); 75 where a run of `train` is not done and --resume auto goes on; 130 when
+    0; 2 for bad input (one line on stderr); 75 where a run of `train` is not done and --resume auto continues; 130 when
     interrupted.
     """
     try:

@@ -283,7 +283,7 @@ class Tally:
         there = f"; {self.there} already existed (--overwrite replaces them)" if self.there else ""
         lines = [f"restored {self.done}{there}"]
         if left := self.jobs - self.there - self.done - len(self.failed) - len(self.missing):
-            lines.append(f"left {left}: the same command goes on with them")
+            lines.append(f"left {left}: the same command continues with them")
         if all_out := self.left_out + Counter(path.suffix.lower() for path in self.missing):
             lines.append(f"left out {all_out.total()}: {by_kind(all_out)}")
         if self.missing:

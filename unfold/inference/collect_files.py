@@ -175,6 +175,6 @@ def _check(jobs: Sequence[Job]) -> None:
         if job.target in sources:
             raise UnfoldError(
                 f"{sources[job.target]} and {job.source} would both become {job.target}: restore one of them "
-                "by itself, into another folder"
+                "separately, into another folder"
             )
         sources[job.target] = job.source

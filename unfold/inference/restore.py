@@ -165,7 +165,7 @@ def restore_with_tiles(
             if tile is None or net.tiling.whole:
                 raise UnfoldError('out of memory for the whole picture at once; restore it in tiles (tile="auto")')
             tiles = halved(tiles, size)
-            logger.info("note: out of memory; going on with tiles of %d pixels", tiles.side)
+            logger.info("note: out of memory; continuing with tiles of %d pixels", tiles.side)
     return Restored(result, tiles, len(tiles.spans(size[0])) * len(tiles.spans(size[1])))
 
 

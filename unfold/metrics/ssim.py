@@ -64,13 +64,13 @@ def ssim(
 
     kind:
       "wang"      Wang et al. 2004: an 11x11 Gaussian window of width 1.5, only where it lies inside the image, each
-                  channel by itself. USRNet and NRL-GDN on RGB; DGUNet deraining with channel "y".
+                  channel separately. USRNet and NRL-GDN on RGB; DGUNet deraining with channel "y".
         "matlab3d"  MATLAB's ssim() of a colour image, which it treats as a volume: an 11x11x11 Gaussian window of width
                     1.5 that also extends across the channels, with replicated edges; every pixel counts. DGUNet
                     deblurring, on uint8 images. For one channel it is MATLAB's ssim() of a grey image. Written from
                     MATLAB's documentation; it could not be compared with MATLAB itself.
       "skimage"   scikit-image's structural_similarity with its defaults: a 7x7 uniform window inside the image, sample
-                  covariance, each channel by itself. DGUNet compressive sensing, on the grey image.
+                  covariance, each channel separately. DGUNet compressive sensing, on the grey image.
     UnfoldError also if the image without its border is smaller than the window ("matlab3d" takes any
     size).
     """

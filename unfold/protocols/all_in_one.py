@@ -38,7 +38,7 @@ class AllInOne(Protocol):
       8 bits first.
     - The result is clamped to [0,1] and not rounded.
     - psnr is for a peak of 1, over pixels and channels together. ssim is scikit-image's default (7x7 uniform window),
-      each channel by itself. No border is removed.
+      each channel separately. No border is removed.
     - A table has means over images, and the unweighted mean over tasks.
     """
 

@@ -29,7 +29,7 @@ class Pairs(Protocol):
     - The result is clamped to [0,1] and not rounded: results saved with 8 bits score slightly differently. Only channel
       "y" rounds, as MATLAB's rgb2ycbcr of 8-bit images does.
     - psnr is for a peak of 1, over pixels and channels together. ssim is that of Wang et al. (11x11 Gaussian window of
-      width 1.5, inside the picture), each channel by itself, averaged. No border is removed.
+      width 1.5, inside the picture), each channel separately, averaged. No border is removed.
     """
 
     name: ClassVar = "pairs"

@@ -124,8 +124,8 @@ class Update:
     def _by_part(self, output: Output, batch: Named) -> list[Tensor]:
         """For each part of the mixture: the sums of loss and PSNR, and the number of samples.
 
-        A loss is a mean over a batch, so it is computed for each sample by itself. No value is read from the device, so
-        that the host does not wait.
+        A loss is a mean over a batch, so it is computed for each sample separately. No value is read from the device,
+        so that the host does not wait.
         """
         target = batch["target"]
         sums = target.new_zeros(len(self.mixture), 3)

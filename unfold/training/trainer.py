@@ -130,7 +130,7 @@ class Trainer:
         self._stop_if_asked(request)
 
     def __str__(self) -> str:
-        return f"after step {self.step} of {self.steps}; --resume auto goes on from there"
+        return f"after step {self.step} of {self.steps}; --resume auto continues from there"
 
     def _stop_if_asked(self, request: Request, died: str = "") -> None:
         """Save the run's state and raise Stopped where any process was asked to stop, or cannot load its data.

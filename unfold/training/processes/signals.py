@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-EXIT_STOPPED = 75  # "temporary failure" in sysexits.h: nothing is wrong, --resume auto goes on
+EXIT_STOPPED = 75  # "temporary failure" in sysexits.h: nothing is wrong, --resume auto continues
 GRACE = 30  # seconds
 STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 
@@ -81,7 +81,7 @@ def stopped_at_once() -> Iterator[Callable[[], None]]:
         for other in watched:
             signal.signal(other, ignore)
         name = signal.Signals(number).name
-        raise Stopped(f"stopped by {name} outside the steps of the run; --resume auto begins it or goes on")
+        raise Stopped(f"stopped by {name} outside the steps of the run; --resume auto starts or continues it")
 
     before: dict[signal.Signals, Any] = {}
     if threading.current_thread() is threading.main_thread():
