@@ -15,6 +15,7 @@ from tests.narrow import NAMES, narrow
 from unfold.errors import UnfoldError
 from unfold.models.registry import skeleton
 from unfold.models.sizes_taken import size_fault, takes
+from unfold.training import dry_run
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -57,10 +58,10 @@ def network(folder: Path, begin: str, end: str = "", head: str = "size_multiple 
     return f"{folder / 'shuffled.py'}:Shuffled"
 
 
-def recipe(folder: Path) -> Path:
+def recipe(folder: Path, size: tuple[int, int] = (32, 34)) -> Path:
     (folder / "pictures").mkdir()
     for name in "ab":
-        pixels = np.random.default_rng(0).integers(0, 256, (32, 34, 3), np.uint8)
+        pixels = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
         Image.fromarray(pixels).save(folder / "pictures" / f"{name}.png")
     (folder / "r.yaml").write_text(RECIPE.format(folder=folder))
     return folder / "r.yaml"
@@ -93,18 +94,46 @@ def test_a_network_that_does_not_pad_or_does_not_crop_is_found_and_no_other(
     assert not fault or ("size_multiple = 2 only announces it" in text) == (head != "pass")
 
 
-def test_a_check_refuses_it_a_training_warns_of_it_and_the_models_page_says_it(
+def test_a_check_and_a_training_warn_of_it_and_the_models_page_says_it(
     tmp_path: Path, command: Command, caplog: pytest.LogCaptureFixture
 ) -> None:
     network(tmp_path, BARE)
     config = recipe(tmp_path)
-    code, _, err = command("train", "--config", config, "--check")
-    assert code == 2
-    assert err.count("\n") == 1
-    assert "begin pads and finish crops" in err
+    code, out, _ = command("train", "--config", config, "--check")
+    assert code == 0
+    assert "warning      network: " in out
+    assert "begin pads and finish crops" in out
     assert command("train", "--config", config)[0] == 0
     assert "begin pads and finish crops" in caplog.text
     assert "begin pads and finish crops" in command("models", config)[1]
+
+
+def test_a_check_fails_where_the_training_would_at_a_validation_image(
+    tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dry_run, "PATIENCE", 1e-9)  # a part of 64x64 of it would do
+    network(tmp_path, BARE)
+    config = recipe(tmp_path, (66, 71))
+    checked = command("train", "--config", config, "--check")
+    assert checked[0] == 2
+    assert "this one is 71x66" in checked[2]
+    trained = command("train", "--config", config)
+    assert trained[0] == 2
+    assert "this one is 71x66" in trained[2]
+
+
+def test_a_check_of_a_network_of_one_size_goes_through_as_its_training_does(
+    tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dry_run, "PATIENCE", 1e-9)  # a part of 64x64 would be restored
+    for side in (64, 80):
+        folder = tmp_path / str(side)
+        folder.mkdir()
+        network(folder, f"return y + torch.zeros({side}, {side}), y")
+        config = recipe(folder, (side, side))
+        code, out, err = command("train", "--config", config, "--check", "TRAIN.PATCH", side)
+        assert (code, "warning      network: " in out) == (0, side == 64), err  # 64 is tried, and 67x65
+        assert command("train", "--config", config, "TRAIN.PATCH", side)[0] == 0
 
 
 def test_the_error_of_an_odd_picture_says_it_and_an_even_picture_is_restored(tmp_path: Path) -> None:
