@@ -428,9 +428,7 @@ def restore_file(job: Job, net: UnfoldingNetwork, options: Options) -> tuple[Pic
             )
 
         if task:
-            image = _judged(job.source, in_integers(picture.pixels), task, net, inputs, options, run)
-            if picture.pixels.dtype.kind == "f":
-                image = image.astype(np.float32) / np.float32(65535)
+            image = _judged(job.source, picture.pixels, task, net, inputs, options, run)
             restored = None
         else:
             restored = run(picture.pixels, net, inputs)
@@ -475,8 +473,8 @@ def _judged(
     options: Options,
     run: Callable[[Pixels, UnfoldingNetwork, Named], Restored],
 ) -> Pixels:
-    """Restore by the evidence in a picture of unsigned integers (a task judges by their steps), and log a sentence."""
-    evidence = gather(pixels, source)
+    """Restore by the evidence in a picture, and log a sentence."""
+    evidence = gather(in_integers(pixels), source)
     level = None if options.task or options.estimate or "sigma" not in inputs else 255 * inputs["sigma"]
     if options.task:
         net = _for_picture(net, weights_for(options.task, evidence, pixels), WEIGHTS[options.task])

@@ -21,6 +21,7 @@ from unfold.inference.photographs.reductions import LENS, kernel_of
 from unfold.inference.tile_size import Tile
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.physics.kernels import Kernel
+from unfold.util.arrays import white
 
 Task = Literal["denoise", "enlarge", "deblur", "derain"]
 TASKS: tuple[Task, ...] = get_args(Task)
@@ -121,7 +122,8 @@ def restore_photograph(
     strength: float = 1,
     level: float | None = None,
 ) -> Restored:
-    """Restore a picture (H,W,1|3), uint8 or uint16, with settings from the evidence; implausible results are refused.
+    """Restore a picture (H,W,1|3), uint8, uint16 or float32 in [0,1], with settings from the evidence; implausible
+    results are refused.
 
     net: of WEIGHTS[task], or for enlarge any that takes a kernel and a scale; run: maps the inputs besides the picture
     to the network's result. strength: factor on what is assumed, 1 as measured; 0 changes nothing. level: for enlarge,
@@ -277,23 +279,28 @@ def _derain(picture: Pixels, run: Run, strength: float) -> Restored:
 
 
 def blended(picture: Pixels, result: Pixels, share: float) -> Pixels:
-    """picture + share (result - picture), rounded; by rows, for memory."""
+    """picture + share (result - picture), integers rounded; by rows, for memory."""
     if share >= 1:
         return result
     mixed = np.empty_like(result)
     for first in range(0, len(mixed), 256):
         rows = slice(first, first + 256)
         y = picture[rows].astype(np.float32)
-        mixed[rows] = np.rint(y + np.float32(share) * (result[rows].astype(np.float32) - y)).astype(mixed.dtype)
+        mixed[rows] = _in_kind(y + np.float32(share) * (result[rows].astype(np.float32) - y), mixed.dtype)
     return mixed
 
 
 def bicubic(picture: Pixels, scale: int) -> Pixels:
-    """Bicubic interpolation, each channel by itself, of 8 and 16 bits."""
-    peak = np.iinfo(picture.dtype).max
+    """Bicubic interpolation, each channel by itself, of 8 and 16 bits and floats in [0,1]."""
+    peak = white(picture.dtype)
     size = (picture.shape[1] * scale, picture.shape[0] * scale)
     planes = []
     for c in range(picture.shape[2]):
         plane = Image.fromarray(picture[..., c].astype(np.float32)).resize(size, Image.Resampling.BICUBIC)
-        planes.append(np.rint(np.asarray(plane).clip(0, peak)).astype(picture.dtype))
+        planes.append(_in_kind(np.asarray(plane).clip(0, peak), picture.dtype))
     return np.stack(planes, axis=2)
+
+
+def _in_kind(values: Pixels, kind: np.dtype[Any]) -> Pixels:
+    """Rounded for integers."""
+    return (np.rint(values) if kind.kind == "u" else values).astype(kind)
