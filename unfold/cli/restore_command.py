@@ -232,12 +232,13 @@ def _log_endings(jobs: Sequence[Job]) -> None:
 
 
 class Done(NamedTuple):
-    """The outcome for a picture: "done", "missing" (another package could read it) or "failed", and why.
+    """The outcome for a picture: "done", "kept" (written as it was, as nothing was to be done), "missing" (another
+    package could read it) or "failed", and why.
 
     notes: what another process logged meanwhile: level, text, kind.
     """
 
-    what: Literal["done", "missing", "failed"]
+    what: Literal["done", "kept", "missing", "failed"]
     why: str = ""
     grey: bool = False
     lost: Sequence[str] = ()
@@ -246,13 +247,15 @@ class Done(NamedTuple):
 
 @dataclass
 class Tally:
-    """Counts of outcomes. there: results that existed before; missing: pictures that another package could read;
-    left_out: files that are no pictures, by file extension; lost: what formats could not keep, by its kind.
+    """Counts of outcomes. there: results that existed before; kept: pictures left as they are; missing: pictures that
+    another package could read; left_out: files that are no pictures, by file extension; lost: what formats could not
+    keep, by its kind.
     """
 
     jobs: int
     there: int
     done: int = 0
+    kept: int = 0
     grey: list[Path] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
     missing: list[Path] = field(default_factory=list)
@@ -270,6 +273,7 @@ class Tally:
         if done.what == "failed":
             self.failed.append(done.why)
         self.done += done.what == "done"
+        self.kept += done.what == "kept"
         if done.grey:
             self.grey.append(job.source)
         for what in done.lost:
@@ -281,8 +285,9 @@ class Tally:
 
     def summary(self) -> str:
         there = f"; {self.there} there already (--overwrite makes them anew)" if self.there else ""
-        lines = [f"restored {self.done}{there}"]
-        if left := self.jobs - self.there - self.done - len(self.failed) - len(self.missing):
+        kept = f"; {self.kept} left as {'it is' if self.kept == 1 else 'they are'}" if self.kept else ""
+        lines = [f"restored {self.done}{kept}{there}"]
+        if left := self.jobs - self.there - self.done - self.kept - len(self.failed) - len(self.missing):
             lines.append(f"left {left}: the same command goes on with them")
         if all_out := self.left_out + Counter(path.suffix.lower() for path in self.missing):
             lines.append(f"left out {all_out.total()}: {by_kind(all_out)}")
@@ -307,8 +312,7 @@ def _counts_as_grey(picture: Picture, net: UnfoldingNetwork) -> bool:
 def _restore_one(job: Job, net: UnfoldingNetwork, options: Options) -> Done:
     """Restore a picture, or say why not; OSError for a full disk."""
     try:
-        picture, lost = restore_file(job, net, options)
-        return Done("done", grey=_counts_as_grey(picture, net), lost=lost)
+        return restore_file(job, net, options)
     except MissingReaderError:
         return Done("missing")
     except UnfoldError as error:
@@ -341,11 +345,11 @@ class _Worker:
     def run(self, job: Job) -> Done | None:
         self.notes.clear()
         try:
-            picture, lost = restore_file(job, self.net, self.options)
+            done = restore_file(job, self.net, self.options)
         except (UnfoldError, OSError, MemoryError, TooLargeError):
             return None
         notes = [(note.levelno, note.getMessage(), getattr(note, "kind", None)) for note in self.notes]
-        return Done("done", grey=_counts_as_grey(picture, self.net), lost=lost, notes=notes)
+        return done._replace(notes=notes)
 
 
 _worker: _Worker | None = None  # of this process
@@ -386,14 +390,12 @@ def _in_processes(jobs: Sequence[Job], devices: Sequence[str], begin: Callable[.
         yield done
 
 
-def restore_file(job: Job, net: UnfoldingNetwork, options: Options) -> tuple[Picture, list[str]]:
-    """Restore one picture from file to file; returns the picture that was read, and what the format lost. UnfoldError
-    where it fails.
-    """
+def restore_file(job: Job, net: UnfoldingNetwork, options: Options) -> Done:
+    """Restore one picture from file to file: "done" or "kept". UnfoldError where it fails."""
     if job.problem:
         raise UnfoldError(job.problem)
     if is_measurement(job.source, net):
-        return _restore_measurement(job, net, options), []
+        return _restore_measurement(job, net, options)
     scale, name = int(options.inputs.get("scale", 1)), one_line(job.source.name)
     task = options.task or ("enlarge" if lacks_kernel(net, options.inputs) else None)
     largest = MEMORY * available(torch.device("cpu")) / (1 + 2 * scale**2)  # the result, and a copy of it when written
@@ -442,11 +444,12 @@ def restore_file(job: Job, net: UnfoldingNetwork, options: Options) -> tuple[Pic
     write(job.target, result)
     if restored and restored.parts > 1:
         _log_difference(name, picture, net, restored, inputs, options.precision)
-    return picture, lost
+    kept = image is picture.pixels
+    return Done("kept" if kept else "done", grey=not kept and _counts_as_grey(picture, net), lost=lost)
 
 
-def _restore_measurement(job: Job, net: UnfoldingNetwork, options: Options) -> Picture:
-    """Restore a measurement from file to file: into a picture of 8 bits, or an array of floats. Returns it."""
+def _restore_measurement(job: Job, net: UnfoldingNetwork, options: Options) -> Done:
+    """Restore a measurement from file to file: into a picture of 8 bits, or an array of floats."""
     if options.ensemble:
         raise UnfoldError("--ensemble turns and mirrors pictures, and this is a measurement")
     if isinstance(options.tile, int):
@@ -461,7 +464,7 @@ def _restore_measurement(job: Job, net: UnfoldingNetwork, options: Options) -> P
     result = Picture(pixels, flat=pixels.shape[2] == 1)
     write = write_picture if options.quality is None else partial(write_picture, quality=options.quality)
     write(job.target, result)
-    return result
+    return Done("done", grey=_counts_as_grey(result, net))
 
 
 def _judged(
