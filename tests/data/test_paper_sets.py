@@ -12,11 +12,12 @@ import pytest
 from PIL import Image
 
 from tests.synthetic import scene
-from unfold.data.catalog import paper_sets
+from unfold.data.catalog import paper_sets, set_verdicts
 from unfold.data.catalog.paper_sets import SETS, DataSet, digest, look_for, state
 from unfold.data.prepare.from_bsds500 import RAIN100H
 from unfold.report import sets_list
 from unfold.report.sets_list import format_sets, sets_as_markdown
+from unfold.util.atomic_files import whole_file
 
 ROOT = Path(__file__).parents[2]
 Command = Callable[..., tuple[int, str, str]]
@@ -263,6 +264,38 @@ def test_a_cache_that_cannot_be_written_only_makes_the_list_slower(
     assert listing.line() == ("digest right", 4)
     assert listing.line() == ("digest right", 4)
     assert capsys.readouterr() == ("", "")
+
+
+def test_verdicts_of_folders_that_are_gone_and_the_oldest_of_very_many_are_dropped(
+    listing: Listing, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listing.line()
+    [(ours, verdict)] = json.loads(cache.read_text()).items()
+    (tmp_path / "there").mkdir()
+    gone, *there = f"a below {tmp_path / 'gone'}", f"a below {tmp_path / 'there'}", f"b below {tmp_path / 'there'}"
+    others = {"of another program": 1} | dict.fromkeys([gone, *there], verdict)
+    cache.write_text(json.dumps({ours: ["of older files", True]} | others))
+    assert listing.line()[1] == 4
+    assert [*json.loads(cache.read_text())] == [*there, ours]
+    monkeypatch.setattr(set_verdicts, "MOST", 2)
+    listing.set_digest(monkeypatch, "00" * 32)
+    listing.line()
+    assert [*json.loads(cache.read_text())] == [there[1], ours]
+
+
+def test_two_processes_that_write_verdicts_at_the_same_time_do_not_share_a_temporary_file(
+    listing: Listing, cache: Path
+) -> None:
+    listing.line()
+    before = cache.read_bytes()
+    with whole_file(cache, shared=True) as first:
+        first.write(b"[")
+        with whole_file(cache, shared=True) as second:
+            second.write(before)
+        assert cache.read_bytes() == before
+        first.write(b"]")
+    assert cache.read_bytes() == b"[]"
+    assert [path.name for path in cache.parent.iterdir()] == [cache.name]
 
 
 def test_an_unreadable_file_is_tried_again(listing: Listing, cache: Path) -> None:
