@@ -150,6 +150,38 @@ def test_a_folder_of_k_spaces_becomes_pictures_and_the_mask_in_it_stays_a_mask(
         assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
 
+def test_files_of_a_folder_that_hold_no_measurement_are_passed_over_with_what_they_hold(
+    mri: Path, grey: Path, tmp_path: Path, command: Command
+) -> None:
+    folder = tmp_path / "in"
+    (folder / "below").mkdir(parents=True)
+    np.save(tmp_path / "mask.npy", disc())
+    np.savez(folder / "k.npz", spectrum(grey))
+    Image.open(grey).save(folder / "a.png")
+    savemat(folder / "below" / "a.mat", {"mask_matrix": disc()})
+    savemat(folder / "text.mat", {"author": "somebody"})
+    np.savez(folder / "two.npz", rows=np.ones(SIZE), columns=np.ones(SIZE))
+    others = ["below/a.mat", "text.mat", "two.npz"]
+    given = ["--weights", mri, "--input", f"mask={tmp_path}/mask.npy"]
+    code, out, err = command("restore", folder, "-o", tmp_path / "out", *given)
+    assert (code, out.splitlines()[:2]) == (0, ["restored 2", "passed over 3, no measurements:"]), out + err
+    said = sorted(out.splitlines()[2:])
+    assert [line.split()[0] for line in said] == [f"{folder / name}" for name in others]
+    assert "float64 of shape (64, 48), and k is of complex numbers" in said[0]
+    assert "rows (64, 48), columns (64, 48), and one measurement is wanted, called k" in said[2]
+    assert sorted(path.name for path in (tmp_path / "out").rglob("*.png")) == ["a.png", "k.png"]
+    for name in others:
+        code, out, err = command("restore", folder / name, "-o", tmp_path / "one", *given)
+        assert (code, "failed 1:" in out) == (2, True), "it is named"
+    (folder / "damaged.mat").write_bytes(b"no matrix")
+    assert command("restore", folder, "-o", tmp_path / "out", *given)[0] == 1
+    code, out, err = command("restore", folder / "below", "-o", tmp_path / "none", *given)
+    assert (code, out.splitlines()[0]) == (2, "restored 0"), "nothing was to be restored"
+    np.save(tmp_path / "mask.npy", np.ones((2, 3, 4)))
+    code, out, err = command("restore", folder / "k*", "-o", tmp_path / "other", *given)
+    assert (code, "passed over" in out + err) == (2, False), "another file is the wrong one"
+
+
 def test_masks_drawn_without_a_centre_are_taken() -> None:
     rng = np.random.default_rng(1)
     for share in (0.25, 0.5):

@@ -60,6 +60,7 @@ from unfold.models.unfolding import UnfoldingNetwork
 from unfold.registry import short
 from unfold.util.arrays import Array, Named
 from unfold.util.device import devices_for, pick_device, place
+from unfold.util.matrix_files import OtherContentError
 from unfold.util.paths import as_path
 from unfold.util.precision import Precision
 from unfold.util.progress import bar
@@ -233,12 +234,12 @@ def _log_endings(jobs: Sequence[Job]) -> None:
 
 class Done(NamedTuple):
     """The outcome for a picture: "done", "kept" (written as it was, as nothing was to be done), "missing" (another
-    package could read it) or "failed", and why.
+    package could read it), "passed" (a file of a folder that is for something else) or "failed", and why.
 
     notes: what another process logged meanwhile: level, text, kind.
     """
 
-    what: Literal["done", "kept", "missing", "failed"]
+    what: Literal["done", "kept", "missing", "passed", "failed"]
     why: str = ""
     grey: bool = False
     lost: Sequence[str] = ()
@@ -248,8 +249,8 @@ class Done(NamedTuple):
 @dataclass
 class Tally:
     """Counts of outcomes. there: results that existed before; kept: pictures left as they are; missing: pictures that
-    another package could read; left_out: files that are no pictures, by file extension; lost: what formats could not
-    keep, by its kind.
+    another package could read; passed: files of folders that hold something else than a measurement, and why; left_out:
+    files that are no pictures, by file extension; lost: what formats could not keep, by its kind.
     """
 
     jobs: int
@@ -259,6 +260,7 @@ class Tally:
     grey: list[Path] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
     missing: list[Path] = field(default_factory=list)
+    passed: list[str] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
     lost: dict[str, list[Path]] = field(default_factory=dict)
 
@@ -270,6 +272,8 @@ class Tally:
     def _add(self, job: Job, done: Done) -> None:
         if done.what == "missing":
             self.missing.append(job.source)
+        if done.what == "passed":
+            self.passed.append(done.why)
         if done.what == "failed":
             self.failed.append(done.why)
         self.done += done.what == "done"
@@ -281,13 +285,15 @@ class Tally:
 
     def code(self) -> int:
         failed = len(self.failed) + len(self.missing)
-        return 0 if not failed else 2 if failed == self.jobs else 1
+        nothing = failed + len(self.passed) == self.jobs
+        return 2 if nothing else 1 if failed else 0
 
     def summary(self) -> str:
         there = f"; {self.there} there already (--overwrite makes them anew)" if self.there else ""
         kept = f"; {self.kept} left as {'it is' if self.kept == 1 else 'they are'}" if self.kept else ""
         lines = [f"restored {self.done}{kept}{there}"]
-        if left := self.jobs - self.there - self.done - self.kept - len(self.failed) - len(self.missing):
+        ended = self.there + self.done + self.kept + len(self.failed) + len(self.missing) + len(self.passed)
+        if left := self.jobs - ended:
             lines.append(f"left {left}: the same command goes on with them")
         if all_out := self.left_out + Counter(path.suffix.lower() for path in self.missing):
             lines.append(f"left out {all_out.total()}: {by_kind(all_out)}")
@@ -296,6 +302,8 @@ class Tally:
         lines += [f"lost, as the format cannot keep it: {what}: {_first(paths)}" for what, paths in self.lost.items()]
         if self.grey:
             lines.append(f"grey, restored as three equal channels and averaged: {_first(self.grey)}")
+        if self.passed:
+            lines += [f"passed over {len(self.passed)}, no measurements:", *(f"  {reason}" for reason in self.passed)]
         if self.failed:
             lines += [f"failed {len(self.failed)}:", *(f"  {reason}" for reason in self.failed)]
         return "\n".join(map(one_line, lines))
@@ -456,7 +464,12 @@ def _restore_measurement(job: Job, net: UnfoldingNetwork, options: Options) -> D
         raise UnfoldError("--tile: a measurement is restored at once")
     if options.estimate:
         raise UnfoldError("--sigma estimate looks at pictures, and this is a measurement: give a number")
-    measured = read_measured(job.source, net, MEMORY * available(torch.device("cpu")))
+    try:
+        measured = read_measured(job.source, net, MEMORY * available(torch.device("cpu")))
+    except OtherContentError as error:
+        if job.named:
+            raise
+        return Done("passed", str(error))
     image = restore_measured(
         *(measured, net, with_images(options.inputs, job.source, measured.shape[1:]), options.precision)
     )

@@ -16,7 +16,7 @@ from unfold.models.unfolding import UnfoldingNetwork
 from unfold.user_files import their_errors
 from unfold.util.arrays import Array, Named
 from unfold.util.device import device_of
-from unfold.util.matrix_files import PACKED, read_measurement
+from unfold.util.matrix_files import PACKED, OtherContentError, read_measurement
 from unfold.util.precision import Precision, autocast_for
 from unfold.util.value_checks import unchecked
 
@@ -47,7 +47,8 @@ def is_measurement(path: Path, net: UnfoldingNetwork) -> bool:
 
 def read_measured(path: Path, net: UnfoldingNetwork, largest: float = float("inf")) -> Array:
     """The measurement in a file, channels first, float32 or complex64: in .npz and .mat the array of the network's name
-    for it, or the only one. largest: bytes that the file may take. UnfoldError for what it is not.
+    for it, or the only one. largest: bytes that the file may take. UnfoldError for what it is not, OtherContentError
+    where the file is sound and holds something else, such as a mask.
     """
     fact = net.measurement
     assert fact is not None
@@ -56,10 +57,10 @@ def read_measured(path: Path, net: UnfoldingNetwork, largest: float = float("inf
     array = read_measurement(path, fact.name, (2, 3) if fact.axes == 2 else (3,))
     given = f"{path} holds {array.dtype} of shape {array.shape}"
     if not fact.complex and array.dtype.kind == "c":
-        raise UnfoldError(f"{given}, and {fact.name} is of real numbers: {fact.about}")
+        raise OtherContentError(f"{given}, and {fact.name} is of real numbers: {fact.about}")
     if fact.complex and array.dtype.kind != "c":
         if array.ndim != fact.axes + 1 or PLANES not in (array.shape[0], array.shape[-1]):
-            raise UnfoldError(
+            raise OtherContentError(
                 f"{given}, and {fact.name} is of complex numbers, or their real and imaginary parts as the last or the "
                 f"first of its axes: {fact.about}"
             )
@@ -68,7 +69,7 @@ def read_measured(path: Path, net: UnfoldingNetwork, largest: float = float("inf
     if array.ndim == fact.axes == 2:
         array = array[None]
     if array.ndim != 3 or (fact.axes == 2 and len(array) != 1):
-        raise UnfoldError(f"{given}, and what is wanted is {fact.name}, {fact.about}, without the axis B")
+        raise OtherContentError(f"{given}, and what is wanted is {fact.name}, {fact.about}, without the axis B")
     return np.ascontiguousarray(array, np.complex64 if fact.complex else np.float32)
 
 
