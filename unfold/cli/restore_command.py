@@ -23,7 +23,7 @@ from unfold.data.parallel import ProcessEndedError, in_parallel
 from unfold.errors import UnfoldError, one_line
 from unfold.inference.collect_files import Job, by_kind, find_jobs
 from unfold.inference.kernel_and_noise import estimated_sigma, gaussian
-from unfold.inference.measured import is_measurement, read_measured, restore_measured
+from unfold.inference.measured import is_measurement, log_doubts, read_measured, restore_measured
 from unfold.inference.photographs.evidence import gather, jpeg_error_of
 from unfold.inference.photographs.guard import implausible
 from unfold.inference.photographs.tasks import (
@@ -152,6 +152,7 @@ def run_restore(
     _check_quality(quality, work)
     others = without_files(others, name)
     place(net, pick_device(devices[0]))
+    log_doubts([job.source for job in work if not job.problem], net)
     measurements = {job.source for job in work if not job.problem and is_measurement(job.source, net)}
     if net.not_for_pictures and not measurements:
         raise UnfoldError(net.not_for_pictures)
