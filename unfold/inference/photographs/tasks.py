@@ -218,9 +218,19 @@ def _ways(evidence: Evidence) -> list[str]:
     return ["lens", evidence.ways[0]] if evidence.blur > LENS else [evidence.ways[0]]
 
 
+def assumption(evidence: Evidence, way: str, level: float, tried: str = "") -> str:
+    """What was found, and the kernel and the noise level, of 255, that were assumed, in words."""
+    return f"found {evidence.sentence()}: assumed it was made small by {way}{tried}, with noise of {level:.0f} (of 255)"
+
+
+def first_way(evidence: Evidence) -> str:
+    """How the picture was most probably made small: the kernel of :func:`first_assumption`, by its name."""
+    return _ways(evidence)[0]
+
+
 def first_assumption(evidence: Evidence, scale: int) -> dict[str, Any]:
     """Kernel and noise level in [0,1] units that are tried first for enlarging."""
-    return {"kernel": kernel_of(_ways(evidence)[0], scale, evidence.blur), "sigma": fitting_level(evidence) / 255}
+    return {"kernel": kernel_of(first_way(evidence), scale, evidence.blur), "sigma": fitting_level(evidence) / 255}
 
 
 def _enlarge(picture: Pixels, evidence: Evidence, run: Run, scale: int, level: float) -> Restored:
@@ -231,11 +241,8 @@ def _enlarge(picture: Pixels, evidence: Evidence, run: Run, scale: int, level: f
         why = implausible(picture, result, scale, level, evidence.blur if way == "lens" else 0.0)
         if why is None:
             tried = f" ({refused[0][0]} was refused: {refused[0][1]})" if refused else ""
-            return Restored(
-                result,
-                f"found {evidence.sentence()}: assumed it was made small by {way}{tried}, with noise of {level:.0f} "
-                "(of 255); with --weights, --kernel and --sigma assume something else",
-            )
+            said = assumption(evidence, way, level, tried)
+            return Restored(result, f"{said}; with --weights, --kernel and --sigma assume something else")
         refused.append((way, why))
     return Restored(
         bicubic(picture, scale),
