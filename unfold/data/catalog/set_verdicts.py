@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from unfold.data.catalog.paper_sets import DataSet, State, is_right, state
+from unfold.data.catalog.paper_sets import DataSet, State, bytes_digest, is_right, state
 from unfold.data.images import data_root
 from unfold.util.atomic_files import whole_file
 from unfold.util.paths import cache_folder, facts_of
@@ -51,7 +51,8 @@ class _Verdicts:
         match self.known.get(key):
             case [stamp, bool(right)] if stamp == before:
                 return right
-        right = is_right(one, files)
+        # The bytes first: they take a tenth of the time of decoding.
+        right = (bool(one.bytes_digest) and bytes_digest(files) == one.bytes_digest) or is_right(one, files)
         if _stamp(one, files) == before:  # no file changed while it was read
             self.new[key] = [before, right]
         return right
