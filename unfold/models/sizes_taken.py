@@ -19,7 +19,8 @@ SIDE = 64  # pixels, which networks of one to six halvings take
 # Errors of a tensor's size, by their kinds: torch's own, those of indices, and a person's own checks.
 OF_SIZES = (RuntimeError, ValueError, IndexError, AssertionError)
 NOT_OF_SIZES = (NotImplementedError, RecursionError)
-_faults: WeakKeyDictionary[UnfoldingNetwork, str] = WeakKeyDictionary()  # of networks that failed at a picture
+# Of networks that failed at a picture: their fault, and for each line that failed whether the size was the reason.
+_faults: WeakKeyDictionary[UnfoldingNetwork, tuple[str, dict[str, bool]]] = WeakKeyDictionary()
 
 
 def takes(net: UnfoldingNetwork, height: int, width: int) -> bool:
@@ -78,8 +79,8 @@ def _is_theirs(where: str) -> bool:
 def explaining_sizes(net: UnfoldingNetwork, picture: object) -> Iterator[None]:
     """Inside, an error of a user's network says so where the size of the picture (B,C,H,W) is the reason.
 
-    Trying costs time: only errors that sizes cause are tried, :func:`size_fault` once for a network, and the size of
-    the picture only where there is such a fault.
+    Trying costs time: only errors that sizes cause are tried, :func:`size_fault` once for a network, and where it has
+    such a fault, the size of one picture for each line that fails.
     """
     try:
         yield
@@ -88,8 +89,12 @@ def explaining_sizes(net: UnfoldingNetwork, picture: object) -> Iterator[None]:
         if not isinstance(cause, OF_SIZES) or isinstance(cause, NOT_OF_SIZES) or not isinstance(picture, torch.Tensor):
             raise
         if net not in _faults:
-            _faults[net] = size_fault(net)
+            _faults[net] = size_fault(net), {}
+        fault, by_size = _faults[net]
         height, width = picture.shape[-2:]
-        if not _faults[net] or takes(net, height, width):
+        where = f"{type(cause)} {place_of(cause)}"
+        if fault and where not in by_size:
+            by_size[where] = not takes(net, height, width)
+        if not fault or not by_size[where]:
             raise
-        raise UnfoldError(f"{_faults[net]}; this one is {width_x_height((height, width))} ({error})") from error
+        raise UnfoldError(f"{fault}; this one is {width_x_height((height, width))} ({error})") from error
