@@ -41,7 +41,7 @@ Run = Callable[[dict[str, Any]], Pixels]  # the inputs besides the picture -> th
 # Noise level given to the network for correlated noise, and for JPEG error, as it was trained for neither: measured on
 # BSDS500's val (docs/photographs.md).
 NOISE_GIVEN, JPEG_GIVEN, JPEG_NOTHING = 1.6, 1.9, 0.7
-ENLARGED_JPEG, ENLARGED_NOISE = 1.5, 1.0
+ENLARGED_JPEG, ENLARGED_NOISE = 2.0, 1.0
 MOST_GIVEN, MOST_FOR_JPEG = 24.0, 16.0  # the weights were not trained on more noise; for JPEG, more is worse
 LEAST_FOR_JPEG = 3.0  # less is the error of JPEG of high quality, which a picture that was saved twice may not hold
 WEAK = 3.0  # of 255: in a soft picture, errors of so weak a JPEG cannot be removed without deblurring
