@@ -46,9 +46,10 @@ class Measurement:
     """A measurement that a network takes in place of the picture, such as a k-space: another argument of begin.
 
     name: the name of the argument; about: shape and meaning, for display; axes: number of axes of the array in a file:
-    2 for one channel (H,W), or 3 for (C,H,W), i.e. those of the tensor without the batch; complex: whether the numbers
-    are complex; check: a function that is called with the name, the array (C,H,W) and the images given with it by name,
-    (H,W,C), and raises UnfoldError for a measurement that cannot be right.
+    2 for one channel (H,W), or 3 for (C,H,W), i.e. those of the tensor without the batch; first: with 3 axes, the
+    length of the first one, 0 for any; complex: whether the numbers are complex; check: a function that is called with
+    the name, the array (C,H,W) and the images given with it by name, (H,W,C), and raises UnfoldError for a measurement
+    that cannot be right.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Measurement:
     axes: Literal[2, 3] = 3
     complex: bool = False
     check: Callable[[str, Any, Mapping[str, Any]], None] | None = None
+    first: int = 0
 
 
 def kernel(about: str = "(B|1,1,kh,kw), for true convolution, sum 1") -> Input:
