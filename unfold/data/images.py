@@ -5,9 +5,9 @@ Rules for turning files into arrays, for every set and every use:
 - formats: those of unfold.data.formats.open_picture, recognised by content, not by name; 8 or 16 bits per channel,
   which stay (PPM and JPEG 2000 of 9 to 15 bits become 16).
 - colour palettes are expanded to RGB, black and white to grey.
-- a network of three channels gets grey as three equal ones, a network of one gets grey as it is and colour as its
-  brightness (:func:`as_channels`); for networks of other numbers of channels, TIFF files of so many bands and .npy
-  files (H,W,C), hold the data: uint8, uint16 or floats in [0,1].
+- a network of three channels gets a grey image as three equal channels; a network of one channel gets a grey image as
+  it is and a colour image as its luma (:func:`as_channels`). For networks of other numbers of channels the data are
+  TIFF files with that many bands, or .npy files (H,W,C) of uint8, uint16 or floats in [0,1].
 - an alpha channel that is opaque everywhere is dropped; a picture that is transparent anywhere is refused, as its
   background is unknown.
 - pictures are turned as their EXIF orientation says, of 8 bits and of 16.

@@ -63,7 +63,7 @@ def modulated(operator: LearnedOperator, maps: nn.Conv2d, prompt: Tensor, x: Ten
 class DGUNetPrompt(DGUNet):
     """DGUNet whose operators and prior are modulated by a prompt, a mixture of learned maps that the input chooses.
 
-    The arguments are those of DGUNet, and prompts: number of learned maps; prompt_width: channels of each;
+    It takes the arguments of DGUNet and three more. prompts: number of learned maps; prompt_width: channels of each;
     prompt_size: height and width of each, before they are resized to the image. The presets have 0.5 % and 1.3 % more
     parameters than DGUNets of the published width 80 and of width 16.
     """
