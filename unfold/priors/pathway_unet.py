@@ -256,8 +256,8 @@ class PathwayUNet(nn.Module):
     """The whole prior, for composed networks: z (B,C,H,W), memory of the previous stage -> x, memory.
 
     Any H, W >= 8, padded by reflection to multiples of 8 and cropped back. Without a memory (the first stage) the merge
-    and the pathways are not used, so one instance can serve all stages. width: features at full resolution; growth:
-    more of them per level; channels: C of the images.
+    and the pathways are not used, so one instance can serve all stages. width: number of features at full resolution;
+    growth: further features on each coarser level; channels: C of the images.
     """
 
     min_size = size_multiple = 2**LEVELS
