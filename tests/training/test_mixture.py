@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,66 @@ def test_a_mixture_goes_on_where_it_was(recipe: Path, tmp_path: Path, command: C
     code, _, err = command("train", "--config", recipe, "--resume", "DATA.MIX.0.REPEAT", "3")
     assert code == 2
     assert "DATA.MIX.0.REPEAT 2 -> 3" in err
+
+
+def resumed(recipe: Path, *words: object) -> dict[str, torch.Tensor]:
+    build_trainer(load_config(recipe, [*map(str, words)]), resume=True).fit()
+    return weights_of(recipe.parent / "run")
+
+
+def weights_of(run: Path) -> dict[str, torch.Tensor]:
+    state: dict[str, torch.Tensor] = torch.load(run / "checkpoints" / "last.pth", weights_only=True)["state_dict"]
+    return state
+
+
+def test_parts_that_have_moved_are_the_same_run_and_other_images_are_not(
+    recipe: Path, tmp_path: Path, command: Command, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The same images at other paths continue bit for bit, also where parts no longer share a folder."""
+    caplog.set_level("INFO")
+    data, run = tmp_path / "data", tmp_path / "run"
+    words = ("DATA.TRAIN", "clean[3:5]", "DATA.MIX.2.TRAIN", "''")
+    build_trainer(load_config(recipe, words)).fit()
+    whole = weights_of(run)
+    build_trainer(load_config(recipe, words), overwrite=True).fit(until=1)
+    shutil.copytree(data / "clean", data / "moved")
+    (data / "pairs").rename(data / "all_pairs")
+    others = shutil.copytree(data / "moved", data / "others")
+    Image.fromarray(scene(32, 35, seed=99)).save(others / "1.png")
+    shutil.copytree(data / "all_pairs" / "target", data / "other_pairs" / "target")
+    shutil.copytree(data / "all_pairs" / "target", data / "other_pairs" / "input")
+
+    moved = ["DATA.VAL", "moved[-2:]", "DATA.TRAIN", "moved[3:5]", "DATA.MIX.2.TRAIN", "''"]
+    moved += ["DATA.MIX.1.TRAIN", "moved[:3]"]
+    for key in ("TRAIN", "VAL", "TEST"):
+        moved += [f"DATA.MIX.3.{key}", "all_pairs"]
+    changed = {"DATA.MIX.1.TRAIN": "others[:3]", "DATA.MIX.3.TRAIN": "other_pairs", "DATA.VAL": "clean[-3:]"}
+    for key, place in changed.items():
+        code, _, err = command("train", "--config", recipe, "--resume", *moved, key, place)
+        assert code == 2
+        assert err.count("\n") == 1
+        assert f"{key} {place} holds other images than" in err
+    after = resumed(recipe, *moved)
+    assert whole.keys() == after.keys()
+    assert all(torch.equal(value, after[name]) for name, value in whole.items())
+    for line in (
+        "DATA.MIX.1.TRAIN is moved[:3] and was clean[:3]: the images are the same",
+        "DATA.TRAIN is moved[3:5] and was clean[3:5]: the images are the same",
+        "DATA.VAL is moved[-2:] and was clean[-2:]: the images are the same",
+        "DATA.MIX.3.VAL is all_pairs and was pairs: the images are the same",
+    ):
+        assert caplog.text.count(line) == 1
+    assert "DATA.MIX.0.TRAIN is" not in caplog.text
+
+
+def test_a_part_s_images_that_have_changed_in_their_place_are_reported_by_its_key(
+    recipe: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    build_trainer(load_config(recipe)).fit(until=1)
+    Image.fromarray(scene(32, 35, seed=99)).save(tmp_path / "data" / "clean" / "3.png")
+    build_trainer(load_config(recipe), resume=True)
+    found = [one.message for one in caplog.records if "other images" in one.message]
+    assert found == ["DATA.MIX.2.TRAIN clean[3:5] holds other images than when this run was last started"]
 
 
 def test_samples_are_those_of_the_part_s_own_kind(recipe: Path) -> None:

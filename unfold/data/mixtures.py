@@ -11,7 +11,6 @@ import numpy as np
 
 from unfold.data.batches import Key, order
 from unfold.data.patches import Images, Patches, plain_sample, random_patch
-from unfold.data.stores.fingerprint import is_complete, key_of, sums_in
 from unfold.data.stores.image_stores import Pixels, Store, Window
 from unfold.user_files import their_errors
 
@@ -54,17 +53,6 @@ class MixedStore:
     def crop(self, index: int, window: Window) -> dict[str, Pixels]:
         store, own = self._of(index)
         return store.crop(own, window)
-
-    @property
-    def key(self) -> str:
-        return " ".join(key_of(store) for store in self._distinct)
-
-    def complete(self) -> bool:
-        return all(is_complete(store) for store in self._distinct)
-
-    def sums(self, index: int) -> list[int]:
-        store, own = self._of(index)
-        return sums_in(store, own)
 
     @property
     def samples(self) -> int:

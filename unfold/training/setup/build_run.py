@@ -16,7 +16,7 @@ from yacs.config import CfgNode
 import unfold
 from unfold.config import dumped, options_of, part_of
 from unfold.data.mixtures import MixedStore
-from unfold.data.stores.image_stores import LateStore, Store
+from unfold.data.stores.image_stores import Store
 from unfold.degradations.degradation import Degradation
 from unfold.errors import UnfoldError, out_of_memory
 from unfold.evaluation.run_protocol import check_cases, validate
@@ -48,7 +48,7 @@ from unfold.training.setup.build_parts import build_loader, build_loss, build_ra
 from unfold.training.setup.environment import read_starts
 from unfold.training.setup.old_runs import by_its_rules, dumped_for
 from unfold.training.setup.rank_consistency import check_data, check_recipes
-from unfold.training.setup.resume_check import compare_data, data_moved, note_data, run_to_resume, seen
+from unfold.training.setup.resume_check import all_noted, compare_data, data_moved, note_data, run_to_resume, seen
 from unfold.training.setup.settings_check import check_scale, check_sizes, check_training, without_effect
 from unfold.training.setup.weight_init import fill, take_over
 from unfold.training.trainer import Trainer
@@ -163,8 +163,8 @@ def build_trainer(
             make_newest(found[0])
         environment.record_start(folder, done, images, device, train.precision, processes)
     shown = train.board and writes
-    later = writes and "sha256" not in images["data"]  # images are decoded on first use
-    note = functools.partial(note_data, folder, store) if later and isinstance(store, LateStore) else None
+    later = writes and not all_noted(images, store)  # images are decoded on first use
+    note = functools.partial(note_data, folder, store) if later else None
     trainer = Trainer(
         update=update,
         loader=loader,
