@@ -211,7 +211,8 @@ def seen(store: Store, held_out: Sequence[Case], last: Mapping[str, Any] | None)
     for of, part in _sets(store).items():
         cases = [case for case in held_out if not of or case.name.startswith(f"{of[1:]}/")]
         found[f"validation{of}"] = {"cases": len(cases), "sha256": _digest(cases)}
-        found[f"data{of}"] = data = {"images": len(part)}
+        data: dict[str, Any] = {"images": len(part)}
+        found[f"data{of}"] = data
         if isinstance(part, LateStore):
             found[f"files{of}"] = key = key_of(part)
             if not part.complete() and (last is None or last.get(f"files{of}") == key):
