@@ -25,6 +25,7 @@ from unfold.settings import settings_of
 from unfold.training.log import read_log
 from unfold.training.setup.build_parts import build_patches
 from unfold.training.setup.build_run import build_trainer
+from unfold.training.setup.settings_check import unused_in_mixture
 from unfold.training.train_step import _sample
 
 Command = Callable[..., tuple[int, str, str]]
@@ -223,18 +224,26 @@ def test_two_recipes_differ_in_what_their_parts_differ_in(recipe: Path) -> None:
     [
         (["DATA.MIX", "[{TRAIN: clean}]"], "DATA.MIX.0 is a part of a mixture, such as"),
         (["DATA.MIX", "[3]"], "DATA.MIX.0 is a part of a mixture, such as"),
-        (["DATA.MIX", "[{KIND: hase}]"], "did you mean haze?"),
+        (["DATA.MIX", "[{KIND: hase}]"], "DATA.MIX.0.KIND hase: no degradation is called 'hase'; did you mean haze?"),
         (["DATA.MIX", "[{KIND: haze, REPEATS: 2}]"], "there is no key DATA.MIX.0.REPEATS; did you mean REPEAT?"),
         (["DATA.MIX", "[{KIND: haze, REPEAT: 0}]"], "DATA.MIX.0.REPEAT is a whole number, 1 or more, not 0"),
         (["DATA.MIX", "[{KIND: haze, REPEAT: 1.5}]"], "DATA.MIX.0.REPEAT is a whole number"),
         (["DATA.MIX", "[{KIND: haze}, {KIND: haze}]"], "DATA.MIX.0 and DATA.MIX.1 are both called haze"),
-        (["DATA.MIX", "[{KIND: haze, NAME: a/b}]"], "DATA.MIX.0.NAME is a name without /"),
+        (["DATA.MIX", "[{KIND: haze, REPEAT: 1000000000000000000000}]"], "and at most 100,000,000 can be put in order"),
+        (["DATA.MIX", "[{KIND: haze, NAME: a/b}]"], "DATA.MIX.0.NAME is a name of files, too: without /"),
+        (["DATA.MIX", "[{KIND: haze, NAME: ..}]"], "DATA.MIX.0.NAME is a name of files, too: without /"),
+        (["DATA.MIX", '[{KIND: haze, NAME: "a\\nb"}]'], "DATA.MIX.0.NAME is a name of files, too: without /"),
+        (["DATA.MIX.0.ARGS", "[]"], "DATA.MIX.0.ARGS is a section of options and their values"),
+        (["DATA.MIX.0.ARGS", "null"], "DATA.MIX.0.ARGS is a section of options and their values"),
+        (["DATA.MIX.1.VAL_PROTOCOL", "none"], "DATA.MIX.1.VAL_PROTOCOL none: no protocol is called"),
+        (["DATA.MIX.1.KIND", "usrnet"], "DATA.MIX strong makes smaller images"),
         (["DATA.MIX.7.REPEAT", "2"], "DATA.MIX has 4 items, counted from 0"),
         (["DATA.MIX.0.ARGS.sigmas", "2"], "DATA.MIX.0: DATA.ARGS.sigmas: gaussian has no such option"),
         (["DATA.MIX.0.KIND", "usrnet"], "DATA.MIX"),
         (["DATA.MIX.0.KIND", "compressive_sensing"], "samples of DATA.KIND compressive_sensing hold image"),
         (["DATA.MIX.2.TRAIN", "nowhere"], "nowhere"),
-        (["DATA.MIX.3.VAL", "clean"], "paired: "),
+        (["DATA.MIX.3.VAL", "clean"], "DATA.MIX paired: VAL clean (for the protocol aio): "),
+        (["DATA.MIX.0.VAL", "nowhere"], "DATA.MIX weak: VAL nowhere (for the protocol gaussian_denoise): "),
         (["DATA.REDUCED", "[0.5]"], "DATA.REDUCED makes copies of clean images, and DATA.MIX says how often"),
         (["TRAIN.MIXUP", "0.5"], "TRAIN.MIXUP blends images"),
         (["DATA.MULTIPLE", "0"], "DATA.MULTIPLE must be greater than 0"),
@@ -247,8 +256,31 @@ def test_parts_that_do_not_mix_are_one_line(
     code, _, err = command("train", "--config", recipe, *words)
     assert code == 2
     assert said in err
-    assert "Traceback" not in err
+    assert err.count("\n") == 1
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "noted"),
+    [
+        (["DATA.TRAIN", "clean"], "DATA.TRAIN clean has no effect, as every part of DATA.MIX has its own"),
+        (["DATA.ARGS.sigma", "20"], "DATA.ARGS {'sigma': 20} has no effect"),
+        (["DATA.KIND", "haze"], "DATA.KIND haze has no effect"),
+        (["DATA.VAL", "clean[-1:]"], ""),
+        (["DATA.TRAIN", "clean", "DATA.MIX.1.TRAIN", "''"], ""),
+    ],
+)
+def test_a_key_beside_the_mixture_that_no_part_takes_is_reported(recipe: Path, words: list[str], noted: str) -> None:
+    found = unused_in_mixture(load_config(recipe, words))
+    assert len(found) == bool(noted)
+    assert all(noted in line for line in found)
+
+
+def test_what_a_run_needs_is_listed_part_by_part(recipe: Path, command: Command) -> None:
+    code, out, _ = command("train", "--config", recipe, "--fetch", "DATA.MIX.3.TRAIN", "nowhere")
+    assert code == 0
+    assert "DATA.MIX haze TRAIN   clean[3:5]: here" in out
+    assert "DATA.MIX paired TRAIN nowhere: not here (" in out
 
 
 def test_a_folder_given_for_all_parts_is_refused_where_a_part_has_its_own(

@@ -12,8 +12,10 @@ import numpy as np
 from unfold.data.batches import Key, order
 from unfold.data.patches import Images, Patches, plain_sample, random_patch
 from unfold.data.stores.image_stores import Pixels, Store, Window
+from unfold.errors import UnfoldError
 from unfold.user_files import their_errors
 
+LARGEST = 10**8  # samples of a pass: their order takes 8 bytes each
 MakePart = Callable[[int, Images, np.random.Generator, int], dict[str, Any]]
 
 
@@ -38,6 +40,11 @@ class MixedStore:
         self._ends = list(accumulate(len(store) for store in self._distinct))
         self.counts = pass_counts([len(store) for store in parts.values()], self.repeats)
         self._part_ends = list(accumulate(self.counts))
+        if self.samples > LARGEST:
+            raise UnfoldError(
+                f"a pass of DATA.MIX has {self.samples:,} samples, and at most {LARGEST:,} can be put in order: repeat "
+                "parts less (REPEAT)"
+            )
 
     def __len__(self) -> int:
         return self._ends[-1]
