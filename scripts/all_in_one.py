@@ -10,14 +10,15 @@ prompts; a second seed for the first and the last. Each sees --samples patches o
 so that a joint run has five times the steps of a single one. Trained on the photographs of
 BSDS500 that are no background of Rain100L or Rain100H (datasets/bsds_ids.json, derain: 333). The last 8 of its test
 are held out for the test, which also uses the real pairs of SOTS, Rain100L and GoPro if they are below UNFOLD_DATA. The
-last weights are used, and nothing is selected on test images. A stopped run is continued. Writes table.md and
-gains.png.
+last weights are used, and nothing is selected on test images. A stopped run is continued. Writes table.md, gains.png
+and pictures.jpg.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -35,6 +36,7 @@ from unfold.report.text_table import markdown
 ROOT = Path(__file__).parent.parent
 CONFIGS = ROOT / "tasks" / "all_in_one" / "configs"
 EPOCHS, HELD_OUT = 10, 8
+SHOWN = 2  # of those held out
 PAIRS = {"haze": "all_in_one/SOTS", "rain": "all_in_one/Rain100L", "blur": "GoPro_pairs"}
 Scores = dict[str, float]
 
@@ -89,6 +91,23 @@ def run(
     return scores
 
 
+def pictures(folder: Path, asked: argparse.Namespace) -> None:
+    """One held-out photograph with each degradation: input, one for all, the same with prompts, target."""
+    shown, weights = folder / "pictures", []
+    shown.mkdir(exist_ok=True)
+    for name, home in (("one network", "one_for_all"), ("with prompts", "one_for_all_prompts")):
+        weights.append(shown / f"{name}.pth")
+        shutil.copy(folder / home / "checkpoints" / "last.pth", weights[-1])
+    data = ["OUTPUT", shown, "DATA.TRAIN", folder / "train.txt", "DATA.VAL", f"{folder / 'test.txt'}[:1]"]
+    data += ["DATA.TEST", f"{folder / 'test.txt'}[{min(SHOWN, asked.test - 1)}:{min(SHOWN, asked.test - 1) + 1}]"]
+    unfold("test", "--config", CONFIGS / "small.yaml", "--weights", *weights, *data)
+    strips = [Image.open(path) for path in sorted((shown / "test" / "strips").rglob("*.png"))]
+    sheet = Image.new("RGB", (max(strip.width for strip in strips), sum(strip.height for strip in strips)), PAPER)
+    for i, strip in enumerate(strips):
+        sheet.paste(strip, (0, sum(above.height for above in strips[:i])))
+    sheet.save(folder / "pictures.jpg", quality=90)
+
+
 def draw(path: Path, tasks: list[str], rows: dict[str, dict[str, Scores]]) -> None:
     """The gain over the input in dB, a group of bars for each task."""
     gains = {name: {t: s["result"] - s["input"] for t, s in row.items()} for name, row in rows.items()}
@@ -133,6 +152,7 @@ def main() -> None:
         lines = [(name, *(f"{row[t]['result']:.2f}" if t in row else "" for t in tasks)) for name, row in rows.items()]
         (folder / "table.md").write_text(f"{markdown(('PSNR, dB', *tasks), [first, *lines])}\n")
         draw(folder / "gains.png", tasks, rows)
+    pictures(folder, asked)
     print((folder / "table.md").read_text())
 
 

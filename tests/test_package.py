@@ -72,6 +72,7 @@ RANKS = [
     {"merge_recipes"},
     {"old_keys"},
     {"registry"},
+    {"option_values"},
     {"user_files", "builtin", "facts"},
     {"util"},
     {"errors"},

@@ -45,9 +45,9 @@ class Measurement:
     """What a network takes instead of the picture and no picture file holds: another argument of begin.
 
     name: of the argument; about: shape and meaning, for display; axes: of the array in a file, 2 for (H,W), of one
-    channel, or 3, channels first: all of the tensor's but the batch; complex: of complex numbers; check: called with
-    its name, the array, channels first, and the images beside it by name, (H,W,C); raises UnfoldError for what it never
-    is.
+    channel, or 3, channels first: all of the tensor's but the batch; first: the length of the first of 3, 0 for any;
+    complex: of complex numbers; check: called with its name, the array, channels first, and the images beside it by
+    name, (H,W,C); raises UnfoldError for what it never is.
     """
 
     name: str
@@ -55,6 +55,7 @@ class Measurement:
     axes: Literal[2, 3] = 3
     complex: bool = False
     check: Callable[[str, Any, Mapping[str, Any]], None] | None = None
+    first: int = 0
 
 
 def kernel(about: str = "(B|1,1,kh,kw), for true convolution, sum 1") -> Input:

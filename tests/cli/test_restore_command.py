@@ -454,3 +454,17 @@ def test_what_a_killed_process_leaves_is_restored_alone(
 def test_less_than_one_process_is_refused(blind: Path, pictures: Path, command: Command, jobs: str) -> None:
     code, _, err = command("restore", pictures, "-o", pictures / "out", "--weights", blind, "--jobs", jobs)
     assert (code, err) == (2, f"unfold restore: --jobs is a number of processes, 1 or more, not {jobs}\n")
+
+
+def test_pictures_left_as_they_are_do_not_count_as_restored(tmp_path: Path, command: Command) -> None:
+    (tmp_path / "in").mkdir()
+    for name in ("a.png", "b.png"):
+        Image.fromarray(scene(40, 40)).save(tmp_path / "in" / name)
+    write_picture(tmp_path / "in" / "grey.png", Picture(scene(40, 40)[..., :1]))
+    noisy = scene(64, 64) / 255 + np.random.default_rng(0).normal(0, 0.2, (64, 64, 3))
+    words = ("restore", tmp_path / "in", "--task", "denoise", "-o")
+    assert command(*words, tmp_path / "o")[:2] == (0, "restored 0; 3 left as they are\n")
+    Image.fromarray(np.rint(255 * noisy.clip(0, 1)).astype(np.uint8)).save(tmp_path / "in" / "noisy.png")
+    (tmp_path / "o" / "b.png").unlink()
+    code, printed, _ = command(*words, tmp_path / "o")
+    assert (code, printed) == (0, "restored 1; 1 left as it is; 2 there already (--overwrite makes them anew)\n")

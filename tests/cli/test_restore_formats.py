@@ -16,7 +16,12 @@ from tests.inference.test_picture_formats import HEIC, PROFILE
 from tests.narrow import saved
 from tests.synthetic import scene
 from unfold import load_model, restore
-from unfold.inference.picture_files import Picture, read_picture, write_picture
+from unfold.inference.photographs import tasks
+from unfold.inference.photographs.evidence import gather
+from unfold.inference.photographs.guard import size_of_change
+from unfold.inference.photographs.noise_and_blur import luma_in_255
+from unfold.inference.photographs.tasks import bicubic, blended, first_assumption
+from unfold.inference.picture_files import Picture, in_integers, read_picture, write_picture
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -225,6 +230,41 @@ def test_arrays_of_numpy_are_restored_as_they_train_and_come_out_as_arrays(
         assert image.tile[0][3] == "RGB;16B"
     np.save(folder / "far.npy", 255 * pixels)
     assert "[-2,3]: divide by the peak" in command("restore", folder / "far.npy", "-o", tmp_path, "--weights", blind)[1]
+
+
+@pytest.mark.parametrize("refused", [None, "it rings"])
+def test_floats_stay_floats_where_the_kernel_is_chosen_from_the_evidence(
+    tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch, refused: str | None
+) -> None:
+    monkeypatch.setattr(tasks, "implausible", lambda *arguments: refused)  # of random weights
+    dark = (scene(16, 16) / 255e4).astype(np.float32)  # 16 bits would have 6 levels of it
+    np.save(tmp_path / "a.npy", dark)
+    words = ("--weights", saved("usrnet", tmp_path / "usrnet.pth"), "--scale", 2)
+    assert command("restore", tmp_path / "a.npy", "-o", tmp_path / "o.npy", *words)[0] == 0
+    found = np.load(tmp_path / "o.npy")
+    assumed = first_assumption(gather(in_integers(dark)), 2)
+    expected = bicubic(dark, 2) if refused else restore(dark, load_model(words[1]), scale=2, **assumed)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-7)
+    assert len(np.unique(found)) > 500
+
+
+def test_an_array_that_a_task_leaves_as_it_is_keeps_every_value_also_its_noise(
+    tmp_path: Path, command: Command, caplog: pytest.LogCaptureFixture
+) -> None:
+    picture = (np.random.default_rng(0).random((24, 24, 3), np.float32) - 0.25) * 1e-3
+    np.save(tmp_path / "a.npy", picture)
+    for task in ("denoise", "deblur", "derain"):
+        out = tmp_path / f"{task}.npy"
+        assert command("restore", tmp_path / "a.npy", "-o", out, "--task", task, "--strength", 0)[0] == 0
+        np.testing.assert_array_equal(np.load(out), picture)
+
+
+def test_a_share_of_a_change_of_floats_is_not_rounded() -> None:
+    dark = np.full((2, 2, 3), 1e-3, np.float32)
+    np.testing.assert_allclose(blended(dark, 2 * dark, 0.3), 1.3e-3, rtol=1e-6)
+    assert size_of_change(dark, 2 * dark) == pytest.approx(0.255, rel=1e-3)
+    assert luma_in_255(dark) == pytest.approx(0.255, rel=1e-3)
 
 
 def test_a_result_in_the_place_of_another_source_is_refused(blind: Path, tmp_path: Path, command: Command) -> None:

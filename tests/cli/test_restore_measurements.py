@@ -150,6 +150,38 @@ def test_a_folder_of_k_spaces_becomes_pictures_and_the_mask_in_it_stays_a_mask(
         assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
 
+def test_files_of_a_folder_that_hold_no_measurement_are_passed_over_with_what_they_hold(
+    mri: Path, grey: Path, tmp_path: Path, command: Command
+) -> None:
+    folder = tmp_path / "in"
+    (folder / "below").mkdir(parents=True)
+    np.save(tmp_path / "mask.npy", disc())
+    np.savez(folder / "k.npz", spectrum(grey))
+    Image.open(grey).save(folder / "a.png")
+    savemat(folder / "below" / "a.mat", {"mask_matrix": disc()})
+    savemat(folder / "text.mat", {"author": "somebody"})
+    np.savez(folder / "two.npz", rows=np.ones(SIZE), columns=np.ones(SIZE))
+    others = ["below/a.mat", "text.mat", "two.npz"]
+    given = ["--weights", mri, "--input", f"mask={tmp_path}/mask.npy"]
+    code, out, err = command("restore", folder, "-o", tmp_path / "out", *given)
+    assert (code, out.splitlines()[:2]) == (0, ["restored 2", "passed over 3, no measurements:"]), out + err
+    said = sorted(out.splitlines()[2:])
+    assert [line.split()[0] for line in said] == [f"{folder / name}" for name in others]
+    assert "float64 of shape (64, 48), and k is of complex numbers" in said[0]
+    assert "rows (64, 48), columns (64, 48), and one measurement is wanted, called k" in said[2]
+    assert sorted(path.name for path in (tmp_path / "out").rglob("*.png")) == ["a.png", "k.png"]
+    for name in others:
+        code, out, err = command("restore", folder / name, "-o", tmp_path / "one", *given)
+        assert (code, "failed 1:" in out) == (2, True), "it is named"
+    (folder / "damaged.mat").write_bytes(b"no matrix")
+    assert command("restore", folder, "-o", tmp_path / "out", *given)[0] == 1
+    code, out, err = command("restore", folder / "below", "-o", tmp_path / "none", *given)
+    assert (code, out.splitlines()[0]) == (2, "restored 0"), "nothing was to be restored"
+    np.save(tmp_path / "mask.npy", np.ones((2, 3, 4)))
+    code, out, err = command("restore", folder / "k*", "-o", tmp_path / "other", *given)
+    assert (code, "passed over" in out + err) == (2, False), "another file is the wrong one"
+
+
 def test_masks_drawn_without_a_centre_are_taken() -> None:
     rng = np.random.default_rng(1)
     for share in (0.25, 0.5):
@@ -321,3 +353,86 @@ def test_measurements_of_blocks_are_restored_by_the_same_door(
     assert code == 2
     assert str(len(array)) in out + err
     assert "Traceback" not in out + err
+
+
+ISLAND = """
+import torch
+from torch import nn
+from unfold.facts import Measurement, image
+from unfold.models.unfolding import UnfoldingNetwork
+
+
+class Island(UnfoldingNetwork):
+    channels = 1
+    measurement = Measurement("m", "(B,2,h,w), of any numbers", AXES)
+
+    @property
+    def inputs(self):
+        return {"y": image(1)}
+
+    def __init__(self, stages=1):
+        super().__init__(stages)
+        self.scale = nn.Parameter(torch.ones(1))
+
+    def begin(self, y=None, *, m=None):
+        return (y if m is None else m[:, :1]), None
+
+    def stage(self, k, x, memory, context):
+        return x, memory
+"""
+
+
+@pytest.mark.parametrize("across", [1, 2, 3])
+def test_measurements_of_few_blocks_across_are_no_pictures(
+    across: int, tmp_path: Path, command: Command, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="unfold")
+    weights = saved(tmp_path / "w.pth", "ista_net_plus", ratio=1, block=16)  # M = 3
+    net = unfold.load_model(weights)
+    image = torch.rand(1, 1, 32, 16 * across)
+    with torch.inference_mode():
+        m = net.operator.measure(image)
+        expected = net(m)[0, 0].clamp(0, 1).numpy()
+    np.save(tmp_path / "m.npy", m[0].numpy())
+    code, out, err = command("restore", tmp_path / "m.npy", "-o", tmp_path / "o.npy", "--weights", weights)
+    assert code == 0, out + err
+    assert np.abs(np.load(tmp_path / "o.npy") - expected).max() < 1e-5
+    assert ("it may be a picture or m; it is read as m" in caplog.text) == (across != 2)
+
+
+def test_arrays_that_are_pictures_by_their_numbers_or_sizes_stay_pictures(
+    tmp_path: Path, command: Command, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="unfold")
+    weights = saved(tmp_path / "w.pth", "ista_net_plus", ratio=1, block=16)
+    (tmp_path / "in").mkdir()
+    np.save(tmp_path / "in" / "a.npy", scene(3, 40))  # 8 bits
+    np.save(tmp_path / "in" / "b.npy", (scene(40, 40) / 255).astype(np.float32))  # 40 is not M
+    code, out, err = command("restore", tmp_path / "in", "-o", tmp_path / "out", "--weights", weights)
+    assert code == 0, out + err
+    assert [np.load(tmp_path / "out" / f"{name}.npy").shape for name in "ab"] == [(3, 40, 3), (40, 40, 3)]
+    assert "a.npy: by its shape, (3, 40, 3), it may be a picture or m; it is read as a picture" in caplog.text
+    assert "b.npy" not in caplog.text
+
+
+@pytest.mark.parametrize(("axes", "shape"), [(3, (2, 8, 3)), (2, (8, 6))])
+def test_a_network_that_does_not_say_how_many_numbers_it_measures_is_asked_by_the_file(
+    axes: int, shape: tuple[int, ...], tmp_path: Path, command: Command, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="unfold")
+    (tmp_path / "island.py").write_text(ISLAND.replace("AXES", str(axes)))
+    name = f"{tmp_path / 'island.py'}:Island"
+    net = unfold.create_model(name, stages=1)
+    torch.save(
+        {"state_dict": net.state_dict(), "model": {"name": name, "arguments": {"stages": 1}}}, tmp_path / "w.pth"
+    )
+    array = np.random.default_rng(0).random(shape, np.float32)
+    np.save(tmp_path / "m.npy", array)
+    np.savez(tmp_path / "n.npz", array)
+    words = ("--weights", tmp_path / "w.pth", "--model", name)
+    code, out, err = command("restore", tmp_path / "m.npy", "-o", tmp_path / "o.npy", *words)
+    assert code == 0, out + err
+    assert np.load(tmp_path / "o.npy").shape == shape
+    assert "it is read as a picture; in .npz or .mat it is m" in caplog.text
+    assert command("restore", tmp_path / "n.npz", "-o", tmp_path / "p.npy", *words)[0] == 0
+    np.testing.assert_array_equal(np.load(tmp_path / "p.npy"), array if axes == 2 else array[0])

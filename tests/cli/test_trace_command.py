@@ -19,6 +19,7 @@ from unfold import metrics, restore
 from unfold.cli import trace_command as module
 from unfold.inference import tile_size
 from unfold.inference.kernel_and_noise import gaussian
+from unfold.inference.photographs import tasks
 from unfold.inference.picture_files import read_picture
 
 Command = Callable[..., tuple[int, str, str]]
@@ -124,6 +125,32 @@ def test_a_network_that_ends_by_itself_says_so_and_runs_on_when_asked(
     assert numbers["notes"] == []
     with Image.open(tmp_path / "o" / "strip.png") as strip:
         assert strip.width == 10 * 166 - 6, "no more than ten"
+
+
+@pytest.mark.parametrize("own", [(), ("--sigma", "15")])
+def test_a_kernel_chosen_from_the_evidence_is_named_with_the_noise_as_restore_does(
+    own: tuple[str, ...],
+    usrnet: Path,
+    tmp_path: Path,
+    command: Command,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    caplog.set_level("INFO", logger="unfold")
+    monkeypatch.setattr(tasks, "implausible", lambda *arguments: None)  # of random weights
+    Image.fromarray(scene(32, 32)).save(tmp_path / "a.png")
+    words = (tmp_path / "a.png", "-o", tmp_path / "o", "--weights", usrnet, "--scale", 2, *own)
+    assert command("restore", *words)[0] == 0
+    said = next(line for line in caplog.messages if "assumed it was made small by" in line)
+    sentence = said.removeprefix("a.png: ").partition(";")[0]
+    way = re.search(r"made small by (\w+)", sentence)
+    assert way
+    assert not own or "noise of 15 (of 255)" in sentence
+    code, printed, _ = command("trace", *words)
+    assert (code, printed.count(sentence)) == (0, 1)
+    numbers = json.loads((tmp_path / "o" / "trace.json").read_text())
+    assert numbers["kernel"] == f"{way[1]}, assumed"
+    assert sentence in numbers["notes"][0]
 
 
 def test_grey_pictures_with_sixteen_bits_are_traced(tmp_path: Path, command: Command) -> None:

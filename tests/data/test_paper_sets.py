@@ -12,11 +12,12 @@ import pytest
 from PIL import Image
 
 from tests.synthetic import scene
-from unfold.data.catalog import paper_sets
-from unfold.data.catalog.paper_sets import SETS, DataSet, digest, look_for, state
+from unfold.data.catalog import paper_sets, set_verdicts
+from unfold.data.catalog.paper_sets import SETS, DataSet, bytes_digest, digest, look_for, state
 from unfold.data.prepare.from_bsds500 import RAIN100H
 from unfold.report import sets_list
 from unfold.report.sets_list import format_sets, sets_as_markdown
+from unfold.util.atomic_files import whole_file
 
 ROOT = Path(__file__).parents[2]
 Command = Callable[..., tuple[int, str, str]]
@@ -63,6 +64,7 @@ def test_every_set_of_the_papers_is_listed_once_with_all_its_facts() -> None:
         assert isinstance(one.files, int)
         assert one.files or one.name in ("Rain13K", "SOTS")  # there are several of them under one name
         assert not one.digest or len(bytes.fromhex(one.digest)) == 32
+        assert not one.bytes_digest or (one.digest and len(bytes.fromhex(one.bytes_digest)) == 32)
         assert "http" not in str(one)
         assert "|" not in str(one), "it would end a column of the table"
 
@@ -189,8 +191,9 @@ class Listing:
         monkeypatch.setattr(paper_sets, "read_image", read_image)
         monkeypatch.setattr(Path, "read_bytes", read_all)
 
-    def set_digest(self, monkeypatch: pytest.MonkeyPatch, known: str) -> None:
-        one = DataSet("a", "", ("pictures/*.{png,mat}",), len(self.files), "", "", digest=known)
+    def set_digest(self, monkeypatch: pytest.MonkeyPatch, known: str, of_bytes: str = "") -> None:
+        layout = ("pictures/*.{png,mat}",)
+        one = DataSet("a", "", layout, len(self.files), "", "", digest=known, bytes_digest=of_bytes)
         monkeypatch.setattr("unfold.report.sets_list.SETS", (one,))
 
     def line(self) -> tuple[str, int]:
@@ -209,6 +212,23 @@ def test_the_second_list_opens_no_file_of_a_set(listing: Listing, cache: Path) -
     assert listing.line() == ("digest right", 0)
     assert cache.is_file()
     assert [path.name for path in cache.parent.iterdir()] == [cache.name]
+
+
+def test_a_copy_of_known_bytes_is_right_without_decoding_and_another_by_its_pixels(
+    listing: Listing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, **options: bool) -> object:
+        raise AssertionError(f"{path} is decoded")
+
+    with monkeypatch.context() as patch:
+        listing.set_digest(monkeypatch, digest(listing.files), bytes_digest(listing.files))
+        patch.setattr(paper_sets, "read_image", refuse)
+        assert listing.line()[0] == "digest right"
+    with Image.open(listing.files[0]) as image:
+        image.save(listing.files[0], compress_level=0)
+    assert listing.line()[0] == "digest right", "other bytes, and the same pixels"
+    Image.fromarray(scene(8, 8)).save(listing.files[0])
+    assert listing.line()[0] == "digest differs"
 
 
 @pytest.mark.parametrize("which", [0, 3])
@@ -263,6 +283,38 @@ def test_a_cache_that_cannot_be_written_only_makes_the_list_slower(
     assert listing.line() == ("digest right", 4)
     assert listing.line() == ("digest right", 4)
     assert capsys.readouterr() == ("", "")
+
+
+def test_verdicts_of_folders_that_are_gone_and_the_oldest_of_very_many_are_dropped(
+    listing: Listing, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listing.line()
+    [(ours, verdict)] = json.loads(cache.read_text()).items()
+    (tmp_path / "there").mkdir()
+    gone, *there = f"a below {tmp_path / 'gone'}", f"a below {tmp_path / 'there'}", f"b below {tmp_path / 'there'}"
+    others = {"of another program": 1} | dict.fromkeys([gone, *there], verdict)
+    cache.write_text(json.dumps({ours: ["of older files", True]} | others))
+    assert listing.line()[1] == 4
+    assert [*json.loads(cache.read_text())] == [*there, ours]
+    monkeypatch.setattr(set_verdicts, "MOST", 2)
+    listing.set_digest(monkeypatch, "00" * 32)
+    listing.line()
+    assert [*json.loads(cache.read_text())] == [there[1], ours]
+
+
+def test_two_processes_that_write_verdicts_at_the_same_time_do_not_share_a_temporary_file(
+    listing: Listing, cache: Path
+) -> None:
+    listing.line()
+    before = cache.read_bytes()
+    with whole_file(cache, shared=True) as first:
+        first.write(b"[")
+        with whole_file(cache, shared=True) as second:
+            second.write(before)
+        assert cache.read_bytes() == before
+        first.write(b"]")
+    assert cache.read_bytes() == b"[]"
+    assert [path.name for path in cache.parent.iterdir()] == [cache.name]
 
 
 def test_an_unreadable_file_is_tried_again(listing: Listing, cache: Path) -> None:

@@ -17,8 +17,8 @@ from unfold import registry
 from unfold.config import load_config
 from unfold.errors import UnfoldError
 from unfold.models.registry import skeleton
+from unfold.option_values import in_plain
 from unfold.protocols.by_name import parse_protocol
-from unfold.registry import in_plain
 from unfold.weights.read_checkpoint import read_checkpoint
 
 Command = Callable[..., tuple[int, str, str]]

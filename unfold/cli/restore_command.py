@@ -23,7 +23,7 @@ from unfold.data.parallel import ProcessEndedError, in_parallel
 from unfold.errors import UnfoldError, one_line
 from unfold.inference.collect_files import Job, by_kind, find_jobs
 from unfold.inference.kernel_and_noise import estimated_sigma, gaussian
-from unfold.inference.measured import is_measurement, read_measured, restore_measured
+from unfold.inference.measured import is_measurement, log_doubts, read_measured, restore_measured
 from unfold.inference.photographs.evidence import gather, jpeg_error_of
 from unfold.inference.photographs.guard import implausible
 from unfold.inference.photographs.tasks import (
@@ -60,6 +60,7 @@ from unfold.models.unfolding import UnfoldingNetwork
 from unfold.registry import short
 from unfold.util.arrays import Array, Named
 from unfold.util.device import devices_for, pick_device, place
+from unfold.util.matrix_files import OtherContentError
 from unfold.util.paths import as_path
 from unfold.util.precision import Precision
 from unfold.util.progress import bar
@@ -151,6 +152,7 @@ def run_restore(
     _check_quality(quality, work)
     others = without_files(others, name)
     place(net, pick_device(devices[0]))
+    log_doubts([job.source for job in work if not job.problem], net)
     measurements = {job.source for job in work if not job.problem and is_measurement(job.source, net)}
     if net.not_for_pictures and not measurements:
         raise UnfoldError(net.not_for_pictures)
@@ -232,12 +234,13 @@ def _log_endings(jobs: Sequence[Job]) -> None:
 
 
 class Done(NamedTuple):
-    """The outcome for a picture: "done", "missing" (another package could read it) or "failed", and why.
+    """The outcome for a picture: "done", "kept" (written as it was, as nothing was to be done), "missing" (another
+    package could read it), "passed" (a file of a folder that is for something else) or "failed", and why.
 
     notes: what another process logged meanwhile: level, text, kind.
     """
 
-    what: Literal["done", "missing", "failed"]
+    what: Literal["done", "kept", "missing", "passed", "failed"]
     why: str = ""
     grey: bool = False
     lost: Sequence[str] = ()
@@ -246,16 +249,19 @@ class Done(NamedTuple):
 
 @dataclass
 class Tally:
-    """Counts of outcomes. there: results that existed before; missing: pictures that another package could read;
-    left_out: files that are no pictures, by file extension; lost: what formats could not keep, by its kind.
+    """Counts of outcomes. there: results that existed before; kept: pictures left as they are; missing: pictures that
+    another package could read; passed: files of folders that hold something else than a measurement, and why; left_out:
+    files that are no pictures, by file extension; lost: what formats could not keep, by its kind.
     """
 
     jobs: int
     there: int
     done: int = 0
+    kept: int = 0
     grey: list[Path] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
     missing: list[Path] = field(default_factory=list)
+    passed: list[str] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
     lost: dict[str, list[Path]] = field(default_factory=dict)
 
@@ -267,9 +273,12 @@ class Tally:
     def _add(self, job: Job, done: Done) -> None:
         if done.what == "missing":
             self.missing.append(job.source)
+        if done.what == "passed":
+            self.passed.append(done.why)
         if done.what == "failed":
             self.failed.append(done.why)
         self.done += done.what == "done"
+        self.kept += done.what == "kept"
         if done.grey:
             self.grey.append(job.source)
         for what in done.lost:
@@ -277,12 +286,15 @@ class Tally:
 
     def code(self) -> int:
         failed = len(self.failed) + len(self.missing)
-        return 0 if not failed else 2 if failed == self.jobs else 1
+        nothing = failed + len(self.passed) == self.jobs
+        return 2 if nothing else 1 if failed else 0
 
     def summary(self) -> str:
         there = f"; {self.there} there already (--overwrite makes them anew)" if self.there else ""
-        lines = [f"restored {self.done}{there}"]
-        if left := self.jobs - self.there - self.done - len(self.failed) - len(self.missing):
+        kept = f"; {self.kept} left as {'it is' if self.kept == 1 else 'they are'}" if self.kept else ""
+        lines = [f"restored {self.done}{kept}{there}"]
+        ended = self.there + self.done + self.kept + len(self.failed) + len(self.missing) + len(self.passed)
+        if left := self.jobs - ended:
             lines.append(f"left {left}: the same command goes on with them")
         if all_out := self.left_out + Counter(path.suffix.lower() for path in self.missing):
             lines.append(f"left out {all_out.total()}: {by_kind(all_out)}")
@@ -291,6 +303,8 @@ class Tally:
         lines += [f"lost, as the format cannot keep it: {what}: {_first(paths)}" for what, paths in self.lost.items()]
         if self.grey:
             lines.append(f"grey, restored as three equal channels and averaged: {_first(self.grey)}")
+        if self.passed:
+            lines += [f"passed over {len(self.passed)}, no measurements:", *(f"  {reason}" for reason in self.passed)]
         if self.failed:
             lines += [f"failed {len(self.failed)}:", *(f"  {reason}" for reason in self.failed)]
         return "\n".join(map(one_line, lines))
@@ -307,8 +321,7 @@ def _counts_as_grey(picture: Picture, net: UnfoldingNetwork) -> bool:
 def _restore_one(job: Job, net: UnfoldingNetwork, options: Options) -> Done:
     """Restore a picture, or say why not; OSError for a full disk."""
     try:
-        picture, lost = restore_file(job, net, options)
-        return Done("done", grey=_counts_as_grey(picture, net), lost=lost)
+        return restore_file(job, net, options)
     except MissingReaderError:
         return Done("missing")
     except UnfoldError as error:
@@ -341,11 +354,11 @@ class _Worker:
     def run(self, job: Job) -> Done | None:
         self.notes.clear()
         try:
-            picture, lost = restore_file(job, self.net, self.options)
+            done = restore_file(job, self.net, self.options)
         except (UnfoldError, OSError, MemoryError, TooLargeError):
             return None
         notes = [(note.levelno, note.getMessage(), getattr(note, "kind", None)) for note in self.notes]
-        return Done("done", grey=_counts_as_grey(picture, self.net), lost=lost, notes=notes)
+        return done._replace(notes=notes)
 
 
 _worker: _Worker | None = None  # of this process
@@ -386,14 +399,12 @@ def _in_processes(jobs: Sequence[Job], devices: Sequence[str], begin: Callable[.
         yield done
 
 
-def restore_file(job: Job, net: UnfoldingNetwork, options: Options) -> tuple[Picture, list[str]]:
-    """Restore one picture from file to file; returns the picture that was read, and what the format lost. UnfoldError
-    where it fails.
-    """
+def restore_file(job: Job, net: UnfoldingNetwork, options: Options) -> Done:
+    """Restore one picture from file to file: "done" or "kept". UnfoldError where it fails."""
     if job.problem:
         raise UnfoldError(job.problem)
     if is_measurement(job.source, net):
-        return _restore_measurement(job, net, options), []
+        return _restore_measurement(job, net, options)
     scale, name = int(options.inputs.get("scale", 1)), one_line(job.source.name)
     task = options.task or ("enlarge" if lacks_kernel(net, options.inputs) else None)
     largest = MEMORY * available(torch.device("cpu")) / (1 + 2 * scale**2)  # the result, and a copy of it when written
@@ -428,9 +439,7 @@ def restore_file(job: Job, net: UnfoldingNetwork, options: Options) -> tuple[Pic
             )
 
         if task:
-            image = _judged(job.source, in_integers(picture.pixels), task, net, inputs, options, run)
-            if picture.pixels.dtype.kind == "f":
-                image = image.astype(np.float32) / np.float32(65535)
+            image = _judged(job.source, picture.pixels, task, net, inputs, options, run)
             restored = None
         else:
             restored = run(picture.pixels, net, inputs)
@@ -444,18 +453,24 @@ def restore_file(job: Job, net: UnfoldingNetwork, options: Options) -> tuple[Pic
     write(job.target, result)
     if restored and restored.parts > 1:
         _log_difference(name, picture, net, restored, inputs, options.precision)
-    return picture, lost
+    kept = image is picture.pixels
+    return Done("kept" if kept else "done", grey=not kept and _counts_as_grey(picture, net), lost=lost)
 
 
-def _restore_measurement(job: Job, net: UnfoldingNetwork, options: Options) -> Picture:
-    """Restore a measurement from file to file: into a picture of 8 bits, or an array of floats. Returns it."""
+def _restore_measurement(job: Job, net: UnfoldingNetwork, options: Options) -> Done:
+    """Restore a measurement from file to file: into a picture of 8 bits, or an array of floats."""
     if options.ensemble:
         raise UnfoldError("--ensemble turns and mirrors pictures, and this is a measurement")
     if isinstance(options.tile, int):
         raise UnfoldError("--tile: a measurement is restored at once")
     if options.estimate:
         raise UnfoldError("--sigma estimate looks at pictures, and this is a measurement: give a number")
-    measured = read_measured(job.source, net, MEMORY * available(torch.device("cpu")))
+    try:
+        measured = read_measured(job.source, net, MEMORY * available(torch.device("cpu")))
+    except OtherContentError as error:
+        if job.named:
+            raise
+        return Done("passed", str(error))
     image = restore_measured(
         *(measured, net, with_images(options.inputs, job.source, measured.shape[1:]), options.precision)
     )
@@ -463,7 +478,7 @@ def _restore_measurement(job: Job, net: UnfoldingNetwork, options: Options) -> P
     result = Picture(pixels, flat=pixels.shape[2] == 1)
     write = write_picture if options.quality is None else partial(write_picture, quality=options.quality)
     write(job.target, result)
-    return result
+    return Done("done", grey=_counts_as_grey(result, net))
 
 
 def _judged(
@@ -475,8 +490,8 @@ def _judged(
     options: Options,
     run: Callable[[Pixels, UnfoldingNetwork, Named], Restored],
 ) -> Pixels:
-    """Restore by the evidence in a picture of unsigned integers (a task judges by their steps), and log a sentence."""
-    evidence = gather(pixels, source)
+    """Restore by the evidence in a picture, and log a sentence."""
+    evidence = gather(in_integers(pixels), source)
     level = None if options.task or options.estimate or "sigma" not in inputs else 255 * inputs["sigma"]
     if options.task:
         net = _for_picture(net, weights_for(options.task, evidence, pixels), WEIGHTS[options.task])

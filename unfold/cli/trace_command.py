@@ -17,7 +17,7 @@ from unfold.data.crop_to_show import busiest_crop
 from unfold.errors import UnfoldError
 from unfold.inference.kernel_and_noise import estimated_sigma
 from unfold.inference.photographs.evidence import gather, jpeg_error_of
-from unfold.inference.photographs.tasks import first_assumption
+from unfold.inference.photographs.tasks import assumption, first_assumption, first_way
 from unfold.inference.picture_files import in_integers, read_picture
 from unfold.inference.restore import to_network
 from unfold.inference.tile_memory import available
@@ -82,7 +82,8 @@ def run_trace(
     picture = read_picture(as_path(source), largest).pixels
     inputs = with_images(inputs, as_path(source), picture.shape)
     if chosen := lacks_kernel(net, inputs):
-        assumed = first_assumption(gather(in_integers(picture), as_path(source)), times)
+        evidence = gather(in_integers(picture), as_path(source))
+        assumed = first_assumption(evidence, times)
         # --sigma estimate goes by the evidence here, as in restore.
         own = {key for key in inputs if key != "sigma" or sigma != "estimate"}
         inputs |= {key: value for key, value in assumed.items() if key in net.inputs and key not in own}
@@ -108,8 +109,10 @@ def run_trace(
         if wanted is not None:
             wanted = wanted[times * rows.start : times * rows.stop, times * columns.start : times * columns.stop]
     if chosen:
+        kernel = f"{first_way(evidence)}, assumed"
+        found = assumption(evidence, first_way(evidence), 255 * inputs.get("sigma", assumed["sigma"]))
         notes.append(
-            "Kernel and noise are the first that `unfold restore` tries for this picture; it may refuse the result."
+            f"Kernel and noise are the first that `unfold restore` tries, which may refuse the result: {found}."
         )
     records = trace(picture, net, wanted, stages=stages, precision=precision, **inputs)
     if len(records) <= count:

@@ -135,7 +135,8 @@ def run_test(
             stages = {}
             for name, net in nets.items():
                 row[name], stages[name] = evaluate_stages(net, own, alone, sample, device, files[name][1])
-        _draw(output / "strips" / f"{case.name}.png", sample, row, stages)
+        title = INPUT if isinstance(own, GaussianDenoising) else "input"  # haze, rain and blur are no noise
+        _draw(output / "strips" / f"{case.name}.png", title, sample, row, stages)
     means = _means(rows, list(protocol.parts) if isinstance(protocol, Mixed) else [])
     mean = means.pop("")
     results = {
@@ -327,18 +328,17 @@ def _score(scores: dict[str, float], seconds: float = 0) -> Score:
     return Score(scores["psnr"], scores["ssim"], seconds)
 
 
-def _draw(path: Path, sample: Sample, row: dict[str, Score], stages: dict[str, list[Image]]) -> None:
+def _draw(path: Path, title: str, sample: Sample, row: dict[str, Score], stages: dict[str, list[Image]]) -> None:
     """Draw one network with some of its stages, or the results of several networks."""
     assert sample.target is not None
-    panels = (
-        [] if INPUT not in row else [Panel(_shown(windowed(sample.inputs["y"], sample.window)), INPUT, row[INPUT].psnr)]
-    )
+    y = None if INPUT not in row else windowed(sample.inputs["y"], sample.window)
+    panels = [] if y is None else [Panel(_shown(y), title, row[INPUT].psnr)]
     for name, images in stages.items():
         alone, quality = len(stages) == 1, row[name].stages
         few = some_stages(len(images), STAGES_SHOWN) if alone else []
         panels += [Panel(_shown(images[k]), f"stage {k + 1}", quality[k]) for k in few]
-        title = f"result (stage {len(images)})" if alone else name
-        panels.append(Panel(_shown(images[-1]), title, quality[-1]))
+        result = f"result (stage {len(images)})" if alone else name
+        panels.append(Panel(_shown(images[-1]), result, quality[-1]))
     panels.append(Panel(_shown(sample.target), "target", None))
     path.parent.mkdir(parents=True, exist_ok=True)  # names of cases may hold folders
     draw_strip(path, panels)

@@ -22,11 +22,14 @@ SUFFIXES = {"png": ".png", "jpg": ".jpg", "tiff": ".tiff", "webp": ".webp"}  # b
 
 
 class Job(NamedTuple):
-    """problem: why a folder cannot be read; None for a picture."""
+    """problem: why a folder cannot be read; None for a picture. named: whether an input names the file itself, not only
+    its folder or a pattern.
+    """
 
     source: Path
     target: Path
     problem: str | None = None
+    named: bool = False
 
 
 def find_jobs(
@@ -50,6 +53,7 @@ def find_jobs(
     """
     others: Counter[str] = Counter()
     files: list[tuple[Path, Path, str | None]] = []  # with the name below the output
+    named = {as_path(text) for text in inputs}
     for text in inputs:
         for path in _matches(text, others, measured):
             if path.is_dir():
@@ -67,14 +71,14 @@ def find_jobs(
     if _is_file(output) and len(files) == 1 and not as_path(inputs[0]).is_dir():
         if form is not None and _format_of(output) != form:
             raise UnfoldError(f"--format {form} and the name {output.name} say two things: leave one out")
-        jobs = [Job(files[0][0], output)]
+        jobs = [Job(files[0][0], output, named=files[0][0] in named)]
     elif _is_file(output):
         raise UnfoldError(f"{output} names one picture, and there are several or a folder: give a folder")
     else:
         if output.suffix and len(files) == 1 and not as_path(inputs[0]).is_dir() and not output.exists():
             logger.info("note: %s becomes a folder: pictures are written as %s", output, ", ".join(KEEPS))
         jobs = _distinguished(
-            [(Job(source, output, problem), name) for source, name, problem in dict.fromkeys(files)],
+            [(Job(source, output, problem, source in named), name) for source, name, problem in dict.fromkeys(files)],
             form,
             measured,
         )

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -91,7 +92,9 @@ class DGUNetCS(Family):
     )
     output = "(B,C,H,W) or (B,C,32h,32w), not clamped"
     bf16 = "sampling, steps and the last layer stay in float32"
-    measurement = Measurement("m", "(B,C M,h,w), measurements of h x w blocks of 32x32 pixels, M = ceil(10.24 ratio)")
+    measurement: Measurement = Measurement(
+        "m", "(B,C M,h,w), measurements of h x w blocks of 32x32 pixels, M = ceil(10.24 ratio)"
+    )
     not_for_pictures = (
         "DGUNet-CS restores compressed measurements (.npy, .npz or .mat, of shape (M,h,w)), and a picture is none: see "
         "`unfold test --protocol compressive_sensing`"
@@ -136,6 +139,7 @@ class DGUNetCS(Family):
         act, unused_act = nn.PReLU(), nn.PReLU()
         phi = nn.init.xavier_normal_(torch.empty(measurements_of(ratio), BLOCK * BLOCK))
         self.Phi = nn.Parameter(phi, requires_grad=learn_phi)
+        self.measurement = replace(type(self).measurement, first=channels * len(phi))
         self.r0, self.r_final = step_size(), step_size()
         self.shallow_feat1 = shallow_features(width, act, channels)
         if shared:

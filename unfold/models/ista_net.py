@@ -12,6 +12,7 @@ Parameters have the names of the published checkpoints; Phi and Q are not in tho
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -84,7 +85,7 @@ class ISTANet(Phases):
         "ista_net_plus": Preset("ISTA-Net+, compressive sensing by blocks of 33x33", {"plus": True}),
     }
     trained_on, size_multiple, tiling = "blocks", block_sampling.SIDE, Tiling(exact=True, reach=0)
-    measurement = Measurement("m", "(B,M,h,w), measurements of h x w blocks, M of each")
+    measurement: Measurement = Measurement("m", "(B,M,h,w), measurements of h x w blocks, M of each")
     files: ClassVar = {"matrix": "Phi, the sampling matrix", "initial": "Q of x_0 = Q y"}
 
     @classmethod
@@ -105,6 +106,7 @@ class ISTANet(Phases):
         super().__init__(plus, stages, width)
         self.operator = block_sampling.BlockSampling(matrix, initial, ratio, block)
         self.size_multiple, self.ratio, self.measurements = block, self.operator.ratio, len(self.operator.phi)
+        self.measurement = replace(type(self).measurement, first=self.measurements)
 
     @property
     def inputs(self) -> dict[str, Input]:

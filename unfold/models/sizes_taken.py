@@ -4,65 +4,97 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
 
 from unfold.errors import UnfoldError
 from unfold.models.unfolding import UnfoldingNetwork
-from unfold.user_files import PREFIX, line_of
+from unfold.user_files import PREFIX, line_of, place_of
 from unfold.util.arrays import width_x_height
 from unfold.util.value_checks import unchecked
 
 SIDE = 64  # pixels, which networks of one to six halvings take
+# Errors of a tensor's size, by their kinds: torch's own, those of indices, and a person's own checks.
+OF_SIZES = (RuntimeError, ValueError, IndexError, AssertionError)
+NOT_OF_SIZES = (NotImplementedError, RecursionError)
+# Of networks that failed at a picture: their fault, and for each line that failed whether the size was the reason.
+_faults: WeakKeyDictionary[UnfoldingNetwork, tuple[str, dict[str, bool]]] = WeakKeyDictionary()
 
 
 def takes(net: UnfoldingNetwork, height: int, width: int) -> bool:
     """Whether the network restores a picture of that size to one of the same size."""
+    result = _tried(net, height, width)
+    return isinstance(result, torch.Tensor) and tuple(result.shape[-2:]) == (height, width)
+
+
+def _tried(net: UnfoldingNetwork, height: int, width: int) -> object:
+    """The result for an example of that size, or the error."""
     weights = next(net.parameters(), None)
     device = torch.device("cpu") if weights is None else weights.device
     try:
         with torch.no_grad(), unchecked(), torch.device(device):
-            x = net(**net.example(height, width))
-    except (Exception, SystemExit):  # of a user's code, any
-        return False
-    return isinstance(x, torch.Tensor) and tuple(x.shape[-2:]) == (height, width)
+            return net(**net.example(height, width))
+    except (Exception, SystemExit) as error:  # of a user's code, any
+        return error
 
 
 def size_fault(net: UnfoldingNetwork) -> str:
     """Why the network restores only pictures of some sizes, and what its author does about it; "" if it takes all, or
-    where trying shows nothing (a network that cannot run without numbers).
+    where trying shows nothing (a network that cannot run without numbers). It runs twice at most.
     """
     if not any(map(_outside, net.modules())):
         return ""  # a test tries those of the package
     multiple = max(net.size_multiple, 1)
     side = -(-max(SIDE, net.min_size) // multiple) * multiple
     odd = side + 1, side + 3
-    if takes(net, *odd) or not takes(net, side, side):
+    result = _tried(net, *odd)
+    if (isinstance(result, torch.Tensor) and tuple(result.shape[-2:]) == odd) or not takes(net, side, side):
         return ""
-    kind, said = type(net), f"; size_multiple = {multiple} only announces it" if multiple > 1 else ""
-    return (
-        f"{line_of(kind.begin)}: {kind.__name__} takes pictures of {side}x{side} pixels and not of "
-        f"{width_x_height(odd)}: begin pads and finish crops, by pad_to_multiple and crop_to of unfold.util.padding"
-        f"{said} (docs/extend.md)"
-    )
+    sizes = f"takes pictures of {side}x{side} pixels and not of {width_x_height(odd)}"
+    tools = "by pad_to_multiple and crop_to of unfold.util.padding"
+    kind = type(net)
+    if not _outside(net):  # made of the package's parts and theirs
+        part = next(type(module) for module in net.modules() if _outside(module))
+        place = (place_of(result) if isinstance(result, BaseException) else None) or line_of(part.forward)
+        return (
+            f"{place}: {kind.__name__} with {part.__name__} {sizes}: forward pads and crops, {tools} (docs/extend.md)"
+        )
+    place = line_of(kind.begin if _is_theirs(kind.begin.__module__) else kind)
+    said = f"; size_multiple = {multiple} only announces it" if multiple > 1 else ""
+    return f"{place}: {kind.__name__} {sizes}: begin pads and finish crops, {tools}{said} (docs/extend.md)"
 
 
 def _outside(module: nn.Module) -> bool:
     """Whether a module is neither of the package nor of torch."""
-    where = type(module).__module__
+    return _is_theirs(type(module).__module__)
+
+
+def _is_theirs(where: str) -> bool:
     return not where.startswith(("unfold.", "torch.")) or where.startswith(PREFIX)
 
 
 @contextmanager
 def explaining_sizes(net: UnfoldingNetwork, picture: object) -> Iterator[None]:
-    """Inside, an error of a user's network says so where the size of the picture (B,C,H,W) is the reason."""
+    """Inside, an error of a user's network says so where the size of the picture (B,C,H,W) is the reason.
+
+    Trying costs time: only errors that sizes cause are tried, :func:`size_fault` once for a network, and where it has
+    such a fault, the size of one picture for each line that fails.
+    """
     try:
         yield
     except UnfoldError as error:
-        if error.__cause__ is None or not isinstance(picture, torch.Tensor):  # it is no error of the user's code
+        cause = error.__cause__  # of the user's code, else None
+        if not isinstance(cause, OF_SIZES) or isinstance(cause, NOT_OF_SIZES) or not isinstance(picture, torch.Tensor):
             raise
+        if net not in _faults:
+            _faults[net] = size_fault(net), {}
+        fault, by_size = _faults[net]
         height, width = picture.shape[-2:]
-        if takes(net, height, width) or not (fault := size_fault(net)):
+        where = f"{type(cause)} {place_of(cause)}"
+        if fault and where not in by_size:
+            by_size[where] = not takes(net, height, width)
+        if not fault or not by_size[where]:
             raise
         raise UnfoldError(f"{fault}; this one is {width_x_height((height, width))} ({error})") from error

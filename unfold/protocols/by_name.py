@@ -9,8 +9,9 @@ import yaml
 
 from unfold import registry
 from unfold.errors import UnfoldError, nearest_or_all
+from unfold.option_values import in_plain
 from unfold.protocols.protocol import Protocol
-from unfold.registry import PROTOCOL, in_plain
+from unfold.registry import PROTOCOL
 
 QUOTES = ("'", '"')
 _CLOSING = {"[": "]", "{": "}", "'": "'", '"': '"'}

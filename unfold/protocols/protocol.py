@@ -21,7 +21,7 @@ from unfold.data.images import find_images
 from unfold.errors import UnfoldError
 from unfold.models.run_on_arrays import Image, Method
 from unfold.models.unfolding import UnfoldingNetwork
-from unfold.registry import in_plain
+from unfold.option_values import in_plain
 from unfold.user_files import line_of
 from unfold.util.arrays import Named, width_x_height
 from unfold.util.value_checks import LEAST, MOST, found_range

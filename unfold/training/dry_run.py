@@ -23,7 +23,7 @@ from unfold.evaluation.run_protocol import scored
 from unfold.from_config import bare_network, build_degradation, build_validation
 from unfold.inference.tile_memory import available, needed
 from unfold.models.run_on_arrays import Image, as_tensors, network
-from unfold.models.sizes_taken import size_fault
+from unfold.models.sizes_taken import size_fault, takes
 from unfold.protocols.protocol import sample_of
 from unfold.report.models_list import count_gmac, count_parameters
 from unfold.settings import TrainSettings, settings_of
@@ -95,8 +95,6 @@ def check_run(
     check_training(cfg)
     check_sizes(cfg, us.world)
     check_recipes(us, cfg)
-    if fault := size_fault(bare_network(cfg)):
-        raise UnfoldError(fault)
     if us.first:
         trainer = build_trainer(
             cfg, resume=resume, overwrite=overwrite, init=init, partial=partial, init_key=init_key, dry=True
@@ -156,6 +154,7 @@ def check_run(
         ]
     tight = MARGIN * max(memory, image.memory) > free
     warnings = [
+        ("network", fault := size_fault(bare_network(cfg)), bool(fault)),
         ("memory", "it may not fit: see TRAIN.CHECKPOINT_STAGES, ACCUMULATE and PATCH", tight),
         ("disk", f"there is no room for the checkpoints in {nearest(trainer.folder)}", disk[1] > space),
         ("data", "a GPU or CPU that waits: raise TRAIN.WORKERS", wait > 0.1 * step),
@@ -271,7 +270,7 @@ def _loading(train: TrainSettings, trainer: Trainer, world: int) -> float:
 
 def _restored(cfg: CfgNode, trainer: Trainer, last: Step) -> Restored:
     """Restore and score the first validation image: a part of it where the whole image would take too long."""
-    net = trainer.update.net.eval()
+    net, bare = trainer.update.net.eval(), bare_network(cfg)
     protocol = build_validation(cfg, net, build_degradation(cfg, net))
     cases = protocol.cases(settings_of(cfg).data.val, "val")
     protocol, case = protocol.of(cases[0])
@@ -289,6 +288,9 @@ def _restored(cfg: CfgNode, trainer: Trainer, last: Step) -> Restored:
         scale = int(inputs["scale"]) if "scale" in net.inputs else 1
         image = inputs[net.picture]
         square = slice(max(side // scale, 1)), slice(max(side // scale, 1))
+        cut_to, size = image[square].shape[:2], image.shape[:2]
+        if cut_to != size and takes(bare, *cut_to) != takes(bare, *size):  # of such a network a part says nothing
+            square = slice(None), slice(None)
         cut = {name: inputs[name][square] for name, one in net.inputs.items() if one.kind == "image" and name in inputs}
         part = cut[net.picture]
         begin = time.perf_counter()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,16 +31,18 @@ def nearest(path: Path) -> Path:
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[BinaryIO]:
+def whole_file(path: Path, *, shared: bool = False) -> Iterator[BinaryIO]:
     """A temporary file that is renamed to ``path`` when the block ends, and removed where the block fails.
 
     A reader sees the complete old file or the complete new one. The temporary name is always the same, so killed runs
-    leave at most one.
+    leave at most one. shared: other processes may write this file at the same time; the temporary name is then unique,
+    and the last file that is finished counts.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.part")
+    own = f".{secrets.token_hex(8)}" if shared else ""
+    temporary = path.with_name(f".{path.name}{own}.part")
     if len(os.fsencode(temporary.name)) > LONGEST_NAME:
-        temporary = path.with_name(f".{hashlib.sha256(os.fsencode(path.name)).hexdigest()}.part")
+        temporary = path.with_name(f".{hashlib.sha256(os.fsencode(path.name)).hexdigest()}{own}.part")
     try:
         with temporary.open("wb") as file:
             yield file

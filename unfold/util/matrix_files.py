@@ -19,6 +19,10 @@ PACKED = (".mat", ".npz")  # files of several arrays, by name
 LARGEST = 2**28  # numbers: larger files are refused
 
 
+class OtherContentError(UnfoldError):
+    """A file that can be read holds something else than what is wanted of it."""
+
+
 def find_beside(text: str | Path) -> Path:
     """The file at that path, or below UNFOLD_DATA (default: datasets). UnfoldError names both places."""
     path = as_path(str(text))
@@ -67,10 +71,12 @@ def _read(path: Path, wanted: str, what: str, axes: tuple[int, ...]) -> NDArray[
     fitting = {name: value for name, value in found.items() if getattr(value, "ndim", 0) in axes and value.size > 1}
     if wanted not in fitting and len(fitting) != 1:
         holds = ", ".join(f"{name} {np.shape(value)}".strip() for name, value in found.items()) or "nothing"
-        raise UnfoldError(f"{path} holds {holds}, and one {what} is wanted{f', called {wanted}' if wanted else ''}")
+        called = f", called {wanted}" if wanted else ""
+        raise OtherContentError(f"{path} holds {holds}, and one {what} is wanted{called}")
     array = fitting[wanted] if wanted in fitting else next(iter(fitting.values()))
-    if array.dtype.kind not in "biufc" or array.size > LARGEST or not np.isfinite(array).all():
-        raise UnfoldError(f"{path} holds a {what} {array.shape} of {array.dtype} that is not of finite numbers")
+    if (foreign := array.dtype.kind not in "biufc") or array.size > LARGEST or not np.isfinite(array).all():
+        fault = OtherContentError if foreign else UnfoldError
+        raise fault(f"{path} holds a {what} {array.shape} of {array.dtype} that is not of finite numbers")
     kind = array.dtype.newbyteorder("=")
     if kind not in (np.float32, np.complex64):
         kind = np.dtype(complex if kind.kind == "c" else float)

@@ -25,7 +25,7 @@ class DataSet:
     about: what it holds; layouts: patterns of files below UNFOLD_DATA with alternatives {a,b}, the one with the most
     files is used; files: their number, 0 where unknown; use: tables or recipes that use it; source: its authors;
     licence: as far as known, "none stated" where the files themselves say nothing; traps: common mistakes; digest: of
-    the files, see :func:`digest`.
+    the files, see :func:`digest`; bytes_digest: of the bytes of a copy with that digest, see :func:`bytes_digest`.
     """
 
     name: str
@@ -37,6 +37,7 @@ class DataSet:
     licence: str = "see the source"
     traps: str = ""
     digest: str = ""
+    bytes_digest: str = ""
 
 
 class State(NamedTuple):
@@ -118,11 +119,24 @@ def digest(files: list[Path]) -> str:
     For PNG, BMP, TIFF, WebP and PPM it uses size, depth and pixels (grey as three equal channels), so a lossless copy
     in another format has the same digest. For JPEG and other files it uses the bytes, as decoders of JPEG may differ.
     """
-    found = sorted(_file_digest(path) for path in progress(files, "comparing", "file"))
+    return _over(files, _file_digest)
+
+
+def bytes_digest(files: list[Path]) -> str:
+    """sha256 over the sorted sha256 of the files' bytes: equal files have equal pixels, and nothing is decoded."""
+    return _over(files, _of_bytes)
+
+
+def _over(files: list[Path], of: Callable[[Path], str]) -> str:
+    found = sorted(of(path) for path in progress(files, "comparing", "file"))
     return hashlib.sha256("".join(found).encode()).hexdigest()
 
 
 def _file_digest(path: Path) -> str:
     if path.suffix.lower() in EXTENSIONS and path.suffix.lower() not in (".jpg", ".jpeg"):
         return pixel_digest(read_image(path, grey=True)).hex()
+    return _of_bytes(path)
+
+
+def _of_bytes(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -39,7 +39,7 @@ def sizes_of(paths: Sequence[Path], key: str, dry: bool = False) -> list[Size | 
     with warnings.catch_warnings(), ThreadPoolExecutor(THREADS) as pool:
         found = list(_shown(pool.map(_size, paths), paths))
     if time.perf_counter() - begin > LONG and all(found) and not dry:
-        with contextlib.suppress(OSError), whole_file(kept) as file:
+        with contextlib.suppress(OSError), whole_file(kept, shared=True) as file:
             file.write(json.dumps(found).encode())
     return found
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unfold.inference.photographs.noise_and_blur import blocks_of, luma_in_255
+from unfold.util.arrays import white
 
 # OVERSHOOT was set on 330 results of enlarging photographs of BSDS500's val: it refuses all 51 that were 1 dB or more
 # below bicubic interpolation, 2 of 9 that were 0.3 to 1 dB below, and 2 of 264 that were at most 0.1 dB below.
@@ -32,8 +33,8 @@ def implausible(
 ) -> str | None:
     """Why a result is implausible, in a few words; None where no check fails.
 
-    picture (h,w,C), result (scale h, scale w, C): unsigned integers; level: the noise assumed, of 255; width: the
-    standard deviation of the Gaussian that was assumed, in pixels of the picture, 0 for none.
+    picture (h,w,C), result (scale h, scale w, C): unsigned integers or floats in [0,1]; level: the noise assumed, of
+    255; width: the standard deviation of the Gaussian that was assumed, in pixels of the picture, 0 for none.
     """
     small, large = luma_in_255(picture), luma_in_255(result)
     if (over := overshoot(small, large, scale)) > most_overshoot(scale, width):
@@ -90,7 +91,7 @@ def size_of_change(picture: NDArray[Any], result: NDArray[Any]) -> float:
     for first in range(0, len(picture), 256):
         rows = slice(first, first + 256)
         total += float(np.sum((result[rows].astype(np.float32) - picture[rows]) ** 2, dtype=np.float64))
-    return float(np.sqrt(total / picture.size)) * 255 / np.iinfo(picture.dtype).max
+    return float(np.sqrt(total / picture.size)) * 255 / white(picture.dtype)
 
 
 def evenness(picture: NDArray[Any], result: NDArray[Any]) -> float:

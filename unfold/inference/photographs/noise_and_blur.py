@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unfold.inference.kernel_and_noise import estimated_sigma
+from unfold.util.arrays import white
 
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 Picture = NDArray[np.float32]  # (H,W,1|3), 0 to 255
@@ -29,12 +30,12 @@ def luma_of(picture: Picture) -> NDArray[np.float32]:
 
 
 def luma_in_255(pixels: NDArray[Any]) -> NDArray[np.float32]:
-    """(H,W) in 0 to 255 of a picture (H,W,1|3) of unsigned integers; by rows, for memory."""
+    """(H,W) in 0 to 255 of a picture (H,W,1|3), unsigned integers or floats in [0,1]; by rows, for memory."""
     luma = np.empty(pixels.shape[:2], np.float32)
     for first in range(0, len(luma), 256):
         rows = slice(first, first + 256)
         luma[rows] = luma_of(pixels[rows].astype(np.float32))
-    luma *= np.float32(255 / np.iinfo(pixels.dtype).max)
+    luma *= np.float32(255 / white(pixels.dtype))
     return luma
 
 

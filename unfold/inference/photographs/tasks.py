@@ -21,6 +21,7 @@ from unfold.inference.photographs.reductions import LENS, kernel_of
 from unfold.inference.tile_size import Tile
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.physics.kernels import Kernel
+from unfold.util.arrays import white
 
 Task = Literal["denoise", "enlarge", "deblur", "derain"]
 TASKS: tuple[Task, ...] = get_args(Task)
@@ -40,7 +41,7 @@ Run = Callable[[dict[str, Any]], Pixels]  # the inputs besides the picture -> th
 # Noise level given to the network for correlated noise, and for JPEG error, as it was trained for neither: measured on
 # BSDS500's val (docs/photographs.md).
 NOISE_GIVEN, JPEG_GIVEN, JPEG_NOTHING = 1.6, 1.9, 0.7
-ENLARGED_JPEG, ENLARGED_NOISE = 1.5, 1.0
+ENLARGED_JPEG, ENLARGED_NOISE = 2.0, 1.0
 MOST_GIVEN, MOST_FOR_JPEG = 24.0, 16.0  # the weights were not trained on more noise; for JPEG, more is worse
 LEAST_FOR_JPEG = 3.0  # less is the error of JPEG of high quality, which a picture that was saved twice may not hold
 WEAK = 3.0  # of 255: in a soft picture, errors of so weak a JPEG cannot be removed without deblurring
@@ -121,7 +122,8 @@ def restore_photograph(
     strength: float = 1,
     level: float | None = None,
 ) -> Restored:
-    """Restore a picture (H,W,1|3), uint8 or uint16, with settings from the evidence; implausible results are refused.
+    """Restore a picture (H,W,1|3), uint8, uint16 or float32 in [0,1], with settings from the evidence; implausible
+    results are refused.
 
     net: of WEIGHTS[task], or for enlarge any that takes a kernel and a scale; run: maps the inputs besides the picture
     to the network's result. strength: factor on what is assumed, 1 as measured; 0 changes nothing. level: for enlarge,
@@ -216,9 +218,19 @@ def _ways(evidence: Evidence) -> list[str]:
     return ["lens", evidence.ways[0]] if evidence.blur > LENS else [evidence.ways[0]]
 
 
+def assumption(evidence: Evidence, way: str, level: float, tried: str = "") -> str:
+    """What was found, and the kernel and the noise level, of 255, that were assumed, in words."""
+    return f"found {evidence.sentence()}: assumed it was made small by {way}{tried}, with noise of {level:.0f} (of 255)"
+
+
+def first_way(evidence: Evidence) -> str:
+    """How the picture was most probably made small: the kernel of :func:`first_assumption`, by its name."""
+    return _ways(evidence)[0]
+
+
 def first_assumption(evidence: Evidence, scale: int) -> dict[str, Any]:
     """Kernel and noise level in [0,1] units that are tried first for enlarging."""
-    return {"kernel": kernel_of(_ways(evidence)[0], scale, evidence.blur), "sigma": fitting_level(evidence) / 255}
+    return {"kernel": kernel_of(first_way(evidence), scale, evidence.blur), "sigma": fitting_level(evidence) / 255}
 
 
 def _enlarge(picture: Pixels, evidence: Evidence, run: Run, scale: int, level: float) -> Restored:
@@ -229,11 +241,8 @@ def _enlarge(picture: Pixels, evidence: Evidence, run: Run, scale: int, level: f
         why = implausible(picture, result, scale, level, evidence.blur if way == "lens" else 0.0)
         if why is None:
             tried = f" ({refused[0][0]} was refused: {refused[0][1]})" if refused else ""
-            return Restored(
-                result,
-                f"found {evidence.sentence()}: assumed it was made small by {way}{tried}, with noise of {level:.0f} "
-                "(of 255); with --weights, --kernel and --sigma assume something else",
-            )
+            said = assumption(evidence, way, level, tried)
+            return Restored(result, f"{said}; with --weights, --kernel and --sigma assume something else")
         refused.append((way, why))
     return Restored(
         bicubic(picture, scale),
@@ -277,23 +286,28 @@ def _derain(picture: Pixels, run: Run, strength: float) -> Restored:
 
 
 def blended(picture: Pixels, result: Pixels, share: float) -> Pixels:
-    """picture + share (result - picture), rounded; by rows, for memory."""
+    """picture + share (result - picture), integers rounded; by rows, for memory."""
     if share >= 1:
         return result
     mixed = np.empty_like(result)
     for first in range(0, len(mixed), 256):
         rows = slice(first, first + 256)
         y = picture[rows].astype(np.float32)
-        mixed[rows] = np.rint(y + np.float32(share) * (result[rows].astype(np.float32) - y)).astype(mixed.dtype)
+        mixed[rows] = _in_kind(y + np.float32(share) * (result[rows].astype(np.float32) - y), mixed.dtype)
     return mixed
 
 
 def bicubic(picture: Pixels, scale: int) -> Pixels:
-    """Bicubic interpolation, each channel by itself, of 8 and 16 bits."""
-    peak = np.iinfo(picture.dtype).max
+    """Bicubic interpolation, each channel by itself, of 8 and 16 bits and floats in [0,1]."""
+    peak = white(picture.dtype)
     size = (picture.shape[1] * scale, picture.shape[0] * scale)
     planes = []
     for c in range(picture.shape[2]):
         plane = Image.fromarray(picture[..., c].astype(np.float32)).resize(size, Image.Resampling.BICUBIC)
-        planes.append(np.rint(np.asarray(plane).clip(0, peak)).astype(picture.dtype))
+        planes.append(_in_kind(np.asarray(plane).clip(0, peak), picture.dtype))
     return np.stack(planes, axis=2)
+
+
+def _in_kind(values: Pixels, kind: np.dtype[Any]) -> Pixels:
+    """Rounded for integers."""
+    return (np.rint(values) if kind.kind == "u" else values).astype(kind)

@@ -32,8 +32,8 @@ from unfold.from_config import (
 )
 from unfold.models.sizes_taken import size_fault
 from unfold.models.unfolding import UnfoldingNetwork
+from unfold.option_values import in_plain
 from unfold.protocols.protocol import Case, Protocol
-from unfold.registry import in_plain
 from unfold.report.models_list import count_parameters
 from unfold.settings import Settings, TrainSettings, settings_of
 from unfold.training import tensorboard
