@@ -377,7 +377,10 @@ def _check(cfg: CfgNode, sources: dict[str, str]) -> None:
             registry.check_name(kind, name)
         except UnfoldError as error:
             whole = next((k for k in (key, ".".join(key.split(".")[:2])) if k in sources), key)
-            fail(whole, f"{registry.short(name)}: {error}{_kept(name, sources.get(whole, ''))}")
+            source = sources.get(whole, "defaults")
+            raise UnfoldError(
+                f"{source}: {key} {registry.short(name)}: {error}{_kept(name, sources.get(whole, ''))}"
+            ) from None
     if not cfg.OUTPUT:
         fail("OUTPUT", "names the run folder, and is empty")
     if cfg.SEED >= 2**63:

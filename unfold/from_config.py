@@ -91,7 +91,8 @@ def check_inputs(model: ModelSettings, data: DataSettings, net: UnfoldingNetwork
     """UnfoldError if the samples lack inputs of the network."""
     if isinstance(degradation, Mixture):
         for part, own in data.parts.items():
-            check_inputs(model, own, net, degradation.parts[part])
+            with part_named(part):
+                check_inputs(model, own, net, degradation.parts[part])
     wanted, name = set(net.required), model.short_name
     if not wanted <= set(degradation.inputs):
         raise UnfoldError(
@@ -104,11 +105,12 @@ def check_inputs(model: ModelSettings, data: DataSettings, net: UnfoldingNetwork
 
 def build_degradation(cfg: CfgNode, net: UnfoldingNetwork) -> Degradation:
     """The degradation of DATA.KIND and DATA.ARGS, with the network's number of channels."""
-    degradation: Degradation = (
-        Mixture({name: build_degradation(part, net) for name, part in parts_of(cfg).items()})
-        if cfg.DATA.MIX
-        else build_part(cfg, "DATA")
-    )
+    degradation: Degradation
+    if cfg.DATA.MIX:
+        with said_by(cfg, "DATA.MIX"):
+            degradation = Mixture({name: build_degradation(part, net) for name, part in parts_of(cfg).items()})
+    else:
+        degradation = build_part(cfg, "DATA")
     degradation.channels, degradation.asked = net.channels, net.inputs
     return degradation
 
@@ -153,15 +155,25 @@ def _mixed_store(
         kind = degradation.parts[name]
         own = (part.training_set, _rule(kind)) if kind.clean and _rule(kind) else name
         if own not in known:
-            known[own] = build_store(part, kind, processes, dry)
+            with part_named(name):
+                known[own] = build_store(part, kind, processes, dry)
         stores[name], left_out = known[own]
         bad |= dict.fromkeys(left_out)
         if stores[name].scale != 1:
             raise UnfoldError(
-                f"DATA.MIX: the targets of {name} are {stores[name].scale} times as large as their inputs, and images "
-                "of a mixture keep their size"
+                f"DATA.MIX {name}: the targets are {stores[name].scale} times as large as their inputs, and images of "
+                "a mixture keep their size"
             )
     return MixedStore(stores, data.repeats), list(bad)
+
+
+@contextmanager
+def part_named(name: str) -> Iterator[None]:
+    """Errors begin with the part of DATA.MIX that they are about."""
+    try:
+        yield
+    except UnfoldError as error:
+        raise type(error)(f"DATA.MIX {name}: {error}") from error.__cause__
 
 
 def _one_store(
@@ -230,10 +242,8 @@ def check_training_set(data: DataSettings, degradation: Degradation) -> None:
     """UnfoldError if DATA.TRAIN is missing, or does not fit DATA.KIND by its file names. Reads no image."""
     if isinstance(degradation, Mixture):
         for name, part in data.parts.items():
-            try:
+            with part_named(name):
                 check_training_set(part, degradation.parts[name])
-            except UnfoldError as error:
-                raise type(error)(f"DATA.MIX {name}: {error}") from None
         return
     try:
         if data.training_set.endswith(".h5"):

@@ -191,8 +191,10 @@ class Merging:
         item, part = items[int(number)], "NAME" if key == "TERMS" else "KIND"
         before = item.pop("ARGS", {})  # another degradation has other options
         stays = key == "TERMS" or tree.get(part, item[part]) == item[part]
-        args = {**(before if stays else {}), **tree.get("ARGS", {})}
-        item |= {**tree, **({"ARGS": args} if args else {})}
+        args = tree.get("ARGS", {})
+        if isinstance(args, dict):  # else an error below
+            args = {**(before if stays else {}), **args}
+        item |= {**tree, **({"ARGS": args} if args != {} else {})}
         self.cfg[section][key] = _LISTS[whole](items, COMMAND_LINE, Path())
         self.sources[name] = COMMAND_LINE
 
@@ -257,8 +259,8 @@ def _mix(value: Any, source: str, folder: Path) -> list[dict[str, Any]]:
         name, key = mixed_name(item), f"DATA.MIX.{i}"
         if item.get("REPEAT", 1) < 1:
             raise UnfoldError(f"{source}: {key}.REPEAT is a whole number, 1 or more, not {item['REPEAT']}")
-        if "/" in name:
-            raise UnfoldError(f"{source}: {key}.NAME is a name without /, not {name!r}")
+        if not name.isprintable() or not name.strip() or name.startswith(".") or {"/", "\\"} & {*name}:
+            raise UnfoldError(f"{source}: {key}.NAME is a name of files, too: without / and \\, not {name!r}")
         if (other := taken.setdefault(name, i)) != i:
             raise UnfoldError(f"{source}: DATA.MIX.{other} and {key} are both called {name}: give each a NAME")
     return items

@@ -23,6 +23,8 @@ from unfold.data.stores.image_stores import Window
 from unfold.data.stores.shared_store import sums_of
 from unfold.degradations.paired import Paired
 from unfold.settings import settings_of
+from unfold.training.setup.environment import read_starts, write_starts
+from unfold.training.setup.resume_check import all_noted, note_data
 from unfold.training.setup.resume_check import seen as seen_at_start
 
 TASK = Path(__file__).parents[2] / "tasks" / "all_in_one" / "configs"
@@ -149,15 +151,18 @@ class Late(MemoryStore):
         return sums_of(self.images[index])
 
 
-def test_a_mixture_decodes_nothing_for_its_fingerprint_before_its_parts_are_decoded() -> None:
+def test_a_mixture_decodes_nothing_for_the_fingerprint_of_a_part_before_the_part_is_decoded(tmp_path: Path) -> None:
     late = Late(flat(0, 1).images)
     store = MixedStore({"a": CutStore(late, 16), "b": flat(5)}, [1, 1])
     before = seen_at_start(store, [], None)
-    assert "sha256" not in before["data"]
-    assert before["files"] == store.key
-    assert "of files 16" in store.key
-    assert fingerprint(flat(5)) in store.key
+    assert before["data/a"] == {"images": 2}
+    assert before["files/a"] == "of files 16"
+    assert before["data/b"] == {"images": 1, "sha256": fingerprint(flat(5))}
+    assert not all_noted(before, store)
+    write_starts(tmp_path, [before])
     late.done = True
-    found = seen_at_start(store, [], None)["data"]["sha256"]
-    assert found == fingerprint(MixedStore({"a": CutStore(flat(0, 1), 16), "b": flat(5)}, [1, 1]))
-    assert found != fingerprint(MixedStore({"a": flat(0, 1), "b": flat(5)}, [1, 1])), "others are left of the images"
+    note_data(tmp_path, store)
+    (found,) = read_starts(tmp_path)
+    assert all_noted(found, store)
+    assert found["data/a"] == {"images": 2, "sha256": fingerprint(CutStore(flat(0, 1), 16))}
+    assert found["data/a"]["sha256"] != fingerprint(flat(0, 1)), "others are left of the images"

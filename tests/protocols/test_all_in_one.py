@@ -110,6 +110,8 @@ def test_the_published_stream_goes_by_the_sorted_names_whatever_is_asked_for_fir
         for name in (*order, *order):
             y = protocol.sample(cases[name]).inputs["y"]
             assert np.array_equal(np.rint(y * 255), wanted[name]), (order, name)
+    (last,) = parse_protocol("aio:sigma=25,noise=published").cases(f"{tmp_path / 'set'}[-1:]")
+    assert np.array_equal(np.rint(protocol.sample(last).inputs["y"] * 255), wanted["b"]), "of a slice, as of the set"
 
 
 def test_noise_is_cut_off_and_fractions_are_dropped() -> None:

@@ -158,6 +158,22 @@ def test_pairs_at_hand_are_columns_that_the_average_leaves_out(
     (copied,) = cells(tmp_path / "t", row=("DGUNet",), column=("noise, sigma 25", "CBSD68"), metric="psnr")
     assert (copied.published, copied.status) == (31.1, "published only")
     assert "probably copied" in copied.note
+    page = (tmp_path / "t" / "table.md").read_text()
+    assert "one of the two is probably copied (DGUNet noise, sigma 25 CBSD68)" in page
+
+
+def test_cells_without_data_are_marked_and_each_missing_set_is_named_once(
+    tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "nothing").mkdir()
+    monkeypatch.setenv("UNFOLD_DATA", str(tmp_path / "nothing"))
+    assert command("tables", "all_in_one_three", "-o", tmp_path / "t")[0] == 0
+    found = cells(tmp_path / "t", row=("degraded input",))
+    assert {cell.status for cell in found} == {"no data"}
+    assert all(cell.measured is None for cell in found)
+    page = (tmp_path / "t" / "table.md").read_text()
+    assert "unweighted mean of the sets, which needs SOTS, Rain100L, CBSD68 (" in page
+    assert page.count("- no data: SOTS (degraded input haze SOTS)\n") == 1
 
 
 def test_every_published_number_belongs_to_a_cell_and_every_cell_to_a_known_set() -> None:

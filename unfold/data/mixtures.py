@@ -11,10 +11,11 @@ import numpy as np
 
 from unfold.data.batches import Key, order
 from unfold.data.patches import Images, Patches, plain_sample, random_patch
-from unfold.data.stores.fingerprint import is_complete, key_of, sums_in
 from unfold.data.stores.image_stores import Pixels, Store, Window
+from unfold.errors import UnfoldError
 from unfold.user_files import their_errors
 
+LARGEST = 10**8  # samples of a pass: their order takes 8 bytes each
 MakePart = Callable[[int, Images, np.random.Generator, int], dict[str, Any]]
 
 
@@ -39,6 +40,11 @@ class MixedStore:
         self._ends = list(accumulate(len(store) for store in self._distinct))
         self.counts = pass_counts([len(store) for store in parts.values()], self.repeats)
         self._part_ends = list(accumulate(self.counts))
+        if self.samples > LARGEST:
+            raise UnfoldError(
+                f"a pass of DATA.MIX has {self.samples:,} samples, and at most {LARGEST:,} can be put in order: repeat "
+                "parts less (REPEAT)"
+            )
 
     def __len__(self) -> int:
         return self._ends[-1]
@@ -54,17 +60,6 @@ class MixedStore:
     def crop(self, index: int, window: Window) -> dict[str, Pixels]:
         store, own = self._of(index)
         return store.crop(own, window)
-
-    @property
-    def key(self) -> str:
-        return " ".join(key_of(store) for store in self._distinct)
-
-    def complete(self) -> bool:
-        return all(is_complete(store) for store in self._distinct)
-
-    def sums(self, index: int) -> list[int]:
-        store, own = self._of(index)
-        return sums_in(store, own)
 
     @property
     def samples(self) -> int:

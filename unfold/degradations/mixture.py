@@ -32,8 +32,8 @@ class Mixture(Degradation):
         for name, kind in parts.items():
             if set(kind.scales) != {1}:
                 raise UnfoldError(
-                    f"DATA.MIX: the part {name} makes smaller images (scales {list(kind.scales)}), and those of a "
-                    "mixture keep their size: set its ARGS.scales [1]"
+                    f"DATA.MIX {name} makes smaller images (scales {list(kind.scales)}), and those of a mixture keep "
+                    "their size: set its ARGS.scales [1]"
                 )
 
     def check_patch(self, patch: int) -> None:

@@ -263,6 +263,8 @@ def _cases(protocol: Protocol, source: str, key: str, hint: str) -> Sequence[Cas
         with their_errors(f"the protocol {protocol.name}"):
             return distinct(protocol.cases(source, "test"))
     except UnfoldError as error:
+        if str(error).startswith("DATA.MIX "):  # names the part and its set
+            raise
         raise UnfoldError(f"{key} {source} (for the protocol {protocol.name}): {error}{hint}") from None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,9 +16,9 @@ from torch import nn
 from unfold.errors import UnfoldError, out_of_memory
 from unfold.inference.picture_kinds import restore_any
 from unfold.inference.tile_size import Tile, choose_tiles, halved, kernel_side
-from unfold.inference.tiling import Pixels, Span, Tiles, assemble
+from unfold.inference.tiling import Pixels, Span, Tiles, assemble, resized_part
 from unfold.inference.validate_inputs import check_inputs, check_measurement
-from unfold.models.run_on_arrays import Method, network, unwrapped
+from unfold.models.run_on_arrays import Method, as_tensors, network, unwrapped
 from unfold.models.self_ensemble import ensembled
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.physics.boundary import periodic
@@ -136,11 +136,15 @@ def restore_with_tiles(
     images = [
         name for name, one in net.inputs.items() if one.kind == "image" and name != net.picture and name in inputs
     ]
-    method = ensembled(_method(net, where, precision), 8 if ensemble else 1, net.picture, images)
+    method = ensembled(_method(net, where, precision), 8 if ensemble else 1, net.picture, [*images, *net.of_whole])
+    alike = cache(partial(_surveyed, padded, net, where, precision))
 
     def run(rows: slice, columns: slice) -> Pixels:
         window = tuple(slice(part.start // scale, part.stop // scale) for part in (rows, columns))
         cut = {name: inputs[name][window] for name in images}
+        if net.of_whole and (rows.stop - rows.start, columns.stop - columns.start) != size:
+            whole = tuple(-(-n // net.size_multiple) * net.size_multiple for n in padded.shape[:2])
+            cut |= {name: resized_part(small, whole, *window) for name, small in alike().items()}
         estimate = method({**inputs, **cut, net.picture: measurement(padded[window], net)})
         if not np.isfinite(estimate).all():
             raise UnfoldError(NOT_FINITE)
@@ -205,6 +209,16 @@ def framed(image: Image, net: UnfoldingNetwork, inputs: Named) -> tuple[Image, t
 
     more = {name: padded(inputs[name]) for name, one in net.inputs.items() if one.kind == "image" and name in inputs}
     return padded(image), (before, before), {**inputs, **more}
+
+
+def _surveyed(picture: Image, net: UnfoldingNetwork, device: torch.device, precision: Precision) -> Named:
+    """What tiles of the picture share: small images (h,w,c) by name."""
+    y = as_tensors({net.picture: measurement(picture, net)}, net, device)[net.picture]
+    if y.shape[1] > net.channels == 1:  # channels are restored one by one
+        y = y.mean(dim=1, keepdim=True)
+    with torch.inference_mode(), autocast_for(device, precision):
+        found = net.survey(y)
+    return {name: small[0].permute(1, 2, 0).float().cpu().numpy() for name, small in found.items()}
 
 
 def _method(net: UnfoldingNetwork, device: torch.device, precision: Precision) -> Method:

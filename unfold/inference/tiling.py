@@ -72,6 +72,20 @@ class Tiles:
         return Span(slice(start, stop), used, weight.astype(np.float32))
 
 
+def resized_part(small: Pixels, size: tuple[int, int], rows: slice, columns: slice) -> Pixels:
+    """Rows and columns of a small image (h,w,C) resized to ``size``, bilinear as torch's interpolate (align_corners
+    False), without making all of it.
+    """
+    down, across = _weights(small.shape[0], size[0], rows), _weights(small.shape[1], size[1], columns)
+    return np.einsum("hs,stc,wt->hwc", down, small, across, optimize=True).astype(np.float32)
+
+
+def _weights(n: int, length: int, part: slice) -> NDArray[np.float64]:
+    """The weights of n points in each pixel of a part of an axis of that length: (pixels,n)."""
+    at = ((np.arange(part.start, part.stop) + 0.5) * n / length - 0.5).clip(0, n - 1)
+    return np.maximum(0, 1 - np.abs(at[:, None] - np.arange(n)))
+
+
 def assemble(
     run: Run, write: Write, size: tuple[int, int], tiles: Tiles, begin: int, done: Callable[[int], object]
 ) -> None:

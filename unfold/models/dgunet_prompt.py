@@ -11,7 +11,7 @@ and in stage k the learned operators and the first features of the prior see lin
     f_k = (1 + S_k P) * f(v_k) + T_k P.
 
 G, S and T are initialised to zero: the untrained network equals DGUNet. All stages but the first and the last share
-them, like their other weights.
+them, like their other weights. Tiles of a picture share its prompt, each at its place.
 """
 
 from __future__ import annotations
@@ -23,13 +23,14 @@ from typing import Any, ClassVar, NamedTuple
 import torch.nn.functional as F
 from torch import Tensor, nn, randn
 
-from unfold.facts import Preset, Tiling
+from unfold.facts import Preset
 from unfold.models.dgunet import Context, DGUNet, Stage
 from unfold.steps.gradient import LearnedOperator, gradient_step
+from unfold.util.padding import pad_to_multiple
 
 
 class Prompted(NamedTuple):
-    """What all stages share: as :class:`unfold.models.dgunet.Context`, and the mixed prompt (B,C,S,S)."""
+    """What all stages share: as :class:`unfold.models.dgunet.Context`, and the mixed prompt (B,C,S,S), or (B,C,H,W)."""
 
     y: Tensor
     size: tuple[int, int]
@@ -75,9 +76,7 @@ class DGUNetPrompt(DGUNet):
             {"width": 16, "growth": 8, "tail": 8, "prompt_width": 8, "prompt_size": 8},
         ),
     }
-    tiling = Tiling(
-        reach=DGUNet.tiling.reach, beyond=f"the prompt's weights are of the whole image; {DGUNet.tiling.beyond}"
-    )
+    of_whole = ("prompt",)
 
     @classmethod
     def recognise(cls, state: Mapping[str, Tensor]) -> dict[str, Any] | None:
@@ -101,10 +100,8 @@ class DGUNetPrompt(DGUNet):
     ) -> None:
         super().__init__(width, growth, tail, stages, operator_width, channels)
         if min(prompts, prompt_width, prompt_size) < 1:
-            raise ValueError(
-                f"prompts, prompt_width and prompt_size must be at least 1, and are {prompts}, {prompt_width} and "
-                f"{prompt_size}"
-            )
+            given = f"{prompts}, {prompt_width} and {prompt_size}"
+            raise ValueError(f"prompts, prompt_width and prompt_size must be at least 1, and are {given}")
         self.prompts = nn.Parameter(randn(prompts, prompt_width, prompt_size, prompt_size))
         self.describe = nn.Sequential(
             nn.Conv2d(channels, prompt_width, 3, stride=2, padding=1),
@@ -115,23 +112,28 @@ class DGUNetPrompt(DGUNet):
         self.choose = nn.Linear(prompt_width, prompts)
         self.first, self.middle, self.last = (Modulation(prompt_width, operator_width, width) for _ in range(3))
 
-    def begin(self, y: Tensor) -> tuple[Tensor, Any]:
+    def begin(self, y: Tensor, prompt: Tensor | None = None) -> tuple[Tensor, Any]:
+        """prompt: of a larger picture that y (B,C,H,W) is a tile of, cut to the tile (B,prompt_width,H,W)."""
         x, context = super().begin(y)
+        if prompt is not None:
+            return x, Prompted(*context, pad_to_multiple(prompt, self.size_multiple))
         weights = self.choose(self.describe(x).mean(dim=(2, 3))).softmax(dim=1)
         prompt = (weights.to(self.prompts.dtype) @ self.prompts.flatten(1)).unflatten(1, self.prompts.shape[1:])
         return x, Prompted(*context, prompt)
+
+    def survey(self, y: Tensor) -> dict[str, Tensor]:
+        return {"prompt": self.begin(y)[1].prompt}
 
     def maps_of(self, s: Stage) -> Modulation:
         """The modulation of a stage, identified by its modules."""
         return self.first if s.merge is None else self.last if s.unet is None else self.middle
 
     def operators(self, s: Stage, prompt: Tensor) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:
-        maps = self.maps_of(s)
-        assert isinstance(s.operator, LearnedOperator)
-        assert isinstance(s.adjoint, LearnedOperator)
-        return partial(modulated, s.operator, maps.operator, prompt), partial(
-            modulated, s.adjoint, maps.adjoint, prompt
-        )
+        maps, (operator, adjoint) = self.maps_of(s), (s.operator, s.adjoint)
+        assert isinstance(operator, LearnedOperator)
+        assert isinstance(adjoint, LearnedOperator)
+        forth = partial(modulated, operator, maps.operator, prompt)
+        return forth, partial(modulated, adjoint, maps.adjoint, prompt)
 
     def data_step(self, s: Stage, x: Tensor, context: Any) -> Tensor:
         return gradient_step(x, context.y, s.step, *self.operators(s, context.prompt))

@@ -60,9 +60,9 @@ def tensors(inputs: Mapping[str, object], device: torch.device) -> Named:
 
 def as_tensors(inputs: Mapping[str, object], net: UnfoldingNetwork, device: torch.device) -> Named:
     """The inputs that the network takes, as tensors; images in the type of its weights."""
-    given = tensors({name: inputs[name] for name in net.inputs if name in inputs}, device)
+    given = tensors({name: inputs[name] for name in (*net.inputs, *net.of_whole) if name in inputs}, device)
     if (kind := weights_kind(net)) != torch.float32:
-        large = [name for name, one in net.inputs.items() if one.kind == "image" and name in given]
+        large = [name for name in given if name in net.of_whole or net.inputs[name].kind == "image"]
         given |= {name: given[name].to(kind) for name in large}
     return given
 

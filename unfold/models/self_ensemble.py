@@ -27,6 +27,7 @@ def ensembled(method: Method, number: int, picture: str = "y", images: Sequence[
                 views = {
                     name: np.rot90(inputs[name][:, ::-1] if mirrored else inputs[name], quarters)
                     for name in (picture, *images)
+                    if name in inputs
                 }
                 turned = {**inputs, **views}
                 if "kernel" in inputs:

@@ -93,6 +93,7 @@ class UnfoldingNetwork(nn.Module, ABC):
     min_size: int = 1  # smallest height and width of an input
     presets: ClassVar[Mapping[str, Preset]] = MappingProxyType({})  # published networks of this class, by name
     tiling: Tiling = Tiling()
+    of_whole: tuple[str, ...] = ()  # arguments of begin that tiles of a picture share, see survey()
     # Boundary condition of the data step: "circular", "zero", or "any" where it does not matter.
     border: Border = "any"
     output: str = "(B,C,H,W), not clamped"  # for display
@@ -221,6 +222,14 @@ class UnfoldingNetwork(nn.Module, ABC):
     def finish(self, x: Tensor, context: Any) -> Tensor:
         """Turn the loop's estimate into the returned image (for example, undo padding)."""
         return x
+
+    def survey(self, y: Tensor) -> dict[str, Tensor]:
+        """What tiles of a picture y (B,C,H,W) share, so that they fit together: images (B,c,h,w) by the names of
+        ``of_whole``. They are resized to y, as resized to ``size_multiple``, and cut like it for each tile's ``begin``.
+
+        Called without gradients, and only where a picture is restored in several tiles. By default nothing.
+        """
+        return {}
 
     def residual(self, k: int, x: Tensor, context: Any) -> Tensor | None:
         """A x - y for the input of stage k = 0..K (k = K: the result), with the size of y; None if A is unknown."""

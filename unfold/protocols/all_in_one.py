@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from unfold.data.images import eight_bits, find_images, read_uint8, to_float
+from unfold.data.images import eight_bits, find_images, read_uint8, sliced, to_float
 from unfold.data.pairs import Pair, find_pairs, marked_inputs, read_pair, scale_of
 from unfold.data.stores.cut_store import centred
 from unfold.data.stores.image_stores import inside, read_head
@@ -74,7 +74,8 @@ class AllInOne(Protocol):
         if self.noise == "name":
             return [Case(path.stem, (path,)) for path in paths]
         before, drawn = {}, 0
-        for path in sorted(paths, key=lambda path: path.name):
+        every = find_images(sliced(source)[0], split)  # a slice has the noise that its images have in the whole set
+        for path in sorted(every, key=lambda path: path.name):
             before[path] = drawn
             middle = centred(read_head(path).size, MULTIPLE)
             drawn += middle.height * middle.width * self.bands

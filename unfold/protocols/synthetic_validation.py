@@ -97,9 +97,12 @@ class Mixed(Protocol):
         found = []
         for name, part in self.parts.items():
             try:
-                cases = part.cases(self.sets[name].get(split, source), split)
+                cases = part.cases(place := self.sets[name].get(split, source), split)
             except UnfoldError as error:
-                raise UnfoldError(f"{name}: {error}") from None
+                key = {"val": "VAL", "test": "TEST"}.get(split, split)
+                raise UnfoldError(
+                    f"DATA.MIX {name}: {key} {place} (for the protocol {part.name}): {error}"
+                ) from error.__cause__
             found += [case._replace(name=f"{name}/{case.name}") for case in cases]
         return found
 

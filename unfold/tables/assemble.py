@@ -68,7 +68,7 @@ def _average(parts: list[Cell], title: str, published: float | None) -> Cell:
     whole = len(values) == len(parts)
     idle: Status = next((cell.status for cell in parts if cell.measured is None), "partial")
     status: Status = ("done" if all(cell.status == "done" for cell in parts) else "partial") if whole else idle
-    lacking = ", ".join(cell.data for cell in parts if cell.measured is None)
+    lacking = ", ".join(dict.fromkeys(cell.data for cell in parts if cell.measured is None))
     return Cell(
         parts[0].row,
         (title,),

@@ -99,13 +99,18 @@ def as_markdown(table: Table, heads: Sequence[str]) -> str:
         "",
         grid(table.cells, heads),
         "",
-        *(f"- {note} ({places[0] if len(places) == 1 else f'{len(places)} cells'})" for note, places in notes.items()),
+        *(f"- {note} ({_cells(places)})" for note, places in notes.items()),
         *([""] if notes else []),
         "## How it was measured",
         "",
         *(f"- {name}: {value}" for name, value in flat(table.provenance)),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _cells(places: Sequence[str]) -> str:
+    """The cells that a note is about, by name where it is one, of whatever metrics, else their number."""
+    return places[0] if len(set(places)) == 1 else f"{len(places)} cells"
 
 
 def grid(cells: Sequence[Cell], heads: Sequence[str]) -> str:

@@ -16,7 +16,7 @@ from yacs.config import CfgNode
 import unfold
 from unfold.config import dumped, options_of, part_of
 from unfold.data.mixtures import MixedStore
-from unfold.data.stores.image_stores import LateStore, Store
+from unfold.data.stores.image_stores import Store
 from unfold.degradations.degradation import Degradation
 from unfold.errors import UnfoldError, out_of_memory
 from unfold.evaluation.run_protocol import check_cases, validate
@@ -42,14 +42,19 @@ from unfold.training.log import RunLog
 from unfold.training.memory_count import check_memory
 from unfold.training.mixup import mixed
 from unfold.training.processes.distributed import Processes
-from unfold.training.schedule import Rate
 from unfold.training.setup import environment, user_code
 from unfold.training.setup.build_parts import build_loader, build_loss, build_rate, build_update
 from unfold.training.setup.environment import read_starts
 from unfold.training.setup.old_runs import by_its_rules, dumped_for
 from unfold.training.setup.rank_consistency import check_data, check_recipes
-from unfold.training.setup.resume_check import compare_data, data_moved, note_data, run_to_resume, seen
-from unfold.training.setup.settings_check import check_scale, check_sizes, check_training, without_effect
+from unfold.training.setup.resume_check import all_noted, compare_data, data_moved, note_data, run_to_resume, seen
+from unfold.training.setup.settings_check import (
+    check_scale,
+    check_sizes,
+    check_training,
+    unused_in_mixture,
+    without_effect,
+)
 from unfold.training.setup.weight_init import fill, take_over
 from unfold.training.trainer import Trainer
 from unfold.user_files import their_errors
@@ -137,7 +142,8 @@ def build_trainer(
     protocol = build_validation(cfg, net, degradation)
     with said_by(cfg, "DATA.TRAIN"), said_by(cfg, "DATA.MIX"):
         check_training_set(settings.data, degradation)
-    held_out = _validation_cases(settings.data.val, net, protocol, processes)
+    with said_by(cfg, "DATA.MIX"):
+        held_out = _validation_cases(settings.data.val, net, protocol, processes)
     loss = build_loss(cfg, device)  # may download VGG19's weights: after all checks that need no network
     if not dry:
         check_memory(cfg, device, processes.world)
@@ -163,8 +169,8 @@ def build_trainer(
             make_newest(found[0])
         environment.record_start(folder, done, images, device, train.precision, processes)
     shown = train.board and writes
-    later = writes and "sha256" not in images["data"]  # images are decoded on first use
-    note = functools.partial(note_data, folder, store) if later and isinstance(store, LateStore) else None
+    later = writes and not all_noted(images, store)  # images are decoded on first use
+    note = functools.partial(note_data, folder, store) if later else None
     trainer = Trainer(
         update=update,
         loader=loader,
@@ -193,7 +199,9 @@ def build_trainer(
     if found is not None:
         trainer.resume(found[1].state, found[1].content)
     if processes.first:
-        _describe(settings, trainer, store, len(held_out), build_rate(cfg))
+        _describe(settings, trainer, store, len(held_out))
+        for text in [*unused_in_mixture(cfg), *without_effect(train, settings.schedule.warmup, build_rate(cfg))]:
+            logger.warning(text)
     return trainer
 
 
@@ -222,8 +230,8 @@ def begin_with(net: UnfoldingNetwork, name: str, source: str, partial: bool, key
     logger.info("beginning with the weights of %s; fresh are %s", path, ", ".join(fresh) or "none")
 
 
-def _describe(settings: Settings, trainer: Trainer, store: Store, held_out: int, rate: Rate) -> None:
-    """Log the network, the data and the run folder, and settings without effect."""
+def _describe(settings: Settings, trainer: Trainer, store: Store, held_out: int) -> None:
+    """Log the network, the data and the run folder."""
     net = trainer.update.net
     logger.info(
         "%s: %s parameters, %d stages, %s on %s",
@@ -245,8 +253,6 @@ def _describe(settings: Settings, trainer: Trainer, store: Store, held_out: int,
     if small:
         which = "training images or their copies" if copies else "training images"
         logger.warning("%d %s are smaller than TRAIN.PATCH and are continued by reflection", small, which)
-    for text in without_effect(settings.train, settings.schedule.warmup, rate):
-        logger.warning(text)
     if trainer.step:
         logger.info("resuming after step %d of %d", trainer.step, trainer.steps)
 
@@ -258,6 +264,8 @@ def _validation_cases(source: str, net: UnfoldingNetwork, protocol: Protocol, pr
             cases = protocol.cases(source, "val")
             check_cases(protocol, cases[processes.rank :: processes.world], smallest_image(net))
     except UnfoldError as error:
+        if str(error).startswith("DATA.MIX "):  # names the part and its set
+            raise
         raise UnfoldError(f"DATA.VAL {source} (for the protocol {protocol.name}): {error}") from None
     return cases
 

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from yacs.config import CfgNode
 
+from unfold.degradations.degradation import Degradation
+from unfold.degradations.mixture import Mixture
 from unfold.errors import UnfoldError
-from unfold.from_config import build_degradation, build_network, build_test, build_validation, check_training_set
+from unfold.from_config import (
+    build_degradation,
+    build_network,
+    build_test,
+    build_validation,
+    check_training_set,
+    parts_of,
+)
+from unfold.models.unfolding import UnfoldingNetwork
 from unfold.settings import settings_of
 from unfold.training.setup.build_parts import build_loss
 from unfold.training.setup.settings_check import check_training
@@ -33,15 +43,27 @@ def fetch(cfg: CfgNode, init: str | None = None) -> str:
             lines.append(("loss", f"{type(term.loss).__name__}: its weights are here"))
     net = build_network(cfg)
     degradation = build_degradation(cfg, net)
-    looks: list[tuple[str, str, Callable[[], object]]] = [
-        ("DATA.TRAIN", cfg.DATA.TRAIN, lambda: check_training_set(settings_of(cfg).data, degradation)),
-        ("DATA.VAL", cfg.DATA.VAL, lambda: build_validation(cfg, net, degradation).cases(cfg.DATA.VAL, "val")),
-        ("DATA.TEST", cfg.DATA.TEST, lambda: build_test(cfg, net, degradation).cases(cfg.DATA.TEST, "test")),
+    if isinstance(degradation, Mixture):
+        for name, part in parts_of(cfg).items():
+            lines += _sets(f"DATA.MIX {name} ", part, net, degradation.parts[name])
+    else:
+        lines += _sets("DATA.", cfg, net, degradation)
+    lines.append(("", "nothing else is needed from a network"))
+    width = max(11, *(len(what) + 1 for what, _ in lines))
+    return "\n".join(f"{what:<{width}}{text}" for what, text in lines)
+
+
+def _sets(of: str, cfg: CfgNode, net: UnfoldingNetwork, degradation: Degradation) -> Iterator[tuple[str, str]]:
+    """A line for each of TRAIN, VAL and TEST, whether its images are found; of: the beginning of their keys."""
+    data = cfg.DATA
+    looks: list[tuple[str, Callable[[], object]]] = [
+        ("TRAIN", lambda: check_training_set(settings_of(cfg).data, degradation)),
+        ("VAL", lambda: build_validation(cfg, net, degradation).cases(data.VAL, "val")),
+        ("TEST", lambda: build_test(cfg, net, degradation).cases(data.TEST, "test")),
     ]
-    for key, place, look in looks:
+    for key, look in looks:
         try:
             look()
-            lines.append((key, f"{place}: here"))
+            yield f"{of}{key}", f"{data[key]}: here"
         except UnfoldError as error:
-            lines.append((key, f"{place}: not here ({error}); images are not downloaded"))
-    return "\n".join(f"{what:<11}{text}" for what, text in [*lines, ("", "nothing else is needed from a network")])
+            yield f"{of}{key}", f"{data[key]}: not here ({error}); images are not downloaded"

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from yacs.config import CfgNode
 
 from unfold import registry
 from unfold.config import differences, load_kept
-from unfold.data.stores.fingerprint import fingerprint, key_of
+from unfold.data.mixtures import MixedStore
+from unfold.data.stores.fingerprint import fingerprint, is_complete, key_of
 from unfold.data.stores.image_stores import LateStore, Store
 from unfold.errors import UnfoldError
 from unfold.protocols.protocol import Case
@@ -28,7 +30,7 @@ from unfold.util.paths import as_path
 from unfold.weights.read_checkpoint import Checkpoint
 
 logger = logging.getLogger("unfold")
-# Keys that may change in a resumed run.
+# Keys that may change in a resumed run; those of DATA in an item of DATA.MIX, too.
 MAY_DIFFER = (
     "OUTPUT",
     "DEVICE",
@@ -41,12 +43,20 @@ MAY_DIFFER = (
     "DATA.TEST",
 )
 # Paths of images (the images themselves are compared), and keys of the run's length and learning rates.
-PLACES = {"DATA.TRAIN": "data", "DATA.VAL": "validation"}
+PLACES = {"TRAIN": "data", "VAL": "validation"}
 PLAN = ("TRAIN.EPOCHS", "TRAIN.ITERATIONS", "SCHEDULE.")
 WAYS_OUT = (
     "--overwrite starts again, OUTPUT names another folder, and --init with a checkpoint of this run starts another "
     "run with its weights"
 )
+
+
+class Place(NamedTuple):
+    """Where a run has images from. key: DATA.TRAIN or similar; path: its value; noted: the key of :func:`seen`."""
+
+    key: str
+    path: str
+    noted: str
 
 
 def run_to_resume(cfg: CfgNode, folder: Path, *, must: bool) -> tuple[Path, Checkpoint] | None:
@@ -67,7 +77,7 @@ def run_to_resume(cfg: CfgNode, folder: Path, *, must: bool) -> tuple[Path, Chec
         return None
     before = by_its_rules(_recipe_of(folder, cfg), folder)
     user_code.compare(user_code.files_of(cfg), folder / user_code.FOLDER)
-    changed = [change for change in differences(before, cfg) if not change.startswith((*MAY_DIFFER, *_keys(PLACES)))]
+    changed = [change for change in differences(before, cfg) if not _may_differ(change)]
     if others := [change for change in changed if not change.startswith(PLAN)]:
         raise UnfoldError(f"--resume continues the same run, and the config differs: {', '.join(others)} ({WAYS_OUT})")
     if changed:
@@ -75,8 +85,25 @@ def run_to_resume(cfg: CfgNode, folder: Path, *, must: bool) -> tuple[Path, Chec
     return found
 
 
-def _keys(keys: Sequence[str] | dict[str, str]) -> list[str]:
-    return [f"{key} " for key in keys]
+def _may_differ(change: str) -> bool:
+    """Whether a change, "KEY old -> new", leaves the run the same, or its images are compared."""
+    change = re.sub(r"^DATA\.MIX\.\d+\.", "DATA.", change)
+    return change.startswith((*MAY_DIFFER, *(f"DATA.{key} " for key in PLACES)))
+
+
+def _places(cfg: CfgNode) -> list[Place]:
+    """Where a run has its images from; for a mixture, each part."""
+    data = settings_of(cfg).data
+    parts = (
+        [("", {}, data)]
+        if not data.mix
+        else [(f"/{name}", item, part) for item, (name, part) in zip(data.mix, data.parts.items(), strict=True)]
+    )
+    return [
+        Place(f"DATA.MIX.{i}.{key}" if own.get(key) else f"DATA.{key}", getattr(part, key.lower()), f"{what}{of}")
+        for i, (of, own, part) in enumerate(parts)
+        for key, what in PLACES.items()
+    ]
 
 
 def _recipe_of(folder: Path, cfg: CfgNode) -> CfgNode:
@@ -174,30 +201,48 @@ def _ways_out(before: Settings, now: ScheduleSettings) -> str:
 
 
 def seen(store: Store, held_out: Sequence[Case], last: Mapping[str, Any] | None) -> dict[str, Any]:
-    """A fingerprint of a run's images, independent of their paths: for environment.json.
+    """A fingerprint of a run's images, independent of their paths: for environment.json. "data" and "validation"; of a
+    mixture those of each part: "data/haze".
 
     last: the run's last start, if any. For images that are decoded on first use, the fingerprint is left to
     :func:`note_data`, except for a resumed run whose files may have changed.
     """
-    data: dict[str, Any] = {"images": len(store)}
-    found: dict[str, Any] = {"data": data, "validation": {"cases": len(held_out), "sha256": _digest(held_out)}}
-    if isinstance(store, LateStore):
-        found["files"] = key = key_of(store)
-        if not store.complete() and (last is None or last.get("files") == key):
-            known = (last or {}).get("data", {}).get("sha256")
-            data |= {"sha256": known} if known else {}
-            return found
-    data["sha256"] = fingerprint(store)
+    found: dict[str, Any] = {}
+    for of, part in _sets(store).items():
+        cases = [case for case in held_out if not of or case.name.startswith(f"{of[1:]}/")]
+        found[f"validation{of}"] = {"cases": len(cases), "sha256": _digest(cases)}
+        data: dict[str, Any] = {"images": len(part)}
+        found[f"data{of}"] = data
+        if isinstance(part, LateStore):
+            found[f"files{of}"] = key = key_of(part)
+            if not part.complete() and (last is None or last.get(f"files{of}") == key):
+                known = (last or {}).get(f"data{of}", {}).get("sha256")
+                data |= {"sha256": known} if known else {}
+                continue
+        data["sha256"] = fingerprint(part)
     return found
 
 
-def note_data(folder: Path, store: LateStore) -> None:
-    """Add the fingerprint of the images to the run's last start, once all are decoded."""
+def all_noted(images: Mapping[str, Any], store: Store) -> bool:
+    """Whether :func:`seen` has left nothing to :func:`note_data`."""
+    return all("sha256" in images[f"data{of}"] for of in _sets(store))
+
+
+def note_data(folder: Path, store: Store) -> None:
+    """Add the fingerprint of the images to the run's last start, once all are decoded; for a mixture, all of a part."""
     starts = read_starts(folder)
-    data = starts[-1].get("data") if starts else None
-    if isinstance(data, dict) and "sha256" not in data and store.complete():
-        data["sha256"] = fingerprint(store)
+    changed = False
+    for of, part in _sets(store).items() if starts else ():
+        data = starts[-1].get(f"data{of}")
+        if isinstance(data, dict) and "sha256" not in data and is_complete(part):
+            data["sha256"], changed = fingerprint(part), True
+    if changed:
         write_starts(folder, starts)
+
+
+def _sets(store: Store) -> dict[str, Store]:
+    """The sets of images that are noted one by one, by the end of their keys: "", or "/haze" of a mixture's part."""
+    return {f"/{name}": part for name, part in store.parts.items()} if isinstance(store, MixedStore) else {"": store}
 
 
 def _digest(cases: Sequence[Case]) -> str:
@@ -212,8 +257,8 @@ def _digest(cases: Sequence[Case]) -> str:
 
 def data_moved(folder: Path, cfg: CfgNode) -> bool:
     """Whether the recipe names other paths for its images than at the run's last start."""
-    before = _recipe_of(folder, cfg).DATA
-    return any(before[key.removeprefix("DATA.")] != cfg.DATA[key.removeprefix("DATA.")] for key in PLACES)
+    before = _places(_recipe_of(folder, cfg))
+    return [place.path for place in before] != [place.path for place in _places(cfg)]
 
 
 def compare_data(folder: Path, cfg: CfgNode, now: dict[str, Any]) -> None:
@@ -222,21 +267,16 @@ def compare_data(folder: Path, cfg: CfgNode, now: dict[str, Any]) -> None:
     UnfoldError if a path changed and its images differ; a warning where the same path holds other images now, and
     where a changed path cannot be compared, as an old run recorded no fingerprint.
     """
-    before = _recipe_of(folder, cfg).DATA
     last = (read_starts(folder) or [{}])[-1]
-    for key, what in PLACES.items():
-        place = cfg.DATA[key.removeprefix("DATA.")]
-        was, then = before[key.removeprefix("DATA.")], last.get(what)
-        moved = was != place
+    lines: dict[str, int] = {}  # parts of a mixture that share a path share its line
+    for (key, place, what), (_, was, _) in zip(_places(cfg), _places(_recipe_of(folder, cfg)), strict=True):
+        then, moved = last.get(what), was != place
         if not isinstance(then, dict) or "sha256" not in then:
             if moved:
-                logger.warning(
-                    "%s is %s and was %s: it is not known whether the images are the same, because this run did not "
-                    "record them when it started",
-                    key,
-                    place,
-                    was,
-                )
+                lines[
+                    f"{key} is {place} and was {was}: it is not known whether the images are the same, because this run "
+                    "did not record them when it started"
+                ] = logging.WARNING
         elif "sha256" not in now[what]:
             continue  # the same files
         elif then["sha256"] != now[what]["sha256"] and moved:
@@ -245,9 +285,11 @@ def compare_data(folder: Path, cfg: CfgNode, now: dict[str, Any]) -> None:
                 f"{_count(now[what])} now, {_count(then)} then ({WAYS_OUT})"
             )
         elif then["sha256"] != now[what]["sha256"]:
-            logger.warning("%s %s holds other images than when this run was last started", key, place)
+            lines[f"{key} {place} holds other images than when this run was last started"] = logging.WARNING
         elif moved:
-            logger.info("%s is %s and was %s: the images are the same", key, place, was)
+            lines[f"{key} is {place} and was {was}: the images are the same"] = logging.INFO
+    for line, level in lines.items():
+        logger.log(level, "%s", line)
 
 
 def _count(of: dict[str, Any]) -> str:

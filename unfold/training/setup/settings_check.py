@@ -11,10 +11,12 @@ from unfold.data.stores.image_stores import Store
 from unfold.errors import UnfoldError
 from unfold.from_config import bare_network, build_degradation, check_parts
 from unfold.losses.adversarial import Adversarial
+from unfold.merge_recipes import COMMAND_LINE
 from unfold.settings import TrainSettings, settings_of
 from unfold.training.schedule import Rate
 from unfold.training.setup.build_parts import build_optimizer, build_rate, loss_terms
 from unfold.training.setup.weight_init import check_start
+from unfold.util.nested import plain
 
 
 def without_effect(train: TrainSettings, warmup: int, rate: Rate) -> list[str]:
@@ -36,6 +38,23 @@ def without_effect(train: TrainSettings, warmup: int, rate: Rate) -> list[str]:
         lines.append(f"TRAIN.MIXUP begins after {train.mixup_after} epochs, and the run has {epochs}")
     if train.mixup and train.batch == 1:
         lines.append("TRAIN.MIXUP blends samples of one batch, and TRAIN.BATCH is 1")
+    return lines
+
+
+def unused_in_mixture(cfg: CfgNode) -> list[str]:
+    """One line for each key of DATA that is set beside DATA.MIX and that every part has of its own.
+
+    Bases of recipes set KIND, ARGS and VAL_PROTOCOL, so these count on a command line only.
+    """
+    lines = []
+    for key in ("TRAIN", "VAL", "TEST", "KIND", "ARGS", "VAL_PROTOCOL") if cfg.DATA.MIX else ():
+        by_hand = source_of(cfg, f"DATA.{key}") == COMMAND_LINE
+        is_set = by_hand or (key in ("TRAIN", "VAL", "TEST") and cfg.DATA[key] != "photographs")
+        if is_set and all(key in ("KIND", "ARGS") or item.get(key) for item in cfg.DATA.MIX):
+            lines.append(
+                f"DATA.{key} {plain(cfg.DATA[key])} has no effect, as every part of DATA.MIX has its own: set "
+                f"DATA.MIX.0.{key} and so on"
+            )
     return lines
 
 
