@@ -274,7 +274,7 @@ def compare_data(folder: Path, cfg: CfgNode, now: dict[str, Any]) -> None:
         if not isinstance(then, dict) or "sha256" not in then:
             if moved:
                 lines[
-                    f"{key} is {place} and was {was}: it is not known whether the images are the same, because this run "
+                    f"{key} is {place} and was {was}: it is not known whether the images are the same, as this run "
                     "did not record them when it started"
                 ] = logging.WARNING
         elif "sha256" not in now[what]:
