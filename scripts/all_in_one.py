@@ -94,7 +94,8 @@ def run(
 def pictures(folder: Path, asked: argparse.Namespace) -> None:
     """One held-out photograph with each degradation: input, one for all, the same with prompts, target."""
     shown, weights = folder / "pictures", []
-    shown.mkdir(exist_ok=True)
+    shutil.rmtree(shown, ignore_errors=True)  # with the strips of another photograph
+    shown.mkdir()
     for name, home in (("one network", "one_for_all"), ("with prompts", "one_for_all_prompts")):
         weights.append(shown / f"{name}.pth")
         shutil.copy(folder / home / "checkpoints" / "last.pth", weights[-1])

@@ -3,12 +3,13 @@
     python scripts/time_to_quality.py -o runs/time_to_quality               # 80 minutes for each of two networks
     python scripts/time_to_quality.py -o runs/smoke --minutes 1 --validate 2 --networks dgunet_denoise
 
-The second only shows whether all of it runs. The published recipe trains for --minutes, ours for a third of that. Both
-schedules are fitted to their run: the published one keeps its form, with its warm-up and its halvings at the same
-shares of the run, which is better than its first minutes would be. Everything else of the published recipe is kept
-(loss, beginning, rate, batch, patch); the data are ours (configs/small.yaml). Speeds are measured first, so the machine
-should be idle. Minutes are those of the training steps, without validation. PSNR is of 8 held-out photographs. Writes
-time_to_quality.md, .json and .png; a run that already exists is not repeated.
+The second only shows whether all of it runs. The published recipe trains for --minutes, ours for a third of that. What
+recipes count in steps or epochs (warm-up, halvings, blending of samples) comes at the same shares of these runs, which
+is better for the published one than its first minutes would be. Everything else of the published recipe is kept (loss,
+beginning, rate, batch, patch), but the data are ours (configs/small.yaml), and dgunet_denoise is as narrow as ours and
+trained for all noise levels up to 55, as ours is. Speeds are measured first, so the machine should be idle. Minutes
+are those of the training steps, without validation. PSNR is of 8 held-out photographs. Writes time_to_quality.md, .json
+and .png. A run with the same --minutes and --validate that is there already is not repeated.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ Points = list[Point]  # minutes, PSNR in dB
 
 
 class Way(NamedTuple):
-    """A recipe, and settings over it; the schedule in shares of the run, as the published trainings have it."""
+    """A recipe, and settings over it; what the recipe counts in steps or epochs, as shares of its own run."""
 
     recipe: str
     settings: dict[str, Any]
@@ -48,20 +49,22 @@ class Way(NamedTuple):
 
 NARROW = {"MODEL.ARGS.stages": 5, "MODEL.ARGS.width": 16, "MODEL.ARGS.growth": 8, "MODEL.ARGS.tail": 8}
 ON_CPU = {"TRAIN.BATCH": 8}  # as configs/small.yaml advises for two cores
+OURS = {"SCHEDULE.WARMUP": 200 / 5000}
+IN_EPOCHS = ("TRAIN.MIXUP_AFTER",)
 NETWORKS = {
     "usrnet_tiny": (
         "usrnet_table1:scale=2,kernel=5",
         Way("sr/configs/usrnet_tiny.yaml", {}, {"SCHEDULE.ARGS.milestones": [0.2, 0.4, 0.6, 0.8]}),
-        Way("sr/configs/usrnet_tiny_small.yaml", ON_CPU),
+        Way("sr/configs/usrnet_tiny_small.yaml", ON_CPU, OURS),
     ),
     "dgunet_denoise": (
         "gaussian_denoise:sigma=25",
         Way(
             "denoise/configs/gaussian.yaml",
             {**NARROW, "DATA.ARGS.sigma": 55.0, "DATA.ARGS.blind": True},
-            {"SCHEDULE.WARMUP": 3 / 80, "SCHEDULE.ARGS.length": 117 / 80},
+            {"SCHEDULE.WARMUP": 3 / 80, "SCHEDULE.ARGS.length": 117 / 80, "TRAIN.MIXUP_AFTER": 5 / 80},
         ),
-        Way("denoise/configs/gaussian_small.yaml", ON_CPU),
+        Way("denoise/configs/gaussian_small.yaml", ON_CPU, OURS),
     ),
 }
 
@@ -76,7 +79,8 @@ def train(way: Way, folder: Path, protocol: str, steps: int, per_epoch: int, val
     settings |= {"TRAIN.ITERATIONS": steps, "TRAIN.PATCHES": per_epoch * batch}
     settings["TRAIN.VALIDATE_EVERY"] = 1 if validate else 10**6
     for key, share in way.shares.items():
-        counts = [round(steps * one) + i for i, one in enumerate(share if isinstance(share, list) else [share])]
+        run = -(-steps // per_epoch) if key in IN_EPOCHS else steps
+        counts = [round(run * one) + i for i, one in enumerate(share if isinstance(share, list) else [share])]
         settings[key] = counts if isinstance(share, list) else counts[0]
     words = [str(word) for item in settings.items() for word in item]
     subprocess.run(
@@ -87,7 +91,7 @@ def train(way: Way, folder: Path, protocol: str, steps: int, per_epoch: int, val
 
 def measured(way: Way, folder: Path, protocol: str, minutes: float, validations: int) -> Points:
     """PSNR against minutes of training, of a run that takes about ``minutes``."""
-    found = folder / "points.json"
+    found = folder / f"points_{minutes:g}_minutes_{validations}.json"
     if found.is_file():
         return [tuple(point) for point in json.loads(found.read_text())]
     trial = train(way, folder / "speed", protocol, 2 * TRIAL, TRIAL, validate=False)

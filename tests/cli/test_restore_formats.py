@@ -249,8 +249,19 @@ def test_floats_stay_floats_where_the_kernel_is_chosen_from_the_evidence(
     assert len(np.unique(found)) > 500
 
 
+def test_a_jpeg_that_a_task_leaves_as_it_is_keeps_its_bytes_unless_another_quality_is_asked(
+    tmp_path: Path, command: Command
+) -> None:
+    Image.fromarray(scene(40, 40)).save(tmp_path / "a.jpg", quality=80)
+    words = ("restore", tmp_path / "a.jpg", "--task", "denoise", "--strength", 0, "-o")
+    assert command(*words, tmp_path / "b.jpg")[0] == 0
+    assert (tmp_path / "b.jpg").read_bytes() == (tmp_path / "a.jpg").read_bytes()
+    assert command(*words, tmp_path / "c.jpg", "--quality", 30)[0] == 0
+    assert len((tmp_path / "c.jpg").read_bytes()) < len((tmp_path / "a.jpg").read_bytes())
+
+
 def test_an_array_that_a_task_leaves_as_it_is_keeps_every_value_also_its_noise(
-    tmp_path: Path, command: Command, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, command: Command
 ) -> None:
     picture = (np.random.default_rng(0).random((24, 24, 3), np.float32) - 0.25) * 1e-3
     np.save(tmp_path / "a.npy", picture)

@@ -436,3 +436,12 @@ def test_a_network_that_does_not_say_how_many_numbers_it_measures_is_asked_by_th
     assert "it is read as a picture; in .npz or .mat it is m" in caplog.text
     assert command("restore", tmp_path / "n.npz", "-o", tmp_path / "p.npy", *words)[0] == 0
     np.testing.assert_array_equal(np.load(tmp_path / "p.npy"), array if axes == 2 else array[0])
+
+
+def test_a_measurement_of_another_ratio_in_a_folder_has_failed(tmp_path: Path, command: Command) -> None:
+    weights, m = saved(tmp_path / "w.pth", "ista_net_plus", ratio=1, block=16), 3
+    (tmp_path / "in").mkdir()
+    for name, count in (("a", m), ("b", m + 1)):
+        np.savez(tmp_path / "in" / f"{name}.npz", np.random.default_rng(0).random((count, 4, 4)))
+    code, out, err = command("restore", tmp_path / "in", "-o", tmp_path / "out", "--weights", weights)
+    assert (code, "restored 1\nfailed 1:" in out) == (1, True), out + err

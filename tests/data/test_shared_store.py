@@ -257,7 +257,7 @@ def test_a_damaged_store_is_made_anew_with_one_line(
     lines = [record.message for record in caplog.records if record.levelno >= logging.WARNING]
     assert len(lines) == 1
     assert "is damaged" in lines[0]
-    assert "made anew" in lines[0]
+    assert "made again" in lines[0]
     caplog.clear()
     same(opened(files, "disk"), files)
     assert "damaged" not in caplog.text

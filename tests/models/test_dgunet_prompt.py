@@ -122,8 +122,18 @@ def test_tiles_share_the_prompt_of_the_picture_each_at_its_place(
     assert asked == [(1, channels, 133, 91)], "once for all tiles"
     assert np.abs(tiled - whole).max() < 1e-6
     assert np.abs(restore(y, net, tile=64, precision="bf16") - whole).max() < 0.05
+    together = restore(y, net, tile=None, ensemble=True)
+    assert np.abs(restore(y, net, tile=64, ensemble=True) - together).max() < 1e-6
     monkeypatch.setattr(Shaded, "of_whole", ())
     assert np.abs(restore(y, net, tile=64) - whole).max() > 0.05, "tiles alone would differ"
+
+
+@pytest.mark.parametrize("found", [{}, {"shade": torch.ones(1, 4, 2, 2)}, {"prompt": torch.ones(4, 2, 2)}])
+def test_a_survey_that_returns_something_else_is_one_line(found: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    net = narrow("dgunet_prompt")
+    monkeypatch.setattr(net, "survey", lambda y: found)
+    with pytest.raises(UnfoldError, match=r"survey returns images \(1,C,h,w\) named prompt, not "):
+        restore(np.zeros((72, 40, 3), np.float32), net, tile=64)
 
 
 def test_a_self_ensemble_in_tiles_turns_the_prompt_with_them(monkeypatch: pytest.MonkeyPatch) -> None:

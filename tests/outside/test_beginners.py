@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import unfold
-from unfold import registry
+from unfold import option_values, registry
 from unfold.errors import UnfoldError
 from unfold.models.unfolding import UnfoldingNetwork
 
@@ -313,6 +313,6 @@ def test_a_recipe_names_the_network_and_the_checkpoint_says_its_options(project:
 
 
 def test_whole_numbers_are_choices_and_true_is_no_one() -> None:
-    assert registry._coerced(1, Literal[1, 2]) == 1
-    with pytest.raises(registry._UnfitError, match="one of 1, 2"):
-        registry._coerced(True, Literal[1, 2])
+    assert option_values.coerced_to(1, Literal[1, 2]) == 1
+    with pytest.raises(option_values.UnfitError, match="one of 1, 2"):
+        option_values.coerced_to(True, Literal[1, 2])

@@ -394,7 +394,7 @@ def _add_restore(commands: Subparsers) -> None:
         "network that takes them (see `unfold models NAME`). Alpha, colour profile and EXIF are kept. Folders are "
         "searched recursively. Results keep name, format (PNG for formats that are only read) and subfolder. Existing "
         "results are not overwritten, so the same command continues a stopped run. Exit code 1: some "
-        "pictures failed, as listed at the end; 2: all failed.",
+        "pictures failed, as listed at the end; 2: nothing was restored, as all failed or are no measurements.",
         epilog="Example: unfold restore photo.jpg -o large.png --task enlarge --scale 2. With a blur that is known: "
         "unfold restore holiday -o sharper --weights usrnet_tiny --kernel gauss:1.6 --sigma 2.55. "
         "Which kernel? unfold restore photo.png -o sheet.png --weights usrnet_tiny --kernel grid",
@@ -508,7 +508,7 @@ def _add_network(command: argparse.ArgumentParser, more: str = "", about: str = 
         "--sigma",
         metavar="LEVEL|estimate",
         help="USRNet: standard deviation of the noise on the scale 0 to 255, or estimate: from each picture (default: "
-        "estimated together with the kernel if --kernel is not given either, otherwise 2)",
+        "2; estimated together with the kernel for --scale 2 to 4 without --kernel)",
     )
     command.add_argument(
         "--input",

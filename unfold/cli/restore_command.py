@@ -59,6 +59,7 @@ from unfold.inference.validate_inputs import check_inputs
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.registry import short
 from unfold.util.arrays import Array, Named
+from unfold.util.atomic_files import copy_file
 from unfold.util.device import devices_for, pick_device, place
 from unfold.util.matrix_files import OtherContentError
 from unfold.util.paths import as_path
@@ -96,7 +97,7 @@ class Options:
 
 
 class Outcome(NamedTuple):
-    """Exit code 0, 1 where some pictures failed, 2 where all did; and the report."""
+    """Exit code 0, 1 where some pictures failed, 2 where all failed or were passed over; and the report."""
 
     code: int
     text: str
@@ -449,11 +450,14 @@ def restore_file(job: Job, net: UnfoldingNetwork, options: Options) -> Done:
     lost: list[str] = []
     if options.reduce:
         result, lost = reduced(result, job.target.suffix.lower())
-    write = write_picture if options.quality is None else partial(write_picture, quality=options.quality)
-    write(job.target, result)
+    kept = image is picture.pixels
+    if kept and options.quality is None and job.target.suffix.lower() == job.source.suffix.lower():
+        copy_file(job.source, job.target)  # encoding a JPEG anew would take more from it
+    else:
+        write = write_picture if options.quality is None else partial(write_picture, quality=options.quality)
+        write(job.target, result)
     if restored and restored.parts > 1:
         _log_difference(name, picture, net, restored, inputs, options.precision)
-    kept = image is picture.pixels
     return Done("kept" if kept else "done", grey=not kept and _counts_as_grey(picture, net), lost=lost)
 
 

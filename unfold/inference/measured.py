@@ -45,7 +45,7 @@ def reading_of(path: Path, net: UnfoldingNetwork) -> Reading:
     Measurements are .npz and .mat, which no picture is; and .npy of complex numbers or, where the network takes those,
     of two planes (H,W,2) or (2,H,W), or of measurements (M,h,w). A .npy whose last axis is 1 or 3 may be a picture, as
     one of two axes. It is a measurement where the network says how long its first axis is, this one is so long, and
-    holds no integers of 8 or 16 bits; else it is a picture. Both are doubtful.
+    holds no unsigned integers of 8 or 16 bits; else it is a picture. Both are doubtful.
     """
     fact, ending = net.measurement, path.suffix.lower()
     if fact is None or ending in PACKED:
@@ -85,7 +85,8 @@ def log_doubts(paths: Sequence[Path], net: UnfoldingNetwork) -> None:
             shape = np.load(found[0], mmap_mode="r").shape
             says = f"{found[0]}{more}: by its shape, {shape}, it may be a picture or {fact.name}"
             if as_measured:
-                logger.info("note: %s; it is read as %s; a picture is one in 8 or 16 bits, or .png", says, fact.name)
+                how = "a picture is one in unsigned 8 or 16 bits, or .png"
+                logger.warning("note: %s; it is read as %s; %s", says, fact.name, how)
             else:
                 logger.info("note: %s; it is read as a picture; in .npz or .mat it is %s", says, fact.name)
 
@@ -115,8 +116,11 @@ def read_measured(path: Path, net: UnfoldingNetwork, largest: float = float("inf
         array = array[None]
     first = 1 if fact.axes == 2 else fact.first
     long = f", its first axis of length {fact.first}" if fact.axes == 3 and fact.first else ""
-    if array.ndim != 3 or (first and len(array) != first):
-        raise OtherContentError(f"{given}, and what is wanted is {fact.name}, {fact.about}, without the axis B{long}")
+    wanted = f"{given}, and what is wanted is {fact.name}, {fact.about}, without the axis B{long}"
+    if array.ndim != 3:
+        raise OtherContentError(wanted)
+    if first and len(array) != first:  # a measurement, but of another ratio
+        raise UnfoldError(wanted)
     return np.ascontiguousarray(array, np.complex64 if fact.complex else np.float32)
 
 

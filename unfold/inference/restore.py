@@ -22,6 +22,7 @@ from unfold.models.run_on_arrays import Method, as_tensors, network, unwrapped
 from unfold.models.self_ensemble import ensembled
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.physics.boundary import periodic
+from unfold.user_files import their_errors
 from unfold.util.arrays import Array, Named
 from unfold.util.device import device_of, pick_device, place, release_memory
 from unfold.util.precision import Precision, autocast_for
@@ -142,7 +143,8 @@ def restore_with_tiles(
     def run(rows: slice, columns: slice) -> Pixels:
         window = tuple(slice(part.start // scale, part.stop // scale) for part in (rows, columns))
         cut = {name: inputs[name][window] for name in images}
-        if net.of_whole and (rows.stop - rows.start, columns.stop - columns.start) != size:
+        # With an ensemble also at once: its views share what tiles share.
+        if net.of_whole and (ensemble or (rows.stop - rows.start, columns.stop - columns.start) != size):
             whole = tuple(-(-n // net.size_multiple) * net.size_multiple for n in padded.shape[:2])
             cut |= {name: resized_part(small, whole, *window) for name, small in alike().items()}
         estimate = method({**inputs, **cut, net.picture: measurement(padded[window], net)})
@@ -216,8 +218,13 @@ def _surveyed(picture: Image, net: UnfoldingNetwork, device: torch.device, preci
     y = as_tensors({net.picture: measurement(picture, net)}, net, device)[net.picture]
     if y.shape[1] > net.channels == 1:  # channels are restored one by one
         y = y.mean(dim=1, keepdim=True)
-    with torch.inference_mode(), autocast_for(device, precision):
+    with torch.inference_mode(), autocast_for(device, precision), their_errors(type(net).__name__):
         found = net.survey(y)
+    if set(found) != set(net.of_whole) or any(small.ndim != 4 or len(small) != 1 for small in found.values()):
+        shapes = {name: tuple(small.shape) for name, small in found.items()}
+        raise UnfoldError(
+            f"{type(net).__name__}.survey returns images (1,C,h,w) named {', '.join(net.of_whole)}, not {shapes}"
+        )
     return {name: small[0].permute(1, 2, 0).float().cpu().numpy() for name, small in found.items()}
 
 
@@ -243,6 +250,7 @@ def continued(inputs: Named, net: UnfoldingNetwork, scale: int) -> dict[str, obj
     if net.border != "circular":
         return inputs
     large = [name for name, one in net.inputs.items() if one.kind == "image" and name in inputs]
+    large += [name for name in net.of_whole if name in inputs]
     return {**inputs, **{name: periodic(inputs[name], scale).astype(np.float32) for name in large}}
 
 

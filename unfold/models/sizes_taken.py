@@ -57,7 +57,8 @@ def size_fault(net: UnfoldingNetwork) -> str:
     kind = type(net)
     if not _outside(net):  # made of the package's parts and theirs
         part = next(type(module) for module in net.modules() if _outside(module))
-        place = (place_of(result) if isinstance(result, BaseException) else None) or line_of(part.forward)
+        own = part.forward if _is_theirs(part.forward.__module__) else part
+        place = (place_of(result) if isinstance(result, BaseException) else None) or line_of(own)
         return (
             f"{place}: {kind.__name__} with {part.__name__} {sizes}: forward pads and crops, {tools} (docs/extend.md)"
         )

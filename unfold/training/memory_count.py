@@ -89,18 +89,20 @@ def smallest_patch(cfg: CfgNode) -> int:
     """The side of the smallest patch that the recipe could be trained with, as far as a few tries show."""
     net, patch = bare_network(cfg), settings_of(cfg).train.patch
     scale = min(build_degradation(cfg, net).scales) if "scale" in net.inputs else 1
-    sides = [side for side in range(1, patch + 1) if legal(cfg, {"TRAIN.PATCH": side})]
+
+    def trained(side: int) -> bool:
+        return legal(cfg, {"TRAIN.PATCH": side}) is not None
 
     def taken(side: int) -> bool:
         return takes(net, side // scale, side // scale)
 
     # Some networks take no sizes as small as they say, as those that pad by reflection; where the recipe's size cannot
     # be tried without numbers, no other can. Doubled sides are few, and among them are those of networks with halvings.
-    first = sides[0]
+    first = next(side for side in range(1, patch + 1) if trained(side))
     if taken(first) or not taken(patch):
         return first
     doubled = (2**power for power in range(1, patch.bit_length()))
-    return next((side for side in doubled if side in sides[1:-1] and taken(side)), patch)
+    return next((side for side in doubled if first < side < patch and trained(side) and taken(side)), patch)
 
 
 def what_helps(cfg: CfgNode, world: int = 1) -> str:

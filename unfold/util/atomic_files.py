@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,7 +37,7 @@ def whole_file(path: Path, *, shared: bool = False) -> Iterator[BinaryIO]:
 
     A reader sees the complete old file or the complete new one. The temporary name is always the same, so killed runs
     leave at most one. shared: other processes may write this file at the same time; the temporary name is then unique,
-    and the last file that is finished counts.
+    each killed process leaves its own, and the last file that is finished counts.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     own = f".{secrets.token_hex(8)}" if shared else ""
@@ -54,3 +55,11 @@ def whole_file(path: Path, *, shared: bool = False) -> Iterator[BinaryIO]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Copy a file's bytes, see :func:`whole_file`; nothing is done where both are the same file."""
+    if target.exists() and target.samefile(source):
+        return
+    with source.open("rb") as old, whole_file(target) as new:
+        shutil.copyfileobj(old, new)

@@ -107,7 +107,7 @@ def alone(target: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        logger.info("waiting for another process, which downloads %s", target)
+        logger.info("waiting for another process, which writes %s", target)
         lock.acquire()
     try:
         yield

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ def states(sets: Iterable[DataSet]) -> list[State]:
     """The state of each set, see :func:`unfold.data.catalog.paper_sets.state`; unchanged files are not read again.
 
     Files are unchanged where paths, sizes and times of change are. Verdicts are kept in data_sets.json in the cache
-    folder, the newest MOST of folders that exist. A damaged file is ignored and rewritten. If it cannot be written,
+    folder, the newest MOST. A damaged file is ignored and rewritten. If it cannot be written,
     images are read every time. Sets with an unreadable file are read every time, too: the reason may go away while the
     file stays. `unfold tables` does not rely on these verdicts; it reads the images.
     """
@@ -67,12 +66,9 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _wanted(known: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
-    """The newest MOST of folders that exist, the oldest first."""
+    """The newest MOST, the oldest first."""
     verdicts = {key: value for key, value in known.items() if key not in new} | new
-    roots = {key.partition(BELOW)[2] for key in verdicts}
-    there = {root: os.path.isdir(root) for root in roots}  # noqa: PTH112  (the names may be anything)
-    kept = [(key, value) for key, value in verdicts.items() if there[key.partition(BELOW)[2]]]
-    return dict(kept[-MOST:])
+    return dict(list(verdicts.items())[-MOST:])
 
 
 def _stamp(one: DataSet, files: list[Path]) -> str:

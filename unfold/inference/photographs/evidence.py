@@ -14,6 +14,7 @@ from unfold.inference.photographs.noise_and_blur import blur_width, luma_in_255,
 from unfold.inference.photographs.reductions import likely_ways
 
 SOFT = 0.45  # pixels of blur: photographs, also reduced ones, have less
+LOSSY = (".webp", ".avif", ".heic", ".heif", ".jp2", ".j2k", ".jxl")  # formats that may take as JPEG does
 LOOKED_AT = 1024  # pixels on a side, in the middle: enough, and bounded memory
 
 
@@ -21,8 +22,8 @@ LOOKED_AT = 1024  # pixels on a side, in the middle: enough, and bounded memory
 class Evidence:
     """jpeg: error of compression, of 255, 0 without traces of it; quality: of the nearest standard table, or None;
     noise: of 255, 0 where it is not distinguishable from texture; blur: pixels, 0 where edges are sharp; ways: how the
-    picture may have been made small, most likely first; in_file: whether the JPEG is the file itself, not one that was
-    decoded and saved again without loss.
+    picture may have been made small, most likely first; in_file: whether the file itself is a JPEG, or may be lossy
+    otherwise; else traces of JPEG are of a file that was decoded and saved again without loss.
     """
 
     jpeg: float
@@ -67,7 +68,7 @@ def gather(pixels: NDArray[Any], source: Path | None = None) -> Evidence:
     middle = _middle(pixels).astype(np.float32) * np.float32(255 / np.iinfo(pixels.dtype).max)
     luma = luma_of(middle)
     table = table_of(source) if source is not None else None
-    in_file = table is not None
+    in_file = table is not None or (source is not None and source.suffix.lower() in LOSSY)
     if table is None:
         table = found_table(luma)
     return Evidence(

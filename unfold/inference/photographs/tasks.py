@@ -139,8 +139,8 @@ def restore_photograph(
 
 
 def kept_with_its_jpeg(evidence: Evidence) -> bool:
-    """Whether the only error is that of a JPEG which somebody decoded and saved again without loss: that picture is
-    their original, and what a JPEG of at least LEAST_QUALITY took is not worth a change that may harm it.
+    """Whether the only error found is that of a JPEG which somebody decoded and saved again without loss: it may be
+    the only original there is, and what a JPEG of at least LEAST_QUALITY took is not worth a change that may harm it.
     """
     if evidence.in_file or evidence.quality is None or evidence.noise:
         return False

@@ -272,10 +272,10 @@ def compare_data(folder: Path, cfg: CfgNode, now: dict[str, Any]) -> None:
     for (key, place, what), (_, was, _) in zip(_places(cfg), _places(_recipe_of(folder, cfg)), strict=True):
         then, moved = last.get(what), was != place
         if not isinstance(then, dict) or "sha256" not in then:
-            if moved:
+            if moved or (what not in last and "sha256" in now[what]):  # older versions noted mixtures as one set
                 lines[
-                    f"{key} is {place} and was {was}: it is not known whether the images are the same, as this run "
-                    "did not record them when it started"
+                    f"{key} is {place}{f' and was {was}' if moved else ''}: it is not known whether the images are the "
+                    "same, as this run did not record them when it started"
                 ] = logging.WARNING
         elif "sha256" not in now[what]:
             continue  # the same files
