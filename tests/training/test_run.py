@@ -25,6 +25,7 @@ from unfold.errors import UnfoldError
 from unfold.models.unfolding import Output
 from unfold.training import checkpoint, trainer
 from unfold.training.log import RunLog, read_log
+from unfold.training.processes.run_lock import only_training
 from unfold.training.setup.build_run import _prepare_folder, build_trainer
 from unfold.weights.read_checkpoint import read_checkpoint
 
@@ -158,6 +159,22 @@ def test_a_run_is_not_overwritten_unless_asked(recipe: Path, tmp_path: Path) -> 
     assert len(read_log(tmp_path / "run" / "log.jsonl")) == 2
     assert mine.exists()
     assert not (tmp_path / "run" / "code").exists(), "it was of the run that is gone"
+
+
+def test_one_training_at_a_time_writes_into_a_folder(recipe: Path, tmp_path: Path) -> None:
+    train(recipe, until=1)
+    folder = tmp_path / "run"
+    begun = build_trainer(load_config(recipe, []), resume=True)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    with only_training(folder):
+        for options in ({"resume": True}, {"overwrite": True}):
+            with pytest.raises(UnfoldError, match=r"another training is writing into .*run: wait until it ends, or"):
+                train(recipe, **options)
+        with pytest.raises(UnfoldError, match="another training is writing"):
+            begun.fit()
+        build_trainer(load_config(recipe, []), overwrite=True, dry=True)
+    assert before == {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    begun.fit()
 
 
 def test_resuming_needs_the_same_run(recipe: Path, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import math
 import signal
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from unfold.training.checkpoint import save_checkpoint
 from unfold.training.log import RunLog
 from unfold.training.processes.batch_loading import WorkerDied, batches
 from unfold.training.processes.distributed import Processes
+from unfold.training.processes.run_lock import only_training
 from unfold.training.processes.signals import Request, Stopped, requests_to_stop
 from unfold.training.progress_line import Line
 from unfold.training.schedule import Schedule
@@ -79,11 +81,12 @@ class Trainer:
         """Train to the last step, or to the end of epoch ``until``.
 
         Raises Stopped where a signal asked for it, with the whole state of the run saved; UnfoldError if it cannot
-        continue.
+        continue, or another training is writing into the folder.
         """
         last = self.steps if until is None else min(until * self.per_epoch, self.steps)
         self.sums = self.sums.to(self.device if can(self.device, "float64") else "cpu")
         with (
+            only_training(self.folder) if self.processes.first else nullcontext(),
             requests_to_stop() as request,
             Line(self._patches(0, self.steps), self._patches(0, self.step), self.processes.first) as bar,
         ):

@@ -42,6 +42,7 @@ from unfold.training.log import RunLog
 from unfold.training.memory_count import check_memory
 from unfold.training.mixup import mixed
 from unfold.training.processes.distributed import Processes
+from unfold.training.processes.run_lock import check_unused
 from unfold.training.setup import environment, user_code
 from unfold.training.setup.build_parts import build_loader, build_loss, build_rate, build_update
 from unfold.training.setup.environment import read_starts
@@ -110,6 +111,8 @@ def build_trainer(
     check_sizes(cfg, processes.world)
     if processes.first:
         _check_folder(folder)
+    if writes:
+        check_unused(folder)
     check_recipes(processes, cfg)
     found = processes.from_first(lambda: _find_run(cfg, folder, resume, overwrite or dry))
     if found is not None:
