@@ -192,7 +192,7 @@ def test_without_a_kernel_enlarging_chooses_one_for_each_picture_as_the_task_doe
     words = ("restore", tmp_path / "a.png", "--weights", usrnet, "-o")
     assert command(*words, tmp_path / "3", "--scale", 3)[0] == 0
     assert "no --kernel is given; it is estimated from each picture" in caplog.text
-    assert "a.png: found no trace of JPEG, no noise beside texture" in caplog.text
+    assert "a.png: found no trace of JPEG, no noise in its smoothest parts" in caplog.text
     evidence = gather(scene(16, 16))
     assumed = first_assumption(evidence, 3)
     np.testing.assert_array_equal(assumed["kernel"], kernel_of(evidence.ways[0], 3))

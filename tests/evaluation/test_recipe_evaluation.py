@@ -101,7 +101,7 @@ def test_every_recipe_is_tested_by_its_protocol_with_the_numbers_that_the_protoc
     code, _, err = command("test", "--protocol", protocol, *given, *words)
     assert (code, err) == (0, "")
     expected = json.loads((tmp_path / "by.json").read_text())["images"]
-    (model_name,) = {key for row in tested["images"].values() for key in row} - {"noisy input"}
+    (model_name,) = {key for row in tested["images"].values() for key in row} - {"input", "noisy input"}
     scores = {name: (row[model_name]["psnr"], row[model_name]["ssim"]) for name, row in tested["images"].items()}
     assert scores == {row["image"]: (row["psnr"], row["ssim"]) for row in expected}
 

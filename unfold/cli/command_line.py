@@ -107,7 +107,8 @@ def test(arguments: argparse.Namespace) -> int:
     for option in ("model", "json", "device", "stages", "others"):
         if getattr(arguments, option) is not None:
             option = "input" if option == "others" else option
-            raise UnfoldError(f"--{option} is an option of --protocol; with --config set it by KEY VALUE")
+            instead = "results.json in the run folder has the numbers" if option == "json" else "set it by KEY VALUE"
+            raise UnfoldError(f"--{option} is an option of --protocol; with --config {instead}")
     if arguments.weights is None:
         raise UnfoldError("give --weights, the checkpoint to test")
     if arguments.data is not None and "DATA.TEST" in arguments.overrides[::2]:

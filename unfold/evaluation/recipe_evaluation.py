@@ -34,6 +34,7 @@ from unfold.models.run_on_arrays import Image
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.protocols.gaussian_denoising import GaussianDenoising
 from unfold.protocols.protocol import Case, Protocol, Sample, sample_of, windowed
+from unfold.protocols.sidd import SIDD
 from unfold.protocols.synthetic_validation import Mixed
 from unfold.registry import NETWORK, Part, is_known, short
 from unfold.report.numbers import finite
@@ -58,7 +59,7 @@ from unfold.weights.read_checkpoint import read_checkpoint
 from unfold.weights.resolve_weights import find_weights, published
 
 logger = logging.getLogger("unfold")
-INPUT = "noisy input"  # the measurement itself, where it is as large as the target
+INPUT, NOISY = "input", "noisy input"  # the measurement itself, where it is as large as the target
 STAGES_SHOWN = 2
 
 
@@ -127,16 +128,16 @@ def run_test(
     strengths = {one: tune(one, cast(GaussianDenoising, protocol), tuning) for one in baselines}
 
     rows = {}
+    given = NOISY if isinstance(protocol, GaussianDenoising | SIDD) else INPUT  # haze, rain and blur are no noise
     for case in progress(cases, "testing", "image"):
         with their_errors(f"the protocol {protocol.name}"):
             own, alone = protocol.of(case)
             sample = sample_of(own, alone)
-            row = rows[case.name] = _without_network(own, sample, strengths)
+            row = rows[case.name] = _without_network(own, given, sample, strengths)
             stages = {}
             for name, net in nets.items():
                 row[name], stages[name] = evaluate_stages(net, own, alone, sample, device, files[name][1])
-        title = INPUT if isinstance(own, GaussianDenoising) else "input"  # haze, rain and blur are no noise
-        _draw(output / "strips" / f"{case.name}.png", title, sample, row, stages)
+        _draw(output / "strips" / f"{case.name}.png", given, sample, row, stages)
     means = _means(rows, list(protocol.parts) if isinstance(protocol, Mixed) else [])
     mean = means.pop("")
     results = {
@@ -286,7 +287,7 @@ def _named(weights: str | Path | Sequence[str | Path], model: str) -> dict[str, 
         names = [f"{file.parts[-depth] if depth < len(file.parts) else ''}/{file.stem}" for file in real]
     if len(set(names)) < len(names):
         names = [str(file) for file in real]
-    taken = (INPUT, *CLASSICAL)
+    taken = (INPUT, NOISY, *CLASSICAL)
     names = [name if name not in taken else f"{name} (weights)" for name in names]
     return dict(zip(names, zip(said, files, strict=True), strict=True))
 
@@ -307,13 +308,13 @@ def _clear(output: Path) -> None:
         raise UnfoldError(f"the folder {output} cannot be written: {error.strerror or error}") from None
 
 
-def _without_network(protocol: Protocol, sample: Sample, strengths: dict[str, float]) -> dict[str, Score]:
+def _without_network(protocol: Protocol, given: str, sample: Sample, strengths: dict[str, float]) -> dict[str, Score]:
     """The scores of the measurement itself (where it has the target's size) and of the baselines."""
     assert sample.target is not None
     y = sample.inputs.get("y")
     row = {}
     if y is not None and windowed(y, sample.window).shape == sample.target.shape:  # else it is no picture of that size
-        row[INPUT] = _score(scored(protocol, protocol.finish(windowed(y, sample.window)), sample.target))
+        row[given] = _score(scored(protocol, protocol.finish(windowed(y, sample.window)), sample.target))
     for name, strength in strengths.items():
         assert isinstance(protocol, GaussianDenoising)
         assert y is not None
@@ -328,11 +329,11 @@ def _score(scores: dict[str, float], seconds: float = 0) -> Score:
     return Score(scores["psnr"], scores["ssim"], seconds)
 
 
-def _draw(path: Path, title: str, sample: Sample, row: dict[str, Score], stages: dict[str, list[Image]]) -> None:
+def _draw(path: Path, given: str, sample: Sample, row: dict[str, Score], stages: dict[str, list[Image]]) -> None:
     """Draw one network with some of its stages, or the results of several networks."""
     assert sample.target is not None
-    y = None if INPUT not in row else windowed(sample.inputs["y"], sample.window)
-    panels = [] if y is None else [Panel(_shown(y), title, row[INPUT].psnr)]
+    y = None if given not in row else windowed(sample.inputs["y"], sample.window)
+    panels = [] if y is None else [Panel(_shown(y), given, row[given].psnr)]
     for name, images in stages.items():
         alone, quality = len(stages) == 1, row[name].stages
         few = some_stages(len(images), STAGES_SHOWN) if alone else []

@@ -279,12 +279,13 @@ class UnfoldingNetwork(nn.Module, ABC):
         result = self.stage(k, x, memory, context)
         wrong = ""
         if not isinstance(result, tuple) or len(result) not in (2, 3):
-            kind = f"tuple of {len(result)}" if isinstance(result, tuple) else type(result).__name__
+            kind = "Tensor" if isinstance(result, Tensor) else type(result).__name__
+            kind = f"tuple of {len(result)}" if isinstance(result, tuple) else kind
             wrong = f"returns a {kind}, and (x, memory) or (x, memory, extras) is wanted"
         elif not isinstance(result[0], Tensor):
             wrong = f"returns a {type(result[0]).__name__} as the estimate, and a tensor is wanted"
         elif result[0].shape != x.shape:
-            wrong = f"makes an estimate of shape {tuple(result[0].shape)} of one of {tuple(x.shape)}: it has to stay"
+            wrong = f"makes an estimate of shape {tuple(result[0].shape)} from one of {tuple(x.shape)}: it has to stay"
         elif len(result) == 3 and not (
             isinstance(result[2], dict) and all(isinstance(value, Tensor) for value in result[2].values())
         ):

@@ -42,7 +42,7 @@ class Evidence:
         jpeg = f"{'' if self.in_file else 'an earlier '}JPEG of quality {self.quality}"
         found = [
             jpeg if self.quality else "no trace of JPEG",
-            f"noise {self.noise:.1f} (of 255)" if self.noise else "no noise beside texture",
+            f"noise {self.noise:.1f} (of 255)" if self.noise else "no noise in its smoothest parts",
             f"a blur of {self.blur:.1f} pixels" if self.blur > SOFT else "sharp edges",
         ]
         return ", ".join(found)

@@ -188,8 +188,8 @@ def _denoise_by_its_own_level(picture: Pixels, evidence: Evidence, run: Run, str
     image = keeping_texture(picture, result)
     return Restored(
         image,
-        f"found {found}: {size_of_change(picture, image):.1f} (of 255) removed as noise of a camera and JPEG error; "
-        "--strength 0.5 removes less, 1.5 more",
+        f"found {found}: {size_of_change(picture, image):.1f} (of 255) taken for noise of a camera and JPEG "
+        "error, and removed; --strength 0.5 removes less, 1.5 more",
     )
 
 
