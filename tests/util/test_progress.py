@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 
 import pytest
+from tqdm import tqdm
 
 from unfold.util import progress as shown
 from unfold.util.progress import bar, progress
@@ -90,3 +92,11 @@ def test_a_bar_that_python_collects_while_another_begins_does_not_stop_the_progr
     thread.start()
     thread.join(10)
     assert ended, "it waits for a lock that it holds itself"
+
+
+def test_a_line_beside_open_bars_holds_no_control_characters(
+    lines: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    with bar(10, "restoring", "picture"), bar(100, "large.png", "pixel"):
+        tqdm.write("found JPEG", file=sys.stderr)
+    assert capfd.readouterr().err == "found JPEG\n"

@@ -64,6 +64,10 @@ class _Bar(tqdm):  # type: ignore[type-arg]
         if self.drawn:
             super().display(msg, pos)
 
+    def clear(self, nolock: bool = False) -> None:
+        if self.drawn:
+            super().clear(nolock)
+
     def reset(self, total: float | None = None) -> None:
         super().reset(total)
         self.before, self.begun = self.n, time.monotonic()
