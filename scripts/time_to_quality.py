@@ -154,9 +154,9 @@ def main() -> None:
         rows.append(
             (
                 name,
-                f"{theirs[-1][1]:.2f} after {theirs[-1][0]:.0f} min",
-                f"{own[-1][1]:.2f} after {own[-1][0]:.0f} min",
-                "not reached" if when is None else f"{when:.0f} min, {when / theirs[-1][0]:.2f} of the time",
+                f"{theirs[-1][1]:.2f} after {theirs[-1][0]:.1f} min",
+                f"{own[-1][1]:.2f} after {own[-1][0]:.1f} min",
+                "not reached" if when is None else f"{when:.1f} min, {when / theirs[-1][0]:.2f} of the time",
             )
         )
         table = markdown(("network", "published recipe, dB", "ours, dB", "ours reaches the published best"), rows)
