@@ -103,3 +103,19 @@ def test_inputs_that_do_not_fit_are_refused() -> None:
     for ratio in (0, 101):
         with pytest.raises(UnfoldError, match="ratio"):
             create_model("dgunet_cs", ratio=ratio)
+
+
+@pytest.mark.parametrize("name", ["dgunet_cs", "dgunet_plus_cs"])
+def test_started_as_identity_it_returns_the_low_frequencies_and_learns(name: str) -> None:
+    net = narrow(name)
+    net.start_as_identity()
+    assert torch.allclose(net.Phi @ net.Phi.T, torch.eye(len(net.Phi)), atol=1e-5)
+    ramp = torch.linspace(0.2, 0.8, 32).expand(1, 1, 32, 32).contiguous()
+    with torch.inference_mode():
+        stages = net(image=ramp, return_stages=True)
+    assert all(torch.allclose(stage, stages[0], atol=1e-5) for stage in stages)
+    assert torch.allclose(stages[0], ramp, atol=0.02), "a smooth block has hardly anything but low frequencies"
+    assert stages[0].mean().item() == pytest.approx(0.5, abs=1e-4)
+    net(image=torch.rand(1, 1, 64, 64)).square().mean().backward()
+    assert net.tail.weight.grad is not None
+    assert net.tail.weight.grad.abs().max() > 0

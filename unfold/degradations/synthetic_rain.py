@@ -1,4 +1,4 @@
-"""Synthetic rain of our own model, :mod:`unfold.physics.rain`, on clean images."""
+"""Synthetic rain of our own models, :mod:`unfold.physics.rain` and ``rendered_rain``, on clean images."""
 
 from __future__ import annotations
 
@@ -10,19 +10,28 @@ from torch import nn
 from unfold.data.images import read_uint8, to_float
 from unfold.data.patches import Images
 from unfold.degradations.degradation import Degradation, Rng
+from unfold.errors import UnfoldError
 from unfold.physics.rain import Rain, add_rain, coverage, random_streaks
+from unfold.physics.rendered_rain import rendered_rain
 from unfold.util.arrays import Named
 
 
 class SyntheticRain(Degradation):
     """Clean images with synthetic rain, rounded to 8 bits as rainy pictures are.
 
-    Rates from ``rates`` in mm/h, log-uniform; wind across the picture uniform up to ``wind`` m/s to
+    Falling drops: rates from ``rates`` in mm/h, log-uniform; wind across the picture uniform up to ``wind`` m/s to
     either side.
+
+    rendered: share of the samples, in [0,1], with layers of rendered line streaks instead.
     """
 
     rates: ClassVar = (2.0, 100.0)
     wind: ClassVar = 5.0
+
+    def __init__(self, rendered: float = 0.0) -> None:
+        if not 0 <= rendered <= 1:
+            raise UnfoldError(f"rendered is a share of the samples, from 0 to 1, and is {rendered:g}")
+        self.rendered = rendered
 
     def protocol(self, net: nn.Module) -> str:
         return "derain_y"
@@ -32,6 +41,8 @@ class SyntheticRain(Degradation):
 
     def make(self, images: Images, rng: Rng, scale: int) -> Named:
         target = images["target"]
+        if self.rendered and rng.uniform() < self.rendered:
+            return {"target": target, "y": np.rint(255 * rendered_rain(to_float(target), rng)).astype(np.uint8)}
         low, high = np.log(self.rates)
         rain = Rain(rate=float(np.exp(rng.uniform(low, high))), wind=rng.uniform(-self.wind, self.wind))
         size = (target.shape[0], target.shape[1])

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from unfold.facts import Input, Measurement, Preset, Tiling, image
 from unfold.models.dgunet import Family, Stage, UNet, check_widths, step_size, widths_in
 from unfold.models.unfolding import check_channels, check_image, of_data_parallel
-from unfold.physics.sampling import sample, sample_adjoint
+from unfold.physics.sampling import lowest_frequencies, sample, sample_adjoint
 from unfold.priors.pathway_unet import ConcatMerge, Decoder, Encoder, StageOutput, shallow_features
 from unfold.steps.gradient import LearnedOperator
 from unfold.util.arrays import Array
@@ -156,6 +156,18 @@ class DGUNetCS(Family):
         for name, parameter in self.stage1_encoder.named_parameters():
             if "csff" in name:  # the first stage has no previous one: in published files, never used
                 parameter.requires_grad_(False)
+
+    def start_as_identity(self) -> None:
+        """``OPTIM.START identity``: every stage returns x_0 = Phi^T m, the low-pass filtered image (ours).
+
+        Phi begins with the lowest frequencies of the block's cosine transform. Its rows are orthonormal, so that the
+        gradient steps change nothing, and the last convolutions of the proximal steps begin with zeros.
+        """
+        middle = [self.stage_model] if self.tied else list(self.body)
+        with torch.no_grad():
+            self.Phi.copy_(torch.from_numpy(lowest_frequencies(len(self.Phi), BLOCK)))
+            for layer in (self.sam12.conv2, *(stage.sam.conv2 for stage in middle), self.tail):
+                nn.init.zeros_(layer.weight)
 
     @property
     def inputs(self) -> dict[str, Input]:

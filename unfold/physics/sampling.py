@@ -48,3 +48,15 @@ def random_orthonormal(rows: int, columns: int, seed: int = 0) -> NDArray[np.flo
     """
     q, r = np.linalg.qr(np.random.default_rng(seed).standard_normal((columns, rows)))
     return (q * np.sign(np.diag(r))).T
+
+
+def lowest_frequencies(rows: int, side: int) -> NDArray[np.float64]:
+    """The lowest frequencies of the discrete cosine transform of side x side blocks, orthonormal, (rows, side^2).
+
+    In the order of u^2 + v^2, as natural images have most energy at low frequencies in every direction.
+    """
+    k, n = np.meshgrid(np.arange(side), np.arange(side), indexing="ij")
+    waves = np.sqrt(2 / side) * np.cos(np.pi * (2 * n + 1) * k / (2 * side))
+    waves[0] /= np.sqrt(2)
+    u, v = np.divmod(np.argsort((k**2 + n**2).ravel(), kind="stable")[:rows], side)
+    return (waves[u, :, None] * waves[v, None, :]).reshape(rows, -1)

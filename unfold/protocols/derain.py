@@ -38,13 +38,16 @@ class Derain(PairProtocol):
 
 @dataclass(frozen=True)
 class DerainSynthetic(Derain):
-    """Clean images with rain of our own model (degradations/synthetic_rain.py), scored as Table 1 is.
+    """Clean images with rain of our own models (degradations/synthetic_rain.py), scored as Table 1 is.
 
     No published table: it validates trainings on the same synthetic rain. Rain is drawn per image from a generator
     seeded with the file's name.
+
+    rendered: share of the images with rendered streaks, in [0,1].
     """
 
     name: ClassVar = "derain_synthetic"
+    rendered: float = 0.0
 
     def cases(self, source: str, split: str = "test") -> list[Case]:
         paths = find_images(source, split)
@@ -55,5 +58,5 @@ class DerainSynthetic(Derain):
     def sample(self, case: Case) -> Sample:
         (path,) = case.files
         target = middle(read_uint8(path, self.bands), self.crop)
-        drawn = SyntheticRain().make({"target": target}, generator_of(path), 1)
+        drawn = SyntheticRain(self.rendered).make({"target": target}, generator_of(path), 1)
         return Sample({"y": to_float(drawn["y"])}, target)

@@ -1,0 +1,87 @@
+"""Rendered rain has the streaks that are asked for, and is blended by the formulas."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import skimage.data
+from skimage.feature import structure_tensor
+
+from unfold.degradations.synthetic_rain import SyntheticRain
+from unfold.errors import UnfoldError
+from unfold.physics.rendered_rain import Layer, blend, line, random_layers, rendered_rain, streaks
+
+SIZE = (160, 200)
+X = (skimage.data.astronaut()[:160, :200] / 255).astype(np.float32)
+
+
+@pytest.mark.parametrize("lean", [-40.0, 0.0, 25.0])
+def test_streaks_lean_and_are_as_long_as_asked(lean: float) -> None:
+    kernel = line(30, lean)
+    row, column = np.indices(kernel.shape) - len(kernel) // 2
+    weight = kernel / kernel.sum()
+    assert kernel.sum() == pytest.approx(30, rel=0.05)
+    along = row * np.cos(np.radians(lean)) + column * np.sin(np.radians(lean))
+    across = column * np.cos(np.radians(lean)) - row * np.sin(np.radians(lean))
+    assert (weight * along**2).sum() == pytest.approx(30**2 / 12, rel=0.05)
+    assert (weight * across**2).sum() < 0.5
+    drawn = streaks(SIZE, Layer(30, 1.5, lean, 0.1, 0.8), np.random.default_rng(0))
+    rr, rc, cc = (part.mean() for part in structure_tensor(drawn, sigma=1, order="rc"))
+    assert np.degrees(0.5 * np.arctan2(2 * rc, rr - cc)) % 180 - 90 == pytest.approx(lean, abs=4)
+
+
+@pytest.mark.parametrize("width", [1.0, 1.7, 3.0])
+@pytest.mark.parametrize("length", [10.0, 50.0])
+def test_streaks_cover_the_share_that_is_asked_also_at_the_borders(length: float, width: float) -> None:
+    drawn = np.mean([streaks(SIZE, Layer(length, width, 20, 0.05, 1), np.random.default_rng(i)) for i in range(60)], 0)
+    expected = 0.05 * 0.65  # of brightness 0.65 in the mean
+    assert drawn.mean() == pytest.approx(expected, rel=0.15)
+    for border in (drawn[:10], drawn[-10:], drawn[:, :10], drawn[:, -10:]):
+        assert border.mean() == pytest.approx(expected, rel=0.3)
+
+
+def test_opacity_scales_and_bounds() -> None:
+    full, half = (streaks(SIZE, Layer(20, 2, 0, 0.5, o), np.random.default_rng(0)) for o in (1, 0.5))
+    assert full.dtype == np.float32
+    assert full.max() == 1
+    np.testing.assert_allclose(half, full / 2, atol=1e-6)
+
+
+def test_blends_follow_their_formulas() -> None:
+    s = streaks(SIZE, Layer(20, 2, 0, 0.3, 0.9), np.random.default_rng(0))
+    added, screened, covered = (blend(X, s, how, 0.8) for how in ("add", "screen", "cover"))
+    i, j, c = 50, int(s[50].argmax()), 1
+    x, v = float(X[i, j, c]), float(s[i, j])
+    assert added[i, j, c] == pytest.approx(min(x + 0.8 * v, 1), abs=1e-6)
+    assert screened[i, j, c] == pytest.approx(1 - (1 - x) * (1 - 0.8 * v), abs=1e-6)
+    assert covered[i, j, c] == pytest.approx(x * (1 - v) + 0.8 * v, abs=1e-6)
+    for y in (added, screened, covered):
+        assert 0 <= y.min() <= y.max() <= 1
+        np.testing.assert_allclose(y[s == 0], X[s == 0], atol=1e-6)
+
+
+def test_rain_is_of_many_kinds_and_strengths_and_determined_by_the_generator() -> None:
+    made = [rendered_rain(X, np.random.default_rng(i)) for i in range(40)]
+    psnrs = [-10 * np.log10(np.mean((y - X) ** 2)) for y in made]
+    assert min(psnrs) < 11
+    assert max(psnrs) > 22
+    assert {len(random_layers(np.random.default_rng(i))) for i in range(40)} == {1, 2, 3, 4, 5}
+    np.testing.assert_array_equal(made[3], rendered_rain(X, np.random.default_rng(3)))
+
+
+def test_a_share_of_the_samples_is_rendered_and_none_by_default() -> None:
+    target = np.full((48, 48, 3), 60, np.uint8)
+
+    def made(kind: SyntheticRain, seed: int) -> np.ndarray:
+        return kind.make({"target": target}, np.random.default_rng(seed), 1)["y"]
+
+    def differ(share: float) -> float:
+        pairs = [(made(SyntheticRain(share), i), made(SyntheticRain(), i)) for i in range(200)]
+        return float(np.mean([not np.array_equal(*pair) for pair in pairs]))
+
+    assert differ(0) == 0
+    assert all(np.array_equal(made(SyntheticRain(1.0), i), made(SyntheticRain(1.0), i)) for i in range(5))
+    brightest = [made(SyntheticRain(0.5), i).max() for i in range(40)]
+    assert len(set(brightest)) > 5
+    with pytest.raises(UnfoldError, match="rendered is a share of the samples, from 0 to 1, and is 2"):
+        SyntheticRain(2)
