@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from skimage import data
 
@@ -18,6 +19,7 @@ from unfold.physics.degrade import blur_array, decimate_array
 from unfold.physics.kernels import gaussian_kernel
 from unfold.physics.noise import add_gaussian
 from unfold.physics.resize import imresize
+from unfold.physics.sampling import lowest_frequencies, sample, sample_adjoint
 from unfold.util.download import sha256_of
 from unfold.weights.known_weights import WEIGHTS
 from unfold.weights.resolve_weights import find_weights
@@ -27,7 +29,8 @@ OURS = [weights for weights in WEIGHTS.values() if weights.ours]
 
 
 def test_the_package_holds_all_of_them_and_nothing_else() -> None:
-    names = {"usrnet_tiny_small", "nrl_gdn_small", "dgunet_denoise_small", "dgunet_derain_small", "hqs_denoiser_small"}
+    dgunets = {"dgunet_denoise_small", "dgunet_derain_small", "dgunet_cs_small"}
+    names = {"usrnet_tiny_small", "nrl_gdn_small", "hqs_denoiser_small"} | dgunets
     assert {weights.name for weights in OURS} == names
     inside = ROOT / "unfold" / "pretrained"  # a link, through which the wheel is made
     assert {path.stem for path in inside.glob("*.safetensors")} == names
@@ -65,6 +68,18 @@ def gain(restored: NDArray[np.float32], before: NDArray[np.float64 | np.float32]
 def test_the_denoiser_takes_noise_away_without_being_given_its_level(sigma: int, least: float) -> None:
     noisy = add_gaussian(photograph(), sigma / 255, np.random.default_rng(0))
     assert gain(unfold.restore(noisy, unfold.load_model("dgunet_denoise_small")), noisy) > least
+
+
+def test_compressive_sensing_is_better_than_the_lowest_frequencies_of_the_same_number() -> None:
+    x = torch.from_numpy(photograph().mean(-1))[None, None]
+    lowest = torch.from_numpy(lowest_frequencies(256, 32)).float()
+    low_pass = sample_adjoint(sample(x, lowest, 32), lowest, 32)
+    net = unfold.load_model("dgunet_cs_small")
+    with torch.inference_mode():
+        m = net.measure(x)
+        restored = net(m)
+    assert m.shape == (1, 256, 4, 4), "a quarter of the numbers"
+    assert psnr(restored[0, 0].numpy(), x[0, 0].numpy()) > psnr(low_pass[0, 0].numpy(), x[0, 0].numpy()) + 2
 
 
 def test_the_derainer_takes_rain_away() -> None:

@@ -27,6 +27,15 @@ WEIGHTS = [
         2_460_392,
         "Rain100H 21.42 dB of Y, input 13.55",
     ),
+    Weights(
+        "dgunet_cs_small",
+        "dgunet_cs",
+        "dgunet_cs_small.safetensors",
+        WITH_US,
+        "b5217fe056272ca32364e6e9f8f3e6400e7d1d014766525520787f3735b2802f",
+        2_893_880,
+        "Set11 at 25 % 34.93, BSD68 31.70 dB",
+    ),
     # The file names are ours: the published files of different tasks share a name.
     *(
         Weights(name, name, f"{name}.pth", DGUNET)
