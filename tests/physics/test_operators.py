@@ -8,13 +8,13 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from scipy import ndimage
+from scipy import fft, ndimage
 from torch import Tensor
 
 from tests.narrow import kernels
 from unfold.physics.blur import blur, blur_adjoint, decimate, kernel_spectrum
 from unfold.physics.edge_taper import edge_taper, taper_weights
-from unfold.physics.sampling import sample, sample_adjoint
+from unfold.physics.sampling import lowest_frequencies, sample, sample_adjoint
 
 SCIPY_MODE = {"zero": "constant", "circular": "wrap", "replicate": "nearest"}
 
@@ -90,3 +90,13 @@ def test_edge_taper_leaves_the_inside_and_makes_the_ends_meet() -> None:
     assert torch.allclose(tapered[..., 8:-8, 8:-8], y[..., 8:-8, 8:-8])
     once = edge_taper(y, k, passes=1)
     assert torch.allclose(once[..., 0, :], blur(y, k, "circular")[..., 0, :], atol=1e-12)
+
+
+def test_the_lowest_frequencies_are_cosines_by_their_distance_from_zero() -> None:
+    basis = lowest_frequencies(6, 4).reshape(6, 4, 4)
+    for found, (u, v) in zip(basis, [(0, 0), (0, 1), (1, 0), (1, 1), (0, 2), (2, 0)], strict=True):
+        spectrum = np.zeros((4, 4))
+        spectrum[u, v] = 1
+        np.testing.assert_allclose(found, fft.idctn(spectrum, norm="ortho"), atol=1e-12)
+    every = lowest_frequencies(64, 8)
+    np.testing.assert_allclose(every @ every.T, np.eye(64), atol=1e-12)

@@ -21,6 +21,7 @@ from unfold.errors import UnfoldError
 from unfold.evaluation.methods import BASELINES
 from unfold.evaluation.run_protocol import evaluate
 from unfold.models.run_on_arrays import network
+from unfold.protocols.by_name import parse_protocol
 from unfold.protocols.deblur import Deblur, RealBlur
 from unfold.protocols.derain import Derain, DerainSynthetic
 from unfold.protocols.given_pairs import PairProtocol
@@ -219,3 +220,15 @@ def test_synthetic_rain_falls_on_clean_images_in_the_same_way_every_time(tmp_pat
     assert rain.max() > 5
     small = DerainSynthetic(crop=32).sample(protocol.cases(str(tmp_path))[0])
     assert np.array_equal(small.target, picture[16:48, 8:40])
+
+
+def test_a_share_of_the_synthetic_rain_is_rendered(tmp_path: Path) -> None:
+    Image.fromarray(scene(64, 48, seed=3)).save(tmp_path / "a.png")
+    drops, rendered = (DerainSynthetic(rendered=share) for share in (0.0, 1.0))
+    (case,) = drops.cases(str(tmp_path))
+    first, again, other = (p.sample(case).inputs["y"] for p in (rendered, rendered, drops))
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+    for wrong in ("2", "-1"):
+        with pytest.raises(UnfoldError, match="rendered is a share of the samples, from 0 to 1"):
+            parse_protocol(f"derain_synthetic:rendered={wrong}")

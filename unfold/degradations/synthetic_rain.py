@@ -22,7 +22,7 @@ class SyntheticRain(Degradation):
     Falling drops: rates from ``rates`` in mm/h, log-uniform; wind across the picture uniform up to ``wind`` m/s to
     either side.
 
-    rendered: share of the samples, in [0,1], with layers of rendered line streaks instead.
+    rendered: share of the samples, in [0,1], with layers of rendered line streaks instead. UnfoldError for another one.
     """
 
     rates: ClassVar = (2.0, 100.0)

@@ -124,6 +124,14 @@ def _points(streaks: Streaks, chosen: NDArray[np.bool_], size: tuple[int, int], 
     index = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
     along = (index + 0.5) / np.repeat(count, count) - 0.5
     place = np.repeat(centre, count, axis=0) + along[:, None] * np.repeat(extent, count, axis=0)
+    return spread(place, weight, size)
+
+
+def spread(place: Array, weight: Array, size: tuple[int, int]) -> Array:
+    """(H,W): points at place (N,2), row and column, with weight (N,), each distributed to the four pixels around it.
+
+    Points beyond the centres of the outermost pixels are left out.
+    """
     inside = ((place >= 0) & (place < np.array(size) - 1)).all(axis=1)
     place, weight = place[inside], weight[inside]
     row, column = corner = np.floor(place).T.astype(int)

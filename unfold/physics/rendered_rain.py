@@ -1,8 +1,8 @@
 """Rain as pictures are rendered with it: layers of line streaks, blended, with a veil. Our own model, for training.
 
-Falling drops (:mod:`unfold.physics.rain`) give streaks of many widths that lean alike and are mostly faint. Rendered
-rain, and much real rain in strong light, has sharp lines of equal length, in several layers of other sizes and
-directions that accumulate (the rain model of Yang et al., CVPR 2017, Eq. 3: streak layers, and a veil by distant rain).
+Falling drops (:mod:`unfold.physics.rain`) give streaks of many widths that lean alike. Rendered rain has sharp lines of
+equal length, in several layers of other sizes and directions. Layers that accumulate, and a veil by distant rain, are
+the idea of Yang et al. (CVPR 2017); that the veil lies behind the streaks, the blends and all ranges are ours.
 """
 
 from __future__ import annotations
@@ -12,15 +12,19 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from unfold.physics.rain import spread
 from unfold.physics.rng import Rng
 
-Plane = NDArray[np.float32]
+Image = NDArray[np.float32]
 BLENDS = ("add", "screen", "cover")
 
 
 class Layer(NamedTuple):
-    """Streaks of one kind: length and width in pixels, lean in degrees from the vertical (to the right where positive),
-    the share of the picture that they would cover if none overlapped, and their opacity in [0,1].
+    """Streaks of one kind.
+
+    length, width: in pixels, above 0; lean: in degrees from the vertical, the lower end to the right where positive, as
+    in wind to the right; covered: share of the picture in [0,1], if none overlapped; opacity: in [0,1]. The brightness
+    of a streak is uniform from 0.3 to 1 of the opacity.
     """
 
     length: float
@@ -42,24 +46,24 @@ def random_layers(rng: Rng) -> list[Layer]:
     return layers
 
 
-def line(length: float, lean: float) -> Plane:
+def line(length: float, lean: float) -> Image:
     """(N,N), N odd: a line through the middle, one pixel wide and nearly 1 along its middle."""
     half = int(np.ceil(length / 2)) + 1
-    kernel = np.zeros((2 * half + 1, 2 * half + 1), np.float32)
     along = np.linspace(-length / 2, length / 2, 4 * int(np.ceil(length)) + 1)
     place = half + along[:, None] * (np.cos(np.radians(lean)), np.sin(np.radians(lean)))
-    corner = np.floor(place).astype(int)
-    below, right = (place - corner).T
-    for down, beside in np.ndindex(2, 2):
-        share = (below if down else 1 - below) * (right if beside else 1 - right)
-        np.add.at(kernel, (corner[:, 0] + down, corner[:, 1] + beside), share * length / len(along))
-    return kernel
+    side = 2 * half + 1
+    return spread(place, np.full(len(along), length / len(along)), (side, side)).astype(np.float32)
 
 
-def streaks(size: tuple[int, int], layer: Layer, rng: Rng) -> Plane:
-    """(H,W) in [0, opacity]: random streaks of a layer, each of its own brightness, also those that reach in."""
+def streaks(size: tuple[int, int], layer: Layer, rng: Rng) -> Image:
+    """(H,W) in [0, opacity]: random streaks of a layer, each of its own brightness, also those that reach in.
+
+    ValueError for a layer of invalid values.
+    """
     import cv2
 
+    if not (layer.length > 0 and layer.width > 0 and 0 <= layer.covered <= 1 and 0 <= layer.opacity <= 1):
+        raise ValueError(f"length and width must be positive, covered and opacity from 0 to 1: {layer}")
     length = layer.length / layer.width  # drawn one pixel wide, then enlarged
     kernel = line(length, layer.lean)
     margin = len(kernel)
@@ -70,21 +74,23 @@ def streaks(size: tuple[int, int], layer: Layer, rng: Rng) -> Plane:
     whole = (round(width * layer.width), round(height * layer.width))
     large = cv2.resize(drawn, whole, interpolation=cv2.INTER_LINEAR)
     first = round(margin * layer.width)
-    seen: Plane = large[first : first + size[0], first : first + size[1]]
+    seen: Image = large[first : first + size[0], first : first + size[1]]
     return np.float32(layer.opacity) * seen.clip(0, 1)
 
 
-def blend(x: Plane, s: Plane, how: str, light: float = 1.0) -> Plane:
+def blend(x: Image, s: Image, how: str, light: float = 1.0) -> Image:
     """x (H,W,C) in [0,1] with streaks s (H,W) in [0,1], each of the colour ``light`` in [0,1], clipped to [0,1].
 
-    add: x + light s; screen: 1 - (1 - x)(1 - light s); cover: x (1 - s) + light s.
+    add: x + light s; screen: 1 - (1 - x)(1 - light s); cover: x (1 - s) + light s. ValueError for another ``how``.
     """
+    if how not in BLENDS:
+        raise ValueError(f"blends are {', '.join(BLENDS)}, not {how}")
     s = s[..., None]
     mixed = {"add": x + light * s, "screen": 1 - (1 - x) * (1 - light * s), "cover": x * (1 - s) + light * s}[how]
     return mixed.clip(0, 1).astype(np.float32)
 
 
-def rendered_rain(x: Plane, rng: Rng) -> Plane:
+def rendered_rain(x: Image, rng: Rng) -> Image:
     """x (H,W,C) in [0,1] -> the same with random layers, blended in a random way, four in ten behind a veil."""
     size = (x.shape[0], x.shape[1])
     light = rng.uniform(0.7, 1)

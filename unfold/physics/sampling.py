@@ -53,7 +53,7 @@ def random_orthonormal(rows: int, columns: int, seed: int = 0) -> NDArray[np.flo
 def lowest_frequencies(rows: int, side: int) -> NDArray[np.float64]:
     """The lowest frequencies of the discrete cosine transform of side x side blocks, orthonormal, (rows, side^2).
 
-    In the order of u^2 + v^2, as natural images have most energy at low frequencies in every direction.
+    rows <= side^2. In the order of u^2 + v^2, as natural images have most energy at low frequencies in every direction.
     """
     k, n = np.meshgrid(np.arange(side), np.arange(side), indexing="ij")
     waves = np.sqrt(2 / side) * np.cos(np.pi * (2 * n + 1) * k / (2 * side))

@@ -49,6 +49,10 @@ class DerainSynthetic(Derain):
     name: ClassVar = "derain_synthetic"
     rendered: float = 0.0
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        SyntheticRain(self.rendered)  # refuses what is no share
+
     def cases(self, source: str, split: str = "test") -> list[Case]:
         paths = find_images(source, split)
         if rainy := marked_inputs(paths):

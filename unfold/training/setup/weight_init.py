@@ -25,7 +25,7 @@ def fill(net: UnfoldingNetwork, how: str) -> None:
 
     orthogonal: gain 0.2, biases 0 (USRNet); xavier: normal, for convolutions that are not transposed (NRL-GDN);
     default: keep the constructor's weights (DGUNet); any other name: the network's method start_as_NAME (identity:
-    steps that change little; ours, for USRNet and NRL-GDN). UnfoldError for a network without such a method.
+    steps that change little; ours, for USRNet, NRL-GDN and DGUNet-CS). UnfoldError for a network without such a method.
     """
     check_start(net, how)
     if how not in GENERAL:
