@@ -163,7 +163,7 @@ class DGUNetCS(Family):
         Phi begins with the lowest frequencies of the block's cosine transform. Its rows are orthonormal, so that the
         gradient steps change nothing, and the last convolutions of the proximal steps begin with zeros.
         """
-        middle = [self.stage_model] if self.tied else list(self.body)
+        middle: Any = [self.stage_model] if self.tied else self.body
         with torch.no_grad():
             self.Phi.copy_(torch.from_numpy(lowest_frequencies(len(self.Phi), BLOCK)))
             for layer in (self.sam12.conv2, *(stage.sam.conv2 for stage in middle), self.tail):

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unfold.physics.rain import spread
-from unfold.physics.rng import Rng
 
 Image = NDArray[np.float32]
+Rng = np.random.Generator
 BLENDS = ("add", "screen", "cover")
 
 
@@ -74,8 +74,8 @@ def streaks(size: tuple[int, int], layer: Layer, rng: Rng) -> Image:
     whole = (round(width * layer.width), round(height * layer.width))
     large = cv2.resize(drawn, whole, interpolation=cv2.INTER_LINEAR)
     first = round(margin * layer.width)
-    seen: Image = large[first : first + size[0], first : first + size[1]]
-    return np.float32(layer.opacity) * seen.clip(0, 1)
+    seen = large[first : first + size[0], first : first + size[1]].astype(np.float32)
+    return seen.clip(0, 1) * np.float32(layer.opacity)
 
 
 def blend(x: Image, s: Image, how: str, light: float = 1.0) -> Image:
