@@ -8,8 +8,8 @@ recipes count in steps or epochs (warm-up, halvings, blending of samples) comes 
 helps where a rate falls near the end, and may harm where it is halved early. Everything else of the published recipe is
 kept (loss, beginning, rate, batch, patch), but the data are ours (configs/small.yaml), and dgunet_denoise is as narrow
 as ours and trained for all noise levels up to 55, as ours is. Speeds are measured first, so the machine should be idle.
-Minutes are those of the training steps, without validation. PSNR is of 8 held-out photographs. Writes time_to_quality.md, .json
-and .png. A run with the same --minutes and --validate that is there already is not repeated.
+Minutes are those of the training steps, without validation. PSNR is of 8 held-out photographs. Writes
+time_to_quality.md, .json and .png. A run with the same --minutes and --validate that is there already is not repeated.
 """
 
 from __future__ import annotations
