@@ -98,5 +98,7 @@ def test_the_lowest_frequencies_are_cosines_by_their_distance_from_zero() -> Non
         spectrum = np.zeros((4, 4))
         spectrum[u, v] = 1
         np.testing.assert_allclose(found, fft.idctn(spectrum, norm="ortho"), atol=1e-12)
+    second = np.sqrt(1 / 2) * np.cos(np.pi * (2 * np.arange(4) + 1) * 2 / 8)
+    np.testing.assert_allclose(basis[4], np.outer(np.full(4, 0.5), second), atol=1e-12)
     every = lowest_frequencies(64, 8)
     np.testing.assert_allclose(every @ every.T, np.eye(64), atol=1e-12)

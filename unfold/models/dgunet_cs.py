@@ -163,10 +163,10 @@ class DGUNetCS(Family):
         Phi begins with the lowest frequencies of the block's cosine transform. Its rows are orthonormal, so that the
         gradient steps change nothing, and the last convolutions of the proximal steps begin with zeros.
         """
-        middle: Any = [self.stage_model] if self.tied else self.body
+        unets = (self.modules_of(k).unet for k in range(self.stages))
         with torch.no_grad():
             self.Phi.copy_(torch.from_numpy(lowest_frequencies(len(self.Phi), BLOCK)))
-            for layer in (self.sam12.conv2, *(stage.sam.conv2 for stage in middle), self.tail):
+            for layer in (*(unet.output.conv2 for unet in unets if unet), self.tail):
                 nn.init.zeros_(layer.weight)
 
     @property

@@ -10,12 +10,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import NDArray
 
 from unfold.physics.rain import spread
 
 Image = NDArray[np.float32]
-Rng = np.random.Generator
 BLENDS = ("add", "screen", "cover")
 
 
@@ -34,7 +34,7 @@ class Layer(NamedTuple):
     opacity: float
 
 
-def random_layers(rng: Rng) -> list[Layer]:
+def random_layers(rng: Generator) -> list[Layer]:
     """One to five layers. Most lean alike, as in one wind; in three pictures of ten each leans as it likes."""
     wind = rng.uniform(-45, 45)
     alike = rng.uniform() < 0.7
@@ -55,7 +55,7 @@ def line(length: float, lean: float) -> Image:
     return spread(place, np.full(len(along), length / len(along)), (side, side)).astype(np.float32)
 
 
-def streaks(size: tuple[int, int], layer: Layer, rng: Rng) -> Image:
+def streaks(size: tuple[int, int], layer: Layer, rng: Generator) -> Image:
     """(H,W) in [0, opacity]: random streaks of a layer, each of its own brightness, also those that reach in.
 
     ValueError for a layer of invalid values.
@@ -83,14 +83,19 @@ def blend(x: Image, s: Image, how: str, light: float = 1.0) -> Image:
 
     add: x + light s; screen: 1 - (1 - x)(1 - light s); cover: x (1 - s) + light s. ValueError for another ``how``.
     """
-    if how not in BLENDS:
-        raise ValueError(f"blends are {', '.join(BLENDS)}, not {how}")
     s = s[..., None]
-    mixed = {"add": x + light * s, "screen": 1 - (1 - x) * (1 - light * s), "cover": x * (1 - s) + light * s}[how]
+    if how == "add":
+        mixed = x + light * s
+    elif how == "screen":
+        mixed = 1 - (1 - x) * (1 - light * s)
+    elif how == "cover":
+        mixed = x * (1 - s) + light * s
+    else:
+        raise ValueError(f"blends are {', '.join(BLENDS)}, not {how}")
     return mixed.clip(0, 1).astype(np.float32)
 
 
-def rendered_rain(x: Image, rng: Rng) -> Image:
+def rendered_rain(x: Image, rng: Generator) -> Image:
     """x (H,W,C) in [0,1] -> the same with random layers, blended in a random way, four in ten behind a veil."""
     size = (x.shape[0], x.shape[1])
     light = rng.uniform(0.7, 1)

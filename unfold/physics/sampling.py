@@ -55,8 +55,9 @@ def lowest_frequencies(rows: int, side: int) -> NDArray[np.float64]:
 
     rows <= side^2. In the order of u^2 + v^2, as natural images have most energy at low frequencies in every direction.
     """
-    k, n = np.meshgrid(np.arange(side), np.arange(side), indexing="ij")
-    waves = np.sqrt(2 / side) * np.cos(np.pi * (2 * n + 1) * k / (2 * side))
-    waves[0] /= np.sqrt(2)
-    u, v = np.divmod(np.argsort((k**2 + n**2).ravel(), kind="stable")[:rows], side)
+    from scipy.fft import idct
+
+    waves = idct(np.eye(side), norm="ortho")  # a row for each frequency
+    squares = np.arange(side) ** 2
+    u, v = np.divmod(np.argsort(np.add.outer(squares, squares).ravel(), kind="stable")[:rows], side)
     return (waves[u, :, None] * waves[v, None, :]).reshape(rows, -1)
