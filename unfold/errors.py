@@ -46,6 +46,12 @@ def check_choice(what: str, name: str, known: Sequence[str]) -> None:
         raise UnfoldError(f"{what} is one of {', '.join(known)}, not {name!r}{hint and '; '}{hint}")
 
 
+def check_share(name: str, value: float) -> None:
+    """UnfoldError where ``value`` is not from 0 to 1."""
+    if not 0 <= value <= 1:
+        raise UnfoldError(f"{name} is a number from 0 to 1, not {value:g}")
+
+
 def out_of_memory(error: BaseException) -> bool:
     """Whether an error is out of memory: CUDA has a type for it (not imported here, as it needs torch), the CPU a
     sentence.

@@ -196,6 +196,22 @@ def test_kernels_and_noise_follow_the_papers() -> None:
         assert abs(np.mean([len(set(four)) == 1 for four in made]) - 2 / 3) < 0.09
 
 
+def test_the_grey_share_of_nrl_gdns_samples_is_the_one_asked_for() -> None:
+    image = {"target": scene(30, 30)}
+    rng, kind = np.random.default_rng(0), BlurNoise(grey=0.3)
+    samples = [kind.make(image, rng, 1) for _ in range(1500)]
+    greys = [sample for sample in samples if np.ptp(sample["target"], axis=2).max() == 0]
+    assert abs(len(greys) / 1500 - 0.3) < 0.04
+    luma = convert(torch.from_numpy(image["target"]).permute(2, 0, 1)[None], "luma")[0, 0].numpy() * 255
+    assert np.abs(greys[0]["target"][..., 0] - luma).max() < 0.51
+    equal = np.mean([np.ptp(sample["noise"], axis=2).max() == 0 for sample in greys])
+    assert abs(equal - 1 / 3) < 0.07
+    colours = [sample for sample in samples if np.ptp(sample["target"], axis=2).max()]
+    assert all(np.ptp(sample["noise"], axis=2).max() for sample in colours)
+    papers = BlurNoise().make(image, np.random.default_rng(1), 1)
+    assert papers["target"] is image["target"], "without a share, no draw for it"
+
+
 def test_the_sharp_share_of_usrnets_samples_is_the_one_asked_for() -> None:
     image = {"target": np.zeros((4, 4, 3), np.uint8)}
     rng, kind = np.random.default_rng(0), BlurDownscale(sharp=0.3)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from tests import narrow
 from unfold import create_model
@@ -89,17 +90,24 @@ def test_usrnet_can_begin_near_its_data_steps_alone() -> None:
     assert all(p.grad is not None and p.grad.any() for p in net.parameters()), "all weights learn"
 
 
-def test_nrl_gdn_can_begin_near_its_first_estimate() -> None:
+def test_nrl_gdn_can_begin_near_plain_gradient_descent() -> None:
     torch.manual_seed(0)
-    net = create_model("nrl_gdn", **{**narrow.ARGUMENTS["nrl_gdn"], "train_stages": 1})
-    given = {"y": torch.rand(1, 3, 24, 24), "kernel": torch.full((1, 1, 3, 3), 1 / 9)}
-    before = net(**given) - net.begin(**given)[0]
+    net = create_model("nrl_gdn_y0", widths=(4, 4, 4, 4), depth=1, width=8, train_stages=1)
+    y, k = torch.rand(1, 3, 24, 24), torch.rand(1, 1, 3, 3)
+    k /= k.sum()
+    taps = k.expand(3, 1, 3, 3)
+    error = F.conv2d(y, taps.flip((2, 3)), padding=1, groups=3) - y
+    step = F.conv2d(error, taps, padding=1, groups=3)
     fill(net, "identity")
-    torch.testing.assert_close(net(**given) - net.begin(**given)[0], 0.1 * before)
+    assert (net(y, kernel=k) - (y - step)).abs().mean() < 0.5 * step.abs().mean()
+    net(y, kernel=k).square().mean().backward()
+    assert all(p.grad is not None and p.grad.any() for p in net.parameters()), "all weights learn"
 
 
 def test_other_networks_have_no_such_beginning() -> None:
     with pytest.raises(UnfoldError, match=r"OPTIM\.START identity is not for DGUNet: use default"):
         fill(narrow.narrow("dgunet_deblur"), "identity")
-    with pytest.raises(UnfoldError, match=r"3 channels cannot pass through 2; make the first of MODEL\.ARGS\.widths"):
+    with pytest.raises(UnfoldError, match=r"pass through 2; make the first of widths larger \(MODEL\.ARGS\)"):
         fill(create_model("usrnet", widths=(2, 4, 4, 4), depth=1), "identity")
+    with pytest.raises(UnfoldError, match="3 channels and their negatives do not fit into width 4; make it larger"):
+        fill(create_model("nrl_gdn", widths=(4, 4, 4, 4), depth=1, width=4), "identity")

@@ -295,10 +295,19 @@ def as_channels(image: Array, channels: int, path: Any) -> Array:
         raise UnfoldError(
             f"{path} {what}{first}, and a network of {channels} channel{'s'[: channels > 1]} takes {takes}"
         )
+    say_once("colour images, such as %s, are converted to grey (luma): the network has one channel", path)
+    return np.ascontiguousarray(_luma(image))
+
+
+def grey_in_colour(image: Array) -> Array:
+    """An image of three channels (H,W,3) as :func:`as_channels` makes it of its grey version; others unchanged."""
+    return _luma(image).repeat(3, axis=2) if image.shape[2] == 3 else image
+
+
+def _luma(image: Array) -> Array:
     import cv2
 
-    say_once("colour images, such as %s, are converted to grey (luma): the network has one channel", path)
-    return np.ascontiguousarray(cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2YCrCb)[..., :1])
+    return cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2YCrCb)[..., :1]
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from unfold.data.patches import Images
 from unfold.degradations import random_kernels
 from unfold.degradations.degradation import Degradation, Rng, unit
 from unfold.degradations.random_kernels import pick, random_kernel
-from unfold.errors import UnfoldError
+from unfold.errors import UnfoldError, check_share
 from unfold.physics.batched_degrade import degrade
 from unfold.physics.kernels import random_sharp
 from unfold.physics.noise import random_level
@@ -48,8 +48,7 @@ class BlurDownscale(Degradation):
             raise UnfoldError(f"scales is a list of whole numbers from 1 to 4, not {list(scales)}")
         if sigma <= 0 or sigma % 1:
             raise UnfoldError(f"sigma must be a whole number above 0 for DATA.KIND usrnet, and is {sigma:g}")
-        if not 0 <= sharp <= 1:
-            raise UnfoldError(f"sharp is a share, from 0 to 1, and is {sharp:g}")
+        check_share("sharp", sharp)
         self.scales, self.sigma, self.sharp = tuple(scales), sigma, sharp
 
     def check_patch(self, patch: int) -> None:

@@ -7,17 +7,18 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from unfold.data.images import read_uint8
+from unfold.data.images import grey_in_colour, read_uint8
 from unfold.data.patches import Images
 from unfold.degradations import random_kernels
 from unfold.degradations.degradation import Degradation, Rng, unit
 from unfold.degradations.random_kernels import random_kernel
-from unfold.errors import UnfoldError
+from unfold.errors import UnfoldError, check_share
 from unfold.physics.batched_degrade import degrade, quadrant_map
 from unfold.physics.noise import random_quadrant_levels
 from unfold.util.arrays import Named
 
 NRL_GDN_MOTION = 0.65  # share of motion kernels
+EQUAL_NOISE = 1 / 3  # share of the grey samples
 
 
 class BlurNoise(Degradation):
@@ -27,15 +28,20 @@ class BlurNoise(Degradation):
     sigma: the noise's standard deviation is uniform up to it, in 255 units; with probability 2/3 one for the whole
     crop, else one per quadrant. The evaluation uses 25, the published training code 12.75. The blurred crop is
     truncated to 8 bits. y is neither clamped nor rounded. (Kong, Wang, Han, Feng, JVCI 2025.)
+
+    grey: share of samples of a network of three channels that are grey, 0 in the paper. Their channels are equal; their
+    noise is independent in two of three, as in the evaluation on grey sets, and equal in the rest, as in a grey
+    picture that is restored.
     """
 
     inputs = ("y", "kernel")
     blends = False
 
-    def __init__(self, sigma: float = 25.0) -> None:
+    def __init__(self, sigma: float = 25.0, grey: float = 0.0) -> None:
         if sigma <= 0:
             raise UnfoldError(f"sigma must be greater than 0, not {sigma:g}")
-        self.sigma = sigma
+        check_share("grey", grey)
+        self.sigma, self.grey = sigma, grey
 
     def check_patch(self, patch: int) -> None:
         random_kernels.check_patch(patch)
@@ -50,7 +56,12 @@ class BlurNoise(Degradation):
         target = images["target"]
         sample = {"target": target, "kernel": random_kernel(rng, NRL_GDN_MOTION)}
         levels = np.array(random_quadrant_levels(rng, self.sigma), np.float32)
-        return {**sample, "levels": levels, "noise": rng.standard_normal(target.shape, dtype=np.float32)}
+        noise = rng.standard_normal(target.shape, dtype=np.float32)
+        if self.grey > 0 and rng.uniform() < self.grey:  # no share, no draw: the paper's samples stay
+            sample["target"] = grey_in_colour(target)
+            if rng.uniform() < EQUAL_NOISE:
+                noise = noise[..., :1].repeat(target.shape[2], axis=2)
+        return {**sample, "levels": levels, "noise": noise}
 
     def render(self, batch: Named) -> Named:
         sigma = quadrant_map(batch["levels"], batch["target"].shape[-2:])

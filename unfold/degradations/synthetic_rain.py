@@ -10,7 +10,7 @@ from torch import nn
 from unfold.data.images import read_uint8, to_float
 from unfold.data.patches import Images
 from unfold.degradations.degradation import Degradation, Rng
-from unfold.errors import UnfoldError
+from unfold.errors import check_share
 from unfold.physics.rain import Rain, add_rain, coverage, random_streaks
 from unfold.physics.rendered_rain import rendered_rain
 from unfold.util.arrays import Named
@@ -29,8 +29,7 @@ class SyntheticRain(Degradation):
     wind: ClassVar = 5.0
 
     def __init__(self, rendered: float = 0.0) -> None:
-        if not 0 <= rendered <= 1:
-            raise UnfoldError(f"rendered is a share of the samples, from 0 to 1, and is {rendered:g}")
+        check_share("rendered", rendered)
         self.rendered = rendered
 
     def protocol(self, net: nn.Module) -> str:

@@ -140,8 +140,10 @@ class NRLGDN(UnfoldingNetwork):
 
     @torch.no_grad()
     def start_as_identity(self) -> None:
-        """Initialise near x_{t+1} = x_t, whatever H and R return: D is scaled by a tenth."""
-        list(self.d_alpha.parameters())[-1].mul_(0.1)  # the last layer
+        """Initialise near the gradient descent x_{t+1} = x_t - A^T (A x_t - y): H near 1, D near -1, R at a tenth."""
+        self.h.start_as_identity()
+        self.d_alpha.start_as_identity(-1.0)
+        self.r.m_tail.weight.mul_(0.1)
 
     def begin(self, y: Tensor, *, kernel: Tensor) -> tuple[Tensor, Context]:
         check_image(y, self.channels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from unfold.util.precision import apply_in_full_precision
@@ -24,6 +25,30 @@ class ConvBlock(nn.Module):
             layers += [nn.ConvTranspose2d(width, width, 5, padding=2, bias=False), nn.ReLU(inplace=True)]
         layers.append(nn.ConvTranspose2d(width, channels, 5, padding=2, bias=False))
         self.main = nn.Sequential(*layers)
+
+    @torch.no_grad()
+    def start_as_identity(self, scale: float = 1.0) -> None:
+        """Initialise near x -> scale x: two channels between the layers carry each of x and -x past the ReLU, and the
+        others contribute a tenth. ValueError if width is less than twice the channels.
+        """
+        last = self.main[-1]
+        assert isinstance(last, nn.ConvTranspose2d)
+        width, channels = last.in_channels, last.out_channels
+        if width < 2 * channels:
+            raise ValueError(f"{channels} channels and their negatives do not fit into width {width}; make it larger")
+        carried = torch.arange(2 * channels)
+        sign, image = 1.0 - 2.0 * (carried % 2), carried // 2
+        for layer in self.main[::2]:
+            assert isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)
+            weight = layer.weight if isinstance(layer, nn.Conv2d) else layer.weight.transpose(0, 1)
+            if layer is last:
+                weight *= 0.1 * scale
+                weight[:, : 2 * channels] = 0.0
+                weight[image, carried, 2, 2] = sign * scale
+            else:
+                first = layer is self.main[0]
+                weight[: 2 * channels] = 0.0
+                weight[carried, image if first else carried, 2, 2] = sign if first else 1.0
 
     def forward(self, x: Tensor) -> Tensor:
         for layer in self.main[:-1]:

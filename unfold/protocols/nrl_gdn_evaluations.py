@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from unfold.data.formats.kernel_files import Kernel, published_kernels, read_kernels
 from unfold.data.images import find_folder, find_images, read_channels, to_float
-from unfold.errors import UnfoldError, check_choice
+from unfold.errors import UnfoldError, check_choice, check_share
 from unfold.metrics import psnr, ssim
 from unfold.metrics.colour import Channel, convert
 from unfold.models.run_on_arrays import Image, Method
@@ -177,8 +177,7 @@ class NRLGDNImpulse(NRLGDNSimulated):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_choice("kind", self.kind, ("rd", "sp"))
-        if not 0 <= self.share <= 1:
-            raise UnfoldError(f"share is of the pixels, from 0 to 1, not {self.share}")
+        check_share("share", self.share)
 
     def noisy(
         self, blurred: NDArray[np.float64], shape: tuple[int, ...], rng: np.random.RandomState

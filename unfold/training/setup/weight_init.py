@@ -32,7 +32,7 @@ def fill(net: UnfoldingNetwork, how: str) -> None:
         try:
             getattr(net, f"start_as_{how}")()
         except ValueError as error:
-            raise UnfoldError(f"OPTIM.START {how}: {error}; make the first of MODEL.ARGS.widths larger") from None
+            raise UnfoldError(f"OPTIM.START {how}: {error} (MODEL.ARGS)") from None
     for module in net.modules():
         if how == "orthogonal" and isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
             nn.init.orthogonal_(module.weight, gain=0.2)
