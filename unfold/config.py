@@ -89,7 +89,7 @@ _C.OPTIM.LR = 2.0e-4  # learning rate after the warm-up
 _C.OPTIM.ARGS = CfgNode(new_allowed=True)  # options of the optimizer: {betas: [0.9, 0.999], weight_decay: 1.0e-4}
 _C.OPTIM.CLIP = 0.0  # gradients with a larger norm are scaled to this norm; 0: no clipping
 # Weight initialisation: default (by the constructors), orthogonal (gain 0.2, no biases; USRNet's), xavier (normal;
-# NRL-GDN's), or identity (ours, for USRNet, NRL-GDN and DGUNet-CS: prior steps that change little).
+# NRL-GDN's), or identity (ours, for USRNet, NRL-GDN and DGUNet-CS: near data steps alone).
 _C.OPTIM.START = "default"
 
 # The learning rate changes per epoch, or per step if TRAIN.ITERATIONS is set; all lengths below are in that unit.

@@ -49,7 +49,7 @@ def check_choice(what: str, name: str, known: Sequence[str]) -> None:
 def check_share(name: str, value: float) -> None:
     """UnfoldError where ``value`` is not from 0 to 1."""
     if not 0 <= value <= 1:
-        raise UnfoldError(f"{name} is a number from 0 to 1, not {value:g}")
+        raise UnfoldError(f"{name} is a share, from 0 to 1, not {value:g}")
 
 
 def out_of_memory(error: BaseException) -> bool:

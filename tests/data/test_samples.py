@@ -208,8 +208,13 @@ def test_the_grey_share_of_nrl_gdns_samples_is_the_one_asked_for() -> None:
     assert abs(equal - 1 / 3) < 0.07
     colours = [sample for sample in samples if np.ptp(sample["target"], axis=2).max()]
     assert all(np.ptp(sample["noise"], axis=2).max() for sample in colours)
-    papers = BlurNoise().make(image, np.random.default_rng(1), 1)
-    assert papers["target"] is image["target"], "without a share, no draw for it"
+    papers, all_grey = (BlurNoise(grey=share).make(image, np.random.default_rng(1), 1) for share in (0.0, 1.0))
+    assert papers["target"] is image["target"]
+    for name in ("kernel", "levels"):
+        assert np.array_equal(papers[name], all_grey[name]), "the share changes nothing else"
+    assert np.array_equal(papers["noise"][..., 0], all_grey["noise"][..., 0])
+    bands = {"target": np.concatenate([image["target"], image["target"][..., :1]], axis=2)}
+    assert BlurNoise(grey=1.0).make(bands, rng, 1)["target"] is bands["target"], "only colour can be grey"
 
 
 def test_the_sharp_share_of_usrnets_samples_is_the_one_asked_for() -> None:

@@ -89,7 +89,7 @@ def test_a_share_of_the_samples_is_rendered_and_none_by_default(monkeypatch: pyt
     for i in range(200):
         made(SyntheticRain(0.5), i)
     assert 70 <= len(calls) <= 130
-    with pytest.raises(UnfoldError, match="rendered is a number from 0 to 1, not 2"):
+    with pytest.raises(UnfoldError, match="rendered is a share, from 0 to 1, not 2"):
         SyntheticRain(2)
 
 

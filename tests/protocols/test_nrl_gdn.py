@@ -316,5 +316,5 @@ def test_photon_noise_and_impulses_are_those_of_the_published_code(data: Path) -
     y, _ = measured("nrl_gdn_impulse:share=0.3")
     assert np.abs(y[kept] - clean[kept]).max() < 1e-6
     assert len(np.unique(y[~kept])) > 300, "random values"
-    with pytest.raises(UnfoldError, match="share is a number from 0 to 1, not 2"):
+    with pytest.raises(UnfoldError, match="share is a share, from 0 to 1, not 2"):
         parse_protocol("nrl_gdn_impulse:share=2")

@@ -230,5 +230,5 @@ def test_a_share_of_the_synthetic_rain_is_rendered(tmp_path: Path) -> None:
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
     for wrong in ("2", "-1"):
-        with pytest.raises(UnfoldError, match="rendered is a number from 0 to 1"):
+        with pytest.raises(UnfoldError, match="rendered is a share, from 0 to 1"):
             parse_protocol(f"derain_synthetic:rendered={wrong}")

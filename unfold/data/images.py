@@ -300,8 +300,8 @@ def as_channels(image: Array, channels: int, path: Any) -> Array:
 
 
 def grey_in_colour(image: Array) -> Array:
-    """An image of three channels (H,W,3) as :func:`as_channels` makes it of its grey version; others unchanged."""
-    return _luma(image).repeat(3, axis=2) if image.shape[2] == 3 else image
+    """A colour image (H,W,3) -> the three equal channels that :func:`as_channels` makes of its grey version."""
+    return _luma(image).repeat(3, axis=2)
 
 
 def _luma(image: Array) -> Array:

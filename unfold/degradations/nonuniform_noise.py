@@ -18,7 +18,7 @@ from unfold.physics.noise import random_quadrant_levels
 from unfold.util.arrays import Named
 
 NRL_GDN_MOTION = 0.65  # share of motion kernels
-EQUAL_NOISE = 1 / 3  # share of the grey samples
+EQUAL_NOISE = 1 / 3  # share of the grey samples whose channels have the same noise
 
 
 class BlurNoise(Degradation):
@@ -29,9 +29,9 @@ class BlurNoise(Degradation):
     crop, else one per quadrant. The evaluation uses 25, the published training code 12.75. The blurred crop is
     truncated to 8 bits. y is neither clamped nor rounded. (Kong, Wang, Han, Feng, JVCI 2025.)
 
-    grey: share of samples of a network of three channels that are grey, 0 in the paper. Their channels are equal; their
-    noise is independent in two of three, as in the evaluation on grey sets, and equal in the rest, as in a grey
-    picture that is restored.
+    grey: share of samples that are grey, 0 in the paper, for networks of three channels: the evaluations have grey
+    sets. Their channels are equal; their noise is independent in two of three such samples, as in the evaluations, and
+    equal in the others, as in a grey picture that is restored.
     """
 
     inputs = ("y", "kernel")
@@ -57,10 +57,10 @@ class BlurNoise(Degradation):
         sample = {"target": target, "kernel": random_kernel(rng, NRL_GDN_MOTION)}
         levels = np.array(random_quadrant_levels(rng, self.sigma), np.float32)
         noise = rng.standard_normal(target.shape, dtype=np.float32)
-        if self.grey > 0 and rng.uniform() < self.grey:  # no share, no draw: the paper's samples stay
+        if self.grey > 0 and target.shape[2] == 3 and rng.uniform() < self.grey:
             sample["target"] = grey_in_colour(target)
             if rng.uniform() < EQUAL_NOISE:
-                noise = noise[..., :1].repeat(target.shape[2], axis=2)
+                noise = noise[..., :1].repeat(3, axis=2)
         return {**sample, "levels": levels, "noise": noise}
 
     def render(self, batch: Named) -> Named:

@@ -140,7 +140,7 @@ class NRLGDN(UnfoldingNetwork):
 
     @torch.no_grad()
     def start_as_identity(self) -> None:
-        """Initialise near the gradient descent x_{t+1} = x_t - A^T (A x_t - y): H near 1, D near -1, R at a tenth."""
+        """Initialise near x_{t+1} = x_t - (A^T (A x_t - y) + R(x_t)): H near 1, D near -1, R scaled by a tenth."""
         self.h.start_as_identity()
         self.d_alpha.start_as_identity(-1.0)
         self.r.m_tail.weight.mul_(0.1)

@@ -28,27 +28,28 @@ class ConvBlock(nn.Module):
 
     @torch.no_grad()
     def start_as_identity(self, scale: float = 1.0) -> None:
-        """Initialise near x -> scale x: two channels between the layers carry each of x and -x past the ReLU, and the
-        others contribute a tenth. ValueError if width is less than twice the channels.
+        """Initialise near x -> scale x: for each channel of x, two of those between the layers carry x and -x past the
+        ReLUs; the others are scaled by a tenth in the last layer. A block with less than twice the channels between the
+        layers begins near x -> 0: its last layer is scaled by a tenth.
         """
         last = self.main[-1]
         assert isinstance(last, nn.ConvTranspose2d)
+        last.weight *= 0.1
         width, channels = last.in_channels, last.out_channels
         if width < 2 * channels:
-            raise ValueError(f"{channels} channels and their negatives do not fit into width {width}; make it larger")
+            return
         carried = torch.arange(2 * channels)
-        sign, image = 1.0 - 2.0 * (carried % 2), carried // 2
+        image, sign = carried // 2, (1 - 2 * (carried % 2)).to(last.weight)
         for layer in self.main[::2]:
             assert isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)
             weight = layer.weight if isinstance(layer, nn.Conv2d) else layer.weight.transpose(0, 1)
             if layer is last:
-                weight *= 0.1 * scale
                 weight[:, : 2 * channels] = 0.0
-                weight[image, carried, 2, 2] = sign * scale
+                weight[image, carried, 2, 2] = scale * sign
             else:
                 first = layer is self.main[0]
                 weight[: 2 * channels] = 0.0
-                weight[carried, image if first else carried, 2, 2] = sign if first else 1.0
+                weight[carried, image if first else carried, 2, 2] = sign if first else torch.ones_like(sign)
 
     def forward(self, x: Tensor) -> Tensor:
         for layer in self.main[:-1]:

@@ -69,8 +69,7 @@ class ResUNet(nn.Module):
         branch is scaled by a tenth. ValueError if fewer than cout channels can pass."""
         cout, cin = self.m_tail.out_channels, self.m_head.in_channels
         if cout > min(cin, self.m_head.out_channels):
-            fewest = min(cin, self.m_head.out_channels)
-            raise ValueError(f"{cout} channels cannot pass through {fewest}; make the first of widths larger")
+            raise ValueError(f"{cout} channels cannot pass through {min(cin, self.m_head.out_channels)}")
         passed = torch.arange(cout)
         for layer in (self.m_head, self.m_tail):
             layer.weight[:cout] = 0.0

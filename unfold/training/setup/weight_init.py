@@ -25,14 +25,14 @@ def fill(net: UnfoldingNetwork, how: str) -> None:
 
     orthogonal: gain 0.2, biases 0 (USRNet); xavier: normal, for convolutions that are not transposed (NRL-GDN);
     default: keep the constructor's weights (DGUNet); any other name: the network's method start_as_NAME (identity:
-    steps that change little; ours, for USRNet, NRL-GDN and DGUNet-CS). UnfoldError for a network without such a method.
+    near data steps alone; ours, for USRNet, NRL-GDN and DGUNet-CS). UnfoldError for a network without such a method.
     """
     check_start(net, how)
     if how not in GENERAL:
         try:
             getattr(net, f"start_as_{how}")()
         except ValueError as error:
-            raise UnfoldError(f"OPTIM.START {how}: {error} (MODEL.ARGS)") from None
+            raise UnfoldError(f"OPTIM.START {how}: {error}; make the first of MODEL.ARGS.widths larger") from None
     for module in net.modules():
         if how == "orthogonal" and isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
             nn.init.orthogonal_(module.weight, gain=0.2)
