@@ -196,25 +196,40 @@ def test_kernels_and_noise_follow_the_papers() -> None:
         assert abs(np.mean([len(set(four)) == 1 for four in made]) - 2 / 3) < 0.09
 
 
-def test_the_grey_share_of_nrl_gdns_samples_is_the_one_asked_for() -> None:
+@pytest.mark.parametrize("kind", [GaussianNoise, BlurDownscale, BlurNoise])
+def test_the_grey_share_of_samples_is_the_one_asked_for(kind: Any) -> None:
     image = {"target": scene(30, 30)}
-    rng, kind = np.random.default_rng(0), BlurNoise(grey=0.3)
-    samples = [kind.make(image, rng, 1) for _ in range(1500)]
-    greys = [sample for sample in samples if np.ptp(sample["target"], axis=2).max() == 0]
+    luma = convert(torch.from_numpy(image["target"]).permute(2, 0, 1)[None], "luma")[0, 0].numpy()
+
+    def made(share: float, rng: np.random.Generator, of: Any = image) -> tuple[NDArray[np.float32], Any, Any]:
+        """Target in [0,1], noise, and the rest of a sample."""
+        sample = kind(grey=share).make(of, rng, 1)
+        target = sample.pop("target")
+        noise = sample.pop("noise", None)
+        target = target / np.float32(255) if noise is not None else target
+        return target, sample.pop("y") - target if noise is None else noise, sample
+
+    def equal(values: Any) -> bool:
+        return bool(np.ptp(values, axis=2).max() < 1e-6)
+
+    rng = np.random.default_rng(0)
+    samples = [made(0.3, rng)[:2] for _ in range(1500)]
+    greys = [(target, noise) for target, noise in samples if equal(target)]
     assert abs(len(greys) / 1500 - 0.3) < 0.04
-    luma = convert(torch.from_numpy(image["target"]).permute(2, 0, 1)[None], "luma")[0, 0].numpy() * 255
-    assert np.abs(greys[0]["target"][..., 0] - luma).max() < 0.51
-    equal = np.mean([np.ptp(sample["noise"], axis=2).max() == 0 for sample in greys])
-    assert abs(equal - 1 / 3) < 0.07
-    colours = [sample for sample in samples if np.ptp(sample["target"], axis=2).max()]
-    assert all(np.ptp(sample["noise"], axis=2).max() for sample in colours)
-    papers, all_grey = (BlurNoise(grey=share).make(image, np.random.default_rng(1), 1) for share in (0.0, 1.0))
-    assert papers["target"] is image["target"]
-    for name in ("kernel", "levels"):
-        assert np.array_equal(papers[name], all_grey[name]), "the share changes nothing else"
-    assert np.array_equal(papers["noise"][..., 0], all_grey["noise"][..., 0])
+    assert max(np.abs(255 * (target[..., 0] - luma)).max() for target, _ in greys) < 0.51
+    assert abs(np.mean([equal(noise) for _, noise in greys]) - 1 / 3) < 0.07
+    assert not any(equal(noise) for target, noise in samples if not equal(target))
+
+    (target, noise, rest), (grey_target, grey_noise, grey_rest) = (
+        made(n, np.random.default_rng(1)) for n in (0.0, 1.0)
+    )
+    assert np.array_equal(np.rint(255 * target), image["target"])
+    assert equal(grey_target)
+    assert np.abs(noise - grey_noise)[..., 0].max() < 1e-6, "the share changes nothing else"
+    assert rest.keys() == grey_rest.keys()
+    assert all(np.array_equal(rest[name], grey_rest[name]) for name in rest)
     bands = {"target": np.concatenate([image["target"], image["target"][..., :1]], axis=2)}
-    assert BlurNoise(grey=1.0).make(bands, rng, 1)["target"] is bands["target"], "only colour can be grey"
+    assert np.array_equal(np.rint(255 * made(1.0, rng, bands)[0]), bands["target"]), "only colour can be grey"
 
 
 def test_the_sharp_share_of_usrnets_samples_is_the_one_asked_for() -> None:

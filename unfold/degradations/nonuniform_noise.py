@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from unfold.data.images import grey_in_colour, read_uint8
+from unfold.data.images import read_uint8
 from unfold.data.patches import Images
 from unfold.degradations import random_kernels
 from unfold.degradations.degradation import Degradation, Rng, unit
+from unfold.degradations.grey_share import with_grey
 from unfold.degradations.random_kernels import random_kernel
 from unfold.errors import UnfoldError, check_share
 from unfold.physics.batched_degrade import degrade, quadrant_map
@@ -18,7 +19,6 @@ from unfold.physics.noise import random_quadrant_levels
 from unfold.util.arrays import Named
 
 NRL_GDN_MOTION = 0.65  # share of motion kernels
-EQUAL_NOISE = 1 / 3  # share of the grey samples whose channels have the same noise
 
 
 class BlurNoise(Degradation):
@@ -29,9 +29,7 @@ class BlurNoise(Degradation):
     crop, else one per quadrant. The evaluation uses 25, the published training code 12.75. The blurred crop is
     truncated to 8 bits. y is neither clamped nor rounded. (Kong, Wang, Han, Feng, JVCI 2025.)
 
-    grey: share of samples that are grey, 0 in the paper, for networks of three channels: the evaluations have grey
-    sets. Their channels are equal; their noise is independent in two of three such samples, as in the evaluations, and
-    equal in the others, as in a grey picture that is restored.
+    grey: share of samples that are grey (:func:`unfold.degradations.grey_share.with_grey`), 0 in the paper.
     """
 
     inputs = ("y", "kernel")
@@ -54,14 +52,11 @@ class BlurNoise(Degradation):
 
     def make(self, images: Images, rng: Rng, scale: int) -> Named:
         target = images["target"]
-        sample = {"target": target, "kernel": random_kernel(rng, NRL_GDN_MOTION)}
+        kernel = random_kernel(rng, NRL_GDN_MOTION)
         levels = np.array(random_quadrant_levels(rng, self.sigma), np.float32)
         noise = rng.standard_normal(target.shape, dtype=np.float32)
-        if self.grey > 0 and target.shape[2] == 3 and rng.uniform() < self.grey:
-            sample["target"] = grey_in_colour(target)
-            if rng.uniform() < EQUAL_NOISE:
-                noise = noise[..., :1].repeat(3, axis=2)
-        return {**sample, "levels": levels, "noise": noise}
+        target, noise = with_grey(self.grey, target, noise, rng)
+        return {"target": target, "kernel": kernel, "levels": levels, "noise": noise}
 
     def render(self, batch: Named) -> Named:
         sigma = quadrant_map(batch["levels"], batch["target"].shape[-2:])
