@@ -119,8 +119,15 @@ def test_a_narrow_dgunet_learns_from_pairs(
     ],
 )
 def test_every_kind_of_samples_trains_and_validates_its_networks(
-    tmp_path: Path, pairs: Path, command: Command, kind: str, model: str, expected: str
+    tmp_path: Path,
+    pairs: Path,
+    command: Command,
+    kind: str,
+    model: str,
+    expected: str,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    caplog.set_level(logging.INFO)
     train, val = (pairs / split / "target" for split in ("train", "val"))
     data = f"DATA: {{KIND: {kind}, TRAIN: {train}, VAL: {val}{expected}}}\n"
     patch = SHORT.replace("32", "36") if kind == "usrnet" and "SCALES" not in expected else SHORT
@@ -128,6 +135,8 @@ def test_every_kind_of_samples_trains_and_validates_its_networks(
     assert code == 0, err
     (row,) = rows(tmp_path)
     assert np.isfinite([row["loss"], row["val_psnr"]]).all()
+    assert ("2 stages (up to 6 at evaluation)" in caplog.text) == (model == NRL_GDN)
+    assert ("(up to" in caplog.text) == (model == NRL_GDN)
 
 
 def test_bad_training_images_stop_the_run_or_are_left_out_and_listed(

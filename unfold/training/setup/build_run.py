@@ -236,11 +236,13 @@ def begin_with(net: UnfoldingNetwork, name: str, source: str, partial: bool, key
 def _describe(settings: Settings, trainer: Trainer, store: Store, held_out: int) -> None:
     """Log the network, the data and the run folder."""
     net = trainer.update.net
+    in_use, in_training = net.eval().count(), net.train().count()
     logger.info(
-        "%s: %s parameters, %d stages, %s on %s",
+        "%s: %s parameters, %d stages%s, %s on %s",
         settings.model.short_name,
         f"{count_parameters(net):,}",
-        net.train().count(),
+        in_training,
+        f" (up to {in_use} at evaluation)" if in_use != in_training else "",
         settings.train.precision,
         trainer.device,
     )
