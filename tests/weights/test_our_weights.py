@@ -70,6 +70,16 @@ def test_the_denoiser_takes_noise_away_without_being_given_its_level(sigma: int,
     assert gain(unfold.restore(noisy, unfold.load_model("dgunet_denoise_small")), noisy) > least
 
 
+@pytest.mark.parametrize(("sigma", "least"), [(15, 4.0), (25, 6.0), (50, 8.0)])
+def test_the_denoiser_takes_the_noise_of_a_grey_picture_away(sigma: int, least: float) -> None:
+    target = photograph().mean(-1, keepdims=True).repeat(3, axis=2)
+    noise = np.random.default_rng(0).normal(0, sigma / 255, target.shape[:2])[..., None]
+    noisy = (target + noise).astype(np.float32)
+    restored = unfold.restore(noisy, unfold.load_model("dgunet_denoise_small"))
+    inside = (slice(8, -8), slice(8, -8))
+    assert psnr(restored[inside], target[inside]) - psnr(noisy[inside].clip(0, 1), target[inside]) > least
+
+
 def test_compressive_sensing_is_better_than_the_lowest_frequencies_of_the_same_number() -> None:
     x = torch.from_numpy(photograph().mean(-1))[None, None]
     lowest = torch.from_numpy(lowest_frequencies(256, 32)).float()
