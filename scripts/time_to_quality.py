@@ -64,7 +64,7 @@ NETWORKS = {
             {**NARROW, "DATA.ARGS.sigma": 55.0, "DATA.ARGS.blind": True},
             {"SCHEDULE.WARMUP": 3 / 80, "SCHEDULE.ARGS.length": 117 / 80, "TRAIN.MIXUP_AFTER": 5 / 80},
         ),
-        Way("denoise/configs/gaussian_small.yaml", ON_CPU, OURS),
+        Way("denoise/configs/gaussian_small.yaml", {**ON_CPU, "DATA.ARGS.grey": 0}, OURS),
     ),
 }
 

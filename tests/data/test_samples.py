@@ -203,7 +203,9 @@ def test_the_grey_share_of_samples_is_the_one_asked_for(kind: Any) -> None:
 
     def made(share: float, rng: np.random.Generator, of: Any = image) -> tuple[NDArray[np.float32], Any, Any]:
         """Target in [0,1], noise, and the rest of a sample."""
-        sample = kind(grey=share).make(of, rng, 1)
+        degradation = kind(grey=share, **({"blind": True} if kind is GaussianNoise else {}))
+        degradation.asked = {"sigma": level()}
+        sample = degradation.make(of, rng, 2 if kind is BlurDownscale else 1)
         target = sample.pop("target")
         noise = sample.pop("noise", None)
         target = target / np.float32(255) if noise is not None else target

@@ -135,8 +135,8 @@ def test_every_kind_of_samples_trains_and_validates_its_networks(
     assert code == 0, err
     (row,) = rows(tmp_path)
     assert np.isfinite([row["loss"], row["val_psnr"]]).all()
-    assert ("2 stages (up to 6 at evaluation)" in caplog.text) == (model == NRL_GDN)
-    assert ("(up to" in caplog.text) == (model == NRL_GDN)
+    assert ("2 stages (at most 6 at evaluation)" in caplog.text) == (model == NRL_GDN)
+    assert ("at evaluation)" in caplog.text) == (model == NRL_GDN)
 
 
 def test_bad_training_images_stop_the_run_or_are_left_out_and_listed(

@@ -19,11 +19,13 @@ class GaussianNoise(Degradation):
 
     sigma: standard deviation of n in 255 units; blind: draw the standard deviation anew for each sample, uniform from 0
     to sigma. Tests and validation use sigma. grey: share of samples that are grey, for networks in colour
-    (:func:`unfold.degradations.grey_share.with_grey`), 0 in the papers.
+    (:func:`unfold.degradations.grey_share.with_grey`), 0 in the papers. It takes y - x for the noise, so a subclass
+    whose y has another size or range must leave it at 0.
     """
 
     inputs = ("y", "sigma")
     own_test = True
+    grey: float = 0.0  # for subclasses whose constructor sets only what it needs
 
     def __init__(self, sigma: float = 25.0, blind: bool = False, grey: float = 0.0) -> None:
         if sigma <= 0:

@@ -1,6 +1,6 @@
 """Grey among the samples of networks in colour.
 
-A network that has only seen noise which is independent in the three channels leaves noise that they share, because it
+A network that has only seen noise which is independent in the three channels may leave noise that they share, as it
 looks like the picture: a grey picture that is restored as three equal channels has such noise, and no other.
 """
 
@@ -21,7 +21,8 @@ def with_grey(share: float, target: Array, noise: NDArray[np.float32], rng: Rng)
 
     A grey target has three equal channels. Its noise stays independent in two of three such samples, as in the
     evaluations on grey sets, and is equal in the others, as in a grey picture that is restored. Only colour can become
-    grey: nothing is done for other numbers of channels. Without a share nothing is drawn, so the papers' samples stay.
+    grey: nothing is done for other numbers of channels. It is drawn after all else of a sample, so that nothing else
+    depends on the share.
     """
     if share > 0 and target.shape[2] == 3 and rng.uniform() < share:
         target = grey_in_colour(target)

@@ -242,7 +242,7 @@ def _describe(settings: Settings, trainer: Trainer, store: Store, held_out: int)
         settings.model.short_name,
         f"{count_parameters(net):,}",
         in_training,
-        f" (up to {in_use} at evaluation)" if in_use != in_training else "",
+        f" (at most {in_use} at evaluation)" if in_use != in_training else "",
         settings.train.precision,
         trainer.device,
     )
