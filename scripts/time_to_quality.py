@@ -55,7 +55,7 @@ NETWORKS = {
     "usrnet_tiny": (
         "usrnet_table1:scale=2,kernel=5",
         Way("sr/configs/usrnet_tiny.yaml", {}, {"SCHEDULE.ARGS.milestones": [0.2, 0.4, 0.6, 0.8]}),
-        Way("sr/configs/usrnet_tiny_small.yaml", ON_CPU, OURS),
+        Way("sr/configs/usrnet_tiny_small.yaml", {**ON_CPU, "DATA.ARGS.grey": 0}, OURS),
     ),
     "dgunet_denoise": (
         "gaussian_denoise:sigma=25",

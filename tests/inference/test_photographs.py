@@ -22,6 +22,7 @@ from unfold.inference.photographs.tasks import (
     GENTLE,
     TASKS,
     WEIGHTS,
+    Task,
     bicubic,
     blended,
     denoised_first,
@@ -218,7 +219,7 @@ def test_a_denoiser_that_takes_no_level_works_too_and_keeps_half_where_only_jpeg
 
 def test_strength_scales_what_is_assumed_and_zero_changes_nothing() -> None:
     picture, levels = photograph(32), []
-    noisy = Evidence(jpeg=0, quality=None, noise=5, blur=0, ways=WAYS)
+    noisy = Evidence(jpeg=0, quality=None, noise=8, blur=0, ways=WAYS)
 
     def run(inputs: dict[str, Any]) -> Any:
         levels.append(255 * inputs["sigma"])
@@ -230,6 +231,19 @@ def test_strength_scales_what_is_assumed_and_zero_changes_nothing() -> None:
     assert (
         restore_photograph(picture, "denoise", noisy, load_model(WEIGHTS["denoise"]), run, strength=0).image is picture
     )
+
+
+@pytest.mark.parametrize("task", ["denoise", "deblur", "enlarge"])
+def test_noise_is_given_to_the_network_as_it_is_found(task: Task) -> None:
+    evidence, given = Evidence(jpeg=0, quality=None, noise=8, blur=1, ways=WAYS), []
+
+    def run(inputs: dict[str, Any]) -> NDArray[Any]:
+        given.append(255 * inputs["sigma"])
+        return bicubic(grey, inputs["scale"])
+
+    grey = photograph(64)[..., :1]
+    restore_photograph(grey, task, evidence, load_model(WEIGHTS[task]), run, 2 if task == "enlarge" else 1)
+    assert set(np.round(given, 6)) == {8}
 
 
 def test_colour_pictures_are_denoised_by_the_network_for_cameras_and_others_are_not() -> None:

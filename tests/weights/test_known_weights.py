@@ -283,7 +283,7 @@ def test_list_says_what_is_here_and_how_far_it_is_known(published: Server, home:
     assert code == 0
     rows = {line.split()[0]: " ".join(line.split()[1:]) for line in out.splitlines() if line}
     size = f"{len(published.body):,}"
-    assert rows["usrnet_tiny_small"].startswith("usrnet_tiny 2,365,448 454cacffa Set14, bicubic")
+    assert rows["usrnet_tiny_small"].startswith("usrnet_tiny 2,365,448 a20d9291a Set14, bicubic")
     assert rows["usrnet"] == "usrnet ? unknown to download"
     assert rows["usrgan"].startswith(f"usrnet {size} unverified /")
     assert rows["usrnet_tiny"].startswith(f"usrnet_tiny {size} known /")

@@ -111,6 +111,16 @@ def test_super_resolution_is_better_than_bicubic(scale: int) -> None:
     assert psnr(restored[inside], target[inside]) > psnr(bicubic[inside].clip(0, 1), target[inside]) + 1
 
 
+@pytest.mark.parametrize(("sigma", "least"), [(5, 3.0), (10, 3.5), (15, 4.8)])
+def test_deblurring_of_a_grey_picture_takes_its_noise_away_at_the_true_level(sigma: int, least: float) -> None:
+    target = photograph().mean(-1, keepdims=True).repeat(3, axis=2)
+    kernel = gaussian_kernel(15, 1.2)
+    noise = np.random.default_rng(0).normal(0, sigma / 255, target.shape[:2])[..., None]
+    noisy = (blur_array(target, kernel) + noise).astype(np.float32)
+    restored = unfold.restore(noisy, unfold.load_model("usrnet_tiny_small"), kernel=kernel, scale=1, sigma=sigma / 255)
+    assert gain(restored, noisy, target) > least
+
+
 def test_deblurring_under_noise_gains_on_the_input() -> None:
     kernel = gaussian_kernel(15, 1.6)
     noisy = add_gaussian(blur_array(photograph(), kernel).astype(np.float32), 10 / 255, np.random.default_rng(0))

@@ -38,10 +38,9 @@ AT_ONCE, TILE = 2_000_000, 1024  # pixels of the result, and the side of a tile:
 Pixels = NDArray[Any]
 Run = Callable[[dict[str, Any]], Pixels]  # the inputs besides the picture -> the network's result
 
-# Noise level given to the network for correlated noise, and for JPEG error, as it was trained for neither: measured on
-# BSDS500's val (docs/photographs.md).
-NOISE_GIVEN, JPEG_GIVEN, JPEG_NOTHING = 1.6, 1.9, 0.7
-ENLARGED_JPEG, ENLARGED_NOISE = 2.0, 1.0
+# Noise level given to the network for JPEG error, for which it was not trained: measured on BSDS500's val
+# (docs/photographs.md). Noise is given as it is found.
+JPEG_GIVEN, JPEG_NOTHING, ENLARGED_JPEG = 1.3, 0.7, 1.7
 MOST_GIVEN, MOST_FOR_JPEG = 24.0, 16.0  # the weights were not trained on more noise; for JPEG, more is worse
 LEAST_FOR_JPEG = 3.0  # less is the error of JPEG of high quality, which a picture that was saved twice may not hold
 WEAK = 3.0  # of 255: in a soft picture, errors of so weak a JPEG cannot be removed without deblurring
@@ -155,7 +154,7 @@ def _denoise(picture: Pixels, evidence: Evidence, net: UnfoldingNetwork, run: Ru
     from_jpeg = _given_for_jpeg(evidence)
     if evidence.blur > SOFT and evidence.jpeg < WEAK:
         from_jpeg = 0.0
-    given = strength * float(np.hypot(NOISE_GIVEN * evidence.noise, from_jpeg))
+    given = strength * float(np.hypot(evidence.noise, from_jpeg))
     if given < (1 if evidence.noise else LEAST_FOR_JPEG):
         return _nothing_to_remove(picture, evidence, "--weights dgunet_denoise_small denoises it all the same")
     inputs: dict[str, Any] = {"sigma": min(given, MOST_GIVEN) / 255} if "sigma" in net.inputs else {}
@@ -209,7 +208,7 @@ def _given_for_jpeg(evidence: Evidence) -> float:
 
 def fitting_level(evidence: Evidence, strength: float = 1) -> float:
     """The noise level, of 255, to use with a kernel: JPEG error and noise combined, never zero."""
-    level = float(np.hypot(ENLARGED_JPEG * evidence.jpeg, ENLARGED_NOISE * evidence.noise))
+    level = float(np.hypot(ENLARGED_JPEG * evidence.jpeg, evidence.noise))
     return min(MOST_GIVEN, max(LEAST_GIVEN["enlarge"], strength * level))
 
 
@@ -257,7 +256,7 @@ def _deblur(picture: Pixels, evidence: Evidence, run: Run, strength: float) -> R
         return Restored(
             picture, f"found {found}: no blur to undo, left as it is (--weights with --kernel gauss:WIDTH undoes one)"
         )
-    level = float(np.hypot(_given_for_jpeg(evidence), NOISE_GIVEN * evidence.noise))
+    level = float(np.hypot(_given_for_jpeg(evidence), evidence.noise))
     level = min(MOST_GIVEN, max(LEAST_GIVEN["deblur"], level))
     why: str | None = None
     for share in (1.0, 0.7):

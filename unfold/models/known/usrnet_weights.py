@@ -13,7 +13,7 @@ WEIGHTS = [
         "usrnet_tiny",
         "usrnet_tiny_small.safetensors",
         WITH_US,
-        "454cacffa74af1e1c1abc00c9e1ca7dfe4f87ae32f8ed0f62f242caa03537f5e",
+        "a20d9291a54c28a13917b782261bb6e260c2e2539d6f003e5f33b92ddbb8f760",
         2_365_448,
         "Set14, bicubic x2 32.81, x3 29.93, x4 28.26 dB",
     ),
