@@ -15,7 +15,7 @@ WEIGHTS = [
         WITH_US,
         "a20d9291a54c28a13917b782261bb6e260c2e2539d6f003e5f33b92ddbb8f760",
         2_365_448,
-        "Set14, bicubic x2 32.81, x3 29.93, x4 28.26 dB",
+        "Set14, bicubic x2 32.81, x3 29.92, x4 28.24 dB",
     ),
     Weights("usrnet", "usrnet", "usrnet.pth", KAIR + "usrnet.pth"),
     Weights("usrgan", "usrnet", "usrgan.pth", KAIR + "usrgan.pth"),
