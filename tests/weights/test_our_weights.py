@@ -57,6 +57,12 @@ def photograph() -> NDArray[np.float32]:
     return (data.astronaut()[60:188, 170:298] / 255).astype(np.float32)
 
 
+def grey_and_noise(sigma: int) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """The photograph in three equal channels, and noise of sigma / 255 that is the same in all of them."""
+    target = photograph().mean(-1, keepdims=True).repeat(3, axis=2)
+    return target, np.random.default_rng(0).normal(0, sigma / 255, target.shape[:2])[..., None]
+
+
 def gain(
     restored: NDArray[np.float32],
     before: NDArray[np.float64 | np.float32],
@@ -76,8 +82,7 @@ def test_the_denoiser_takes_noise_away_without_being_given_its_level(sigma: int,
 
 @pytest.mark.parametrize(("sigma", "least"), [(15, 4.0), (25, 6.0), (50, 8.0)])
 def test_the_denoiser_takes_the_noise_of_a_grey_picture_away(sigma: int, least: float) -> None:
-    target = photograph().mean(-1, keepdims=True).repeat(3, axis=2)
-    noise = np.random.default_rng(0).normal(0, sigma / 255, target.shape[:2])[..., None]
+    target, noise = grey_and_noise(sigma)
     noisy = (target + noise).astype(np.float32)
     assert gain(unfold.restore(noisy, unfold.load_model("dgunet_denoise_small")), noisy, target) > least
 
@@ -113,9 +118,8 @@ def test_super_resolution_is_better_than_bicubic(scale: int) -> None:
 
 @pytest.mark.parametrize(("sigma", "least"), [(5, 3.0), (10, 3.5), (15, 4.8)])
 def test_deblurring_of_a_grey_picture_takes_its_noise_away_at_the_true_level(sigma: int, least: float) -> None:
-    target = photograph().mean(-1, keepdims=True).repeat(3, axis=2)
+    target, noise = grey_and_noise(sigma)
     kernel = gaussian_kernel(15, 1.2)
-    noise = np.random.default_rng(0).normal(0, sigma / 255, target.shape[:2])[..., None]
     noisy = (blur_array(target, kernel) + noise).astype(np.float32)
     restored = unfold.restore(noisy, unfold.load_model("usrnet_tiny_small"), kernel=kernel, scale=1, sigma=sigma / 255)
     assert gain(restored, noisy, target) > least
