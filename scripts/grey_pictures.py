@@ -1,0 +1,108 @@
+"""Grey pictures with noise, whose three channels are equal, and colour ones: what weights make of them, in a table.
+
+    UNFOLD_DATA=... python scripts/grey_pictures.py Kodak24 --weights dgunet_denoise_small usrnet_tiny_small
+
+Eight crops: 256x256 pixels from row 100 and column 200 of every third picture. Networks that take a kernel
+get blurred crops, too (a Gaussian of 1.2 pixels, the boundary circular), and halved ones. The noise of crop k is
+NumPy's normal(default_rng(k)), added before anything is rounded or clamped. A cell holds the mean PSNR of RGB in dB of
+the crops without a border of 16 pixels, clamped; behind the second and later weights' stands the worst change of a crop
+from the first weights.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any, NamedTuple
+
+import unfold.util.as_program  # isort: skip  # noqa: F401
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unfold.data.images import find_images
+from unfold.inference.kernel_and_noise import gaussian
+from unfold.inference.photographs.noise_and_blur import luma_of
+from unfold.inference.photographs.tasks import point
+from unfold.inference.picture_files import read_picture
+from unfold.inference.restore import restore
+from unfold.metrics.psnr import psnr
+from unfold.models.unfolding import UnfoldingNetwork
+from unfold.physics.degrade import blur_array
+from unfold.util.progress import progress
+from unfold.weights.load_model import load_model
+
+Image = NDArray[np.float64]
+WIDTH, BORDER = 1.2, 16
+
+
+class Case(NamedTuple):
+    grey: bool
+    blurred: bool
+    scale: int
+    sigma: float
+
+    def name(self) -> str:
+        return f"{'grey' if self.grey else 'colour'}, {'blurred' if self.blurred else 'no blur'}, x{self.scale}"
+
+
+PLAIN = [Case(grey, False, 1, sigma) for grey in (True, False) for sigma in (2.55, 5, 10, 15, 25, 50)]
+WITH_KERNEL = [
+    Case(grey, blurred, scale, sigma)
+    for grey in (True, False)
+    for blurred, scale in ((True, 1), (True, 2), (False, 1))
+    for sigma in (0, 1, 2.55, 5, 10, 15, 24)
+    if sigma or blurred
+]
+
+
+def crops(source: str) -> list[Image]:
+    """(256,256,3) in [0,1]"""
+    pixels = [read_picture(path).pixels for path in find_images(source, "test")[::3]]
+    return [image[100:356, 200:456] / np.iinfo(image.dtype).max for image in pixels]
+
+
+def degraded(clean: Image, case: Case, number: int) -> Image:
+    kernel = gaussian(WIDTH, case.scale) if case.blurred else point()
+    low = blur_array(clean, kernel)[:: case.scale, :: case.scale]
+    noise = np.random.default_rng(number).normal(size=(*low.shape[:2], 1 if case.grey else 3))
+    return low + case.sigma / 255 * noise
+
+
+def score(net: UnfoldingNetwork | None, clean: Image, case: Case, number: int) -> float:
+    """PSNR of the network's result, of the degraded crop without one."""
+    if case.grey:
+        clean = np.repeat(luma_of(clean.astype(np.float32))[..., None], 3, axis=2).astype(np.float64)
+    picture = degraded(clean, case, number)
+    if net is not None:
+        inputs: dict[str, Any] = {"sigma": case.sigma / 255} if "sigma" in net.inputs else {}
+        if "kernel" in net.inputs:
+            inputs["kernel"] = gaussian(WIDTH, case.scale) if case.blurred else point()
+        if "scale" in net.inputs:
+            inputs["scale"] = case.scale
+        picture = restore(picture.astype(np.float32), net, **inputs).astype(np.float64)
+    elif case.scale > 1:
+        return float("nan")
+    return psnr(picture.clip(0, 1), clean, BORDER)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("source")
+    parser.add_argument("--weights", nargs="+", required=True)
+    args = parser.parse_args()
+    nets = [load_model(name) for name in args.weights]
+    cases = WITH_KERNEL if all("kernel" in net.inputs for net in nets) else PLAIN
+    images = crops(args.source)
+    print("| | noise | degraded |", " | ".join(args.weights), "|\n|---|---|---|" + "---|" * len(nets), flush=True)
+    for case in progress(cases, "measuring", "case"):
+        scores = np.array([[score(net, image, case, k) for k, image in enumerate(images)] for net in (None, *nets)])
+        cells = [f"{mean:.2f}" for mean in scores.mean(axis=1)]
+        cells[0] = cells[0].replace("nan", "")
+        cells[2:] = [
+            f"{cell} ({(row - scores[1]).min():+.2f})" for cell, row in zip(cells[2:], scores[2:], strict=True)
+        ]
+        print(f"| {case.name()} | {case.sigma:g} |", " | ".join(cells), "|", flush=True)
+
+
+if __name__ == "__main__":
+    main()
