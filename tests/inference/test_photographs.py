@@ -233,17 +233,79 @@ def test_strength_scales_what_is_assumed_and_zero_changes_nothing() -> None:
     )
 
 
-@pytest.mark.parametrize("task", ["denoise", "deblur", "enlarge"])
-def test_noise_is_given_to_the_network_as_it_is_found(task: Task) -> None:
-    evidence, given = Evidence(jpeg=0, quality=None, noise=8, blur=1, ways=WAYS), []
+def level_given(task: Task, evidence: Evidence) -> float:
+    """The noise level, of 255, that usrnet_tiny_small gets for a grey picture."""
+    grey, given = photograph(64)[..., :1], []
 
     def run(inputs: dict[str, Any]) -> NDArray[Any]:
         given.append(255 * inputs["sigma"])
         return bicubic(grey, inputs["scale"])
 
-    grey = photograph(64)[..., :1]
     restore_photograph(grey, task, evidence, load_model(WEIGHTS[task]), run, 2 if task == "enlarge" else 1)
-    assert set(np.round(given, 6)) == {8}
+    assert len(set(np.round(given, 6))) == 1
+    return float(given[0])
+
+
+@pytest.mark.parametrize("task", ["denoise", "deblur", "enlarge"])
+def test_noise_is_given_to_the_network_as_it_is_found(task: Task) -> None:
+    assert level_given(task, Evidence(jpeg=0, quality=None, noise=8, blur=1, ways=WAYS)) == pytest.approx(8)
+
+
+@pytest.mark.parametrize(
+    ("task", "jpeg", "noise", "level"),
+    [
+        ("denoise", 6, 0, 1.3 * (6 - 0.7)),
+        ("denoise", 6, 5, np.hypot(5, 1.3 * (6 - 0.7))),
+        ("denoise", 14, 0, 16),  # the most for JPEG
+        ("denoise", 14, 20, 24),  # the most of all
+        ("deblur", 6, 5, np.hypot(5, 1.3 * (6 - 0.7))),
+        ("deblur", 1, 0, 3),  # the least
+        ("enlarge", 6, 0, 1.7 * 6),
+        ("enlarge", 6, 5, np.hypot(5, 1.7 * 6)),
+        ("enlarge", 0, 0, 1),
+    ],
+)
+def test_jpeg_error_counts_as_noise_as_the_page_says(task: Task, jpeg: float, noise: float, level: float) -> None:
+    """docs/photographs.md#what-is-done-and-the-guard"""
+    assert level_given(task, Evidence(jpeg=jpeg, quality=40, noise=noise, blur=1, ways=WAYS)) == pytest.approx(level)
+
+
+def test_weak_errors_of_jpeg_alone_are_left_in_grey_pictures() -> None:
+    grey = photograph(64)[..., :1]
+    net = load_model(WEIGHTS["denoise"])
+    for jpeg, left in ((2.9, True), (3.1, False)):
+        found = Evidence(jpeg=jpeg, quality=88, noise=0, blur=0, ways=WAYS)
+        image, _ = restore_photograph(grey, "denoise", found, net, lambda inputs: np.zeros_like(grey))
+        assert (image is grey) == left
+
+
+@pytest.mark.parametrize(
+    ("jpeg", "strength", "change", "levels", "result"),
+    [
+        (0, 1, 4, [8], 4),  # the network removes what noise of 8 would be
+        (0, 1, 3, [8], None),  # it removes less than 0.38 of it: texture
+        (0, 0.5, 1, [4], None),
+        (0, 2, 3, [16], 3),  # the user knows that it is noise
+        (5, 1, 3, [np.hypot(8, 1.3 * 4.3), 1.3 * 4.3], 3),  # what JPEG left is removed all the same
+    ],
+)
+def test_noise_of_grey_pictures_that_the_network_sees_as_texture_is_left(
+    jpeg: float, strength: float, change: int, levels: list[float], result: int | None
+) -> None:
+    grey, given = photograph(64)[..., :1] // 2 + np.uint8(40), []
+    found = Evidence(jpeg=jpeg, quality=85 if jpeg else None, noise=8, blur=0, ways=WAYS)
+
+    def run(inputs: dict[str, Any]) -> NDArray[Any]:
+        given.append(255 * inputs["sigma"])
+        return grey + np.uint8(change)
+
+    image, sentence = restore_photograph(grey, "denoise", found, load_model(WEIGHTS["denoise"]), run, strength=strength)
+    assert given == pytest.approx(levels)
+    assert ("noise of 8.0 (of 255) taken for texture" in sentence) == (result is None or jpeg > 0)
+    if result is None:
+        assert image is grey
+    else:
+        np.testing.assert_array_equal(image, grey + np.uint8(result))
 
 
 def test_colour_pictures_are_denoised_by_the_network_for_cameras_and_others_are_not() -> None:
