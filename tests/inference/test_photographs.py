@@ -239,7 +239,8 @@ def level_given(task: Task, evidence: Evidence) -> float:
 
     def run(inputs: dict[str, Any]) -> NDArray[Any]:
         given.append(255 * inputs["sigma"])
-        return bicubic(grey, inputs["scale"])
+        changed = bicubic(grey, inputs["scale"]).astype(float) + given[-1]  # as much as noise of that level is
+        return changed.clip(0, 255).astype(np.uint8)
 
     restore_photograph(grey, task, evidence, load_model(WEIGHTS[task]), run, 2 if task == "enlarge" else 1)
     assert len(set(np.round(given, 6))) == 1
