@@ -1,9 +1,10 @@
 """Grey pictures with noise, whose three channels are equal, and colour ones: what weights make of them, in a table.
 
-    UNFOLD_DATA=... python scripts/grey_pictures.py Kodak24 --weights dgunet_denoise_small usrnet_tiny_small
+    UNFOLD_DATA=... python scripts/grey_pictures.py Kodak24 --weights dgunet_denoise_small
+    UNFOLD_DATA=... python scripts/grey_pictures.py Kodak24 --weights usrnet_tiny_small usrnet_tiny
 
-Eight crops: 256x256 pixels from row 100 and column 200 of every third picture. Networks that take a kernel
-get blurred crops, too (a Gaussian of 1.2 pixels, the boundary circular), and halved ones. The noise of crop k is
+256x256 pixels from row 100 and column 200 of every third picture: of Kodak24 eight crops. If all weights take a kernel,
+crops are also blurred (a Gaussian of 1.2 pixels, the boundary circular) and halved. The noise of crop k is
 NumPy's normal(default_rng(k)), added before anything is rounded or clamped. A cell holds the mean PSNR of RGB in dB of
 the crops without a border of 16 pixels, clamped; behind the second and later weights' stands the worst change of a crop
 from the first weights.
@@ -20,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unfold.data.images import find_images
+from unfold.errors import UnfoldError
 from unfold.inference.kernel_and_noise import gaussian
 from unfold.inference.photographs.noise_and_blur import luma_of
 from unfold.inference.photographs.tasks import point
@@ -57,8 +59,11 @@ WITH_KERNEL = [
 
 def crops(source: str) -> list[Image]:
     """(256,256,3) in [0,1]"""
-    pixels = [read_picture(path).pixels for path in find_images(source, "test")[::3]]
-    return [image[100:356, 200:456] / np.iinfo(image.dtype).max for image in pixels]
+    paths = find_images(source, "test")[::3]
+    parts = [read_picture(path).pixels[100:356, 200:456] for path in paths]
+    if small := [path for path, part in zip(paths, parts, strict=True) if part.shape[:2] != (256, 256)]:
+        raise UnfoldError(f"{small[0]} is smaller than 356x456 pixels")
+    return [part / np.iinfo(part.dtype).max for part in parts]
 
 
 def degraded(clean: Image, case: Case, number: int) -> Image:
@@ -87,12 +92,15 @@ def score(net: UnfoldingNetwork | None, clean: Image, case: Case, number: int) -
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("source")
-    parser.add_argument("--weights", nargs="+", required=True)
+    parser.add_argument("source", help="a set or folder of pictures of at least 356x456 pixels")
+    parser.add_argument("--weights", nargs="+", required=True, help="files or names; the first are compared with")
     args = parser.parse_args()
-    nets = [load_model(name) for name in args.weights]
+    try:
+        images = crops(args.source)
+        nets = [load_model(name) for name in args.weights]
+    except UnfoldError as problem:
+        parser.error(str(problem))
     cases = WITH_KERNEL if all("kernel" in net.inputs for net in nets) else PLAIN
-    images = crops(args.source)
     print("| | noise | degraded |", " | ".join(args.weights), "|\n|---|---|---|" + "---|" * len(nets), flush=True)
     for case in progress(cases, "measuring", "case"):
         scores = np.array([[score(net, image, case, k) for k, image in enumerate(images)] for net in (None, *nets)])

@@ -309,6 +309,32 @@ def test_noise_of_grey_pictures_that_the_network_sees_as_texture_is_left(
         np.testing.assert_array_equal(image, grey + np.uint8(result))
 
 
+@pytest.mark.parametrize(
+    ("noise", "quality", "said"), [(12, None, True), (9, None, False), (12, 80, False)], ids=["strong", "weak", "jpeg"]
+)
+def test_strong_noise_without_jpeg_names_the_weights_for_white_noise(
+    noise: float, quality: int | None, said: bool
+) -> None:
+    found = Evidence(jpeg=0, quality=quality, noise=noise, blur=0, ways=WAYS)
+    clean = photograph(64) // 2 + np.uint8(40)
+    noisy = (clean + np.random.default_rng(0).normal(0, noise, clean.shape)).clip(0, 255).astype(np.uint8)
+    for part, weights in ((slice(0, 3), CAMERA_DENOISER), (slice(0, 1), WEIGHTS["denoise"])):
+        picture, result = noisy[..., part], clean[..., part]
+        image, sentence = restore_photograph(
+            picture, "denoise", found, load_model(weights), lambda inputs, result=result: result
+        )
+        assert image is not picture
+        assert ("--weights dgunet_denoise_small removes more" in sentence) == said
+
+
+def test_the_sentence_says_when_noise_is_more_than_is_assumed() -> None:
+    grey = photograph(64)[..., :1] // 2
+    for noise, words in ((30, "noise of 24 (of 255, the most it can assume)"), (20, "noise of 20 (of 255);")):
+        found = Evidence(jpeg=0, quality=None, noise=noise, blur=0, ways=WAYS)
+        net = load_model(WEIGHTS["denoise"])
+        assert words in restore_photograph(grey, "denoise", found, net, lambda inputs: grey + np.uint8(20)).sentence
+
+
 def test_colour_pictures_are_denoised_by_the_network_for_cameras_and_others_are_not() -> None:
     picture = photograph(32)
     coarse = Evidence(jpeg=9, quality=40, noise=0, blur=0, ways=WAYS)

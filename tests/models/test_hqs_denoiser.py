@@ -53,6 +53,11 @@ def test_stages_follow_their_equations(net: HQSDenoiser) -> None:
         torch.testing.assert_close(net(y, strength=1.7), F.pixel_shuffle(x, 2))
 
 
+def test_a_strength_below_0_is_refused(net: HQSDenoiser) -> None:
+    with pytest.raises(UnfoldError, match="strength is a number of at least 0, not -1"):
+        net(torch.rand(1, 3, 16, 16), strength=-1)
+
+
 def test_strength_may_differ_between_samples(net: HQSDenoiser) -> None:
     y = torch.rand(2, 3, 16, 16)
     with torch.no_grad():

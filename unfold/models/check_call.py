@@ -51,6 +51,8 @@ def checked_number(name: str, one: Input, value: object) -> float:
             _judge_level(name, value, value)
         elif not math.isfinite(value):
             raise UnfoldError(f"{name} is a finite number, not {value}")
+        elif one.least is not None and value < one.least:
+            raise UnfoldError(f"{name} is a number of at least {one.least:g}, not {value:g}")
         return value
     try:
         value = as_number(name, value)

@@ -47,6 +47,7 @@ LEAST_FOR_JPEG = 3.0  # less is the error of JPEG of high quality, which a pictu
 # Least change of a grey picture, over the level given, if the noise found is noise: on BSDS500's val noise has 0.39 and
 # more but for one picture in nine, most texture that was taken for noise 0.27 to 0.37.
 TAKEN_FOR_NOISE = 0.38
+STRONG_NOISE = 10.0  # of 255: white noise of this strength is removed better by the network that was trained on it
 WEAK = 3.0  # of 255: in a soft picture, errors of so weak a JPEG cannot be removed without deblurring
 # Pixels from which a blur is undone: of 100 sharp photographs of BSDS500's val none has more, one 0.64; of the same
 # blurred by 0.8 to 1.2 pixels 81 have.
@@ -179,8 +180,9 @@ def _denoise(picture: Pixels, evidence: Evidence, net: UnfoldingNetwork, run: Ru
     kept = "" if share > 0.99 else f"; {100 * share:.0f} % of the change kept, as more would be more than that"
     return Restored(
         blended(picture, result, share),
-        f"found {evidence.sentence()}: assumed noise of {min(given, MOST_GIVEN):.0f} (of 255){kept}; "
-        "--strength 0.5 removes less, 2 more",
+        f"found {evidence.sentence()}: assumed noise of {min(given, MOST_GIVEN):.0f} (of 255"
+        f"{', the most it can assume' if given > MOST_GIVEN else ''}){kept}; --strength 0.5 removes less, 2 more"
+        f"{_for_white_noise(evidence)}",
     )
 
 
@@ -200,8 +202,14 @@ def _denoise_by_its_own_level(picture: Pixels, evidence: Evidence, run: Run, str
     return Restored(
         image,
         f"found {found}: {size_of_change(picture, image):.1f} (of 255) taken for noise of a camera and JPEG "
-        "error, and removed; --strength 0.5 removes less, 1.5 more",
+        f"error, and removed; --strength 0.5 removes less, 1.5 more{_for_white_noise(evidence)}",
     )
+
+
+def _for_white_noise(evidence: Evidence) -> str:
+    """What to try against strong noise that no JPEG has smoothed: the task knows noise of cameras, and assumes less."""
+    strong = evidence.noise >= STRONG_NOISE and evidence.quality is None
+    return "; --weights dgunet_denoise_small removes more if the noise is white" if strong else ""
 
 
 def keeping_texture(picture: Pixels, result: Pixels) -> Pixels:
