@@ -396,8 +396,8 @@ def _add_restore(commands: Subparsers) -> None:
         "results are not overwritten, so the same command continues a stopped run. Exit code 1: some "
         "pictures failed, as listed at the end; 2: nothing was restored, as all failed or are no measurements.",
         epilog="Example: unfold restore photo.jpg -o large.png --task enlarge --scale 2. With a blur that is known: "
-        "unfold restore holiday -o sharper --weights usrnet_tiny --kernel gauss:1.6 --sigma 2.55. "
-        "Which kernel? unfold restore photo.png -o sheet.png --weights usrnet_tiny --kernel grid",
+        "unfold restore holiday -o sharper --weights usrnet_tiny_small --kernel gauss:1.6 --sigma 2.55. "
+        "Which kernel? unfold restore photo.png -o sheet.png --weights usrnet_tiny_small --kernel grid",
     )
     restore.add_argument("inputs", nargs="+", metavar="INPUT", help="files, folders, or patterns such as 'a/*.jpg'")
     restore.add_argument(
@@ -453,7 +453,8 @@ def _add_trace(commands: Subparsers) -> None:
         description="Restore one picture without tiles and show the estimate after every stage. Prints a table, and "
         "writes trace.html (one file with pictures, a slider and curves), strip.png and trace.json. The figures are "
         "explained in docs/trace.md.",
-        epilog="Example: unfold trace a.png -o traced --weights usrnet_tiny --kernel gauss:1.6 --target sharp.png",
+        epilog="Example: unfold trace a.png -o traced --weights usrnet_tiny_small --kernel gauss:1.6 "
+        "--target sharp.png",
     )
     trace.add_argument("input", metavar="INPUT", help="one picture")
     trace.add_argument("-o", "--output", required=True, metavar="DIR", type=Path, help="folder for the results")
