@@ -80,14 +80,19 @@ def files(tmp_path: Path, rows: int, side: int = 33, seed: int = 1) -> dict[str,
 def test_phases_equal_those_of_the_published_code(kind: str, weights: str) -> None:
     given = {"matrix": FILES / "phi_0_25_1089.mat", "initial": FILES / "Initialization_Matrix_25.mat"}
     net = unfold.load_model(WEIGHTS / f"{weights}.pkl", **given)
-    blocks, phases = torch.from_numpy(GOLDEN[f"cs25_{kind}_blocks"]), GOLDEN[f"cs25_{kind}_phases"]
+    blocks, y = (torch.from_numpy(GOLDEN[f"cs25_{kind}_{name}"]) for name in ("blocks", "y"))
+    phases = GOLDEN[f"cs25_{kind}_phases"]
+    # Some learned thresholds are below 0, and the shrinkage then jumps at 0: rounding chooses the side. In float32 one
+    # phase is 9e-5 away on a processor with AMX, at most 1e-5 on the others that were tried; in float64 none is.
     with torch.inference_mode():
         found = [state.x for state in net.states(image=blocks.view(-1, 1, 33, 33))]
-        measured = net(torch.from_numpy(GOLDEN[f"cs25_{kind}_y"]))
-    assert len(found) == len(phases) == 10
-    for k, (x, golden) in enumerate(zip(found, phases, strict=True)):
-        assert np.abs(x.flatten(1).numpy() - golden).max() <= 1e-5, k
-    assert np.abs(measured.flatten(1).numpy() - phases[-1]).max() <= 1e-5
+        measured = net(y)
+        exact = [state.x for state in net.double().states(image=blocks.double().view(-1, 1, 33, 33))]
+    assert len(found) == len(exact) == len(phases) == 10
+    for k, (x, precise, golden) in enumerate(zip(found, exact, phases, strict=True)):
+        assert np.abs(precise.flatten(1).numpy() - golden).max() <= 1e-5, k
+        assert np.abs(x.flatten(1).numpy() - golden).max() <= 2e-4, k
+    assert np.abs(measured.flatten(1).numpy() - phases[-1]).max() <= 2e-4
 
 
 @official
