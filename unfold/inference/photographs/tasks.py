@@ -163,17 +163,20 @@ def _denoise(picture: Pixels, evidence: Evidence, net: UnfoldingNetwork, run: Ru
     from_jpeg = _given_for_jpeg(evidence)
     if evidence.blur > SOFT and evidence.jpeg < WEAK:
         from_jpeg = 0.0
-    given = strength * float(np.hypot(evidence.noise, from_jpeg))
+    assumed = float(np.hypot(evidence.noise, from_jpeg))
+    given = strength * assumed
     if given < (1 if evidence.noise else LEAST_FOR_JPEG):
         return _nothing_to_remove(picture, evidence, "--weights dgunet_denoise_small denoises it all the same")
     inputs: dict[str, Any] = {"sigma": min(given, MOST_GIVEN) / 255} if "sigma" in net.inputs else {}
     if "kernel" in net.inputs:
         inputs |= {"kernel": point(), "scale": 1}
     result = run(inputs)
-    little = size_of_change(picture, result) < TAKEN_FOR_NOISE * min(given, MOST_GIVEN)
-    if little and evidence.noise and "sigma" in inputs and strength <= 1 and is_grey(picture):
-        image, sentence = _denoise(picture, replace(evidence, noise=0.0), net, run, strength)
-        return Restored(image, f"noise of {evidence.noise:.1f} (of 255) taken for texture; {sentence}")
+    if evidence.noise and "sigma" in inputs and strength <= 1 and is_grey(picture):
+        level = min(assumed, MOST_GIVEN)
+        whole = result if strength == 1 else run(inputs | {"sigma": level / 255})  # at less, noise stays, too
+        if size_of_change(picture, whole) < TAKEN_FOR_NOISE * level:
+            image, sentence = _denoise(picture, replace(evidence, noise=0.0), net, run, strength)
+            return Restored(image, f"noise of {evidence.noise:.1f} (of 255) taken for texture; {sentence}")
     share = share_to_keep(picture, result, strength * evidence.error())
     if "sigma" not in inputs and not evidence.noise:
         share *= BLIND_SHARE
