@@ -13,7 +13,7 @@ from the first weights.
 from __future__ import annotations
 
 import argparse
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import unfold.util.as_program  # isort: skip  # noqa: F401
 
@@ -73,21 +73,22 @@ def degraded(clean: Image, case: Case, number: int) -> Image:
     return low + case.sigma / 255 * noise
 
 
-def score(net: UnfoldingNetwork | None, clean: Image, case: Case, number: int) -> float:
-    """PSNR of the network's result, of the degraded crop without one."""
+def scores_of(nets: list[UnfoldingNetwork], clean: Image, case: Case, number: int) -> list[float]:
+    """PSNR of the degraded crop (nan if it is smaller), and of each network's result."""
     if case.grey:
         clean = np.repeat(luma_of(clean.astype(np.float32))[..., None], 3, axis=2).astype(np.float64)
     picture = degraded(clean, case, number)
-    if net is not None:
-        inputs: dict[str, Any] = {"sigma": case.sigma / 255} if "sigma" in net.inputs else {}
-        if "kernel" in net.inputs:
-            inputs["kernel"] = gaussian(WIDTH, case.scale) if case.blurred else point()
-        if "scale" in net.inputs:
-            inputs["scale"] = case.scale
-        picture = restore(picture.astype(np.float32), net, **inputs).astype(np.float64)
-    elif case.scale > 1:
-        return float("nan")
-    return psnr(picture.clip(0, 1), clean, BORDER)
+    known = {
+        "sigma": case.sigma / 255,
+        "kernel": gaussian(WIDTH, case.scale) if case.blurred else point(),
+        "scale": case.scale,
+    }
+    scores = [psnr(picture.clip(0, 1), clean, BORDER) if case.scale == 1 else float("nan")]
+    for net in nets:
+        inputs = {name: value for name, value in known.items() if name in net.inputs}
+        result = restore(picture.astype(np.float32), net, **inputs).astype(np.float64)
+        scores.append(psnr(result.clip(0, 1), clean, BORDER))
+    return scores
 
 
 def main() -> None:
@@ -103,7 +104,7 @@ def main() -> None:
     cases = WITH_KERNEL if all("kernel" in net.inputs for net in nets) else PLAIN
     print("| | noise | degraded |", " | ".join(args.weights), "|\n|---|---|---|" + "---|" * len(nets), flush=True)
     for case in progress(cases, "measuring", "case"):
-        scores = np.array([[score(net, image, case, k) for k, image in enumerate(images)] for net in (None, *nets)])
+        scores = np.array([scores_of(nets, image, case, k) for k, image in enumerate(images)]).T
         cells = [f"{mean:.2f}" for mean in scores.mean(axis=1)]
         cells[0] = cells[0].replace("nan", "")
         cells[2:] = [

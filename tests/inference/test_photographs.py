@@ -285,8 +285,8 @@ def test_weak_errors_of_jpeg_alone_are_left_in_grey_pictures() -> None:
     [
         (0, 1, 4, [8], 4),  # the network removes what noise of 8 would be
         (0, 1, 3, [8], None),  # it removes less than 0.38 of it: texture
-        (0, 0.5, 3, [4, 8], None),
-        (0, 0.5, 4, [4, 8], 4),  # it is judged at strength 1, as at less the network leaves noise, too
+        (0, 0.5, 3, [8], None),
+        (0, 0.5, 4, [8, 4], 4),  # it is judged at strength 1, as at less the network leaves noise, too
         (0, 2, 3, [16], 3),  # the user knows that it is noise
         (5, 1, 3, [np.hypot(8, 1.3 * 4.3), 1.3 * 4.3], 3),  # what JPEG left is removed all the same
     ],

@@ -170,13 +170,15 @@ def _denoise(picture: Pixels, evidence: Evidence, net: UnfoldingNetwork, run: Ru
     inputs: dict[str, Any] = {"sigma": min(given, MOST_GIVEN) / 255} if "sigma" in net.inputs else {}
     if "kernel" in net.inputs:
         inputs |= {"kernel": point(), "scale": 1}
-    result = run(inputs)
+    result: Pixels | None = None
     if evidence.noise and "sigma" in inputs and strength <= 1 and is_grey(picture):
         level = min(assumed, MOST_GIVEN)
-        whole = result if strength == 1 else run(inputs | {"sigma": level / 255})  # at less, noise stays, too
+        whole = run(inputs | {"sigma": level / 255})  # at less than strength 1 noise stays, too
         if size_of_change(picture, whole) < TAKEN_FOR_NOISE * level:
             image, sentence = _denoise(picture, replace(evidence, noise=0.0), net, run, strength)
             return Restored(image, f"noise of {evidence.noise:.1f} (of 255) taken for texture; {sentence}")
+        result = whole if strength == 1 else None
+    result = run(inputs) if result is None else result
     share = share_to_keep(picture, result, strength * evidence.error())
     if "sigma" not in inputs and not evidence.noise:
         share *= BLIND_SHARE
