@@ -30,6 +30,7 @@ from unfold.inference.restore import restore
 from unfold.metrics.psnr import psnr
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.physics.degrade import blur_array
+from unfold.util.arrays import white
 from unfold.util.progress import progress
 from unfold.weights.load_model import load_model
 
@@ -63,7 +64,7 @@ def crops(source: str) -> list[Image]:
     parts = [read_picture(path).pixels[100:356, 200:456] for path in paths]
     if small := [path for path, part in zip(paths, parts, strict=True) if part.shape[:2] != (256, 256)]:
         raise UnfoldError(f"{small[0]} is smaller than 356x456 pixels")
-    return [part / np.iinfo(part.dtype).max for part in parts]
+    return [part / white(part.dtype) for part in parts]
 
 
 def degraded(clean: Image, case: Case, number: int) -> Image:

@@ -11,7 +11,7 @@ from unfold.data.images import as_channels, read_own, to_float
 from unfold.data.patches import Images
 from unfold.degradations.degradation import Degradation, Rng
 from unfold.errors import UnfoldError
-from unfold.util.arrays import Named
+from unfold.util.arrays import Named, is_grey
 
 BLOCK = 32  # side of the blocks that are measured
 
@@ -53,7 +53,7 @@ class Sensing(Degradation):
         image = read_own(source)
         if self.channels != 1 or image.shape[2] != 3:
             return {"target": as_channels(image, self.channels, source)}
-        return {"target": image[..., :1] if (image == image[..., :1]).all() else image}
+        return {"target": image[..., :1] if is_grey(image) else image}
 
     def make(self, images: Images, rng: Rng, scale: int) -> Named:
         target = images["target"]

@@ -13,7 +13,7 @@ from unfold.inference.picture_kinds import as_array
 from unfold.models.check_call import check_precision, checked_number
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.physics.kernels import centred_in_odd_square
-from unfold.util.arrays import Array, Named
+from unfold.util.arrays import Array, Named, is_grey
 from unfold.util.value_checks import MOST, found_range, in_range
 
 logger = logging.getLogger("unfold")
@@ -26,7 +26,7 @@ def check_measurement(image: Array, net: UnfoldingNetwork) -> None:
     check_precision(net)
     check_image(image, net.measured_channels)
     count = 1 if image.ndim == 2 else image.shape[2]
-    if net.measured_channels == 1 < net.channels and count > 1 and (image != image[..., :1]).any():
+    if net.measured_channels == 1 < net.channels and count > 1 and not is_grey(image):
         raise UnfoldError(
             f"{type(net).__name__} takes a grey picture (one channel) and makes {net.channels} of it; this one is of "
             f"{count} channels"

@@ -21,6 +21,7 @@ from unfold.physics.kernels import normalised
 from unfold.physics.noise import gaussian_noise, impulse_noise, poisson_gaussian
 from unfold.physics.sigma_maps import MapKind, sigma_map
 from unfold.protocols.protocol import Case, Protocol, Sample, Unscored
+from unfold.util.arrays import is_grey
 
 KERNELS = "kernels/kernels_8.mat"
 COUNT = 8
@@ -80,7 +81,7 @@ class NRLGDNSimulated(Protocol):
         if min(height, width) < max(kernel.shape):
             size = "x".join(map(str, kernel.shape))
             raise UnfoldError(f"{path} is {width}x{height}, smaller than kernel {case.options['kernel']}, {size}")
-        channels = 1 if _is_grey(target) else target.shape[2]  # three equal channels need one blur
+        channels = 1 if is_grey(target) else target.shape[2]  # three equal channels need one blur
         full = np.iinfo(target.dtype).max if target.dtype.kind == "u" else 1
         blurred = blur_array(target[..., :channels] / full, kernel)
         rng = np.random.RandomState(0)
@@ -97,7 +98,7 @@ class NRLGDNSimulated(Protocol):
         return result.clip(0, 1)
 
     def score(self, result: Image, target: Image) -> dict[str, float]:
-        chosen = ("luma" if _is_grey(target) else "rgb") if self.channel == "auto" else self.channel
+        chosen = ("luma" if is_grey(target) else "rgb") if self.channel == "auto" else self.channel
         tensors = (torch.from_numpy(np.array(image)).permute(2, 0, 1)[None] for image in (result, target))
         a, b = (convert(tensor, cast(Channel, chosen)) for tensor in tensors)
         return {"psnr": psnr(a, b).item(), "ssim": float(ssim(a.clamp(0, 1), b))}
@@ -237,10 +238,6 @@ def _odd_square(path: Path) -> Kernel:
     if rows != columns or rows % 2 == 0:
         raise UnfoldError(f"{path} is {rows}x{columns}, and a kernel is odd and square: pad it around its centre pixel")
     return normalised(kernel)
-
-
-def _is_grey(image: Image) -> bool:
-    return bool((image == image[..., :1]).all())
 
 
 def _cut_off(result: Image) -> NDArray[np.uint8]:

@@ -18,6 +18,11 @@ def white(kind: np.dtype[Any]) -> float:
     return float(np.iinfo(kind).max) if kind.kind == "u" else 1.0
 
 
+def is_grey(image: Array) -> bool:
+    """Whether all channels of an image (H,W,C) are equal."""
+    return bool((image == image[..., :1]).all())
+
+
 def width_x_height(shape: Sequence[int]) -> str:
     """The size of a picture as people write it, such as 481x321, from the shape (H,W,...) of its array."""
     return f"{shape[1]}x{shape[0]}"

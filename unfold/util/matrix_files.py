@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unfold.errors import UnfoldError, reason_of
+from unfold.util.arrays import is_grey
 from unfold.util.download import sha256_of
 from unfold.util.paths import as_path
 
@@ -124,7 +125,7 @@ def read_mask(text: str | Path) -> NDArray[np.float32]:
                 grey = np.asarray(picture)[..., None] if deep else np.asarray(picture.convert("RGB"))
         except Exception as error:  # damaged files raise any error
             raise UnfoldError(f"{path} is no picture of a mask ({reason_of(error)})") from None
-        if (grey != grey[..., :1]).any():
+        if not is_grey(grey):
             raise UnfoldError(f"{path} is no picture of a mask: it is in colour, and grey is wanted")
         mask = grey[..., 0] / (np.iinfo(grey.dtype).max if grey.max() > 1 else 1)
     if not mask.any():

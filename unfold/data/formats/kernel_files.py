@@ -12,7 +12,7 @@ from PIL import Image
 from unfold.data.formats.mat_files import reading, transposed
 from unfold.data.images import find_file
 from unfold.errors import UnfoldError
-from unfold.util.arrays import Array
+from unfold.util.arrays import Array, is_grey
 from unfold.util.paths import as_path
 
 Kernel = NDArray[np.float64]
@@ -78,7 +78,7 @@ def _read_grey(path: Path) -> Kernel:
         raise
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         raise UnfoldError(f"{path} is no .mat or .npy file, nor an image that can be read") from None
-    if array.ndim == 3 and (array != array[..., :1]).any():
+    if array.ndim == 3 and not is_grey(array):
         raise UnfoldError(f"{path} is a colour image, and an image of a kernel is grey")
     return (array if array.ndim == 2 else array[..., 0]) / (65535 if deep else 255)
 

@@ -22,7 +22,7 @@ from unfold.inference.photographs.reductions import LENS, kernel_of
 from unfold.inference.tile_size import Tile
 from unfold.models.unfolding import UnfoldingNetwork
 from unfold.physics.kernels import Kernel
-from unfold.util.arrays import white
+from unfold.util.arrays import is_grey, white
 
 Task = Literal["denoise", "enlarge", "deblur", "derain"]
 TASKS: tuple[Task, ...] = get_args(Task)
@@ -66,11 +66,6 @@ def weights_for(task: Task, evidence: Evidence, picture: Pixels) -> str:
     """The weights for a picture (H,W,1|3): those of the task, but for denoising in colour those for cameras."""
     coarse = evidence.quality is not None and evidence.quality < LEAST_QUALITY
     return CAMERA_DENOISER if task == "denoise" and not is_grey(picture) and not coarse else WEIGHTS[task]
-
-
-def is_grey(picture: Pixels) -> bool:
-    """Whether a picture (H,W,1|3) has no colours."""
-    return picture.shape[2] == 1 or bool((picture == picture[..., :1]).all())
 
 
 def denoised_first(task: Task, evidence: Evidence, picture: Pixels) -> bool:
